@@ -1,0 +1,89 @@
+// A data set on disk: a folder of HDF5 shards and its index.yaml (or one HDF5 file with /activations), open for reading.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/dtype.h"
+#include "kernels/view.h"
+
+namespace assay::data {
+
+/// What the index says of one hook's activations. `mean`, `variance` and `scale` leave special tokens out.
+struct HookInfo {
+  std::string name;          ///< "activations" for the main data set, else the NAME of /hooks/NAME
+  int64_t d = 0;             ///< dimensions
+  DType dtype = DType::f32;  ///< as stored
+  std::vector<float> mean;   ///< [d], unscaled
+  double variance = 0;       ///< E‖x − mean‖², unscaled
+  double scale = 1;          ///< s with E‖s·x‖² = 1
+};
+
+/// Row-aligned label: one int32 a row, −1 = none, and the classes' names.
+struct LabelInfo {
+  std::string name;
+  std::vector<std::string> classes;
+};
+
+struct DatasetInfo {
+  std::filesystem::path path;
+  int64_t rows = 0;
+  std::vector<HookInfo> hooks;  ///< hooks[0] is "activations"
+  std::vector<LabelInfo> labels;
+  std::string model, revision, hook, tokenizer_hash, source_hash;  ///< attributes; empty where unknown
+  std::string content_hash;  ///< hex; over all chunk checksums: changes when any byte of the activations changes
+  bool has_tokens = false, has_document = false, has_position = false, has_special = false, has_text = false;
+};
+
+/// One HDF5 chunk of the main data set: rows [first, first + rows) in global row numbering.
+struct ChunkInfo {
+  int64_t first = 0;
+  int64_t rows = 0;
+  int32_t file = 0;
+};
+
+/// Thread-safe for reading. Every read of activations verifies the chunk's CRC32C where the index has one.
+class Dataset {
+ public:
+  /// `path`: a folder with index.yaml, or one HDF5 file. Throws Error naming the file and what is wrong.
+  static Dataset open(const std::filesystem::path& path);
+  Dataset(Dataset&&) noexcept;
+  Dataset& operator=(Dataset&&) noexcept;
+  ~Dataset();
+
+  const DatasetInfo& info() const;
+  /// The hook's entry; throws UsageError naming the known hooks.
+  const HookInfo& hook(const std::string& name) const;
+  const LabelInfo& label(const std::string& name) const;
+  const std::vector<ChunkInfo>& chunks() const;
+
+  /// Rows [first, first + out.rows) of `hook` as unscaled fp32 into out [rows, d].
+  void read(const std::string& hook, int64_t first, Matrix out) const;
+  /// One whole chunk as unscaled fp32 into out [chunk.rows, d].
+  void read_chunk(const std::string& hook, int64_t chunk, Matrix out) const;
+
+  // Row-aligned columns, [rows] each, read once and kept. Throw Error where the data set lacks the column,
+  // except special (all zero) and document (the row number) which have natural values.
+  const std::vector<int32_t>& tokens() const;
+  const std::vector<int64_t>& document() const;
+  const std::vector<int32_t>& position() const;
+  const std::vector<uint8_t>& special() const;
+  const std::vector<int64_t>& text() const;  ///< text number of each row: texts are runs of equal numbers
+  const std::vector<int32_t>& label_values(const std::string& name) const;
+
+ private:
+  struct State;
+  explicit Dataset(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// The source texts of a data set, texts.h5 beside the shards: UTF-8 bytes by text number. Used for bag-of-words
+/// baselines and examples in reports. nullopt where the data set has none.
+std::optional<std::vector<std::string>> read_texts(const std::filesystem::path& dataset);
+
+}  // namespace assay::data

@@ -1,0 +1,71 @@
+// The results schema: what every task reports and what the report draws. docs/results.md describes the JSON.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace assay::eval {
+
+/// One published number. Everything needed to check it stands beside it.
+struct Number {
+  std::string metric;                             ///< "fvu", "auroc", …
+  std::string method;                             ///< arm: "dense_lr", "latents_top4", … ; empty for a property of the dictionary
+  std::string dictionary;                         ///< name in Results::dictionaries; empty for a dictionary-free baseline
+  std::string part;                               ///< "validation", "id", "ood", …
+  double value = 0;
+  std::optional<std::array<double, 2>> interval;  ///< 95 %
+  std::string interval_kind;                      ///< how it was made, and over what
+  int64_t n = 0;                                  ///< units the value averages (n_unit says which)
+  std::string n_unit;                             ///< "tokens", "classes", …
+  uint64_t seed = 0;
+  std::string unit;                               ///< "" for pure numbers
+  std::optional<bool> test_seen_in_training;      ///< did the dictionary train on the test texts' activations?
+  std::string control;                            ///< the control this is, or is to be read against; empty otherwise
+};
+
+/// A task's check on itself: a failed one withholds the task from summaries.
+struct Check {
+  std::string name;
+  bool passed = false;
+  std::string detail;
+};
+
+struct TaskResult {
+  std::string name;      ///< "core", "ood_probing", …
+  std::string title;     ///< for people
+  std::string question;  ///< who needs this answer for what decision
+  std::string status;    ///< "ok", "withheld" (a check failed) or "failed" (an error; the others go on)
+  std::string reason;    ///< for withheld and failed, one line
+  double seconds = 0;
+  std::vector<Number> numbers;
+  std::vector<Check> checks;
+  nlohmann::json details = nlohmann::json::object();  ///< per class tables, histograms; each task's own
+};
+
+struct DictionaryEntry {
+  std::string name, path, hash, variant, null_kind;
+  int64_t d = 0, n = 0, k = 0, tokens = 0;
+  uint64_t seed = 0;
+  bool same_data = false;  ///< trained on this very data set
+};
+
+struct Results {
+  std::string version;  ///< assay's
+  std::string dataset, dataset_hash, model, hook, split_rule;
+  uint64_t seed = 0;
+  std::vector<DictionaryEntry> dictionaries;
+  std::vector<TaskResult> tasks;
+};
+
+nlohmann::json to_json(const Results& results);
+/// Throws Error naming the file and the member that does not fit.
+Results read_results(const std::filesystem::path& file);
+/// Written beside, fsynced, renamed.
+void write_results(const Results& results, const std::filesystem::path& file);
+
+}  // namespace assay::eval

@@ -1,0 +1,44 @@
+#include "kernels/context.h"
+
+#include <fmt/core.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "kernels/error.h"
+
+namespace assay {
+
+namespace {
+
+Isa best_isa() {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16")) {
+    return Isa::avx512;
+  }
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Isa::avx2 : Isa::scalar;
+}
+
+Isa parse_isa(const std::string& name) {
+  if (name == "scalar") return Isa::scalar;
+  if (name == "avx2") return Isa::avx2;
+  if (name == "avx512") return Isa::avx512;
+  throw UsageError(fmt::format("ASSAY_ISA={}: expected scalar, avx2 or avx512", name));
+}
+
+}  // namespace
+
+Context::Context(ContextOptions options) : device_(options.device), isa_(best_isa()), pool_(options.threads) {
+  if (device_ == Device::cuda) {
+    throw UsageError("device cuda: the training step has no CUDA back end in this build; use --device cpu");
+  }
+  if (const char* name = std::getenv("ASSAY_ISA")) force_isa(parse_isa(name));
+}
+
+void Context::force_isa(Isa isa) {
+  if (isa > best_isa()) throw UsageError("this processor lacks the instruction set that was asked for");
+  isa_ = isa;
+}
+
+}  // namespace assay
