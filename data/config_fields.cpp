@@ -130,7 +130,8 @@ class Builder : public YAML::EventHandler {
     Node& parent = *stack_.back();
     if (parent.kind == Node::Kind::mapping && parent.keys.size() == parent.children.size()) {
       if (node->kind != Node::Kind::plain && node->kind != Node::Kind::quoted) {
-        throw UsageError(fmt::format("{}: expected a key, found {}", origin(mark), describe_kind(*node)));
+        throw UsageError(fmt::format("{}: expected a key, found {} (is a bracket or quote left open?)", origin(mark),
+                                     describe_kind(*node)));
       }
       if (!seen_.emplace(&parent, node->value).second) {
         throw UsageError(fmt::format("{}: the key '{}' appears twice; remove one", origin(mark), shown(node->value)));
@@ -157,7 +158,8 @@ std::unique_ptr<Node> parse(const std::string& text, const std::string& file, co
       throw UsageError(fmt::format("{}: control byte 0x{:02x}; expected a YAML text in UTF-8", where, c));
     }
   }
-  std::istringstream stream(text);
+  // The document end mark makes yaml-cpp notice a quote that is never closed.
+  std::istringstream stream(text + "\n...\n");
   try {
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
