@@ -1,0 +1,43 @@
+// Configuration of `assay eval`. The defaults fit WordNet's texts; any labelled data set works with other names.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/config_fields.h"
+
+namespace assay::eval {
+
+/// The OOD probing task: which labels say class, domain and filter, and how much text each probe gets.
+struct OodConfig {
+  std::string class_label = "category";
+  std::string domain_label = "format", source = "definition", target = "example";
+  std::string filter_label = "part_of_speech", filter_class = "noun";
+  int64_t classes = 15, min_target = 20;
+  int64_t train_per_class = 300, test_positives = 400, test_negatives = 1200;
+  std::vector<int64_t> top_k{1, 4, 16, 128};
+  int64_t headline_k = 4, pca = 50, neighbours = 32;
+};
+
+struct SpliceConfig {
+  int64_t texts = 400, batch = 32;
+};
+
+struct EvalConfig {
+  int64_t seeds = 2, resamples = 1000;
+  std::vector<std::string> nulls{"random"};
+  double validation = 0.05, test = 0.05;
+  int64_t split_seed = 0;
+  OodConfig ood;
+  SpliceConfig splice;
+};
+
+/// Lowers what costs time: one evaluation seed, fewer resamples, fewer texts. For a look, not for publication.
+void make_quick(EvalConfig& config);
+
+void describe(config::Fields& fields, OodConfig& config);
+void describe(config::Fields& fields, SpliceConfig& config);
+void describe(config::Fields& fields, EvalConfig& config);
+
+}  // namespace assay::eval
