@@ -1,0 +1,360 @@
+#include "data/hdf5.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "kernels/error.h"
+
+namespace assay::data::hdf5 {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Before the first use: no printing of error stacks, and no closing at exit (a file whose disk is full would be
+/// written again and again).
+void prepare() {
+  static const bool done = [] {
+    H5dont_atexit();
+    H5open();
+    return true;
+  }();
+  (void)done;
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // a thread has its own setting
+}
+
+/// The reason lies in the innermost record; the operating system's, where there is one, is the clearest.
+std::string reason() {
+  struct Found {
+    std::string innermost, system;
+  } found;
+  H5Ewalk2(
+      H5E_DEFAULT, H5E_WALK_UPWARD,
+      [](unsigned n, const H5E_error2_t* record, void* data) -> herr_t {
+        auto* into = static_cast<Found*>(data);
+        const std::string text = record->desc != nullptr ? record->desc : "";
+        if (n == 0) into->innermost = text;
+        const size_t at = text.find("error message = '");
+        if (at != std::string::npos && into->system.empty()) {
+          const size_t start = at + 17;
+          into->system = text.substr(start, text.find('\'', start) - start);
+        }
+        return 0;
+      },
+      &found);
+  H5Eclear2(H5E_DEFAULT);
+  std::string text = found.system.empty() ? found.innermost : found.system;
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+Handle scalar_space() { return Handle(H5Screate(H5S_SCALAR)); }
+
+Handle vector_space(size_t count) {
+  const hsize_t n = count;
+  return Handle(H5Screate_simple(1, &n, nullptr));
+}
+
+Handle text_type() {
+  Handle type(H5Tcopy(H5T_C_S1));
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  return type;
+}
+
+/// Opens the attribute and its space and counts its elements; an invalid handle where it is missing.
+Handle open_attribute(hid_t object, const std::string& name, const std::string& where, int64_t most, int64_t& count) {
+  if (H5Aexists(object, name.c_str()) <= 0) return {};
+  Handle attribute = own(H5Aopen(object, name.c_str(), H5P_DEFAULT), where, "attribute " + name);
+  const Handle space = own(H5Aget_space(attribute), where, "attribute " + name);
+  count = H5Sget_simple_extent_npoints(space);
+  if (count < 0 || count > most) {
+    throw Error(fmt::format("{}: attribute {} has {} elements; at most {} are allowed", where, name, count, most));
+  }
+  return attribute;
+}
+
+std::vector<std::string> read_texts(hid_t attribute, int64_t count, const std::string& name, const std::string& where) {
+  constexpr size_t most = 1 << 20;
+  const Handle type = own(H5Aget_type(attribute), where, "attribute " + name);
+  if (H5Tget_class(type) != H5T_STRING) throw Error(fmt::format("{}: attribute {} is no text", where, name));
+  std::vector<std::string> texts(static_cast<size_t>(count));
+  if (count == 0) return texts;
+  if (H5Tis_variable_str(type) > 0) {
+    const Handle space = own(H5Aget_space(attribute), where, "attribute " + name);
+    std::vector<char*> pointers(texts.size(), nullptr);
+    Handle memory = text_type();
+    H5Tset_cset(memory, H5Tget_cset(type));
+    check(H5Aread(attribute, memory, pointers.data()), where, "attribute " + name);
+    for (size_t i = 0; i < texts.size(); ++i) {
+      if (pointers[i] != nullptr) texts[i].assign(pointers[i], strnlen(pointers[i], most + 1));
+    }
+    H5Dvlen_reclaim(memory, space, H5P_DEFAULT, pointers.data());
+  } else {
+    const size_t size = H5Tget_size(type);
+    if (size > most || size * texts.size() > (64u << 20))
+      throw Error(fmt::format("{}: attribute {} is too long", where, name));
+    std::vector<char> bytes(size * texts.size());
+    check(H5Aread(attribute, type, bytes.data()), where, "attribute " + name);
+    for (size_t i = 0; i < texts.size(); ++i)
+      texts[i].assign(bytes.data() + i * size, strnlen(bytes.data() + i * size, size));
+  }
+  for (const std::string& text : texts) {
+    if (text.size() > most) throw Error(fmt::format("{}: attribute {} is longer than 1 MiB", where, name));
+  }
+  return texts;
+}
+
+Handle create_attribute(hid_t object, const std::string& name, hid_t type, hid_t space, const std::string& where) {
+  return own(H5Acreate2(object, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), where, "attribute " + name);
+}
+
+}  // namespace
+
+std::unique_lock<std::mutex> lock() {
+  static std::mutex mutex;
+  std::unique_lock<std::mutex> held(mutex);
+  prepare();
+  return held;
+}
+
+bool Handle::close() {
+  if (id_ < 0) return true;
+  const hid_t id = std::exchange(id_, -1);
+  switch (H5Iget_type(id)) {
+    case H5I_FILE:
+      return H5Fclose(id) >= 0;
+    case H5I_GROUP:
+      return H5Gclose(id) >= 0;
+    case H5I_DATATYPE:
+      return H5Tclose(id) >= 0;
+    case H5I_DATASPACE:
+      return H5Sclose(id) >= 0;
+    case H5I_DATASET:
+      return H5Dclose(id) >= 0;
+    case H5I_ATTR:
+      return H5Aclose(id) >= 0;
+    default:
+      return H5Idec_ref(id) >= 0;
+  }
+}
+
+void fail(const std::string& where, const std::string& what) {
+  const std::string why = reason();
+  throw Error(why.empty() ? fmt::format("{}: {}", where, what) : fmt::format("{}: {}: {}", where, what, why));
+}
+
+Handle own(hid_t id, const std::string& where, const std::string& what) {
+  if (id < 0) fail(where, what);
+  return Handle(id);
+}
+
+void check(herr_t status, const std::string& where, const std::string& what) {
+  if (status < 0) fail(where, what);
+}
+
+Handle open_file(const fs::path& path) {
+  prepare();
+  const std::string where = path.string();
+  std::error_code failed;
+  const fs::file_status status = fs::status(path, failed);
+  if (!fs::exists(status)) throw Error(fmt::format("{}: no such file", where));
+  if (!fs::is_regular_file(status)) throw Error(fmt::format("{}: not a file; name an HDF5 file", where));
+  const htri_t known = H5Fis_hdf5(where.c_str());
+  if (known < 0) fail(where, "cannot read");
+  if (known == 0) throw Error(fmt::format("{}: not an HDF5 file", where));
+  return own(H5Fopen(where.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), where, "damaged HDF5 file");
+}
+
+Handle create_file(const fs::path& path) {
+  prepare();
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS));
+  // Version 1.8 keeps attributes of any size (long label sets); its files are read by every library since 2008.
+  H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
+  return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), path.string(), "cannot create");
+}
+
+std::vector<std::string> members(hid_t file, const std::string& group) {
+  std::vector<std::string> names;
+  if (!exists(file, group)) return names;
+  const Handle opened(H5Gopen2(file, group.c_str(), H5P_DEFAULT));
+  if (!opened.valid()) {
+    H5Eclear2(H5E_DEFAULT);
+    return names;
+  }
+  H5Literate(
+      opened, H5_INDEX_NAME, H5_ITER_INC, nullptr,
+      [](hid_t, const char* name, const H5L_info_t* info, void* data) -> herr_t {
+        auto* into = static_cast<std::vector<std::string>*>(data);
+        if (info->type == H5L_TYPE_HARD) into->emplace_back(name);
+        return into->size() < 4096 ? 0 : 1;
+      },
+      &names);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool exists(hid_t file, const std::string& name) {
+  for (size_t end = name.find('/', 1);; end = name.find('/', end + 1)) {
+    const std::string prefix = name.substr(0, end);
+    if (prefix != "/") {
+      H5L_info_t info;
+      if (H5Lexists(file, prefix.c_str(), H5P_DEFAULT) <= 0) return false;
+      if (H5Lget_info(file, prefix.c_str(), &info, H5P_DEFAULT) < 0 || info.type != H5L_TYPE_HARD) return false;
+    }
+    if (end == std::string::npos) return true;
+  }
+}
+
+Handle open_dataset(hid_t file, const std::string& name, const std::string& where) {
+  if (!exists(file, name)) throw Error(fmt::format("{}: no data set {}", where, name));
+  Handle dataset = own(H5Dopen2(file, name.c_str(), H5P_DEFAULT), where, name + " is no data set");
+  const Handle properties = own(H5Dget_create_plist(dataset), where, name);
+  if (H5Pget_layout(properties) == H5D_VIRTUAL || H5Pget_external_count(properties) != 0) {
+    throw Error(fmt::format("{}: {} is stored in other files; copy it into this one", where, name));
+  }
+  return dataset;
+}
+
+std::vector<int64_t> shape(hid_t dataset, const std::string& where) {
+  const Handle space = own(H5Dget_space(dataset), where, "shape");
+  const int rank = H5Sget_simple_extent_ndims(space);
+  std::vector<hsize_t> dims(static_cast<size_t>(std::max(rank, 0)));
+  if (rank > 0) check(H5Sget_simple_extent_dims(space, dims.data(), nullptr), where, "shape");
+  for (const hsize_t n : dims) {
+    if (n > (hsize_t{1} << 48)) throw Error(fmt::format("{}: a dimension of {} is not possible", where, n));
+  }
+  return {dims.begin(), dims.end()};
+}
+
+Handle file_type(DType type) {
+  if (type == DType::f32) return Handle(H5Tcopy(H5T_IEEE_F32LE));
+  if (type == DType::bf16) return Handle(H5Tcopy(H5T_STD_U16LE));
+  Handle half(H5Tcopy(H5T_IEEE_F32LE));
+  H5Tset_fields(half, 15, 10, 5, 0, 10);
+  H5Tset_size(half, 2);
+  H5Tset_ebias(half, 15);
+  return half;
+}
+
+std::string read_text_attribute(hid_t object, const std::string& name, const std::string& where) {
+  int64_t count = 0;
+  const Handle attribute = open_attribute(object, name, where, 1, count);
+  if (!attribute.valid() || count == 0) return {};
+  return read_texts(attribute, count, name, where).front();
+}
+
+std::vector<std::string> read_texts_attribute(hid_t object, const std::string& name, const std::string& where) {
+  int64_t count = 0;
+  const Handle attribute = open_attribute(object, name, where, 1 << 20, count);
+  if (!attribute.valid()) return {};
+  return read_texts(attribute, count, name, where);
+}
+
+std::vector<double> read_numbers_attribute(hid_t object, const std::string& name, const std::string& where) {
+  int64_t count = 0;
+  const Handle attribute = open_attribute(object, name, where, 1 << 24, count);
+  if (!attribute.valid()) return {};
+  std::vector<double> values(static_cast<size_t>(count));
+  if (count > 0) check(H5Aread(attribute, H5T_NATIVE_DOUBLE, values.data()), where, "attribute " + name);
+  return values;
+}
+
+void write_text_attribute(hid_t object, const std::string& name, const std::string& value, const std::string& where) {
+  const char* text = value.c_str();
+  const Handle type = text_type();
+  const Handle attribute = create_attribute(object, name, type, scalar_space(), where);
+  check(H5Awrite(attribute, type, &text), where, "attribute " + name);
+}
+
+void write_texts_attribute(hid_t object, const std::string& name, const std::vector<std::string>& values,
+                           const std::string& where) {
+  std::vector<const char*> texts;
+  for (const std::string& value : values) texts.push_back(value.c_str());
+  const Handle type = text_type();
+  const Handle attribute = create_attribute(object, name, type, vector_space(texts.size()), where);
+  if (!texts.empty()) check(H5Awrite(attribute, type, texts.data()), where, "attribute " + name);
+}
+
+void write_integer_attribute(hid_t object, const std::string& name, int64_t value, const std::string& where) {
+  const Handle attribute = create_attribute(object, name, H5T_STD_I64LE, scalar_space(), where);
+  check(H5Awrite(attribute, H5T_NATIVE_INT64, &value), where, "attribute " + name);
+}
+
+void write_numbers_attribute(hid_t object, const std::string& name, const std::vector<double>& values,
+                             const std::string& where) {
+  const Handle attribute = create_attribute(object, name, H5T_IEEE_F64LE, vector_space(values.size()), where);
+  if (!values.empty()) check(H5Awrite(attribute, H5T_NATIVE_DOUBLE, values.data()), where, "attribute " + name);
+}
+
+// clang-format off
+template <> hid_t native_type<int32_t>() { return H5T_NATIVE_INT32; }
+template <> hid_t native_type<int64_t>() { return H5T_NATIVE_INT64; }
+template <> hid_t native_type<uint8_t>() { return H5T_NATIVE_UINT8; }
+template <> hid_t native_type<uint16_t>() { return H5T_NATIVE_UINT16; }
+template <> hid_t native_type<float>() { return H5T_NATIVE_FLOAT; }
+template <> hid_t native_type<double>() { return H5T_NATIVE_DOUBLE; }
+// clang-format on
+
+template <class T>
+Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& values, const std::string& where) {
+  const Handle links(H5Pcreate(H5P_LINK_CREATE));
+  H5Pset_create_intermediate_group(links, 1);
+  Handle dataset = own(
+      H5Dcreate2(file, name.c_str(), native_type<T>(), vector_space(values.size()), links, H5P_DEFAULT, H5P_DEFAULT),
+      where, "cannot create " + name);
+  if (!values.empty()) {
+    check(H5Dwrite(dataset, native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), where,
+          fmt::format("cannot write {} bytes of {}", values.size() * sizeof(T), name));
+  }
+  return dataset;
+}
+
+template <class T>
+std::vector<T> read_vector(hid_t file, const std::string& name, int64_t most, const std::string& where) {
+  const Handle dataset = open_dataset(file, name, where);
+  const std::vector<int64_t> dims = shape(dataset, where);
+  if (dims.size() != 1 || dims[0] > most) {
+    throw Error(fmt::format("{}: {} must have one dimension of at most {} elements", where, name, most));
+  }
+  const Handle type = own(H5Dget_type(dataset), where, name);
+  const H5T_class_t kind = H5Tget_class(type);
+  const bool whole = kind == H5T_INTEGER || kind == H5T_ENUM;  // h5py's booleans are an enumeration
+  if (std::is_integral_v<T> ? !whole : kind != H5T_FLOAT) {
+    throw Error(fmt::format("{}: {} must hold {}", where, name, std::is_integral_v<T> ? "integers" : "floats"));
+  }
+  using Wide = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
+  std::vector<Wide> wide(static_cast<size_t>(dims[0]));
+  if (!wide.empty()) {
+    check(H5Dread(dataset, native_type<Wide>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, wide.data()), where,
+          "cannot read " + name);
+  }
+  if constexpr (std::is_same_v<Wide, T>) {
+    return wide;
+  } else {
+    std::vector<T> values(wide.size());
+    for (size_t i = 0; i < wide.size(); ++i) {
+      if (wide[i] < std::numeric_limits<T>::min() || wide[i] > std::numeric_limits<T>::max()) {
+        throw Error(fmt::format("{}: {}[{}] = {} does not fit its type", where, name, i, wide[i]));
+      }
+      values[i] = static_cast<T>(wide[i]);
+    }
+    return values;
+  }
+}
+
+#define ASSAY_INSTANTIATE(T)                                                                             \
+  template Handle write_vector<T>(hid_t, const std::string&, const std::vector<T>&, const std::string&); \
+  template std::vector<T> read_vector<T>(hid_t, const std::string&, int64_t, const std::string&);
+ASSAY_INSTANTIATE(int32_t)
+ASSAY_INSTANTIATE(int64_t)
+ASSAY_INSTANTIATE(uint8_t)
+ASSAY_INSTANTIATE(uint16_t)
+ASSAY_INSTANTIATE(float)
+ASSAY_INSTANTIATE(double)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace assay::data::hdf5
