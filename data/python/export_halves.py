@@ -1,0 +1,165 @@
+"""Cuts a sentence encoder at layer L into two halves that `assay` loads.
+
+    python data/python/export_halves.py --layer 4 --out models/minilm-l4
+
+  lower: ids [B, T] int64, mask [B, T] int64  ->  residual stream after layer L, [B, T, d] fp32
+  upper: residual [B, T, d] fp32, mask        ->  sentence embedding [B, d_out] fp32
+
+Each half is written twice: NAME.pt2 (torch.export + AOTInductor, forward only, fast) and NAME.ts.pt (traced TorchScript,
+differentiable). Both are compared with the eager model on ragged batches of several shapes; a difference above the
+tolerance fails the export. manifest.json describes the folder, and its hash is entered into the user's trust list:
+`assay` runs no half whose manifest is not on that list.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import model_source
+from model_source import SourceError, sha256_file
+
+FORMAT_VERSION = 1
+TOLERANCE = 2e-4  # max |difference| of O(1) values; fp32 kernels differ in summation order only
+FILES = {"lower_compiled": "lower.pt2", "lower_script": "lower.ts.pt",
+         "upper_compiled": "upper.pt2", "upper_script": "upper.ts.pt"}
+TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
+                   "merges.txt", "config.json", "sentence_bert_config.json"]
+# What a compiler may use when it compiles for this machine.
+CPU_FLAGS = """sse4_1 sse4_2 avx f16c fma avx2 bmi1 bmi2 avx512f avx512bw avx512dq avx512vl avx512cd avx512ifma avx512vbmi
+avx512_vbmi2 avx512_vnni avx512_bitalg avx512_vpopcntdq avx512_bf16 avx512_fp16 avx512_vp2intersect avx_vnni amx_tile
+amx_int8 amx_bf16 gfni vaes vpclmulqdq""".split()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=model_source.DEFAULT_PACKAGE,
+                        help=f"model folder, hub name, or {model_source.DEFAULT_PACKAGE} (default; an installed package)")
+    parser.add_argument("--revision", help="hub revision")
+    parser.add_argument("--layer", type=int, default=4, help="residual stream after this many layers (default 4)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--pooling", choices=["mean", "cls"], help="default: what the model's own 1_Pooling says")
+    parser.add_argument("--normalise", choices=["yes", "no"], help="default: what the model's own modules.json says")
+    args = parser.parse_args()
+    try:
+        export(args)
+    except SourceError as error:
+        sys.exit(f"export_halves: {error}")
+
+
+def export(args):
+    started = time.time()
+    source = model_source.find_model(args.model, args.revision)
+    import torch
+    from halves import load_halves
+
+    warnings.filterwarnings("ignore")  # torch's and transformers' own; parity is checked below
+    torch.set_num_threads(1)
+    halves = load_halves(source.folder, args.layer, args.pooling, args.normalise)
+    print(f"{source.name}: layer {args.layer} of {halves.layers}, d {halves.d} -> {halves.d_out}", flush=True)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.out.parent, prefix=".export-") as staging:
+        folder = Path(staging) / "halves"
+        folder.mkdir()
+        write_halves(halves, folder)
+        differences = check_parity(halves, folder)
+        for name in TOKENIZER_FILES:
+            if (source.folder / name).is_file():
+                shutil.copyfile(source.folder / name, folder / name)
+        manifest = describe(source, args.layer, halves, folder, differences)
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        if args.out.exists():
+            if not (args.out / "manifest.json").is_file() and any(args.out.iterdir()):
+                raise SourceError(f"{args.out}: exists and holds no exported model; choose another --out")
+            shutil.rmtree(args.out)
+        folder.rename(args.out)
+    trusted = trust(args.out / "manifest.json")
+    print(f"wrote {args.out} in {time.time() - started:.0f} s; trusted by {trusted}", flush=True)
+
+
+def write_halves(halves, folder):
+    import torch
+    import torch._inductor.config as inductor
+
+    batch, length = torch.export.Dim("batch", min=1, max=8192), torch.export.Dim("length", min=1, max=halves.max_length)
+    dynamic = ({0: batch, 1: length}, {0: batch, 1: length})
+    # Each worker of the harvester runs a batch of its own: serial kernels, so that bits do not depend on threads.
+    options = {"max_autotune": False, "cpp.threads": 1}
+    for name, module, inputs in (("lower", halves.lower, halves.example()), ("upper", halves.upper, halves.middle())):
+        start = time.time()
+        with torch.no_grad():
+            traced = torch.jit.trace(module, inputs, check_trace=False)
+            traced.save(str(folder / FILES[name + "_script"]))
+            program = torch.export.export(module, inputs, dynamic_shapes=dynamic)
+            with inductor.patch(options):
+                torch._inductor.aoti_compile_and_package(program, package_path=str(folder / FILES[name + "_compiled"]))
+        print(f"{name}: compiled and traced in {time.time() - start:.0f} s", flush=True)
+
+
+def check_parity(halves, folder):
+    """Max |exported - eager| over ragged batches, among them one row and one token."""
+    import torch
+
+    worst = dict.fromkeys(FILES, 0.0)
+    loaded = {key: (torch.jit.load(str(folder / file)) if file.endswith(".ts.pt")
+                    else torch._inductor.aoti_load_package(str(folder / file))) for key, file in FILES.items()}
+    with torch.no_grad():
+        for batch, length in ((5, 17), (1, 1), (1, 9), (3, 1), (64, 40), (2, halves.max_length)):
+            ids, mask = halves.example(batch, length)
+            residual, embedding = halves.eager(ids, mask)
+            keep = mask.bool()
+            for kind in ("compiled", "script"):
+                lower = loaded["lower_" + kind](ids, mask)
+                upper = loaded["upper_" + kind](residual, mask)
+                worst["lower_" + kind] = max(worst["lower_" + kind], (lower - residual)[keep].abs().max().item())
+                worst["upper_" + kind] = max(worst["upper_" + kind], (upper - embedding).abs().max().item())
+    for key, difference in worst.items():
+        print(f"{FILES[key]}: max |difference| from the eager model {difference:.2e}", flush=True)
+        if not difference <= TOLERANCE:
+            raise SourceError(f"{FILES[key]} differs from the eager model by {difference:.2e}, allowed {TOLERANCE:.0e}")
+    return worst
+
+
+def describe(source, layer, halves, folder, differences):
+    import torch
+
+    return {
+        "format": "assay-model-halves", "format_version": FORMAT_VERSION, "model": source.name,
+        "revision": source.revision, "layer": layer, "layers": halves.layers, "d": halves.d, "d_out": halves.d_out,
+        "max_length": halves.max_length, "vocabulary": halves.vocabulary, "prepend_bos": False,
+        "tokenizer_file": "tokenizer.json", "tokenizer_hash": model_source.tokenizer_hash(source.folder),
+        "torch_version": torch.__version__.split("+")[0], "machine": platform.machine(), "cpu_flags": cpu_flags(),
+        "pooling": halves.pooling, "normalise": halves.normalise,
+        "files": {key: {"name": file, "sha256": sha256_file(folder / file), "max_difference": differences[key]}
+                  for key, file in FILES.items()},
+    }
+
+
+def cpu_flags():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            present = set(line.split(":", 1)[1].split())
+            return [flag for flag in CPU_FLAGS if flag in present]
+    raise SourceError("/proc/cpuinfo names no CPU flags: this machine is not supported")
+
+
+def trust(manifest):
+    """Enters the manifest's hash into the user's list: exporting a model is what makes its code one's own."""
+    path = Path(os.environ.get("ASSAY_TRUST_FILE") or
+                Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "assay" / "trusted-models")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = sha256_file(manifest)
+    if not path.exists() or digest not in path.read_text().split():
+        with open(path, "a") as file:
+            file.write(digest + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    main()

