@@ -24,7 +24,7 @@ struct DictionaryInfo {
   std::string split_rule;             ///< "validation=…,test=…,seed=…" of the training run; empty where unknown
   int64_t tokens = 0;                 ///< activations trained on
   uint64_t seed = 0;
-  std::string null_kind;              ///< "" for a trained dictionary, else which control it is ("random", …)
+  std::string null_kind;  ///< "" for a trained dictionary, else which control it is ("random", …)
 };
 
 struct Dictionary {

@@ -1,0 +1,199 @@
+#include "data/safetensors.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "data/atomic_file.h"
+#include "kernels/dtype.h"
+#include "kernels/error.h"
+
+namespace assay::data {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr uint64_t kLongestHeader = 100u << 20;  // the format's own limit
+
+int64_t width_of(const std::string& dtype) {
+  static const std::map<std::string, int64_t> widths{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
+                                                     {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1},
+                                                     {"U16", 2}, {"U32", 4}, {"U64", 8}};
+  const auto found = widths.find(dtype);
+  return found == widths.end() ? 0 : found->second;
+}
+
+/// The product of a shape, or -1 where it is negative somewhere or overflows.
+int64_t product(const std::vector<int64_t>& shape) {
+  int64_t total = 1;
+  for (const int64_t extent : shape) {
+    if (extent < 0 || __builtin_mul_overflow(total, extent, &total)) return -1;
+  }
+  return total;
+}
+
+[[noreturn]] void refuse(const std::filesystem::path& file, const std::string& why) {
+  throw Error(fmt::format("{}: not a valid safetensors file: {}", file.string(), why));
+}
+
+struct Span {
+  uint64_t begin, end;
+};
+
+/// Checks one header entry and gives its tensor (without bytes) and byte range.
+Span parse_entry(const std::filesystem::path& file, const std::string& name, const Json& entry, uint64_t size,
+                 Tensor& tensor) {
+  try {
+    tensor.dtype = entry.at("dtype").get<std::string>();
+    tensor.shape = entry.at("shape").get<std::vector<int64_t>>();
+    const auto offsets = entry.at("data_offsets").get<std::vector<uint64_t>>();
+    if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > size) {
+      refuse(file, fmt::format("tensor '{}' lies outside the file's {} data bytes", name, size));
+    }
+    const int64_t width = width_of(tensor.dtype), elements = product(tensor.shape);
+    if (width == 0) refuse(file, fmt::format("tensor '{}' has unknown dtype '{}'", name, tensor.dtype));
+    int64_t bytes = 0;
+    if (elements < 0 || __builtin_mul_overflow(elements, width, &bytes) ||
+        static_cast<uint64_t>(bytes) != offsets[1] - offsets[0]) {
+      refuse(file, fmt::format("tensor '{}' has shape [{}] of {} but {} bytes", name, fmt::join(tensor.shape, ", "),
+                               tensor.dtype, offsets[1] - offsets[0]));
+    }
+    return {offsets[0], offsets[1]};
+  } catch (const Json::exception&) {
+    refuse(file, fmt::format("the header's entry '{}' lacks dtype, shape or data_offsets of the right type", name));
+  }
+}
+
+Json read_header(const std::filesystem::path& file, std::ifstream& in, uint64_t size) {
+  uint64_t length = 0;
+  if (!in.read(reinterpret_cast<char*>(&length), 8)) refuse(file, "shorter than 8 bytes");
+  if (length > kLongestHeader || length > size - 8) refuse(file, fmt::format("header of {} bytes", length));
+  std::string text(length, '\0');
+  if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "truncated header");
+  // Nesting beyond the format's depth is refused while parsing.
+  const auto shallow = [](int depth, Json::parse_event_t, Json&) { return depth <= 4; };
+  Json header = Json::parse(text, shallow, /*allow_exceptions=*/false);
+  if (!header.is_object()) refuse(file, "the header is not a JSON object");
+  return header;
+}
+
+}  // namespace
+
+int64_t Tensor::elements() const { return product(shape); }
+
+std::vector<float> Tensor::floats() const {
+  std::vector<float> values(elements());
+  if (dtype == "F32") {
+    to_float(DType::f32, bytes.data(), values.data(), elements());
+  } else if (dtype == "F16") {
+    to_float(DType::f16, bytes.data(), values.data(), elements());
+  } else if (dtype == "BF16") {
+    to_float(DType::bf16, bytes.data(), values.data(), elements());
+  } else {
+    throw Error(fmt::format("a tensor of {} where F32, F16 or BF16 was expected", dtype));
+  }
+  return values;
+}
+
+std::vector<int64_t> Tensor::integers() const {
+  if (dtype != "I64") throw Error(fmt::format("a tensor of {} where I64 was expected", dtype));
+  std::vector<int64_t> values(elements());
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+Tensor tensor_of(const std::vector<float>& values, std::vector<int64_t> shape) {
+  Tensor tensor{"F32", std::move(shape), {}};
+  tensor.bytes.resize(values.size() * 4);
+  if (!values.empty()) std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+  return tensor;
+}
+
+Tensor tensor_of(const std::vector<int64_t>& values) {
+  Tensor tensor{"I64", {static_cast<int64_t>(values.size())}, {}};
+  tensor.bytes.resize(values.size() * 8);
+  if (!values.empty()) std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+  return tensor;
+}
+
+const Tensor& TensorFile::at(const std::string& name, const std::vector<int64_t>& shape) const {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) throw Error(fmt::format("{}: no tensor '{}'", path.string(), name));
+  const Tensor& tensor = found->second;
+  bool fits = tensor.shape.size() == shape.size();
+  for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == -1 || shape[i] == tensor.shape[i];
+  if (!fits) {
+    throw Error(fmt::format("{}: tensor '{}' has shape [{}], expected [{}] (-1 = any)", path.string(), name,
+                            fmt::join(tensor.shape, ", "), fmt::join(shape, ", ")));
+  }
+  return tensor;
+}
+
+TensorFile read_safetensors(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary | std::ios::ate);
+  if (!in) throw Error(fmt::format("{}: cannot open the file", file.string()));
+  const auto total = static_cast<uint64_t>(in.tellg());
+  in.seekg(0);
+  if (total < 8) refuse(file, "shorter than 8 bytes");
+  const Json header = read_header(file, in, total);
+  const auto data_start = static_cast<uint64_t>(in.tellg());
+  const uint64_t size = total - data_start;
+
+  TensorFile content;
+  content.path = file;
+  std::vector<Span> spans;
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") {
+      for (const auto& [key, value] : entry.items()) {
+        if (value.is_string()) content.metadata[key] = value.get<std::string>();
+      }
+      continue;
+    }
+    Tensor& tensor = content.tensors[name];
+    const Span span = parse_entry(file, name, entry, size, tensor);
+    spans.push_back(span);
+    tensor.bytes.resize(span.end - span.begin);
+    in.seekg(static_cast<std::streamoff>(data_start + span.begin));
+    if (!in.read(reinterpret_cast<char*>(tensor.bytes.data()), static_cast<std::streamsize>(tensor.bytes.size()))) {
+      refuse(file, fmt::format("tensor '{}' is truncated", name));
+    }
+  }
+  std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
+  uint64_t end = 0;
+  for (const Span& span : spans) {
+    if (span.begin != end) refuse(file, "tensors overlap or leave gaps");
+    end = span.end;
+  }
+  if (end != size) refuse(file, fmt::format("{} bytes after the last tensor", size - end));
+  return content;
+}
+
+void write_safetensors(const TensorFile& content, const std::filesystem::path& file) {
+  Json header = Json::object();
+  if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
+  uint64_t offset = 0;
+  for (const auto& [name, tensor] : content.tensors) {
+    header[name] = {
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
+    offset += tensor.bytes.size();
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  std::string bytes;
+  bytes.reserve(8 + text.size() + offset);
+  const uint64_t length = text.size();
+  bytes.append(reinterpret_cast<const char*>(&length), 8);
+  bytes += text;
+  for (const auto& [name, tensor] : content.tensors) {
+    bytes.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+  }
+  write_file_atomically(file, bytes);
+}
+
+}  // namespace assay::data

@@ -1,0 +1,40 @@
+// assay: one file a subcommand. Exit status 2 for unusable input (command line, configuration), 1 for a failure.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "experiments/commands.h"
+#include "kernels/error.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{"Assay trains sparse autoencoders on cached activations and finds out what they are worth.", "assay"};
+  app.set_version_flag("--version", "assay " ASSAY_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough(false);
+
+  using namespace assay::commands;
+  register_harvest(app);
+  register_index(app);
+  register_train(app);
+  register_eval(app);
+  register_encode(app);
+  register_decode(app);
+  register_inspect(app);
+  register_report(app);
+  register_bench(app);
+  register_config(app);
+
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    const int status = app.exit(error);
+    return status == 0 ? 0 : 2;
+  } catch (const assay::UsageError& error) {
+    std::fprintf(stderr, "assay: %s\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "assay: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,37 @@
+// encode_topk: the k largest pre-activations of every row, without ever holding B×n of them.
+//
+//   pre[i, j] = x[i]·W_enc[j] + b_enc[j]
+//
+// The winners are those of the canonical fp32 dot (kernels/primitives.h), whatever the tile, the thread or the
+// instruction set: a bf16 product screens, keeping every latent whose screened value plus its error bound reaches the
+// k-th best lower bound, and the survivors are rescored. The bound (Cauchy–Schwarz, with x̃ = x + δx, w̃ = w + δw):
+//   |x̃·w̃ − x·w| ≤ ‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖),  γ covers fp32 rounding of both sums.
+// A row with too many survivors (near-ties) is scored exactly over all n.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/context.h"
+#include "kernels/numeric_flag.h"
+#include "kernels/screen_copy.h"
+#include "kernels/sparse_codes.h"
+#include "kernels/view.h"
+
+namespace assay {
+
+struct Encoder {
+  ConstMatrix w;             ///< [n, d] fp32 master weights
+  const float* bias;         ///< [n]
+  const ScreenCopy* screen;  ///< of w, up to date
+};
+
+/// x [B, d], already centred (x − b_dec where the variant says so). Gives exactly k pairs a row, indices ascending,
+/// values = pre (the caller applies its activation). Ties go to the smaller index. 1 ≤ k ≤ n.
+/// A row or a weight that is not finite raises `flag` with the row; that row's pairs are then indices 0…k−1, values 0.
+/// Deterministic: the same bits on any number of threads and any instruction set.
+/// Workspace: O(B·k) for the result and, a worker, a tile of rows in bf16 and (2k + 256) candidates a row of the tile.
+/// Throws UsageError where shapes or k do not fit.
+void encode_topk(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
+                 NumericFlag& flag);
+
+}  // namespace assay

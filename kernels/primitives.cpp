@@ -1,0 +1,86 @@
+#include "kernels/primitives.h"
+
+#include <cmath>
+
+#include "kernels/dtype.h"
+
+namespace assay {
+
+namespace {
+
+float dot(const float* a, const float* b, int64_t count) {
+  float lanes[16] = {};
+  for (int64_t i = 0; i < count; ++i) lanes[i % 16] = std::fma(a[i], b[i], lanes[i % 16]);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
+void axpy(float alpha, const float* x, float* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) y[i] = std::fma(alpha, x[i], y[i]);
+}
+
+void scale(float alpha, float* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) y[i] *= alpha;
+}
+
+void subtract(const float* a, const float* b, float* out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = a[i] - b[i];
+}
+
+void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    m[i] = std::fma(s.beta1, m[i], (1 - s.beta1) * g[i]);
+    v[i] = std::fma(s.beta2, v[i], ((1 - s.beta2) * g[i]) * g[i]);
+    p[i] -= s.lr * m[i] / (std::sqrt(v[i] * s.v_scale) + s.eps);
+  }
+}
+
+float low(uint32_t pair) { return std::bit_cast<float>(pair << 16); }
+float high(uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000u); }
+
+void screen(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
+            float* out) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* o = out + r * 2 * kScreenBlock;
+    for (int64_t j = 0; j < 2 * kScreenBlock; ++j) {
+      const uint32_t* w = (j < kScreenBlock ? w0 : w1) + j % kScreenBlock;
+      float sum = 0;
+      for (int64_t p = 0; p < pairs; ++p) {
+        const uint32_t a = x[r * x_stride + p], b = w[p * kScreenBlock];
+        sum = std::fma(high(a), high(b), std::fma(low(a), low(b), sum));
+      }
+      o[j] = sum;
+    }
+  }
+}
+
+int select(const float* scores, const float* bias, float threshold, int32_t base, int32_t* indices, float* kept) {
+  int count = 0;
+  for (int32_t j = 0; j < 2 * kScreenBlock; ++j) {
+    const float score = scores[j] + bias[j];
+    if (!(score >= threshold)) continue;
+    indices[count] = base + j;
+    kept[count++] = score;
+  }
+  return count;
+}
+
+}  // namespace
+
+const Primitives kScalarPrimitives{dot, axpy, scale, subtract, adam, screen, select};
+
+const Primitives& primitives(Isa isa) {
+  switch (isa) {
+    case Isa::avx512:
+      return kAvx512Primitives;
+    case Isa::avx2:
+      return kAvx2Primitives;
+    case Isa::scalar:
+      break;
+  }
+  return kScalarPrimitives;
+}
+
+}  // namespace assay

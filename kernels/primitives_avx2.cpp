@@ -1,0 +1,143 @@
+// AVX2 + FMA: 16 canonical lanes are two registers.
+#include <immintrin.h>
+
+#include <cmath>
+
+#include "kernels/primitives.h"
+
+namespace assay {
+
+namespace {
+
+float fold(__m256 low, __m256 high) {
+  const __m256 eight = _mm256_add_ps(low, high);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+/// Mask of the first `count` of 8 lanes.
+__m256i head(int64_t count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+float dot(const float* a, const float* b, int64_t count) {
+  __m256 low = _mm256_setzero_ps(), high = low;
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    low = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), low);
+    high = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), high);
+  }
+  if (i < count) {
+    const __m256i m0 = head(count - i), m1 = head(count - i - 8);
+    low = _mm256_fmadd_ps(_mm256_maskload_ps(a + i, m0), _mm256_maskload_ps(b + i, m0), low);
+    high = _mm256_fmadd_ps(_mm256_maskload_ps(a + i + 8, m1), _mm256_maskload_ps(b + i + 8, m1), high);
+  }
+  return fold(low, high);
+}
+
+void axpy(float alpha, const float* x, float* y, int64_t count) {
+  const __m256 factor = _mm256_set1_ps(alpha);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    _mm256_storeu_ps(y + i, _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+  }
+  for (; i < count; ++i) y[i] = std::fma(alpha, x[i], y[i]);
+}
+
+void scale(float alpha, float* y, int64_t count) {
+  const __m256 factor = _mm256_set1_ps(alpha);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) _mm256_storeu_ps(y + i, _mm256_mul_ps(factor, _mm256_loadu_ps(y + i)));
+  for (; i < count; ++i) y[i] *= alpha;
+}
+
+void subtract(const float* a, const float* b, float* out, int64_t count) {
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    _mm256_storeu_ps(out + i, _mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
+  }
+  for (; i < count; ++i) out[i] = a[i] - b[i];
+}
+
+void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64_t count) {
+  const __m256 b1 = _mm256_set1_ps(s.beta1), c1 = _mm256_set1_ps(1 - s.beta1), b2 = _mm256_set1_ps(s.beta2),
+               c2 = _mm256_set1_ps(1 - s.beta2), lr = _mm256_set1_ps(s.lr), eps = _mm256_set1_ps(s.eps),
+               v_scale = _mm256_set1_ps(s.v_scale);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const __m256 gi = _mm256_loadu_ps(g + i);
+    const __m256 mi = _mm256_fmadd_ps(b1, _mm256_loadu_ps(m + i), _mm256_mul_ps(c1, gi));
+    const __m256 vi = _mm256_fmadd_ps(b2, _mm256_loadu_ps(v + i), _mm256_mul_ps(_mm256_mul_ps(c2, gi), gi));
+    _mm256_storeu_ps(m + i, mi);
+    _mm256_storeu_ps(v + i, vi);
+    const __m256 denominator = _mm256_add_ps(_mm256_sqrt_ps(_mm256_mul_ps(vi, v_scale)), eps);
+    const __m256 step = _mm256_div_ps(_mm256_mul_ps(lr, mi), denominator);
+    _mm256_storeu_ps(p + i, _mm256_sub_ps(_mm256_loadu_ps(p + i), step));
+  }
+  if (i < count) kScalarPrimitives.adam(s, g + i, p + i, m + i, v + i, count - i);
+}
+
+__m256 low(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
+__m256 high(__m256i pairs) {
+  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+
+/// Two rows by one block of 16 latents.
+template <int Rows>
+void screen_block(const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t pairs, float* out) {
+  __m256 sum[Rows][2];
+  for (auto& row : sum) row[0] = row[1] = _mm256_setzero_ps();
+  for (int64_t p = 0; p < pairs; ++p) {
+    const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock));
+    const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock + 8));
+    const __m256 l0 = low(w0), h0 = high(w0), l1 = low(w1), h1 = high(w1);
+    for (int r = 0; r < Rows; ++r) {
+      const __m256i pair = _mm256_set1_epi32(static_cast<int>(x[r * x_stride + p]));
+      const __m256 xl = low(pair), xh = high(pair);
+      sum[r][0] = _mm256_fmadd_ps(xh, h0, _mm256_fmadd_ps(xl, l0, sum[r][0]));
+      sum[r][1] = _mm256_fmadd_ps(xh, h1, _mm256_fmadd_ps(xl, l1, sum[r][1]));
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    _mm256_storeu_ps(out + r * 2 * kScreenBlock, sum[r][0]);
+    _mm256_storeu_ps(out + r * 2 * kScreenBlock + 8, sum[r][1]);
+  }
+}
+
+void screen(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
+            float* out) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    screen_block<4>(x + r * x_stride, x_stride, w0, pairs, out + r * 2 * kScreenBlock);
+    screen_block<4>(x + r * x_stride, x_stride, w1, pairs, out + r * 2 * kScreenBlock + kScreenBlock);
+  }
+  for (; r < rows; ++r) {
+    screen_block<1>(x + r * x_stride, x_stride, w0, pairs, out + r * 2 * kScreenBlock);
+    screen_block<1>(x + r * x_stride, x_stride, w1, pairs, out + r * 2 * kScreenBlock + kScreenBlock);
+  }
+}
+
+int select(const float* scores, const float* bias, float threshold, int32_t base, int32_t* indices, float* kept) {
+  const __m256 bar = _mm256_set1_ps(threshold);
+  int count = 0;
+  for (int j = 0; j < 2 * kScreenBlock; j += 8) {
+    const __m256 score = _mm256_add_ps(_mm256_loadu_ps(scores + j), _mm256_loadu_ps(bias + j));
+    unsigned mask = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(score, bar, _CMP_GE_OQ)));
+    if (mask == 0) continue;
+    alignas(32) float lanes[8];
+    _mm256_store_ps(lanes, score);
+    for (; mask != 0; mask &= mask - 1) {
+      const int lane = __builtin_ctz(mask);
+      indices[count] = base + j + lane;
+      kept[count++] = lanes[lane];
+    }
+  }
+  return count;
+}
+
+}  // namespace
+
+const Primitives kAvx2Primitives{dot, axpy, scale, subtract, adam, screen, select};
+
+}  // namespace assay

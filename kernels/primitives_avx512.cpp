@@ -1,0 +1,137 @@
+// AVX-512 with BF16: 16 canonical lanes are one register; screening multiplies bf16 pairs (vdpbf16ps).
+#include <immintrin.h>
+
+#include "kernels/primitives.h"
+
+namespace assay {
+
+namespace {
+
+/// Mask of the first `count` of 16 lanes.
+__mmask16 head(int64_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
+
+float fold(__m512 sixteen) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sixteen), _mm512_extractf32x8_ps(sixteen, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+float dot(const float* a, const float* b, int64_t count) {
+  __m512 sum = _mm512_setzero_ps();
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) sum = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), sum);
+  if (i < count) {
+    const __mmask16 m = head(count - i);
+    sum = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i), sum, m);
+  }
+  return fold(sum);
+}
+
+void axpy(float alpha, const float* x, float* y, int64_t count) {
+  const __m512 factor = _mm512_set1_ps(alpha);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    _mm512_storeu_ps(y + i, _mm512_fmadd_ps(factor, _mm512_loadu_ps(x + i), _mm512_loadu_ps(y + i)));
+  }
+  if (i < count) {
+    const __mmask16 m = head(count - i);
+    const __m512 sum = _mm512_fmadd_ps(factor, _mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, y + i));
+    _mm512_mask_storeu_ps(y + i, m, sum);
+  }
+}
+
+void scale(float alpha, float* y, int64_t count) {
+  const __m512 factor = _mm512_set1_ps(alpha);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) _mm512_storeu_ps(y + i, _mm512_mul_ps(factor, _mm512_loadu_ps(y + i)));
+  if (i < count) {
+    const __mmask16 m = head(count - i);
+    _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(m, y + i)));
+  }
+}
+
+void subtract(const float* a, const float* b, float* out, int64_t count) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    _mm512_storeu_ps(out + i, _mm512_sub_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i)));
+  }
+  if (i < count) {
+    const __mmask16 m = head(count - i);
+    _mm512_mask_storeu_ps(out + i, m, _mm512_sub_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i)));
+  }
+}
+
+void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64_t count) {
+  const __m512 b1 = _mm512_set1_ps(s.beta1), c1 = _mm512_set1_ps(1 - s.beta1), b2 = _mm512_set1_ps(s.beta2),
+               c2 = _mm512_set1_ps(1 - s.beta2), lr = _mm512_set1_ps(s.lr), eps = _mm512_set1_ps(s.eps),
+               v_scale = _mm512_set1_ps(s.v_scale);
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 k = i + 16 <= count ? static_cast<__mmask16>(0xffff) : head(count - i);
+    const __m512 gi = _mm512_maskz_loadu_ps(k, g + i);
+    const __m512 mi = _mm512_fmadd_ps(b1, _mm512_maskz_loadu_ps(k, m + i), _mm512_mul_ps(c1, gi));
+    const __m512 vi = _mm512_fmadd_ps(b2, _mm512_maskz_loadu_ps(k, v + i), _mm512_mul_ps(_mm512_mul_ps(c2, gi), gi));
+    _mm512_mask_storeu_ps(m + i, k, mi);
+    _mm512_mask_storeu_ps(v + i, k, vi);
+    const __m512 denominator = _mm512_add_ps(_mm512_sqrt_ps(_mm512_mul_ps(vi, v_scale)), eps);
+    const __m512 step = _mm512_div_ps(_mm512_mul_ps(lr, mi), denominator);
+    _mm512_mask_storeu_ps(p + i, k, _mm512_sub_ps(_mm512_maskz_loadu_ps(k, p + i), step));
+  }
+}
+
+__m512bh pairs_of(__m512i bits) { return reinterpret_cast<__m512bh>(bits); }
+
+/// `Rows` rows by two blocks: 2·Rows accumulators stay in registers.
+template <int Rows>
+void screen_rows(const uint32_t* x, int64_t x_stride, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
+                 float* out) {
+  __m512 sum[Rows][2];
+  for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
+  for (int64_t p = 0; p < pairs; ++p) {
+    const __m512bh b0 = pairs_of(_mm512_loadu_si512(w0 + p * kScreenBlock));
+    const __m512bh b1 = pairs_of(_mm512_loadu_si512(w1 + p * kScreenBlock));
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const __m512bh a = pairs_of(_mm512_set1_epi32(static_cast<int>(x[r * x_stride + p])));
+      sum[r][0] = _mm512_dpbf16_ps(sum[r][0], a, b0);
+      sum[r][1] = _mm512_dpbf16_ps(sum[r][1], a, b1);
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    _mm512_storeu_ps(out + r * 2 * kScreenBlock, sum[r][0]);
+    _mm512_storeu_ps(out + r * 2 * kScreenBlock + kScreenBlock, sum[r][1]);
+  }
+}
+
+void screen(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
+            float* out) {
+  int64_t r = 0;
+  for (; r + 12 <= rows; r += 12) screen_rows<12>(x + r * x_stride, x_stride, w0, w1, pairs, out + r * 32);
+  for (; r + 4 <= rows; r += 4) screen_rows<4>(x + r * x_stride, x_stride, w0, w1, pairs, out + r * 32);
+  for (; r < rows; ++r) screen_rows<1>(x + r * x_stride, x_stride, w0, w1, pairs, out + r * 32);
+}
+
+int select(const float* scores, const float* bias, float threshold, int32_t base, int32_t* indices, float* kept) {
+  const __m512 bar = _mm512_set1_ps(threshold);
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  int count = 0;
+  for (int j = 0; j < 32; j += 16) {
+    const __m512 score = _mm512_add_ps(_mm512_loadu_ps(scores + j), _mm512_loadu_ps(bias + j));
+    const __mmask16 mask = _mm512_cmp_ps_mask(score, bar, _CMP_GE_OQ);
+    if (mask == 0) continue;
+    // Compressed in registers: a compressing store is microcoded on some processors.
+    const __m512i index = _mm512_add_epi32(_mm512_set1_epi32(base + j), lanes);
+    const auto kept_count = static_cast<unsigned>(__builtin_popcount(mask));
+    const __mmask16 front = head(kept_count);
+    _mm512_mask_storeu_epi32(indices + count, front, _mm512_maskz_compress_epi32(mask, index));
+    _mm512_mask_storeu_ps(kept + count, front, _mm512_maskz_compress_ps(mask, score));
+    count += static_cast<int>(kept_count);
+  }
+  return count;
+}
+
+}  // namespace
+
+const Primitives kAvx512Primitives{dot, axpy, scale, subtract, adam, screen, select};
+
+}  // namespace assay

@@ -1,0 +1,28 @@
+// The backward pass of a sparse autoencoder over active pairs only.
+#pragma once
+
+#include <vector>
+
+#include "kernels/context.h"
+#include "kernels/sparse_codes.h"
+#include "kernels/view.h"
+
+namespace assay {
+
+/// ∂L/∂value of every active pair: out[p] = g[i]·w_dec[indices[p]] where values[p] > 0, else 0 (ReLU's derivative;
+/// a winner that is not positive passes nothing on). g [B, d] = ∂L/∂x̂, w_dec [n, d]. Canonical dots: the same bits on
+/// any number of threads and any instruction set.
+void value_gradient(Context& context, const SparseCodes& codes, ConstMatrix g, ConstMatrix w_dec,
+                    std::vector<float>& out);
+
+/// The pairs of codes ordered by latent, then row (a stable sort): what weight gradients sum in.
+struct PairsByLatent {
+  std::vector<int64_t> offsets;  ///< [n + 1]
+  std::vector<int32_t> rows;     ///< row of each pair
+  std::vector<int64_t> pairs;    ///< its place in the codes
+};
+
+/// Pairs whose value is 0 carry no gradient and are left out.
+void sort_by_latent(const SparseCodes& codes, int64_t n, PairsByLatent& out);
+
+}  // namespace assay
