@@ -1,0 +1,21 @@
+// Task "ood_probing": probes that learn classes on one domain (definitions), tested on unseen documents of the same
+// domain (ID) and of another (OOD: usage examples), on latents, on dense baselines and on controls. docs/evaluation.md
+// has the protocol.
+//
+// Numbers: "auroc" (parts id, ood) per arm and dictionary, "auroc_permuted_labels" (the label null), "auroc_difference"
+// (paired, cell by cell). Values are means over classes × runs; intervals resample classes and runs (stats.h).
+// The score of a dictionary is auroc, part ood, method latents_top<headline_k>.
+// Check: every label null's mean is compatible with .5 (bootstrap p, Holm over the nulls, at .05), else "withheld".
+// details: classes (texts per part), per_class (class, method, dictionary, id, ood), differences (p, Holm's p),
+// left_out.
+#pragma once
+
+#include <memory>
+
+#include "eval/tasks.h"
+
+namespace assay::eval {
+
+std::unique_ptr<Task> make_ood_probing_task();
+
+}  // namespace assay::eval

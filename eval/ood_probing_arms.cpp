@@ -1,0 +1,103 @@
+#include "eval/ood_probing_arms.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "eval/probes.h"
+#include "eval/probes_text.h"
+#include "eval/rng.h"
+#include "kernels/error.h"
+
+namespace assay::eval {
+namespace {
+
+ArmScore test(const std::string& method, const Scorer& scorer, const ProbingCell& cell, const CellFeatures& features) {
+  return {method, auroc(scorer.score(features.id.view()), cell.id.labels),
+          auroc(scorer.score(features.ood.view()), cell.ood.labels)};
+}
+
+ArmScore first_columns(const std::string& method, const ProbingCell& cell, const CellFeatures& features,
+                       const std::vector<int64_t>& ranked, int64_t k, uint64_t seed) {
+  const std::vector<int64_t> columns(ranked.begin(), ranked.begin() + std::min<int64_t>(k, std::ssize(ranked)));
+  return test(method, fit_columns(features.train.view(), cell.train.labels, columns, {}, seed), cell, features);
+}
+
+std::vector<ArmScore> top_k_arms(const std::string& space, const ProbingCell& cell, const CellFeatures& features,
+                                 const OodConfig& config, uint64_t seed) {
+  const std::vector<int64_t> ranked = rank_features(features.train.view(), cell.train.labels);
+  std::vector<ArmScore> arms;
+  for (const int64_t k : config.top_k)
+    arms.push_back(first_columns(fmt::format("{}_top{}", space, k), cell, features, ranked, k, seed));
+  return arms;
+}
+
+std::vector<std::string_view> texts_of(const ProbingPart& part, const TextTable& table,
+                                       const std::vector<std::string>& texts) {
+  std::vector<std::string_view> result;
+  for (const int64_t t : part.texts) {
+    const int64_t number = table.number[t];
+    if (number < 0 || number >= std::ssize(texts))
+      throw Error(fmt::format("text number {} is not among the data set's {} texts", number, texts.size()));
+    result.push_back(texts[number]);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense, const OodConfig& config,
+                                 uint64_t seed) {
+  ProbeOptions options;
+  options.pca_components = config.pca;
+  options.neighbours = config.neighbours;
+  const std::pair<const char*, ProbeKind> kinds[] = {{"dense_lr", ProbeKind::logistic},
+                                                     {"diff_means", ProbeKind::diff_means},
+                                                     {"lda", ProbeKind::lda},
+                                                     {"pca_lr", ProbeKind::pca_logistic},
+                                                     {"knn", ProbeKind::knn}};
+  std::vector<ArmScore> arms;
+  for (const auto& [method, kind] : kinds)
+    arms.push_back(test(method, *fit_probe(kind, dense.train.view(), cell.train.labels, options, seed), cell, dense));
+  for (ArmScore& arm : top_k_arms("neurons", cell, dense, config, seed)) arms.push_back(std::move(arm));
+  return arms;
+}
+
+ArmScore text_arm(const ProbingCell& cell, const TextTable& table, const std::vector<std::string>& texts,
+                  uint64_t seed) {
+  const TextProbe probe = fit_tfidf_logistic(texts_of(cell.train, table, texts), cell.train.labels, {}, seed);
+  return {"tfidf_lr", auroc(probe.score(texts_of(cell.id, table, texts)), cell.id.labels),
+          auroc(probe.score(texts_of(cell.ood, table, texts)), cell.ood.labels)};
+}
+
+std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& latents, const OodConfig& config,
+                                  uint64_t seed) {
+  std::vector<ArmScore> arms = top_k_arms("latents", cell, latents, config, seed);
+  arms.push_back(logistic_arm("latents_all", cell, latents, seed));
+  LogisticOptions l1;
+  l1.penalty = Penalty::l1;
+  arms.push_back(test("latents_l1", fit_logistic(latents.train.view(), cell.train.labels, l1, seed), cell, latents));
+  return arms;
+}
+
+ArmScore reconstruction_arm(const ProbingCell& cell, const CellFeatures& reconstruction, uint64_t seed) {
+  return logistic_arm("reconstruction_lr", cell, reconstruction, seed);
+}
+
+ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features, int64_t k,
+                   uint64_t seed) {
+  return first_columns(method, cell, features, rank_features(features.train.view(), cell.train.labels), k, seed);
+}
+
+ArmScore logistic_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features, uint64_t seed) {
+  return test(method, fit_logistic(features.train.view(), cell.train.labels, {}, seed), cell, features);
+}
+
+ProbingCell permute_labels(const ProbingCell& cell, uint64_t seed) {
+  ProbingCell permuted = cell;
+  Rng rng(seed);
+  rng.shuffle(std::span(permuted.train.labels));
+  return permuted;
+}
+
+}  // namespace assay::eval

@@ -1,0 +1,46 @@
+// The arms of the OOD probing task: one cell's probes, on dense activations, words, latents and reconstructions.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eval/eval_config.h"
+#include "eval/ood_probing_sample.h"
+#include "eval/pooled.h"
+
+namespace assay::eval {
+
+/// AUROC of one probe on both tests.
+struct ArmScore {
+  std::string method;
+  double id = 0, ood = 0;
+};
+
+/// A cell's features in one space.
+struct CellFeatures {
+  Features train, id, ood;
+};
+
+/// dense_lr, diff_means, lda, pca_lr, knn, neurons_topK for every K of config.top_k (at most d).
+std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense, const OodConfig& config,
+                                 uint64_t seed);
+/// tfidf_lr. `texts` by text number.
+ArmScore text_arm(const ProbingCell& cell, const TextTable& table, const std::vector<std::string>& texts,
+                  uint64_t seed);
+/// latents_topK for every K, latents_all, latents_l1. `latents` holds the latents active on the training texts: the
+/// others are constant there, so no probe could use them.
+std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& latents, const OodConfig& config,
+                                  uint64_t seed);
+/// reconstruction_lr: the dense probe on pooled reconstructions.
+ArmScore reconstruction_arm(const ProbingCell& cell, const CellFeatures& reconstruction, uint64_t seed);
+/// One k-sparse probe: the k features of best contrast on the training part, then logistic regression on them.
+ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features, int64_t k,
+                   uint64_t seed);
+/// Logistic regression on all features.
+ArmScore logistic_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features, uint64_t seed);
+
+/// The cell with its training labels permuted: what the arms find where there is nothing to find.
+ProbingCell permute_labels(const ProbingCell& cell, uint64_t seed);
+
+}  // namespace assay::eval

@@ -1,0 +1,45 @@
+// Which texts each probe of the OOD probing task trains on and is tested on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "eval/eval_config.h"
+#include "eval/text_table.h"
+
+namespace assay::eval {
+
+/// Texts of one part of a probe, positives first, and their labels (1 = the class).
+struct ProbingPart {
+  std::vector<int64_t> texts;  ///< indices into the text table
+  std::vector<uint8_t> labels;
+};
+
+/// One class under one cut of the documents. Train and tests share no document.
+struct ProbingCell {
+  int64_t category = 0;  ///< index into ProbingPlan::classes
+  int64_t run = 0;       ///< 2 · evaluation seed + (roles swapped)
+  ProbingPart train, id, ood;
+};
+
+struct ProbingPlan {
+  std::vector<std::string> classes;
+  std::vector<ProbingCell> cells;  ///< class by class, run by run
+  int64_t runs = 0;                ///< 2 · evaluation seeds: each seed's halves, then the same halves swapped
+};
+
+/// Each evaluation seed cuts the documents in two halves by hash. Train = source texts of one half; ID test = source
+/// texts of the other; OOD test = target texts of the other. Positives: the first of a seeded order, up to the limits;
+/// train has as many negatives as positives; negatives come from all other classes in their natural shares.
+/// Classes: those with at least min_target positive target texts in every test half (and 10 to train on), the ones with
+/// most target texts first, ties to the smaller label. Throws Error naming what is missing: an unknown label or class,
+/// fewer than two classes with enough texts.
+ProbingPlan plan_probing(const data::Dataset& dataset, const TextTable& texts, const OodConfig& config, int64_t seeds,
+                         uint64_t seed);
+
+/// Throws Error where a training document is also a test document.
+void check_disjoint(const ProbingCell& cell, const TextTable& texts);
+
+}  // namespace assay::eval
