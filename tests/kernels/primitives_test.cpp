@@ -1,0 +1,142 @@
+#include "kernels/primitives.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "kernels/dtype.h"
+#include "tests/support/isa.h"
+#include "tests/support/reference.h"
+
+namespace assay {
+namespace {
+
+using reference::normal;
+
+// Every length around the vector widths, and some real ones.
+const int64_t kLengths[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 100, 384, 385, 768, 2304};
+
+class PrimitivesTest : public testing::TestWithParam<Isa> {
+ protected:
+  const Primitives& p_ = primitives(GetParam());
+};
+
+TEST_P(PrimitivesTest, DotHasTheCanonicalBits) {
+  for (const int64_t n : kLengths) {
+    const auto a = normal(n, 1), b = normal(n, 2);
+    EXPECT_EQ(p_.dot(a.data(), b.data(), n), reference::canonical_dot(a.data(), b.data(), n)) << n;
+  }
+}
+
+TEST_P(PrimitivesTest, DotDoesNotReadPastTheEnd) {
+  const auto a = normal(64, 3);
+  std::vector<float> poisoned = a;
+  for (size_t i = 37; i < poisoned.size(); ++i) poisoned[i] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(p_.dot(poisoned.data(), a.data(), 37), p_.dot(a.data(), a.data(), 37));
+}
+
+TEST_P(PrimitivesTest, AxpyScaleSubtractMatchElementByElement) {
+  for (const int64_t n : kLengths) {
+    const auto x = normal(n, 4), y = normal(n, 5);
+    std::vector<float> sum = y, scaled = y, difference(n);
+    p_.axpy(0.37f, x.data(), sum.data(), n);
+    p_.scale(1.7f, scaled.data(), n);
+    p_.subtract(x.data(), y.data(), difference.data(), n);
+    for (int64_t i = 0; i < n; ++i) {
+      EXPECT_EQ(sum[i], std::fma(0.37f, x[i], y[i]));
+      EXPECT_EQ(scaled[i], 1.7f * y[i]);
+      EXPECT_EQ(difference[i], x[i] - y[i]);
+    }
+  }
+}
+
+TEST_P(PrimitivesTest, AdamMatchesTheFormulaInDouble) {
+  constexpr int64_t kCount = 37;
+  std::vector<float> p = normal(kCount, 6), m(kCount), v(kCount);
+  std::vector<double> dp(p.begin(), p.end()), dm(kCount), dv(kCount);
+  for (int t = 1; t <= 20; ++t) {
+    const auto g = normal(kCount, 100 + t, 1e-3f);
+    const double c1 = 1 - std::pow(0.9, t), c2 = 1 - std::pow(0.999, t);
+    p_.adam({static_cast<float>(1e-2 / c1), 0.9f, 0.999f, 1e-8f, static_cast<float>(1 / c2)}, g.data(), p.data(),
+            m.data(), v.data(), kCount);
+    for (int64_t i = 0; i < kCount; ++i) {
+      dm[i] = 0.9 * dm[i] + 0.1 * g[i];
+      dv[i] = 0.999 * dv[i] + 0.001 * g[i] * g[i];
+      dp[i] -= 1e-2 * (dm[i] / c1) / (std::sqrt(dv[i] / c2) + 1e-8);
+      EXPECT_NEAR(p[i], dp[i], 2e-6 * (1 + std::abs(dp[i]))) << "step " << t;
+    }
+  }
+}
+
+TEST_P(PrimitivesTest, AdamHasTheScalarBits) {
+  for (const int64_t n : kLengths) {
+    const auto g = normal(n, 7, 1e-4f);
+    std::vector<float> p1 = normal(n, 8), m1 = normal(n, 9, 1e-4f), v1 = normal(n, 10, 1e-4f);
+    for (float& x : v1) x = std::abs(x);
+    auto p2 = p1, m2 = m1, v2 = v1;
+    const AdamStep step{3e-4f, 0.9f, 0.999f, 6.25e-10f, 1.3f};
+    p_.adam(step, g.data(), p1.data(), m1.data(), v1.data(), n);
+    kScalarPrimitives.adam(step, g.data(), p2.data(), m2.data(), v2.data(), n);
+    EXPECT_EQ(p1, p2);
+    EXPECT_EQ(m1, m2);
+    EXPECT_EQ(v1, v2);
+  }
+}
+
+TEST_P(PrimitivesTest, ScreenMultipliesRoundedPairs) {
+  constexpr int64_t kRows = 29, kPairs = 21, kStride = 24;
+  std::vector<uint32_t> x(kRows * kStride), w(2 * kPairs * kScreenBlock);
+  const auto values = normal(2 * static_cast<int64_t>(x.size() + w.size()), 11);
+  int64_t next = 0;
+  const auto pair = [&] {
+    const uint32_t low = to_bf16(values[next]).bits, high = to_bf16(values[next + 1]).bits;
+    next += 2;
+    return low | high << 16;
+  };
+  for (auto& v : x) v = pair();
+  for (auto& v : w) v = pair();
+  std::vector<float> out(kRows * 32);
+  p_.screen(x.data(), kStride, kRows, w.data(), w.data() + kPairs * kScreenBlock, kPairs, out.data());
+  const auto half = [](uint32_t bits, int which) {
+    return std::bit_cast<float>(which ? bits & 0xffff0000u : bits << 16);
+  };
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t j = 0; j < 32; ++j) {
+      double sum = 0;
+      for (int64_t p = 0; p < kPairs; ++p) {
+        for (int h : {0, 1}) {
+          sum +=
+              static_cast<double>(half(x[r * kStride + p], h)) * half(w[(j / 16) * kPairs * 16 + p * 16 + j % 16], h);
+        }
+      }
+      EXPECT_NEAR(out[r * 32 + j], sum, 1e-5) << r << "," << j;
+    }
+  }
+}
+
+TEST_P(PrimitivesTest, SelectKeepsWhatReachesTheThreshold) {
+  std::vector<float> scores = normal(32, 12), bias = normal(32, 13, 0.1f);
+  scores[3] = std::numeric_limits<float>::quiet_NaN();
+  bias[9] = -std::numeric_limits<float>::infinity();
+  scores[20] = 0.5f - bias[20];
+  const float bar = scores[20] + bias[20];
+  int32_t indices[32];
+  float kept[32];
+  const int count = p_.select(scores.data(), bias.data(), bar, 1000, indices, kept);
+  int expected = 0;
+  for (int j = 0; j < 32; ++j) {
+    if (!(scores[j] + bias[j] >= bar)) continue;
+    ASSERT_LT(expected, count);
+    EXPECT_EQ(indices[expected], 1000 + j);
+    EXPECT_EQ(kept[expected++], scores[j] + bias[j]);
+  }
+  EXPECT_EQ(count, expected);
+  EXPECT_GT(count, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, PrimitivesTest, testing::ValuesIn(support::available_isas()), support::isa_name);
+
+}  // namespace
+}  // namespace assay

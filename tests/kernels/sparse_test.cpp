@@ -1,0 +1,213 @@
+// Decode, value gradient, the sort by latent, and the fused update, each against a naive dense computation.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/backward_update.h"
+#include "kernels/sparse_backward.h"
+#include "kernels/sparse_decode.h"
+#include "tests/support/isa.h"
+#include "tests/support/reference.h"
+
+namespace assay {
+namespace {
+
+using reference::matrix;
+using reference::normal;
+
+/// Rows of different lengths (some empty), with zeros among the values.
+SparseCodes ragged(int64_t rows, int64_t n, uint64_t seed) {
+  std::mt19937_64 engine(seed);
+  SparseCodes codes;
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      if (i % 5 == 3 || engine() % 4 != 0) continue;
+      codes.indices.push_back(static_cast<int32_t>(j));
+      codes.values.push_back(engine() % 6 == 0 ? 0.0f : static_cast<float>(engine() % 1000) / 500.0f);
+    }
+    codes.row_offsets.push_back(static_cast<int64_t>(codes.indices.size()));
+  }
+  return codes;
+}
+
+class SparseTest : public testing::TestWithParam<Isa> {
+ protected:
+  SparseTest() { context_.force_isa(GetParam()); }
+  Context context_{{Device::cpu, 2}};
+};
+
+TEST_P(SparseTest, DecodeMatchesTheDenseProduct) {
+  for (const int64_t d : {1, 15, 16, 100, 385}) {
+    const int64_t rows = 40, n = 30;
+    const SparseCodes codes = ragged(rows, n, 1);
+    const auto w = normal(n * d, 2), bias = normal(d, 3);
+    std::vector<float> out(rows * d, -1);
+    sparse_decode(context_, codes, matrix(w, n, d), bias.data(), {out.data(), rows, d});
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t c = 0; c < d; ++c) {
+        double sum = bias[c];
+        for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+          sum += static_cast<double>(codes.values[p]) * w[codes.indices[p] * d + c];
+        }
+        EXPECT_NEAR(out[i * d + c], sum, 1e-5);
+      }
+    }
+  }
+}
+
+TEST_P(SparseTest, ValueGradientMatchesAndStopsAtZero) {
+  const int64_t rows = 33, n = 20, d = 37;
+  const SparseCodes codes = ragged(rows, n, 4);
+  const auto w = normal(n * d, 5), g = normal(rows * d, 6);
+  std::vector<float> out;
+  value_gradient(context_, codes, matrix(g, rows, d), matrix(w, n, d), out);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+      const float expected = reference::canonical_dot(g.data() + i * d, w.data() + codes.indices[p] * d, d);
+      EXPECT_EQ(out[p], codes.values[p] > 0 ? expected : 0.0f);
+    }
+  }
+}
+
+TEST(SortByLatent, IsStableAndComplete) {
+  const SparseCodes codes = ragged(50, 20, 7);
+  PairsByLatent order;
+  sort_by_latent(codes, 20, order);
+  int64_t seen = 0;
+  for (int64_t j = 0; j < 20; ++j) {
+    for (int64_t o = order.offsets[j]; o < order.offsets[j + 1]; ++o, ++seen) {
+      const int64_t pair = order.pairs[o], row = order.rows[o];
+      EXPECT_EQ(codes.indices[pair], j);
+      EXPECT_GE(pair, codes.row_offsets[row]);
+      EXPECT_LT(pair, codes.row_offsets[row + 1]);
+      if (o > order.offsets[j]) {
+        EXPECT_LT(order.rows[o - 1], row);
+      }
+    }
+  }
+  const auto nonzero = std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v != 0; });
+  EXPECT_EQ(seen, nonzero);
+}
+
+/// All of a layer's state, with what the update needs.
+struct Layer {
+  int64_t n, d;
+  std::vector<float> we, wem, wev, wd, wdm, wdv, be, bem, bev;
+  ScreenCopy screen;
+
+  Layer(int64_t n_, int64_t d_)
+      : n(n_),
+        d(d_),
+        we(normal(n * d, 11)),
+        wem(n * d),
+        wev(n * d),
+        wd(normal(n * d, 12)),
+        wdm(normal(n * d, 13, 1e-3f)),
+        wdv(n * d),
+        be(normal(n, 14)),
+        bem(n),
+        bev(n),
+        screen(n, d) {
+    for (int64_t j = 0; j < n; ++j) {
+      double squares = 0;
+      for (int64_t i = 0; i < d; ++i) squares += wd[j * d + i] * wd[j * d + i];
+      for (int64_t i = 0; i < d; ++i) wd[j * d + i] /= static_cast<float>(std::sqrt(squares));
+    }
+  }
+  LatentState state() {
+    return {{we.data(), n, d},  {wem.data(), n, d}, {wev.data(), n, d}, {wd.data(), n, d}, {wdm.data(), n, d},
+            {wdv.data(), n, d}, be.data(),          bem.data(),         bev.data(),        &screen};
+  }
+};
+
+void adam(double g, double& p, double& m, double& v, const AdamStep& s) {
+  m = s.beta1 * m + (1 - s.beta1) * g;
+  v = s.beta2 * v + (1 - s.beta2) * g * g;
+  p -= s.lr * m / (std::sqrt(v * s.v_scale) + s.eps);
+}
+
+TEST_P(SparseTest, UpdateMatchesDenseGradientsAndAdamInDouble) {
+  const int64_t rows = 60, n = 50, d = 21;
+  const SparseCodes codes = ragged(rows, n, 15);
+  auto d_values = normal(codes.pairs(), 16);
+  for (int64_t p = 0; p < codes.pairs(); ++p) {
+    if (codes.values[p] == 0) d_values[p] = 0;
+  }
+  const auto g = normal(rows * d, 17), x = normal(rows * d, 18);
+  Layer layer(n, d);
+  const Layer before(layer.n, layer.d);
+  const AdamStep step{1e-3f, 0.9f, 0.999f, 1e-6f, 1.5f};
+  std::vector<float> center(d);
+  backward_update(context_, {&codes, &d_values, matrix(g, rows, d), matrix(x, rows, d)}, layer.state(), {step, true},
+                  center.data());
+
+  std::vector<double> ge(n * d), gd(n * d), gb(n), expected_center(d);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+      const int64_t j = codes.indices[p];
+      gb[j] += d_values[p];
+      for (int64_t c = 0; c < d; ++c) {
+        gd[j * d + c] += static_cast<double>(codes.values[p]) * g[i * d + c];
+        ge[j * d + c] += static_cast<double>(d_values[p]) * x[i * d + c];
+        expected_center[c] += static_cast<double>(d_values[p]) * before.we[j * d + c];
+      }
+    }
+  }
+  for (int64_t c = 0; c < d; ++c) EXPECT_NEAR(center[c], expected_center[c], 1e-3);
+  for (int64_t j = 0; j < n; ++j) {
+    double along = 0, squares = 0;
+    for (int64_t c = 0; c < d; ++c) along += gd[j * d + c] * before.wd[j * d + c];
+    std::vector<double> row(d);
+    for (int64_t c = 0; c < d; ++c) {
+      double p = before.we[j * d + c], m = 0, v = 0;
+      adam(ge[j * d + c], p, m, v, step);
+      EXPECT_NEAR(layer.we[j * d + c], p, 1e-5);
+      row[c] = before.wd[j * d + c];
+      m = before.wdm[j * d + c], v = 0;
+      adam(gd[j * d + c] - along * before.wd[j * d + c], row[c], m, v, step);
+      squares += row[c] * row[c];
+    }
+    for (int64_t c = 0; c < d; ++c) EXPECT_NEAR(layer.wd[j * d + c], row[c] / std::sqrt(squares), 1e-5);
+    double p = before.be[j], m = 0, v = 0;
+    adam(gb[j], p, m, v, step);
+    EXPECT_NEAR(layer.be[j], p, 1e-5);
+  }
+}
+
+TEST_P(SparseTest, UpdateHasTheSameBitsOnAnyThreadsAndInstructionSet) {
+  const int64_t rows = 100, n = 333, d = 45;
+  const SparseCodes codes = ragged(rows, n, 19);
+  const auto d_values = normal(codes.pairs(), 20), g = normal(rows * d, 21), x = normal(rows * d, 22);
+  Layer first(n, d), second(n, d);
+  std::vector<float> center1(d), center2(d);
+  Context one({Device::cpu, 1});
+  one.force_isa(Isa::scalar);
+  const UpdateOptions options{{1e-3f, 0.9f, 0.999f, 1e-6f, 1.5f}, true};
+  const BackwardInput input{&codes, &d_values, matrix(g, rows, d), matrix(x, rows, d)};
+  backward_update(one, input, first.state(), options, center1.data());
+  backward_update(context_, input, second.state(), options, center2.data());
+  EXPECT_EQ(first.we, second.we);
+  EXPECT_EQ(first.wd, second.wd);
+  EXPECT_EQ(first.be, second.be);
+  EXPECT_EQ(center1, center2);
+  EXPECT_EQ(first.screen.norm(), second.screen.norm());
+}
+
+TEST_P(SparseTest, SilentLatentsDecayAndMove) {
+  const int64_t n = 3, d = 4;
+  Layer layer(n, d);
+  const auto before = layer.wdm;
+  SparseCodes codes;
+  codes.row_offsets = {0, 0};
+  const std::vector<float> none, g(d), x(d);
+  std::vector<float> center(d);
+  backward_update(context_, {&codes, &none, matrix(g, 1, d), matrix(x, 1, d)}, layer.state(),
+                  {{1e-3f, 0.9f, 0.999f, 1e-6f, 1.0f}, false}, center.data());
+  for (size_t i = 0; i < before.size(); ++i) EXPECT_FLOAT_EQ(layer.wdm[i], 0.9f * before[i]);
+  EXPECT_NE(layer.wd, Layer(n, d).wd);
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, SparseTest, testing::ValuesIn(support::available_isas()), support::isa_name);
+
+}  // namespace
+}  // namespace assay

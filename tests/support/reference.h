@@ -1,0 +1,59 @@
+// Naive references: written for being obviously right, in double or in the documented order of summation.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "kernels/view.h"
+
+namespace assay::reference {
+
+/// Standard normal numbers. Test data only: the order of draws is this platform's.
+inline std::vector<float> normal(int64_t count, uint64_t seed, float scale = 1) {
+  std::mt19937_64 engine(seed);
+  std::normal_distribution<float> distribution(0, scale);
+  std::vector<float> values(count);
+  for (float& v : values) v = distribution(engine);
+  return values;
+}
+
+inline ConstMatrix matrix(const std::vector<float>& values, int64_t rows, int64_t cols) {
+  return {values.data(), rows, cols};
+}
+
+/// The canonical dot: lane l of 16 takes elements l, l + 16, …; then lanes fold by halves.
+inline float canonical_dot(const float* a, const float* b, int64_t count) {
+  std::vector<float> lanes(16, 0.0f);
+  for (int64_t l = 0; l < 16; ++l) {
+    for (int64_t i = l; i < count; i += 16) lanes[l] = std::fma(a[i], b[i], lanes[l]);
+  }
+  for (size_t width = 16; width > 1; width /= 2) {
+    std::vector<float> folded(width / 2);
+    for (size_t i = 0; i < width / 2; ++i) folded[i] = lanes[i] + lanes[i + width / 2];
+    lanes = folded;
+  }
+  return lanes[0];
+}
+
+struct Winner {
+  int32_t index;
+  float value;
+};
+
+/// The k largest of canonical pre-activations, ties to the smaller index, in index order.
+inline std::vector<Winner> encode_row(const float* x, ConstMatrix w, const float* bias, int64_t k) {
+  std::vector<Winner> all(w.rows);
+  for (int64_t j = 0; j < w.rows; ++j) {
+    all[j] = {static_cast<int32_t>(j), canonical_dot(x, w.row(j), w.cols) + bias[j]};
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Winner& a, const Winner& b) { return a.value > b.value; });
+  all.resize(k);
+  std::sort(all.begin(), all.end(), [](const Winner& a, const Winner& b) { return a.index < b.index; });
+  return all;
+}
+
+}  // namespace assay::reference
