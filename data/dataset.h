@@ -1,4 +1,5 @@
-// A data set on disk: a folder of HDF5 shards and its index.yaml (or one HDF5 file with /activations), open for reading.
+// A data set on disk: a folder of HDF5 shards and its index.yaml (or one HDF5 file with /activations), open for
+// reading.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/dtype.h"
@@ -14,7 +16,8 @@
 
 namespace assay::data {
 
-/// What the index says of one hook's activations. `mean`, `variance` and `scale` leave special tokens out.
+/// What the index says of one hook's activations. `mean`, `variance` and `scale` leave special tokens out. A single
+/// file that carries no statistics has an empty mean (`assay index` computes them).
 struct HookInfo {
   std::string name;          ///< "activations" for the main data set, else the NAME of /hooks/NAME
   int64_t d = 0;             ///< dimensions
@@ -36,11 +39,13 @@ struct DatasetInfo {
   std::vector<HookInfo> hooks;  ///< hooks[0] is "activations"
   std::vector<LabelInfo> labels;
   std::string model, revision, hook, tokenizer_hash, source_hash;  ///< attributes; empty where unknown
-  std::string content_hash;  ///< hex; over all chunk checksums: changes when any byte of the activations changes
+  std::string
+      content_hash;  ///< hex; over all chunk checksums: changes when any byte of the activations changes; "" without
   bool has_tokens = false, has_document = false, has_position = false, has_special = false, has_text = false;
 };
 
-/// One HDF5 chunk of the main data set: rows [first, first + rows) in global row numbering.
+/// Rows that are checked, shuffled and read together: [first, first + rows) in global row numbering, within one file.
+/// In our shards an HDF5 chunk; in foreign files about 8 MB of whole rows.
 struct ChunkInfo {
   int64_t first = 0;
   int64_t rows = 0;
@@ -66,6 +71,11 @@ class Dataset {
   void read(const std::string& hook, int64_t first, Matrix out) const;
   /// One whole chunk as unscaled fp32 into out [chunk.rows, d].
   void read_chunk(const std::string& hook, int64_t chunk, Matrix out) const;
+
+  /// The chunk's bytes as stored (hook's dtype), checksum verified, into out [chunk.rows · d · size_of(dtype)].
+  void read_chunk_raw(const std::string& hook, int64_t chunk, void* out) const;
+  /// The path of the file a chunk lies in, and the chunk's first row within that file.
+  std::pair<std::string, int64_t> chunk_place(int64_t chunk) const;
 
   // Row-aligned columns, [rows] each, read once and kept. Throw Error where the data set lacks the column,
   // except special (all zero) and document (the row number) which have natural values.

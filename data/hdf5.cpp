@@ -174,7 +174,24 @@ Handle create_file(const fs::path& path) {
   const Handle access(H5Pcreate(H5P_FILE_ACCESS));
   // Version 1.8 keeps attributes of any size (long label sets); its files are read by every library since 2008.
   H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
-  return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), path.string(), "cannot create");
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE));
+  H5Pset_obj_track_times(creation, false);
+  return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), path.string(), "cannot create");
+}
+
+Handle create_dataset(hid_t file, const std::string& name, hid_t type, hid_t space, hid_t properties,
+                      const std::string& where) {
+  const Handle group_properties(H5Pcreate(H5P_GROUP_CREATE));
+  H5Pset_obj_track_times(group_properties, false);
+  for (size_t end = name.find('/', 1); end != std::string::npos; end = name.find('/', end + 1)) {
+    const std::string group = name.substr(0, end);
+    if (exists(file, group)) continue;
+    own(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, group_properties, H5P_DEFAULT), where, "cannot create " + group);
+  }
+  const Handle creation(properties == H5P_DEFAULT ? H5Pcreate(H5P_DATASET_CREATE) : H5Pcopy(properties));
+  H5Pset_obj_track_times(creation, false);
+  return own(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT), where,
+             "cannot create " + name);
 }
 
 std::vector<std::string> members(hid_t file, const std::string& group) {
@@ -301,11 +318,7 @@ template <> hid_t native_type<double>() { return H5T_NATIVE_DOUBLE; }
 
 template <class T>
 Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& values, const std::string& where) {
-  const Handle links(H5Pcreate(H5P_LINK_CREATE));
-  H5Pset_create_intermediate_group(links, 1);
-  Handle dataset = own(
-      H5Dcreate2(file, name.c_str(), native_type<T>(), vector_space(values.size()), links, H5P_DEFAULT, H5P_DEFAULT),
-      where, "cannot create " + name);
+  Handle dataset = create_dataset(file, name, native_type<T>(), vector_space(values.size()), H5P_DEFAULT, where);
   if (!values.empty()) {
     check(H5Dwrite(dataset, native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), where,
           fmt::format("cannot write {} bytes of {}", values.size() * sizeof(T), name));

@@ -58,6 +58,11 @@ Handle open_file(const std::filesystem::path& path);
 /// Create, replacing what is there.
 Handle create_file(const std::filesystem::path& path);
 
+/// Create a data set with its groups. No times are stored, so that equal contents have equal bytes. `properties` (a
+/// data set creation list) may be H5P_DEFAULT.
+Handle create_dataset(hid_t file, const std::string& name, hid_t type, hid_t space, hid_t properties,
+                      const std::string& where);
+
 /// The names in a group ("/" or below), sorted. Hard links only: soft and external links lead outside and are left out.
 std::vector<std::string> members(hid_t file, const std::string& group);
 /// Whether `name` ("/hooks/a") is reached by hard links alone.

@@ -1,0 +1,114 @@
+#include <fmt/core.h>
+#include <openssl/evp.h>
+
+#include <memory>
+
+#include "data/index_file.h"
+#include "kernels/error.h"
+
+namespace assay::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+void require_same(const FileLayout& file, const FileLayout& first) {
+  const std::string where = file.path.string(), other = first.path.string();
+  if (file.arrays.size() != first.arrays.size()) {
+    throw Error(fmt::format("{}: {} hooks, but {} has {}", where, file.arrays.size(), other, first.arrays.size()));
+  }
+  for (size_t i = 0; i < file.arrays.size(); ++i) {
+    const ArrayLayout &a = file.arrays[i], &b = first.arrays[i];
+    if (a.name != b.name) throw Error(fmt::format("{}: hook {}, but {} has {}", where, a.name, other, b.name));
+    if (a.d != b.d) {
+      throw Error(fmt::format("{}: {} has d = {}, but {} has d = {}", where, a.dataset(), a.d, other, b.d));
+    }
+    if (a.dtype != b.dtype) {
+      throw Error(
+          fmt::format("{}: {} is {}, but {} is {}", where, a.dataset(), name_of(a.dtype), other, name_of(b.dtype)));
+    }
+  }
+  if (file.columns != first.columns) throw Error(fmt::format("{}: has other columns than {}", where, other));
+  bool labels = file.labels.size() == first.labels.size();
+  for (size_t i = 0; labels && i < file.labels.size(); ++i) {
+    labels = file.labels[i].name == first.labels[i].name && file.labels[i].classes == first.labels[i].classes;
+  }
+  if (!labels) throw Error(fmt::format("{}: has other labels or classes than {}", where, other));
+}
+
+/// SHA-256 over the arrays' names, shapes and chunk checksums; "" where a file has no checksums.
+std::string content_hash(const std::vector<FileLayout>& files) {
+  std::string text;
+  for (const FileLayout& file : files) {
+    for (const ArrayLayout& array : file.arrays) {
+      if (file.rows > 0 && array.crc32c.empty()) return "";
+      text += fmt::format("{} {} {} {} {}\n", array.name, name_of(array.dtype), array.d, file.rows, file.chunk_rows);
+      for (const uint32_t crc : array.crc32c) text += fmt::format("{:08x}", crc);
+      text += '\n';
+    }
+  }
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  if (EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) != 1) throw Error("SHA-256 failed");
+  std::string hex;
+  for (unsigned i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
+  return hex;
+}
+
+Moments join_moments(const std::vector<FileLayout>& files, size_t array) {
+  Moments all;
+  for (const FileLayout& file : files) all.merge(file.arrays[array].moments);
+  return all;
+}
+
+std::string attribute(const FileLayout& file, const std::string& name) {
+  const auto found = file.attributes.find(name);
+  return found == file.attributes.end() ? "" : found->second;
+}
+
+bool has(const FileLayout& file, const std::string& column) {
+  for (const std::string& name : file.columns) {
+    if (name == column) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Index combine(const fs::path& path, std::vector<FileLayout> files) {
+  if (files.empty()) throw Error(path.string() + ": no files");
+  Index index;
+  const FileLayout& first = files.front();
+  DatasetInfo& info = index.info;
+  info.path = path;
+  for (const FileLayout& file : files) {
+    require_same(file, first);
+    info.rows += file.rows;
+  }
+  for (size_t i = 0; i < first.arrays.size(); ++i) {
+    const Moments moments = join_moments(files, i);
+    const ArrayLayout& array = first.arrays[i];
+    info.hooks.push_back({array.name,
+                          array.d,
+                          array.dtype,
+                          {moments.mean.begin(), moments.mean.end()},
+                          moments.variance,
+                          moments.scale()});
+    index.moments.push_back(moments);
+  }
+  info.labels = first.labels;
+  info.model = attribute(first, "model");
+  info.revision = attribute(first, "revision");
+  info.hook = attribute(first, "hook");
+  info.tokenizer_hash = attribute(first, "tokenizer_hash");
+  info.source_hash = attribute(first, "source_hash");
+  info.has_tokens = has(first, "tokens");
+  info.has_document = has(first, "document");
+  info.has_position = has(first, "position");
+  info.has_special = has(first, "special");
+  info.has_text = has(first, "text");
+  info.content_hash = content_hash(files);
+  index.files = std::move(files);
+  return index;
+}
+
+}  // namespace assay::data

@@ -1,0 +1,236 @@
+#include "data/index_file.h"
+
+#include <fmt/core.h>
+#include <yaml-cpp/yaml.h>
+
+#include <cmath>
+#include <set>
+
+#include "data/atomic_file.h"
+#include "kernels/error.h"
+
+namespace assay::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kFormat = 1;
+constexpr uintmax_t kMostBytes = 256u << 20;
+
+fs::path index_path(const fs::path& folder) { return folder / "index.yaml"; }
+
+std::string name_in(const fs::path& folder, const fs::path& file) {
+  const fs::path base = fs::weakly_canonical(folder), full = fs::weakly_canonical(file);
+  const fs::path relative = full.lexically_relative(base);
+  return !relative.empty() && *relative.begin() != ".." ? relative.string() : full.string();
+}
+
+void emit_hook(YAML::Emitter& out, const HookInfo& hook, const Moments& moments) {
+  out << YAML::BeginMap;
+  out << YAML::Key << "name" << YAML::Value << YAML::DoubleQuoted << hook.name;
+  out << YAML::Key << "d" << YAML::Value << hook.d;
+  out << YAML::Key << "dtype" << YAML::Value << std::string(name_of(hook.dtype));
+  out << YAML::Key << "rows_counted" << YAML::Value << moments.count;
+  out << YAML::Key << "variance" << YAML::Value << moments.variance;
+  out << YAML::Key << "scale" << YAML::Value << moments.scale();
+  out << YAML::Key << "mean" << YAML::Value << YAML::Flow << moments.mean;
+  out << YAML::EndMap;
+}
+
+void emit_file(YAML::Emitter& out, const fs::path& folder, const FileLayout& file) {
+  out << YAML::BeginMap;
+  out << YAML::Key << "path" << YAML::Value << YAML::DoubleQuoted << name_in(folder, file.path);
+  out << YAML::Key << "bytes" << YAML::Value << file.bytes;
+  out << YAML::Key << "rows" << YAML::Value << file.rows;
+  out << YAML::Key << "chunk_rows" << YAML::Value << file.chunk_rows;
+  out << YAML::Key << "crc32c" << YAML::Value << YAML::BeginMap;
+  for (const ArrayLayout& array : file.arrays) {
+    std::string hex;
+    for (const uint32_t crc : array.crc32c) hex += fmt::format("{:08x}", crc);
+    out << YAML::Key << YAML::DoubleQuoted << array.name << YAML::Value << YAML::DoubleQuoted << hex;
+  }
+  out << YAML::EndMap << YAML::EndMap;
+}
+
+/// Reading: every access goes through a place that can name the file and line.
+class Place {
+ public:
+  Place(std::string where, YAML::Node node) : where_(std::move(where)), node_(std::move(node)) {}
+
+  [[noreturn]] void fail(const std::string& what) const {
+    const YAML::Mark mark = node_.Mark();
+    throw Error(fmt::format("{}:{}: {}; make the index anew with `assay index`", where_, mark.line + 1, what));
+  }
+  /// The node is a mapping with exactly these keys.
+  void require_keys(const std::set<std::string>& keys) const {
+    if (!node_.IsMap()) fail("expected a mapping");
+    std::set<std::string> seen;
+    for (const auto& entry : node_) {
+      const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "?";
+      if (keys.count(key) == 0) fail(fmt::format("unknown key '{}'", key));
+      if (!seen.insert(key).second) fail(fmt::format("key '{}' stands twice", key));
+    }
+    for (const std::string& key : keys) {
+      if (seen.count(key) == 0) fail(fmt::format("missing key '{}'", key));
+    }
+  }
+  Place at(const std::string& key) const {
+    if (!node_.IsMap() || !node_[key]) fail(fmt::format("missing key '{}'", key));
+    return {where_, node_[key]};
+  }
+  std::vector<Place> items() const {
+    if (!node_.IsSequence()) fail("expected a list");
+    std::vector<Place> places;
+    for (const auto& item : node_) places.emplace_back(where_, item);
+    return places;
+  }
+  std::string text() const {
+    if (!node_.IsScalar()) fail("expected a text");
+    return node_.Scalar();
+  }
+  int64_t integer(int64_t low, int64_t high) const {
+    int64_t value = 0;
+    if (!node_.IsScalar() || !YAML::convert<int64_t>::decode(node_, value) || value < low || value > high) {
+      fail(fmt::format("expected an integer from {} to {}", low, high));
+    }
+    return value;
+  }
+  double real() const {
+    double value = 0;
+    if (!node_.IsScalar() || !YAML::convert<double>::decode(node_, value) || !std::isfinite(value)) {
+      fail("expected a finite number");
+    }
+    return value;
+  }
+
+ private:
+  std::string where_;
+  YAML::Node node_;
+};
+
+constexpr int64_t kMost = int64_t{1} << 48;
+
+struct HookEntry {
+  std::string name;
+  int64_t d = 0;
+  DType dtype = DType::f32;
+  Moments moments;
+};
+
+HookEntry read_hook(const Place& place) {
+  place.require_keys({"name", "d", "dtype", "rows_counted", "variance", "scale", "mean"});
+  HookEntry hook;
+  hook.name = place.at("name").text();
+  hook.d = place.at("d").integer(1, 1 << 20);
+  const std::string dtype = place.at("dtype").text();
+  if (dtype != "f32" && dtype != "f16" && dtype != "bf16") place.at("dtype").fail("expected f32, f16 or bf16");
+  hook.dtype = parse_dtype(dtype);
+  hook.moments.count = place.at("rows_counted").integer(0, kMost);
+  hook.moments.variance = place.at("variance").real();
+  for (const Place& item : place.at("mean").items()) hook.moments.mean.push_back(item.real());
+  if (static_cast<int64_t>(hook.moments.mean.size()) != (hook.moments.count > 0 ? hook.d : 0) &&
+      static_cast<int64_t>(hook.moments.mean.size()) != hook.d) {
+    place.at("mean").fail(fmt::format("expected {} numbers", hook.d));
+  }
+  const double scale = place.at("scale").real();
+  if (std::abs(scale - hook.moments.scale()) > 1e-6 * scale) place.at("scale").fail("contradicts mean and variance");
+  return hook;
+}
+
+std::vector<uint32_t> read_checksums(const Place& place, int64_t chunks) {
+  const std::string hex = place.text();
+  if (hex.empty()) return {};
+  if (static_cast<int64_t>(hex.size()) != 8 * chunks ||
+      hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    place.fail(fmt::format("expected {} checksums of 8 hexadecimal digits", chunks));
+  }
+  std::vector<uint32_t> checksums;
+  for (size_t i = 0; i < hex.size(); i += 8) {
+    checksums.push_back(static_cast<uint32_t>(std::stoul(hex.substr(i, 8), nullptr, 16)));
+  }
+  return checksums;
+}
+
+/// The file on disk as the index describes it.
+FileLayout read_file(const Place& place, const fs::path& folder, const std::vector<HookEntry>& hooks) {
+  place.require_keys({"path", "bytes", "rows", "chunk_rows", "crc32c"});
+  const fs::path path = folder / place.at("path").text();
+  const int64_t rows = place.at("rows").integer(0, kMost), bytes = place.at("bytes").integer(0, kMost);
+  FileLayout file = read_layouts({path}).front();
+  const std::string name = path.string();
+  if (file.rows != rows || file.bytes != bytes) {
+    place.fail(fmt::format("{} has {} rows in {} bytes, the index says {} rows in {} bytes", name, file.rows,
+                           file.bytes, rows, bytes));
+  }
+  file.chunk_rows = place.at("chunk_rows").integer(1, kMost);
+  if (file.arrays.size() != hooks.size())
+    place.fail(fmt::format("{} has {} hooks, the index {}", name, file.arrays.size(), hooks.size()));
+  for (size_t i = 0; i < hooks.size(); ++i) {
+    ArrayLayout& array = file.arrays[i];
+    if (array.name != hooks[i].name || array.d != hooks[i].d || array.dtype != hooks[i].dtype) {
+      place.fail(fmt::format("{}: {} is {} with d = {}, the index says {} is {} with d = {}", name, array.name,
+                             name_of(array.dtype), array.d, hooks[i].name, name_of(hooks[i].dtype), hooks[i].d));
+    }
+    array.crc32c = read_checksums(place.at("crc32c").at(array.name), file.chunks());
+  }
+  return file;
+}
+
+Index parse(const fs::path& folder, const YAML::Node& root) {
+  const Place place(index_path(folder).string(), root);
+  place.require_keys({"format", "rows", "content_hash", "hooks", "files"});
+  if (place.at("format").integer(0, 1 << 20) != kFormat)
+    place.at("format").fail(fmt::format("expected format {}", kFormat));
+  std::vector<HookEntry> hooks;
+  for (const Place& item : place.at("hooks").items()) hooks.push_back(read_hook(item));
+  if (hooks.empty() || hooks[0].name != "activations") place.at("hooks").fail("the first hook must be activations");
+  std::vector<FileLayout> files;
+  for (const Place& item : place.at("files").items()) files.push_back(read_file(item, folder, hooks));
+  Index index = combine(folder, std::move(files));
+  if (index.info.rows != place.at("rows").integer(0, kMost)) place.at("rows").fail("the files' rows make another sum");
+  if (index.info.content_hash != place.at("content_hash").text())
+    place.at("content_hash").fail("contradicts the checksums");
+  for (size_t i = 0; i < hooks.size(); ++i) {
+    const Moments& moments = hooks[i].moments;
+    index.moments[i] = moments;
+    index.info.hooks[i].mean.assign(moments.mean.begin(), moments.mean.end());
+    index.info.hooks[i].variance = moments.variance;
+    index.info.hooks[i].scale = moments.scale();
+  }
+  return index;
+}
+
+}  // namespace
+
+void write_index(const fs::path& folder, const Index& index) {
+  YAML::Emitter out;
+  out.SetDoublePrecision(17);
+  out << YAML::BeginMap;
+  out << YAML::Key << "format" << YAML::Value << kFormat;
+  out << YAML::Key << "rows" << YAML::Value << index.info.rows;
+  out << YAML::Key << "content_hash" << YAML::Value << YAML::DoubleQuoted << index.info.content_hash;
+  out << YAML::Key << "hooks" << YAML::Value << YAML::BeginSeq;
+  for (size_t i = 0; i < index.info.hooks.size(); ++i) emit_hook(out, index.info.hooks[i], index.moments[i]);
+  out << YAML::EndSeq;
+  out << YAML::Key << "files" << YAML::Value << YAML::BeginSeq;
+  for (const FileLayout& file : index.files) emit_file(out, folder, file);
+  out << YAML::EndSeq << YAML::EndMap << YAML::Newline;
+  write_file_atomically(index_path(folder), out.c_str());
+}
+
+Index read_index(const fs::path& folder) {
+  const fs::path file = index_path(folder);
+  std::error_code failed;
+  const uintmax_t size = fs::file_size(file, failed);
+  if (failed)
+    throw Error(fmt::format("{}: no index.yaml here; make one with `assay index FILES --out FOLDER`", folder.string()));
+  if (size > kMostBytes)
+    throw Error(fmt::format("{}: {} bytes; an index has at most {}", file.string(), size, kMostBytes));
+  try {
+    return parse(folder, YAML::LoadFile(file.string()));
+  } catch (const YAML::Exception& error) {
+    throw Error(fmt::format("{}:{}: {}", file.string(), error.mark.line + 1, error.msg));
+  }
+}
+
+}  // namespace assay::data

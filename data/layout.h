@@ -1,0 +1,64 @@
+// What one HDF5 file of activations holds and where its bytes lie, so that rows are read without the HDF5 library.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/statistics.h"
+
+namespace assay::data {
+
+/// Rows [first, first + rows) lie one after another from byte `address` of the file.
+struct Extent {
+  int64_t first = 0, rows = 0, address = 0;
+};
+
+/// One array of rows: /activations or /hooks/NAME.
+struct ArrayLayout {
+  std::string name;  ///< "activations" or NAME
+  DType dtype = DType::f32;
+  int64_t d = 0;
+  /// Covers all rows in order; empty where rows can only be read through the library (filters, chunks that split rows,
+  /// big-endian numbers, never-written chunks, more than 16,384 chunks).
+  std::vector<Extent> extents;
+  std::vector<uint32_t> crc32c;  ///< of each logical chunk's row bytes as stored; empty where the file has none
+  Moments moments;               ///< count 0 where the file has none
+
+  int64_t row_bytes() const { return d * size_of(dtype); }
+  /// The data set's path in the file.
+  std::string dataset() const { return name == "activations" ? "/activations" : "/hooks/" + name; }
+};
+
+struct FileLayout {
+  std::filesystem::path path;
+  int64_t bytes = 0;  ///< size of the file
+  int64_t rows = 0;
+  int64_t chunk_rows = 0;            ///< rows of a logical chunk: what is checked, shuffled and read together
+  std::vector<ArrayLayout> arrays;   ///< arrays[0] is "activations"
+  std::vector<std::string> columns;  ///< of tokens, document, position, special, text: those present
+  std::vector<LabelInfo> labels;
+  std::map<std::string, std::string> attributes;  ///< texts: model, revision, hook, tokenizer_hash, source_hash, ...
+
+  int64_t chunks() const { return (rows + chunk_rows - 1) / chunk_rows; }
+};
+
+/// The names of the integer columns.
+const std::vector<std::string>& column_names();
+/// The names of the text attributes.
+const std::vector<std::string>& attribute_names();
+
+/// Read the files' layouts, each in a child process (see run_isolated). Errors: no such file, not HDF5, truncated, no
+/// /activations, rank other than 2, an element type that is none of ours, columns of another length.
+std::vector<FileLayout> read_layouts(const std::vector<std::filesystem::path>& files);
+
+/// Read rows [first, first + rows) of an array through the library, in a child process, as stored bytes.
+std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array, int64_t first, int64_t rows);
+
+/// Read an integer column or "/labels/NAME" of every file, one after another, in a child process.
+std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files, const std::string& dataset);
+
+}  // namespace assay::data
