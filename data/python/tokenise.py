@@ -23,7 +23,7 @@ from model_source import SourceError
 from safe_write import write_beside
 
 FORMAT_VERSION = 1
-MAX_CLASSES = 10_000
+MAX_CLASSES = 4000  # an HDF5 attribute holds 64 KiB
 BLOCK = 4096
 
 
@@ -60,7 +60,7 @@ def tokenise(args):
         for name in sorted({name for r in records for name in r["labels"]}):
             write_label(labels, name, [r["labels"].get(name) for r in records])
         file.attrs.update({"format": "assay-corpus", "format_version": FORMAT_VERSION, "model": model["model"],
-                           "tokenizer_hash": model["tokenizer_hash"], "max_length": limit, "prepend_bos": prepend_bos,
+                           "tokenizer_hash": model["tokenizer_hash"], "max_length": limit, "prepend_bos": int(prepend_bos),
                            "source_hash": model_source.sha256_file(args.texts)})
     print(f"wrote {args.out}: {len(records)} texts, {len(tokens)} tokens ({int(special.sum())} special)")
 

@@ -1,0 +1,73 @@
+// A model's exported halves (data/python/export_halves.py): ids → residual stream at a layer, residual stream → output.
+//
+// Halves are code. A folder is loaded only where the SHA-256 of its manifest.json stands in the user's trust list
+// ($ASSAY_TRUST_FILE, else ${XDG_DATA_HOME:-~/.local/share}/assay/trusted-models, which the exporter writes), or where
+// the caller vouches for it; each file must have the hash that the manifest gives. No torch in this header.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/harvest.h"
+
+namespace assay::sae {
+
+/// `compiled` (.pt2, AOTInductor): forward only, bound to torch's version and the CPU it was made on.
+/// `script` (.ts.pt, TorchScript): differentiable, runs anywhere.
+enum class HalfKind { compiled, script };
+
+struct HalfFile {
+  std::string name, sha256;
+};
+
+/// manifest.json, checked and trusted.
+struct ModelFolder {
+  std::filesystem::path path;
+  std::string model, revision, tokenizer_hash, torch_version;
+  int64_t layer = 0, layers = 0;  ///< the residual stream is cut after `layer` of `layers`
+  int64_t d = 0, d_out = 0;       ///< dimensions of the residual stream and of the output
+  int64_t max_length = 0, vocabulary = 0;
+  std::vector<std::string> cpu_flags;  ///< what the compiled halves may use, as /proc/cpuinfo spells it
+  std::map<std::string, HalfFile> files;
+
+  /// "layer 4": how data sets name what they hold.
+  std::string hook() const { return "layer " + std::to_string(layer); }
+
+  /// Throws Error naming the file and the fault: missing, not a manifest, a value out of bounds, not trusted (unless
+  /// `trust_model_code`).
+  static ModelFolder open(const std::filesystem::path& folder, bool trust_model_code);
+};
+
+/// The model above the layer. Each call works on the calling thread alone and may run on several threads at once.
+class UpperHalf {
+ public:
+  virtual ~UpperHalf() = default;
+  virtual int64_t d() const = 0;
+  virtual int64_t d_out() const = 0;
+  /// residual [batch, length, d] fp32, mask [batch, length] (1 = token) → out [batch, d_out].
+  virtual void run(const float* residual, const int64_t* mask, int64_t batch, int64_t length, float* out) const = 0;
+  /// The same, and d_residual [batch, length, d] = the gradient of Σ d_out·out for given d_out [batch, d_out].
+  /// Throws UsageError on a compiled half.
+  virtual void gradient(const float* residual, const int64_t* mask, int64_t batch, int64_t length, const float* d_out,
+                        float* out, float* d_residual) const = 0;
+};
+
+/// At most `concurrency` calls run at once (>= 1). Throws Error: file missing, wrong hash; for compiled halves another
+/// torch version or a CPU flag that this machine lacks; a half whose output has not the shape the manifest says.
+std::unique_ptr<data::LowerHalf> load_lower_half(const ModelFolder& folder, HalfKind kind, int concurrency);
+std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind kind, int concurrency);
+
+/// Throws UsageError unless a data set with these attributes holds what the folder's lower half computes: the same d,
+/// model and hook. `where` names the data set.
+void check_fit(const ModelFolder& folder, int64_t d, const std::string& model, const std::string& hook,
+               const std::string& where);
+
+/// The entries of `needed` missing from the first "flags" line of `cpuinfo`.
+std::vector<std::string> missing_cpu_flags(const std::vector<std::string>& needed, std::string_view cpuinfo);
+
+}  // namespace assay::sae
