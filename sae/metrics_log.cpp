@@ -1,0 +1,75 @@
+#include "sae/metrics_log.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.h"
+
+namespace assay::sae {
+
+namespace fs = std::filesystem;
+
+MetricsLog::MetricsLog(const fs::path& file, const MetricsState& state)
+    : path_(file), file_(std::fopen(file.c_str(), "ab")), state_(state) {
+  if (!file_) throw Error(fmt::format("{}: cannot open for writing: {}", file.string(), std::strerror(errno)));
+  const auto size = static_cast<int64_t>(fs::file_size(file));
+  if (size < state.bytes) {
+    std::fclose(file_);
+    throw Error(fmt::format("{}: has {} bytes, the checkpoint saw {}: the log was cut; restore it or train afresh",
+                            file.string(), size, state.bytes));
+  }
+  fs::resize_file(file, static_cast<uintmax_t>(state.bytes));
+}
+
+MetricsLog::~MetricsLog() { std::fclose(file_); }
+
+void MetricsLog::add(const StepReport& report) {
+  ++state_.steps;
+  state_.loss += report.loss;
+  state_.fvu += report.fvu;
+  state_.aux_loss += report.aux_loss;
+  state_.l0 += report.l0;
+}
+
+MetricsLog::Line MetricsLog::write(int64_t step, int64_t tokens, int64_t dead, double lr, int64_t tokens_since,
+                                   double seconds) {
+  const auto count = static_cast<double>(std::max<int64_t>(1, state_.steps));
+  const Line line{step,
+                  tokens,
+                  dead,
+                  state_.loss / count,
+                  state_.fvu / count,
+                  state_.aux_loss / count,
+                  state_.l0 / count,
+                  lr,
+                  static_cast<double>(tokens_since) / std::max(seconds, 1e-9)};
+  const nlohmann::json json{{"step", line.step},
+                            {"tokens", line.tokens},
+                            {"loss", line.loss},
+                            {"fvu", line.fvu},
+                            {"aux_loss", line.aux_loss},
+                            {"l0", line.l0},
+                            {"dead", line.dead},
+                            {"lr", line.lr},
+                            {"tokens_per_s", line.tokens_per_s}};
+  const std::string text = json.dump() + "\n";
+  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
+    throw Error(fmt::format("{}: cannot write {} bytes: {}", path_.string(), text.size(), std::strerror(errno)));
+  }
+  state_ = {state_.bytes + static_cast<int64_t>(text.size()), 0, 0, 0, 0, 0};
+  return line;
+}
+
+MetricsState MetricsLog::sync() {
+  if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) {
+    throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
+  }
+  return state_;
+}
+
+}  // namespace assay::sae

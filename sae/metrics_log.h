@@ -1,0 +1,44 @@
+// metrics.jsonl: one JSON object a line, averaged over the steps since the line before. On resume the file is cut back
+// to what the checkpoint had seen, so a step never stands twice.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+
+#include "sae/topk.h"
+
+namespace assay::sae {
+
+/// What a checkpoint keeps of the log: its length, and the sums not yet written.
+struct MetricsState {
+  int64_t bytes = 0;
+  int64_t steps = 0;
+  double loss = 0, fvu = 0, aux_loss = 0, l0 = 0;
+};
+
+class MetricsLog {
+ public:
+  /// Opens RUN/metrics.jsonl for appending, cut to state.bytes. Throws Error where it is shorter than that.
+  MetricsLog(const std::filesystem::path& file, const MetricsState& state);
+  ~MetricsLog();
+  MetricsLog(const MetricsLog&) = delete;
+  MetricsLog& operator=(const MetricsLog&) = delete;
+
+  void add(const StepReport& report);
+  /// Write the averages since the last line. `seconds` is the time they took.
+  struct Line {
+    int64_t step, tokens, dead;
+    double loss, fvu, aux_loss, l0, lr, tokens_per_s;
+  };
+  Line write(int64_t step, int64_t tokens, int64_t dead, double lr, int64_t tokens_since, double seconds);
+  /// The state after flushing to disk.
+  MetricsState sync();
+
+ private:
+  std::filesystem::path path_;
+  std::FILE* file_;
+  MetricsState state_;
+};
+
+}  // namespace assay::sae

@@ -1,0 +1,34 @@
+#include "sae/progress.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+namespace assay::sae {
+
+Progress::Progress(int64_t total_steps)
+    : total_(total_steps), terminal_(isatty(STDERR_FILENO) != 0), start_(Clock::now()) {}
+
+Progress::~Progress() {
+  if (terminal_ && first_ >= 0) fmt::print(stderr, "\n");
+}
+
+void Progress::show(const MetricsLog::Line& line, int64_t latents) {
+  const auto now = Clock::now();
+  if (first_ < 0) {
+    first_ = line.step;
+    start_ = now;
+  }
+  if (!terminal_ && line.step < total_ && now - shown_ < std::chrono::seconds(10)) return;
+  shown_ = now;
+  const double elapsed = std::chrono::duration<double>(now - start_).count();
+  const int64_t done = line.step - first_;
+  const std::string eta =
+      done > 0 ? fmt::format("{:.0f} s", elapsed / static_cast<double>(done) * static_cast<double>(total_ - line.step))
+               : "—";
+  fmt::print(stderr,
+             "{}train: step {}/{}  {:.0f} tokens/s  loss {:.4f}  FVU {:.4f}  L0 {:.1f}  dead {:.1f} %  ETA {}{}",
+             terminal_ ? "\r" : "", line.step, total_, line.tokens_per_s, line.loss, line.fvu, line.l0,
+             100.0 * static_cast<double>(line.dead) / static_cast<double>(latents), eta, terminal_ ? "   " : "\n");
+}
+
+}  // namespace assay::sae
