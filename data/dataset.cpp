@@ -1,53 +1,22 @@
 #include "data/dataset.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <mutex>
 
 #include "data/crc32c.h"
-#include "data/hdf5.h"
 #include "data/index_file.h"
-#include "data/untrusted.h"
+#include "data/row_file.h"
 #include "kernels/error.h"
 
 namespace assay::data {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// An open file descriptor.
-class File {
- public:
-  explicit File(const fs::path& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (fd_ < 0) throw Error(fmt::format("{}: cannot open: {}", path.string(), std::strerror(errno)));
-  }
-  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  File& operator=(File&&) = delete;
-  ~File() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  void read(int64_t address, char* to, int64_t bytes, const fs::path& path) const {
-    while (bytes > 0) {
-      const ssize_t got = ::pread(fd_, to, static_cast<size_t>(bytes), address);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw Error(fmt::format("{}: cannot read: {}", path.string(), std::strerror(errno)));
-      if (got == 0) throw Error(fmt::format("{}: truncated: it ends before byte {}", path.string(), address + bytes));
-      address += got;
-      to += got;
-      bytes -= got;
-    }
-  }
-
- private:
-  int fd_;
-};
 
 /// A column is read at its first use.
 template <class T>
@@ -74,7 +43,7 @@ struct Dataset::State {
   Index index;
   std::vector<ChunkInfo> chunks;
   std::vector<int64_t> first_chunk, first_row;  ///< [files]
-  std::vector<File> files;
+  std::vector<RowFile> files;
   std::vector<std::vector<std::atomic<bool>>> verified;  ///< [hooks][chunks]: checked once in this process
   Column<int32_t> tokens, position;
   Column<int64_t> document, text;
@@ -88,8 +57,6 @@ struct Dataset::State {
   explicit State(Index from);
   size_t hook_number(const std::string& name) const;
   void read_stored(size_t hook, int64_t chunk, int64_t skip, int64_t rows, char* to);
-  void read_direct(const FileLayout& file, const ArrayLayout& array, const File& from, int64_t first, int64_t rows,
-                   char* to) const;
   std::shared_ptr<const std::string> decode(size_t hook, int64_t chunk);
   void verify(size_t hook, int64_t chunk, const char* bytes);
   int64_t chunk_of(int64_t row) const;
@@ -110,7 +77,7 @@ Dataset::State::State(Index from) : index(std::move(from)) {
       chunks.push_back({row + at, std::min(file.chunk_rows, file.rows - at), static_cast<int32_t>(f)});
     }
     row += file.rows;
-    files.emplace_back(file.path);
+    files.emplace_back(file);
   }
   for (size_t h = 0; h < index.info.hooks.size(); ++h) verified.emplace_back(chunks.size());
   for (size_t l = 0; l < index.info.labels.size(); ++l) labels.push_back(std::make_unique<Column<int32_t>>());
@@ -129,20 +96,6 @@ int64_t Dataset::State::chunk_of(int64_t row) const {
   const auto after = std::upper_bound(chunks.begin(), chunks.end(), row,
                                       [](int64_t r, const ChunkInfo& chunk) { return r < chunk.first; });
   return after - chunks.begin() - 1;
-}
-
-void Dataset::State::read_direct(const FileLayout& file, const ArrayLayout& array, const File& from, int64_t first,
-                                 int64_t rows, char* to) const {
-  auto extent = std::upper_bound(array.extents.begin(), array.extents.end(), first,
-                                 [](int64_t row, const Extent& e) { return row < e.first; });
-  --extent;
-  for (const int64_t end = first + rows; first < end; ++extent) {
-    const int64_t skip = first - extent->first;
-    const int64_t count = std::min(extent->rows - skip, end - first);
-    from.read(extent->address + skip * array.row_bytes(), to, count * array.row_bytes(), file.path);
-    to += count * array.row_bytes();
-    first += count;
-  }
 }
 
 void Dataset::State::verify(size_t hook, int64_t chunk, const char* bytes) {
@@ -192,21 +145,21 @@ void Dataset::State::read_stored(size_t hook, int64_t chunk, int64_t skip, int64
     std::memcpy(to, decode(hook, chunk)->data() + skip * array.row_bytes(), static_cast<size_t>(bytes));
     return;
   }
-  const File& from = files[static_cast<size_t>(c.file)];
+  const RowFile& from = files[static_cast<size_t>(c.file)];
   const int64_t first = row_in_file(chunk);
   if (rows == c.rows) {
-    read_direct(file, array, from, first, rows, to);
+    from.read(file, array, first, rows, to);
     verify(hook, chunk, to);
     return;
   }
   if (!array.crc32c.empty() && !verified[hook][static_cast<size_t>(chunk)].load(std::memory_order_relaxed)) {
     std::vector<char> whole(static_cast<size_t>(c.rows * array.row_bytes()));
-    read_direct(file, array, from, first, c.rows, whole.data());
+    from.read(file, array, first, c.rows, whole.data());
     verify(hook, chunk, whole.data());
     std::memcpy(to, whole.data() + skip * array.row_bytes(), static_cast<size_t>(bytes));
     return;
   }
-  read_direct(file, array, from, first + skip, rows, to);
+  from.read(file, array, first + skip, rows, to);
 }
 
 std::vector<int64_t> Dataset::State::column(const std::string& name) const {

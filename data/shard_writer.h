@@ -13,14 +13,14 @@
 namespace assay::data {
 
 struct ShardWriterOptions {
-  std::filesystem::path folder;          ///< created; must not already hold a finished data set
+  std::filesystem::path folder;  ///< created; must not already hold a finished data set
   int64_t d = 0;
   DType dtype = DType::f16;
   int64_t rows_per_shard = 1 << 18;
-  int64_t chunk_bytes = 8 << 20;         ///< a chunk is this many bytes of whole rows (at least one row)
+  int64_t chunk_bytes = 8 << 20;  ///< a chunk is this many bytes of whole rows (at least one row)
   bool tokens = true, document = true, position = true, special = true, text = true;
   std::vector<LabelInfo> labels;
-  std::vector<HookInfo> extra_hooks;     ///< name, d and dtype of each /hooks/NAME
+  std::vector<HookInfo> extra_hooks;  ///< name, d and dtype of each /hooks/NAME
   // Attributes of every shard.
   std::string model, revision, hook, tokenizer_hash, source_hash, chat_template;
   int64_t context_length = 0;
@@ -29,14 +29,14 @@ struct ShardWriterOptions {
 
 /// Rows to append. Every enabled column has x.rows entries.
 struct RowBlock {
-  ConstMatrix x;                                   ///< [rows, d] unscaled
+  ConstMatrix x;  ///< [rows, d] unscaled
   std::span<const int32_t> tokens;
   std::span<const int64_t> document;
   std::span<const int32_t> position;
   std::span<const uint8_t> special;
   std::span<const int64_t> text;
-  std::vector<std::span<const int32_t>> labels;    ///< in the order of options.labels
-  std::vector<ConstMatrix> hooks;                  ///< in the order of options.extra_hooks
+  std::vector<std::span<const int32_t>> labels;  ///< in the order of options.labels
+  std::vector<ConstMatrix> hooks;                ///< in the order of options.extra_hooks
 };
 
 /// A shard is written beside its name (NAME.part), fsynced and renamed when full; the index appears last, by finish().

@@ -29,13 +29,11 @@ void Moments::merge(const Moments& other) {
 }
 
 void MomentSums::add(const float* row) {
-  double square = 0;
   for (size_t j = 0; j < sum_.size(); ++j) {
     const double x = row[j];
     sum_[j] += x;
-    square += x * x;
+    squares_[j] += x * x;
   }
-  squares_ += square;
   ++count_;
 }
 
@@ -45,12 +43,10 @@ Moments MomentSums::moments() const {
   result.mean.assign(sum_.size(), 0.0);
   if (count_ == 0) return result;
   const auto n = static_cast<double>(count_);
-  double mean_square = 0;
   for (size_t j = 0; j < sum_.size(); ++j) {
     result.mean[j] = sum_[j] / n;
-    mean_square += result.mean[j] * result.mean[j];
+    result.variance += std::max(0.0, squares_[j] / n - result.mean[j] * result.mean[j]);
   }
-  result.variance = std::max(0.0, squares_ / n - mean_square);
   return result;
 }
 

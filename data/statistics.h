@@ -24,14 +24,13 @@ struct Moments {
 /// Sums rows one after another.
 class MomentSums {
  public:
-  explicit MomentSums(int64_t d) : sum_(static_cast<size_t>(d), 0.0) {}
+  explicit MomentSums(int64_t d) : sum_(static_cast<size_t>(d), 0.0), squares_(static_cast<size_t>(d), 0.0) {}
   void add(const float* row);
   Moments moments() const;
 
  private:
   int64_t count_ = 0;
-  std::vector<double> sum_;
-  double squares_ = 0;
+  std::vector<double> sum_, squares_;
 };
 
 }  // namespace assay::data

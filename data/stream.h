@@ -17,16 +17,16 @@ namespace assay::data {
 
 struct StreamOptions {
   std::string hook = "activations";
-  int64_t batch = 2048;         ///< global rows a batch; a multiple of lanes
-  int lanes = 16;               ///< S; lowered to the number of chunks that hold rows, by an Error that says so
-  int64_t window_chunks = 4;    ///< chunks a lane shuffles together
+  int64_t batch = 2048;       ///< global rows a batch; a multiple of lanes
+  int lanes = 16;             ///< S; lowered to the number of chunks that hold rows, by an Error that says so
+  int64_t window_chunks = 4;  ///< chunks a lane shuffles together
   uint64_t seed = 0;
-  int readers = 1;              ///< reader threads; never changes the rows delivered
+  int readers = 1;  ///< reader threads; never changes the rows delivered
   bool include_special = false;
   Split split = Split::train;
   SplitRule rule;
-  bool scaled = true;           ///< multiply by the hook's stored scale
-  int rank = 0, ranks = 1;      ///< rank r delivers the rows of lanes ≡ r mod R; R divides S
+  bool scaled = true;       ///< multiply by the hook's stored scale
+  int rank = 0, ranks = 1;  ///< rank r delivers the rows of lanes ≡ r mod R; R divides S
 };
 
 /// Where a lane stands: the next row is permuted row `offset` of window `window` of epoch `epoch`.
