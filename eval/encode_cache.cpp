@@ -47,7 +47,7 @@ void plan_statistics(const data::Dataset& dataset, const data::SplitRule& rule, 
   });
   if (count[kValidation] == 0)
     throw Error(
-        fmt::format("{}: no document falls into the validation split (share {}, seed {}): raise eval.validation",
+        fmt::format("{}: no document falls into the validation split (share {}, seed {}): raise data.validation",
                     dataset.info().path.string(), rule.validation, rule.seed));
   for (int p = 0; p < 3; ++p)
     for (double& m : plan.mean[p]) m /= std::max(1.0, count[p]);

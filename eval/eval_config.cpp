@@ -50,10 +50,6 @@ void describe(config::Fields& fields, EvalConfig& config) {
                  "Evaluation seeds; each cuts the documents in halves anew and is run with swapped roles.");
   fields.integer("resamples", config.resamples, {100, 1000000}, "resamples", "Bootstrap resamples of every interval.");
   fields.texts("nulls", config.nulls, "Control dictionaries built beside every trained one: random, permuted_encoder.");
-  fields.real("validation", config.validation, {0, 1}, "share of documents",
-              "Validation share, used where the dictionaries do not name the split they trained with.");
-  fields.real("test", config.test, {0, 1}, "share of documents", "Test share, likewise.");
-  fields.integer("split_seed", config.split_seed, {0, INT64_MAX}, "seed", "Seed of the document split, likewise.");
   fields.section(
       "ood_probing", [&](config::Fields& f) { describe(f, config.ood); }, "Out-of-distribution probing.");
   fields.section(

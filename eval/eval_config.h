@@ -27,8 +27,6 @@ struct SpliceConfig {
 struct EvalConfig {
   int64_t seeds = 2, resamples = 1000;
   std::vector<std::string> nulls{"random"};
-  double validation = 0.05, test = 0.05;
-  int64_t split_seed = 0;
   OodConfig ood;
   SpliceConfig splice;
 };

@@ -1,7 +1,6 @@
 #include "eval/ood_probing.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
@@ -13,7 +12,8 @@ namespace assay::eval {
 namespace {
 
 struct Scored {
-  ArmKey key;
+  int dictionary;  // −1 = none
+  bool permuted;
   ArmScore score;
 };
 
@@ -37,26 +37,30 @@ CellFeatures latent_features(const EncodeCache& cache, const SparseCodes& pooled
           gather_latents(cache, pooled, cell.ood.texts, latents)};
 }
 
-std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
+void score_dictionary(const Inputs& in, const ProbingCell& cell, const ProbingCell& permuted, int index, uint64_t seed,
+                      std::vector<Scored>& scored) {
   const OodConfig& config = in.session.config.ood;
+  const EncodedDictionary& encoded = in.cache.dictionaries[static_cast<size_t>(index)];
+  const CellFeatures latents = latent_features(in.cache, encoded.pooled, cell);
+  for (ArmScore& arm : latent_arms(cell, latents, config, seed)) scored.push_back(Scored{index, false, std::move(arm)});
+  const std::string headline = fmt::format("latents_top{}", config.headline_k);
+  scored.push_back(Scored{index, true, top_k_arm(headline, permuted, latents, config.headline_k, seed)});
+  const CellFeatures reconstruction = dense_features(in.cache, encoded.reconstruction, cell);
+  scored.push_back(Scored{index, false, reconstruction_arm(cell, reconstruction, seed)});
+}
+
+std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
   const uint64_t seed =
       derive_seed(in.session.seed, {'c', static_cast<uint64_t>(cell.category), static_cast<uint64_t>(cell.run)});
   const ProbingCell permuted = permute_labels(cell, derive_seed(seed, {1}));
-  const std::string headline = fmt::format("latents_top{}", config.headline_k);
   std::vector<Scored> scored;
   const CellFeatures dense = dense_features(in.cache, in.cache.dense, cell);
-  for (const ArmScore& arm : dense_arms(cell, dense, config, seed)) scored.push_back({{arm.method}, arm});
-  if (in.texts) scored.push_back({{"tfidf_lr"}, text_arm(cell, in.table, *in.texts, seed)});
-  scored.push_back({{"dense_lr", -1, true}, logistic_arm("dense_lr", permuted, dense, seed)});
-  for (size_t i = 0; i < in.cache.dictionaries.size(); ++i) {
-    const EncodedDictionary& encoded = in.cache.dictionaries[i];
-    const int index = static_cast<int>(i);
-    const CellFeatures latents = latent_features(in.cache, encoded.pooled, cell);
-    for (const ArmScore& arm : latent_arms(cell, latents, config, seed)) scored.push_back({{arm.method, index}, arm});
-    scored.push_back({{headline, index, true}, top_k_arm(headline, permuted, latents, config.headline_k, seed)});
-    const CellFeatures reconstruction = dense_features(in.cache, encoded.reconstruction, cell);
-    scored.push_back({{"reconstruction_lr", index}, reconstruction_arm(cell, reconstruction, seed)});
-  }
+  for (ArmScore& arm : dense_arms(cell, dense, in.session.config.ood, seed))
+    scored.push_back(Scored{-1, false, std::move(arm)});
+  if (in.texts) scored.push_back(Scored{-1, false, text_arm(cell, in.table, *in.texts, seed)});
+  scored.push_back(Scored{-1, true, logistic_arm("dense_lr", permuted, dense, seed)});
+  for (size_t i = 0; i < in.cache.dictionaries.size(); ++i)
+    score_dictionary(in, cell, permuted, static_cast<int>(i), seed, scored);
   return scored;
 }
 
@@ -85,7 +89,8 @@ class OodProbingTask : public Task {
     const auto texts = data::read_texts(session.dataset.info().path);
     if (!texts) {
       result.details["left_out"] = {"tfidf_lr: the data set has no texts"};
-      spdlog::warn("ood_probing: tfidf_lr is left out: {} has no texts", session.dataset.info().path.string());
+      session.log(
+          fmt::format("ood_probing: tfidf_lr is left out: {} has no texts", session.dataset.info().path.string()));
     }
     const Inputs inputs{session, cache, table_, texts};
     std::vector<std::vector<Scored>> scored(plan_.cells.size());
@@ -94,7 +99,7 @@ class OodProbingTask : public Task {
     });
     ScoreTable table;
     for (size_t i = 0; i < scored.size(); ++i)
-      for (const Scored& s : scored[i]) table.add(s.key, plan_.cells[i], s.score);
+      for (const Scored& s : scored[i]) table.add({s.score.method, s.dictionary, s.permuted}, plan_.cells[i], s.score);
     const auto seen = seen_by_dictionary(session);
     report_scores(session, plan_, table, seen, result);
     report_differences(session, table, seen, result);

@@ -94,22 +94,23 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
   const OodConfig& config = session.config.ood;
   const std::string headline = fmt::format("latents_top{}", config.headline_k);
   std::vector<Difference> list;
+  const auto add = [&](const std::string& a, const std::string& b, int b_dictionary, std::string method) {
+    list.push_back(Difference{ArmKey{a, index, false}, ArmKey{b, b_dictionary, false}, std::move(method)});
+  };
   for (size_t j = 0; j < session.dictionaries.size(); ++j) {
     const EvalDictionary& other = session.dictionaries[j];
     if (other.parent == session.dictionaries[static_cast<size_t>(index)].entry.name)
-      list.push_back({{headline, index},
-                      {headline, static_cast<int>(j)},
-                      fmt::format("{} - {}_top{}", headline, other.entry.null_kind, config.headline_k)});
+      add(headline, headline, static_cast<int>(j),
+          fmt::format("{} - {}_top{}", headline, other.entry.null_kind, config.headline_k));
   }
   for (const int64_t k : config.top_k)
-    list.push_back({{fmt::format("latents_top{}", k), index},
-                    {fmt::format("neurons_top{}", k)},
-                    fmt::format("latents_top{0} - neurons_top{0}", k)});
+    add(fmt::format("latents_top{}", k), fmt::format("neurons_top{}", k), -1,
+        fmt::format("latents_top{0} - neurons_top{0}", k));
   for (const ArmCells& arm : table.arms())
     if (arm.key.dictionary < 0 && !arm.key.permuted && arm.key.method.rfind("neurons_", 0) != 0)
-      list.push_back({{headline, index}, arm.key, fmt::format("{} - {}", headline, arm.key.method)});
+      add(headline, arm.key.method, -1, fmt::format("{} - {}", headline, arm.key.method));
   for (const char* arm : {"latents_all", "reconstruction_lr"})
-    list.push_back({{arm, index}, {"dense_lr"}, fmt::format("{} - dense_lr", arm)});
+    add(arm, "dense_lr", -1, fmt::format("{} - dense_lr", arm));
   return list;
 }
 

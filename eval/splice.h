@@ -10,19 +10,14 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "eval/tasks.h"
+#include "sae/model_half.h"
 
 namespace assay::eval {
-
-/// The model above the layer: residual [batch, tokens, d] fp32 (padding zero) and mask [batch, tokens] (1 = token) →
-/// embeddings [batch, anything], row-major.
-using UpperHalf =
-    std::function<std::vector<float>(const float* residual, const int64_t* mask, int64_t batch, int64_t tokens)>;
 
 /// One text's losses.
 struct SpliceLoss {
@@ -31,12 +26,12 @@ struct SpliceLoss {
   std::vector<double> dictionaries;  ///< with x̂, in the order given
 };
 
-/// `texts`: indices into the table; results in that order. `mean` [d]. Throws Error where a text is not whole
-/// (positions not 0, 1, 2 …) or the half returns something that is no embedding a text.
+/// `texts`: indices into the table; results in that order. `upper` is called from the context's threads. `mean` [d].
+/// Throws Error where a text is not whole (positions not 0, 1, 2 …) or the half's output is not finite.
 std::vector<SpliceLoss> splice_losses(Context& context, const data::Dataset& dataset, const TextTable& table,
                                       const std::vector<int64_t>& texts,
                                       std::span<const sae::Dictionary* const> dictionaries,
-                                      const std::vector<float>& mean, const UpperHalf& upper, int64_t batch);
+                                      const std::vector<float>& mean, const sae::UpperHalf& upper, int64_t batch);
 
 /// The first `count` validation texts, in a seeded order.
 std::vector<int64_t> choose_splice_texts(const TextTable& table, const data::SplitRule& rule, int64_t count,

@@ -47,6 +47,26 @@ std::vector<float> replace_ordinary(const Rows& rows, const std::vector<uint8_t>
   return replaced;
 }
 
+enum Variant : size_t { kZero, kMean };  // then one a dictionary
+
+std::vector<std::vector<float>> make_variants(Context& context, const Rows& rows, const std::vector<uint8_t>& special,
+                                              std::span<const sae::Dictionary* const> dictionaries,
+                                              const std::vector<float>& mean) {
+  const int64_t d = std::ssize(mean), count = std::ssize(rows.row);
+  std::vector<std::vector<float>> variants;
+  variants.push_back(replace_ordinary(rows, special, d, [&](int64_t, float* out) { std::fill_n(out, d, 0.0f); }));
+  variants.push_back(
+      replace_ordinary(rows, special, d, [&](int64_t, float* out) { std::copy_n(mean.begin(), d, out); }));
+  std::vector<float> decoded(rows.x.size());
+  for (const sae::Dictionary* dictionary : dictionaries) {
+    const SparseCodes codes = dictionary->encode(context, ConstMatrix(rows.x.data(), count, d));
+    dictionary->decode(context, codes, Matrix(decoded.data(), count, d));
+    variants.push_back(replace_ordinary(rows, special, d,
+                                        [&](int64_t i, float* out) { std::copy_n(decoded.begin() + i * d, d, out); }));
+  }
+  return variants;
+}
+
 double cosine_loss(const float* a, const float* b, int64_t size) {
   double aa = 0, bb = 0, ab = 0;
   for (int64_t i = 0; i < size; ++i) {
@@ -64,20 +84,18 @@ struct Batch {
   int64_t tokens = 0;  // the longest
 };
 
-std::vector<float> embed(const UpperHalf& upper, const std::vector<float>& x, const Batch& batch, int64_t d) {
-  const auto count = static_cast<int64_t>(batch.texts.size());
+std::vector<float> embed(const sae::UpperHalf& upper, const std::vector<float>& x, const Batch& batch) {
+  const int64_t count = std::ssize(batch.texts), d = upper.d();
   std::vector<float> residual(static_cast<size_t>(count * batch.tokens * d), 0.0f);
   std::vector<int64_t> mask(static_cast<size_t>(count * batch.tokens), 0);
   for (int64_t b = 0; b < count; ++b) {
     std::copy_n(x.begin() + batch.start[b] * d, batch.rows[b] * d, residual.begin() + b * batch.tokens * d);
     std::fill_n(mask.begin() + b * batch.tokens, batch.rows[b], 1);
   }
-  std::vector<float> out = upper(residual.data(), mask.data(), count, batch.tokens);
-  const bool finite = std::all_of(out.begin(), out.end(), [](float v) { return std::isfinite(v); });
-  if (out.empty() || out.size() % static_cast<size_t>(count) != 0 || !finite)
-    throw Error(
-        fmt::format("the model's upper half returned {} {}values for {} texts: it does not fit these activations",
-                    out.size(), finite ? "" : "partly non-finite ", count));
+  std::vector<float> out(static_cast<size_t>(count * upper.d_out()));
+  upper.run(residual.data(), mask.data(), count, batch.tokens, out.data());
+  if (!std::all_of(out.begin(), out.end(), [](float v) { return std::isfinite(v); }))
+    throw Error("the model's upper half returned a value that is not finite: it does not fit these activations");
   return out;
 }
 
@@ -108,39 +126,27 @@ std::vector<Batch> make_batches(const TextTable& table, const std::vector<int64_
 std::vector<SpliceLoss> splice_losses(Context& context, const data::Dataset& dataset, const TextTable& table,
                                       const std::vector<int64_t>& texts,
                                       std::span<const sae::Dictionary* const> dictionaries,
-                                      const std::vector<float>& mean, const UpperHalf& upper, int64_t batch_size) {
-  const int64_t d = dataset.hook("activations").d;
-  const auto& special = dataset.special();
+                                      const std::vector<float>& mean, const sae::UpperHalf& upper, int64_t batch_size) {
   const Rows rows = read_rows(dataset, table, texts);
-  const ConstMatrix x(rows.x.data(), static_cast<int64_t>(rows.row.size()), d);
-  // Variants of the residual: zero, mean, then one a dictionary.
-  std::vector<std::vector<float>> variants;
-  variants.push_back(replace_ordinary(rows, special, d, [&](int64_t, float* out) { std::fill_n(out, d, 0.0f); }));
-  variants.push_back(
-      replace_ordinary(rows, special, d, [&](int64_t, float* out) { std::copy_n(mean.begin(), d, out); }));
-  std::vector<float> decoded(rows.x.size());
-  for (const sae::Dictionary* dictionary : dictionaries) {
-    dictionary->decode(context, dictionary->encode(context, x), Matrix(decoded.data(), x.rows, d));
-    variants.push_back(replace_ordinary(rows, special, d,
-                                        [&](int64_t i, float* out) { std::copy_n(decoded.begin() + i * d, d, out); }));
-  }
+  const auto variants = make_variants(context, rows, dataset.special(), dictionaries, mean);
+  const std::vector<Batch> batches = make_batches(table, texts, rows, batch_size);
   std::vector<SpliceLoss> losses(texts.size());
-  for (const Batch& batch : make_batches(table, texts, rows, batch_size)) {
-    const std::vector<float> clean = embed(upper, rows.x, batch, d);
-    const int64_t width = std::ssize(clean) / std::ssize(batch.texts);
+  context.pool().run(std::ssize(batches), [&](int64_t i, int) {
+    const Batch& batch = batches[static_cast<size_t>(i)];
+    const std::vector<float> clean = embed(upper, rows.x, batch);
     for (size_t v = 0; v < variants.size(); ++v) {
-      const std::vector<float> changed = embed(upper, variants[v], batch, d);
+      const std::vector<float> changed = embed(upper, variants[v], batch);
       for (size_t b = 0; b < batch.texts.size(); ++b) {
         SpliceLoss& loss = losses[batch.texts[b]];
         loss.document = table.document[texts[batch.texts[b]]];
-        const int64_t at = static_cast<int64_t>(b) * width;
-        const double value = cosine_loss(clean.data() + at, changed.data() + at, width);
-        if (v == 0) loss.zero = value;
-        if (v == 1) loss.mean = value;
-        if (v > 1) loss.dictionaries.push_back(value);
+        const int64_t at = static_cast<int64_t>(b) * upper.d_out();
+        const double value = cosine_loss(clean.data() + at, changed.data() + at, upper.d_out());
+        if (v == kZero) loss.zero = value;
+        if (v == kMean) loss.mean = value;
+        if (v > kMean) loss.dictionaries.push_back(value);
       }
     }
-  }
+  });
   return losses;
 }
 

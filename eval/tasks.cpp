@@ -1,7 +1,6 @@
 #include "eval/tasks.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
@@ -75,7 +74,7 @@ std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& 
     if (missing.empty())
       chosen.push_back(std::move(task));
     else
-      spdlog::warn("task '{}' is left out: it {}", task->name(), missing);
+      session.log(fmt::format("task '{}' is left out: it {}", task->name(), missing));
   }
   for (const std::string& name : names)
     if (std::find(known.begin(), known.end(), name) == known.end()) {
@@ -86,12 +85,14 @@ std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& 
   return chosen;
 }
 
-std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::unique_ptr<Task>>& tasks,
-                                  const std::function<void(const std::string&)>& progress) {
+std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::unique_ptr<Task>>& tasks) {
   std::vector<TaskResult> results(tasks.size());
   EncodeRequest request;
   for (size_t i = 0; i < tasks.size(); ++i) {
-    results[i] = {tasks[i]->name(), tasks[i]->title(), tasks[i]->question(), "ok"};
+    results[i].name = tasks[i]->name();
+    results[i].title = tasks[i]->title();
+    results[i].question = tasks[i]->question();
+    results[i].status = "ok";
     try {
       EncodeRequest own;
       tasks[i]->request(session, own);
@@ -102,9 +103,9 @@ std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::uniqu
     }
   }
   auto start = std::chrono::steady_clock::now();
-  progress(fmt::format("encoding for {} dictionaries", session.dictionaries.size()));
+  session.log(fmt::format("encoding for {} dictionaries", session.dictionaries.size()));
   const std::optional<EncodeCache> cache = encode(session, request, results);
-  progress(fmt::format("encoded in {:.1f} s", seconds_since(start)));
+  session.log(fmt::format("encoded in {:.1f} s", seconds_since(start)));
   for (size_t i = 0; i < tasks.size(); ++i) {
     if (results[i].status == "ok") {
       start = std::chrono::steady_clock::now();
@@ -116,8 +117,8 @@ std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::uniqu
       }
       results[i].seconds = seconds_since(start);
     }
-    progress(fmt::format("task {}: {} in {:.1f} s{}{}", results[i].name, results[i].status, results[i].seconds,
-                         results[i].reason.empty() ? "" : ": ", results[i].reason));
+    session.log(fmt::format("task {}: {} in {:.1f} s{}{}", results[i].name, results[i].status, results[i].seconds,
+                            results[i].reason.empty() ? "" : ": ", results[i].reason));
   }
   return results;
 }
@@ -150,7 +151,7 @@ std::string format_split_rule(const data::SplitRule& rule) {
 }
 
 data::SplitRule common_split_rule(const data::Dataset& dataset, const std::vector<EvalDictionary>& dictionaries,
-                                  const EvalConfig& config) {
+                                  const data::SplitRule& otherwise) {
   std::optional<data::SplitRule> common;
   std::string owner;
   for (const EvalDictionary& d : dictionaries) {
@@ -166,7 +167,7 @@ data::SplitRule common_split_rule(const data::Dataset& dataset, const std::vecto
     common = rule;
     owner = d.entry.name;
   }
-  return common.value_or(data::SplitRule{config.validation, config.test, static_cast<uint64_t>(config.split_seed)});
+  return common.value_or(otherwise);
 }
 
 }  // namespace assay::eval

@@ -34,6 +34,7 @@ struct Session {
   uint64_t seed = 0;
   std::filesystem::path model;  ///< folder with the model's halves; empty = none given
   bool trust_model_code = false;
+  std::function<void(const std::string&)> log;  ///< one line a step, and whatever is left out
 };
 
 class Task {
@@ -53,14 +54,13 @@ class Task {
 /// All tasks, in the order they run and are reported. Adding one: its file, and its line in tasks.cpp.
 std::vector<std::unique_ptr<Task>> all_tasks();
 
-/// The tasks of these names (all that can run where `names` is empty; those left out are logged to stderr). Throws
+/// The tasks of these names (all that can run where `names` is empty; those left out are logged). Throws
 /// UsageError on an unknown name (the nearest is named) and on a named task that cannot run.
 std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names, const Session& session);
 
 /// Runs them: requests, one pass, then each. One failing task never stops the others. A task with a failed check is
-/// "withheld". `progress` gets one line a step.
-std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::unique_ptr<Task>>& tasks,
-                                  const std::function<void(const std::string&)>& progress);
+/// "withheld".
+std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::unique_ptr<Task>>& tasks);
 
 /// Did the dictionary train on the activations of any of these documents? False for a control that never trained,
 /// nothing where the dictionary does not say what it trained on, or names another data set.
@@ -71,9 +71,9 @@ std::optional<bool> seen_in_training(const Session& session, const EvalDictionar
 std::optional<data::SplitRule> parse_split_rule(const std::string& text);
 std::string format_split_rule(const data::SplitRule& rule);
 
-/// The rule that the trained dictionaries of this data set share; the configuration's where none names one. Throws
-/// UsageError where two dictionaries trained on this data set with different rules: no part is unseen by both.
+/// The rule that the trained dictionaries of this data set share; `otherwise` where none names one. Throws UsageError
+/// where two dictionaries trained on this data set with different rules: no part is unseen by both.
 data::SplitRule common_split_rule(const data::Dataset& dataset, const std::vector<EvalDictionary>& dictionaries,
-                                  const EvalConfig& config);
+                                  const data::SplitRule& otherwise);
 
 }  // namespace assay::eval

@@ -1,0 +1,72 @@
+// A session over planted data, as `assay eval` makes one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "eval/dictionaries.h"
+#include "eval/tasks.h"
+#include "tests/eval/planted_data.h"
+
+namespace assay::eval::test {
+
+struct SessionFixture {
+  SessionFixture(const std::string& name, const PlantedOptions& options, int threads = 2)
+      : folder(name), planted(make_planted(options)), context({Device::cpu, threads}) {
+    write_planted(planted, folder.path());
+    dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
+    config.seeds = 1;
+    config.resamples = 400;
+    config.ood.min_target = 5;
+    config.ood.top_k = {1, 4};
+    config.ood.pca = 8;
+    config.ood.neighbours = 8;
+  }
+
+  /// A trained dictionary of this data set, named `name`.
+  void add(sae::Dictionary dictionary, const std::string& name) {
+    dictionary.info.data_hash = dataset->info().content_hash;
+    dictionary.info.split_rule = "validation=0.2,test=0.05,seed=0";
+    EvalDictionary d;
+    d.entry.name = name;
+    d.dictionary = std::move(dictionary);
+    dictionaries.push_back(std::move(d));
+  }
+
+  Session session() {
+    return {context,
+            *dataset,
+            config,
+            dictionaries,
+            common_split_rule(*dataset, dictionaries, {0.2, 0.05, 0}),
+            11,
+            {},
+            false,
+            [this](const std::string& line) { log.push_back(line); }};
+  }
+
+  std::vector<TaskResult> run(const std::vector<std::string>& names) {
+    const Session s = session();
+    auto tasks = choose_tasks(names, s);
+    return run_tasks(s, tasks);
+  }
+
+  TempFolder folder;
+  Planted planted;
+  Context context;
+  std::unique_ptr<data::Dataset> dataset;
+  EvalConfig config;
+  std::vector<EvalDictionary> dictionaries;
+  std::vector<std::string> log;
+};
+
+/// The one number of this kind; null where there is none.
+inline const Number* find(const TaskResult& result, const std::string& metric, const std::string& method,
+                          const std::string& dictionary, const std::string& part) {
+  for (const Number& n : result.numbers)
+    if (n.metric == metric && n.method == method && n.dictionary == dictionary && n.part == part) return &n;
+  return nullptr;
+}
+
+}  // namespace assay::eval::test
