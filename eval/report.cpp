@@ -1,0 +1,133 @@
+#include "eval/report.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "data/atomic_file.h"
+#include "eval/report_format.h"
+#include "eval/report_page.h"
+#include "eval/report_sections.h"
+#include "fmt/format.h"
+#include "kernels/error.h"
+
+namespace assay::eval {
+namespace {
+
+namespace fs = std::filesystem;
+using report::Page;
+using report::Run;
+
+std::string read_runtime() {
+  std::error_code error;
+  const fs::path file = fs::read_symlink("/proc/self/exe", error).parent_path() / "vega-bundle.js";
+  std::ifstream stream(file, std::ios::binary);
+  if (error || !stream) {
+    throw Error(
+        fmt::format("{}: the charts' runtime is missing; make it with: .venv/bin/python "
+                    "experiments/vega_bundle.py {}",
+                    file.string(), file.string()));
+  }
+  std::ostringstream text;
+  text << stream.rdbuf();
+  std::string runtime = text.str();
+  const bool fits = runtime.find("vegaEmbed") != std::string::npos && runtime.find("</script") == std::string::npos &&
+                    runtime.find("<!--") == std::string::npos && runtime.find('\r') == std::string::npos;
+  if (!fits) {
+    throw Error(fmt::format("{}: not the charts' runtime; make it with: .venv/bin/python experiments/vega_bundle.py {}",
+                            file.string(), file.string()));
+  }
+  return runtime;
+}
+
+Run read_run(const fs::path& folder) {
+  if (!fs::is_directory(folder)) {
+    throw UsageError(
+        fmt::format("{}: no such folder; expected a run with metrics.jsonl or results.json", folder.string()));
+  }
+  Run run;
+  run.name = fs::weakly_canonical(folder).filename().string();
+  if (const fs::path file = folder / "results.json"; fs::exists(file)) run.results = read_results(file);
+  if (const fs::path file = folder / "metrics.jsonl"; fs::exists(file)) run.log = report::read_training_log(file);
+  if (!run.results && !run.log) {
+    throw UsageError(
+        fmt::format("{}: neither metrics.jsonl nor results.json; train or evaluate first", folder.string()));
+  }
+  return run;
+}
+
+/// Two runs of one name in different folders are told apart by a number.
+std::vector<Run> read_runs(const std::vector<fs::path>& folders) {
+  std::vector<Run> runs;
+  for (const fs::path& folder : folders) {
+    Run run = read_run(folder);
+    const std::string name = run.name;
+    const auto taken = [&runs](const std::string& candidate) {
+      for (const Run& other : runs) {
+        if (other.name == candidate) return true;
+      }
+      return false;
+    };
+    for (int i = 2; taken(run.name); ++i) run.name = fmt::format("{} ({})", name, i);
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
+
+std::string or_unknown(const std::string& text, const char* what) { return text.empty() ? what : text; }
+
+std::string title_of(const std::vector<Run>& runs) {
+  for (const Run& run : runs) {
+    if (!run.results) continue;
+    const Results& r = *run.results;
+    return fmt::format("Dictionaries of {}, {}, on {}", or_unknown(r.model, "an unnamed model"),
+                       or_unknown(r.hook, "an unnamed hook"), or_unknown(r.dataset, "an unnamed data set"));
+  }
+  return "Training of " + runs.front().name;
+}
+
+std::string names_of(const std::vector<Run>& runs) {
+  std::string names;
+  for (const Run& run : runs) names += (names.empty() ? "" : ", ") + run.name;
+  return names;
+}
+
+/// `runs` is empty where the training curves stand elsewhere.
+void add_results(Page& page, const Run& run, bool several, const std::vector<Run>& runs) {
+  const Results& results = *run.results;
+  if (several) {
+    page.heading(2, fmt::format("{}: {}, {}, on {}", run.name, results.model, results.hook, results.dataset));
+  } else {
+    page.heading(2, "Summary");
+  }
+  report::add_summary(page, results);
+  report::add_checks(page, results);
+  report::add_training(page, runs);
+  for (const TaskResult& task : results.tasks) report::add_task(page, results, task);
+  report::add_numbers(page, results);
+  report::add_provenance(page, results);
+}
+
+}  // namespace
+
+void write_report(const std::vector<fs::path>& folders, const fs::path& out) {
+  if (folders.empty()) throw UsageError("report: no run given");
+  const std::vector<Run> runs = read_runs(folders);
+  const std::string runtime = read_runtime();
+  const std::string title = title_of(runs);
+  Page page;
+  page.heading(1, title);
+  page.paragraph(fmt::format("Assay report of {}.", names_of(runs)), "lead");
+  const auto evaluated =
+      std::count_if(runs.begin(), runs.end(), [](const Run& run) { return run.results.has_value(); });
+  if (evaluated != 1) report::add_training(page, runs);
+  for (const Run& run : runs) {
+    if (run.results) add_results(page, run, evaluated > 1, evaluated == 1 ? runs : std::vector<Run>{});
+  }
+  std::error_code error;
+  fs::create_directories(out, error);
+  if (error) throw Error(fmt::format("{}: cannot make this folder: {}", out.string(), error.message()));
+  data::write_file_atomically(out / "report.html", page.render(title, runtime));
+}
+
+}  // namespace assay::eval

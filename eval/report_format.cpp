@@ -1,0 +1,101 @@
+#include "eval/report_format.h"
+
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <utility>
+
+#include "fmt/format.h"
+
+namespace assay::eval::report {
+namespace {
+
+using Names = std::pair<const char*, const char*>;
+
+constexpr std::array kMethods = {Names{"dense_lr", "logistic regression"},
+                                 Names{"diff_means", "mean difference"},
+                                 Names{"lda", "LDA"},
+                                 Names{"pca_lr", "PCA + logistic"},
+                                 Names{"knn", "kNN"},
+                                 Names{"tfidf_lr", "TF-IDF (words only)"},
+                                 Names{"latents_all", "all latents"},
+                                 Names{"latents_l1", "latents, L1"},
+                                 Names{"reconstruction_lr", "LR on reconstruction"}};
+
+constexpr std::array kMetrics = {Names{"fvu", "FVU"},
+                                 Names{"l0", "L0"},
+                                 Names{"dead_share", "dead share"},
+                                 Names{"cosine", "cosine"},
+                                 Names{"l2_ratio", "norm ratio"},
+                                 Names{"tokens", "tokens"},
+                                 Names{"auroc", "AUROC"},
+                                 Names{"auroc_difference", "AUROC difference"},
+                                 Names{"auroc_permuted_labels", "AUROC, permuted labels"},
+                                 Names{"splice_cosine_loss", "splice: cosine loss"},
+                                 Names{"splice_recovered_zero", "splice: recovered (zero)"},
+                                 Names{"splice_recovered_mean", "splice: recovered (mean)"}};
+
+template <size_t N>
+std::string look_up(const std::array<Names, N>& names, const std::string& name) {
+  for (const auto& [key, text] : names) {
+    if (name == key) return text;
+  }
+  return name;
+}
+
+}  // namespace
+
+std::string method_name(const std::string& method) {
+  if (const size_t minus = method.find(" - "); minus != std::string::npos) {
+    return method_name(method.substr(0, minus)) + " − " + method_name(method.substr(minus + 3));
+  }
+  if (const size_t top = method.find("_top"); top != std::string::npos && top > 0) {
+    const std::string what = method.substr(0, top), k = method.substr(top + 4);
+    const bool number = !k.empty() && k.find_first_not_of("0123456789") == std::string::npos;
+    if (number && (what == "latents" || what == "neurons")) {
+      return fmt::format("{} {}", k, k == "1" ? what.substr(0, what.size() - 1) : what);
+    }
+    if (number) return fmt::format("{} of {}", k, what);
+  }
+  return look_up(kMethods, method);
+}
+
+std::string metric_name(const std::string& metric) { return look_up(kMetrics, metric); }
+
+std::string value_text(double value) {
+  const double size = std::abs(value);
+  if (size >= 1000 && size < 1e15) return count_text(static_cast<int64_t>(std::llround(value)));
+  if (size >= 100) return fmt::format("{:.4g}", value);
+  if (size >= 10) return fmt::format("{:.2f}", value);
+  if (size == 0 || size >= 0.001) return fmt::format("{:.3f}", value);
+  return fmt::format("{:.1e}", value);
+}
+
+std::string signed_text(double value) {
+  const std::string text = value_text(std::abs(value));
+  return value < 0 ? "−" + text : "+" + text;
+}
+
+std::string interval_text(const Number& number, bool with_sign) {
+  if (!number.interval) return "";
+  const auto text = with_sign ? signed_text : value_text;
+  return fmt::format("[{}, {}]", text((*number.interval)[0]), text((*number.interval)[1]));
+}
+
+std::string count_text(int64_t count) {
+  std::string digits = std::to_string(count);
+  for (int64_t at = std::ssize(digits) - 3; at > (count < 0 ? 1 : 0); at -= 3) {
+    digits.insert(static_cast<size_t>(at), ",");
+  }
+  return digits;
+}
+
+std::string printable(const std::string& text) {
+  std::string out = text;
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return out;
+}
+
+}  // namespace assay::eval::report

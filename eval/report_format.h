@@ -1,0 +1,24 @@
+// How numbers and names are shown to people.
+#pragma once
+
+#include <string>
+
+#include "eval/results.h"
+
+namespace assay::eval::report {
+
+/// "dense_lr" as "logistic regression", "latents_top4" as "4 latents"; unknown names as they are.
+std::string method_name(const std::string& method);
+/// "fvu" as "FVU", …; unknown names as they are.
+std::string metric_name(const std::string& metric);
+/// About four significant digits; shares and AUROC with three decimals, counts whole.
+std::string value_text(double value);
+std::string signed_text(double value);
+/// "[0.713, 0.801]", or "" where there is none.
+std::string interval_text(const Number& number, bool with_sign = false);
+/// 1234567 as "1,234,567".
+std::string count_text(int64_t count);
+/// Control characters (escape sequences in a terminal) replaced by '?'.
+std::string printable(const std::string& text);
+
+}  // namespace assay::eval::report

@@ -1,0 +1,256 @@
+#include "eval/report_sections.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "eval/report_format.h"
+#include "eval/vega.h"
+#include "fmt/format.h"
+
+namespace assay::eval::report {
+namespace {
+
+TableCell number_cell(const std::optional<Number>& number, bool with_sign = false) {
+  if (!number) return {"–", "num"};
+  return {with_sign ? signed_text(number->value) : value_text(number->value), "num", interval_text(*number, with_sign)};
+}
+
+std::vector<TableCell> summary_row(const SummaryRow& row) {
+  const bool control = !row.entry.null_kind.empty();
+  std::vector<TableCell> cells = {
+      {row.entry.name, control ? "name control" : "name",
+       control ? "control: " + row.entry.null_kind
+               : fmt::format("{} · n {} · k {}", row.entry.variant, row.entry.n, row.entry.k)},
+      number_cell(row.fvu),
+      number_cell(row.l0),
+      number_cell(row.dead),
+      number_cell(row.auroc),
+      number_cell(row.minus_null, true),
+      number_cell(row.minus_neurons, true)};
+  if (row.verdict) {
+    cells.push_back(number_cell(row.verdict->baseline));
+    cells.back().note = method_name(row.verdict->baseline.method) + " " + cells.back().note;
+  } else {
+    cells.push_back({"–", "num"});
+  }
+  return cells;
+}
+
+std::string status_text(const TaskResult& task) {
+  const auto passed = std::count_if(task.checks.begin(), task.checks.end(), [](const Check& c) { return c.passed; });
+  return task.checks.empty() ? "has none" : fmt::format("{} of {} passed", passed, task.checks.size());
+}
+
+/// At most this many points a curve: more than a plot has pixels.
+constexpr int64_t kCurvePoints = 1000;
+
+struct CurveKind {
+  const char *key, *title;
+};
+constexpr CurveKind kCurves[] = {{"loss", "loss"},
+                                 {"fvu", "FVU of training batches"},
+                                 {"aux_loss", "AuxK loss"},
+                                 {"l0", "L0"},
+                                 {"dead", "dead latents"}};
+
+/// The lines of one quantity; null where no run logs it.
+nlohmann::json curve_values(const std::vector<Run>& runs, const std::string& key) {
+  nlohmann::json values = nlohmann::json::array();
+  for (const Run& run : runs) {
+    if (!run.log || !run.log->columns.count(key)) continue;
+    const auto &x = run.log->columns.at("tokens"), &y = run.log->columns.at(key);
+    const size_t step = static_cast<size_t>((run.log->lines + kCurvePoints - 1) / kCurvePoints);
+    for (size_t i = 0; i < x.size(); i += std::max<size_t>(1, step)) {
+      values.push_back({{"x", x[i]}, {"y", y[i]}, {"series", run.name}});
+    }
+  }
+  return values;
+}
+
+/// For the trained TopK loss: the squared error over the stored variance is the FVU, so one curve says both.
+bool loss_is_fvu(const std::vector<Run>& runs) {
+  return std::all_of(runs.begin(), runs.end(), [](const Run& run) {
+    if (!run.log) return true;
+    const auto loss = run.log->columns.find("loss"), fvu = run.log->columns.find("fvu");
+    return loss == run.log->columns.end() || (fvu != run.log->columns.end() && loss->second == fvu->second);
+  });
+}
+
+std::string seen_text(const std::optional<bool>& seen) { return !seen ? "–" : *seen ? "yes" : "no"; }
+
+}  // namespace
+
+void add_summary(Page& page, const Results& results) {
+  const Summary summary = summarise(results);
+  const std::string arm = summary.headline.empty() ? "probe" : method_name(summary.headline);
+  Table table;
+  table.head = {{"Dictionary"},
+                {"FVU", "num", "validation"},
+                {"L0", "num", "validation"},
+                {"Dead share", "num", "validation"},
+                {"OOD AUROC", "num", "top " + arm},
+                {"minus control", "num", "paired, " + arm},
+                {"minus neurons", "num", "paired, " + arm},
+                {"Best baseline", "num", "OOD AUROC"}};
+  for (const SummaryRow& row : summary.rows) table.rows.push_back(summary_row(row));
+  page.table(table);
+  for (const SummaryRow& row : summary.rows) {
+    if (!row.verdict) continue;
+    page.paragraph(row.entry.name + " — " + row.verdict->sentence,
+                   row.verdict->baseline_wins ? "verdict lost" : "verdict");
+  }
+  for (const std::string& line : summary.withheld) page.paragraph(line, "notice");
+  page.paragraph(
+      "Brackets are 95 % intervals. FVU: share of variance left unexplained (a diagnostic of training, not a score). "
+      "The best arm and the best baseline are both named after the fact, on the OOD test.",
+      "small");
+}
+
+void add_checks(Page& page, const Results& results) {
+  page.heading(2, "Checks");
+  page.paragraph("A task whose own check fails is withheld from the summary.", "lead");
+  Table table{{{"Task"}, {"State"}, {"Its checks"}, {"What failed"}}, {}};
+  for (const TaskResult& task : results.tasks) {
+    std::string failed = task.status == "ok" ? "" : task.reason;
+    for (const Check& check : task.checks) {
+      if (!check.passed) failed += (failed.empty() ? "" : " · ") + check.name + ": " + check.detail;
+    }
+    table.rows.push_back({{task.title.empty() ? task.name : task.title, "name"},
+                          {task.status, task.status == "ok" ? "pass" : "fail"},
+                          {status_text(task)},
+                          {failed.empty() ? "nothing" : failed, "wrap"}});
+  }
+  page.table(table);
+  for (const TaskResult& task : results.tasks) {
+    if (task.checks.empty()) continue;
+    page.begin_fold(fmt::format("Every check of {}", task.name));
+    Table all{{{"Check"}, {"Result"}, {"Detail"}}, {}};
+    for (const Check& check : task.checks) {
+      all.rows.push_back({{check.name, "wrap"},
+                          {check.passed ? "✓ passed" : "✗ failed", check.passed ? "pass" : "fail"},
+                          {check.detail, "wrap"}});
+    }
+    page.table(all);
+    page.end_fold();
+  }
+}
+
+void add_training(Page& page, const std::vector<Run>& runs) {
+  std::vector<std::string> series;
+  bool open_ended = false, thinned = false;
+  for (const Run& run : runs) {
+    if (!run.log || run.log->lines == 0) continue;
+    series.push_back(run.name);
+    open_ended = open_ended || run.log->open_ended;
+    thinned = thinned || run.log->lines > kCurvePoints;
+  }
+  if (series.empty()) return;
+  page.heading(2, "Training");
+  const bool same = loss_is_fvu(runs);
+  page.begin_grid();
+  for (const CurveKind& kind : kCurves) {
+    if (same && std::string(kind.key) == "loss") continue;
+    const nlohmann::json values = curve_values(runs, kind.key);
+    if (values.empty()) continue;
+    const std::string title = same && std::string(kind.key) == "fvu" ? "loss = FVU of training batches" : kind.title;
+    page.figure(vega::curve(values, title, series), title, title + " over training tokens");
+  }
+  page.end_grid();
+  std::string text = "Training curves over tokens seen.";
+  if (same) text += " The loss is the squared error over the stored variance: the FVU of the training batches.";
+  if (thinned) text += fmt::format(" Curves are thinned to {} points.", kCurvePoints);
+  if (open_ended) text += " A log ends in the middle of a line, which is left out.";
+  page.caption(text);
+}
+
+void add_task(Page& page, const Results& results, const TaskResult& task) {
+  page.heading(2, task.title.empty() ? task.name : task.title);
+  page.paragraph(task.question, "question");
+  if (task.status != "ok") {
+    page.paragraph(fmt::format("This task is {}: {}. Its numbers are no evidence.", task.status, task.reason),
+                   "notice");
+  }
+  if (task.name == "core") add_core_charts(page, results, task);
+  if (task.name == "ood_probing") add_probing_charts(page, results, task);
+  add_details(page, task);
+  page.paragraph(
+      fmt::format("{} numbers · checks: {} · {:.1f} s", task.numbers.size(), status_text(task), task.seconds), "small");
+}
+
+void add_numbers(Page& page, const Results& results) {
+  page.heading(2, "Every number");
+  page.paragraph("With the units it averages, its seed, and how its 95 % interval was made.", "lead");
+  for (const TaskResult& task : results.tasks) {
+    if (task.numbers.empty()) continue;
+    page.begin_fold(fmt::format("{}: {} numbers", task.title.empty() ? task.name : task.title, task.numbers.size()));
+    Table table{{{"Metric"},
+                 {"Arm"},
+                 {"Dictionary"},
+                 {"Part"},
+                 {"Value", "num"},
+                 {"95 % interval"},
+                 {"n", "num"},
+                 {"Seed", "num"},
+                 {"Trained on test texts"},
+                 {"Control"},
+                 {"Interval made by"}},
+                {}};
+    for (const Number& n : task.numbers) {
+      table.rows.push_back({{metric_name(n.metric)},
+                            {n.method.empty() ? "–" : n.method},
+                            {n.dictionary.empty() ? "–" : n.dictionary},
+                            {n.part},
+                            {value_text(n.value) + (n.unit.empty() ? "" : " " + n.unit), "num"},
+                            {n.interval ? interval_text(n) : "–"},
+                            {count_text(n.n) + " " + n.n_unit, "num"},
+                            {std::to_string(n.seed), "num mono"},
+                            {seen_text(n.test_seen_in_training)},
+                            {n.control.empty() ? "–" : n.control},
+                            {n.interval_kind, "wrap"}});
+    }
+    page.table(table);
+    page.end_fold();
+  }
+}
+
+void add_provenance(Page& page, const Results& results) {
+  page.heading(2, "Provenance");
+  Table about{{{"What"}, {"Value"}}, {}};
+  const auto add = [&about](const char* what, const std::string& value) {
+    about.rows.push_back({{what}, {value.empty() ? "–" : value, "wrap mono"}});
+  };
+  add("Model", results.model);
+  add("Hook", results.hook);
+  add("Data set", results.dataset);
+  add("Data set's hash", results.dataset_hash);
+  add("Split of documents", results.split_rule);
+  add("Evaluation seed", std::to_string(results.seed));
+  add("Assay", results.version);
+  page.table(about);
+  Table table{{{"Dictionary"},
+               {"Variant"},
+               {"d", "num"},
+               {"n", "num"},
+               {"k", "num"},
+               {"Tokens", "num"},
+               {"Seed", "num"},
+               {"Control"},
+               {"Trained on this data"},
+               {"Hash"}},
+              {}};
+  for (const DictionaryEntry& d : results.dictionaries) {
+    table.rows.push_back({{d.name, "name"},
+                          {d.variant},
+                          {count_text(d.d), "num"},
+                          {count_text(d.n), "num"},
+                          {count_text(d.k), "num"},
+                          {count_text(d.tokens), "num"},
+                          {std::to_string(d.seed), "num"},
+                          {d.null_kind.empty() ? "–" : d.null_kind},
+                          {d.same_data ? "yes" : "no"},
+                          {d.hash.substr(0, 16), "mono"}});
+  }
+  page.table(table);
+}
+
+}  // namespace assay::eval::report

@@ -1,0 +1,38 @@
+// The parts of the report, in page order.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eval/report_log.h"
+#include "eval/report_page.h"
+#include "eval/report_summary.h"
+#include "eval/results.h"
+
+namespace assay::eval::report {
+
+/// What one RUN folder holds.
+struct Run {
+  std::string name;
+  std::optional<Results> results;
+  std::optional<TrainingLog> log;
+};
+
+void add_summary(Page& page, const Results& results);
+void add_checks(Page& page, const Results& results);
+/// Curves of every run that has a log.
+void add_training(Page& page, const std::vector<Run>& runs);
+/// One task: question, state, charts where the report knows how to draw it, tables of its details.
+void add_task(Page& page, const Results& results, const TaskResult& task);
+/// Every number with n, seed and interval.
+void add_numbers(Page& page, const Results& results);
+void add_provenance(Page& page, const Results& results);
+
+// Of the tasks that have charts.
+void add_core_charts(Page& page, const Results& results, const TaskResult& task);
+void add_probing_charts(Page& page, const Results& results, const TaskResult& task);
+/// Any task's details as tables, folded.
+void add_details(Page& page, const TaskResult& task);
+
+}  // namespace assay::eval::report

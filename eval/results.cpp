@@ -1,0 +1,338 @@
+#include "eval/results.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+
+#include "data/atomic_file.h"
+#include "fmt/format.h"
+#include "kernels/error.h"
+
+namespace assay::eval {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kSchema = 1;
+constexpr uintmax_t kMaxBytes = 256 << 20;
+constexpr int kMaxDepth = 32;
+
+// ---- writing
+
+/// The first non-finite number below `value`, as a path; "" where there is none. JSON would turn it into null.
+std::string non_finite(const json& value, const std::string& path) {
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) return path;
+  if (value.is_array()) {
+    for (size_t i = 0; i < value.size(); ++i) {
+      const std::string found = non_finite(value[i], fmt::format("{}[{}]", path, i));
+      if (!found.empty()) return found;
+    }
+  }
+  if (value.is_object()) {
+    for (const auto& [key, member] : value.items()) {
+      const std::string found = non_finite(member, path.empty() ? key : path + "." + key);
+      if (!found.empty()) return found;
+    }
+  }
+  return "";
+}
+
+json number_json(const Number& n) {
+  json out = {{"metric", n.metric},
+              {"method", n.method},
+              {"dictionary", n.dictionary},
+              {"part", n.part},
+              {"value", n.value},
+              {"interval", nullptr},
+              {"n", n.n},
+              {"n_unit", n.n_unit},
+              {"interval_kind", n.interval_kind},
+              {"seed", n.seed},
+              {"unit", n.unit},
+              {"test_seen_in_training", nullptr},
+              {"control", n.control}};
+  if (n.interval) out["interval"] = *n.interval;
+  if (n.test_seen_in_training) out["test_seen_in_training"] = *n.test_seen_in_training;
+  return out;
+}
+
+json task_json(const TaskResult& task) {
+  json numbers = json::array(), checks = json::array();
+  for (const Number& number : task.numbers) numbers.push_back(number_json(number));
+  for (const Check& check : task.checks) {
+    checks.push_back({{"name", check.name}, {"passed", check.passed}, {"detail", check.detail}});
+  }
+  return {{"name", task.name},     {"title", task.title},   {"question", task.question},
+          {"status", task.status}, {"reason", task.reason}, {"seconds", task.seconds},
+          {"numbers", numbers},    {"checks", checks},      {"details", task.details}};
+}
+
+json dictionary_json(const DictionaryEntry& d) {
+  return {{"name", d.name},
+          {"path", d.path},
+          {"hash", d.hash},
+          {"variant", d.variant},
+          {"null_kind", d.null_kind},
+          {"d", d.d},
+          {"n", d.n},
+          {"k", d.k},
+          {"tokens", d.tokens},
+          {"seed", d.seed},
+          {"same_data", d.same_data}};
+}
+
+// ---- reading
+
+[[noreturn]] void fail(const std::string& path, const std::string& expected, const json& found) {
+  std::string text =
+      found.is_structured() ? found.type_name() : found.dump(-1, ' ', true, json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 60) + "...";
+  throw Error(fmt::format("{}: expected {}, found {}", path, expected, text));
+}
+
+/// One JSON object, member by member; `finish` refuses members that nobody asked for.
+class Members {
+ public:
+  Members(const json& object, std::string path) : object_(object), path_(std::move(path)) {
+    if (!object.is_object()) fail(path_.empty() ? "the file" : path_, "an object", object);
+  }
+  std::string at(const char* key) const { return path_.empty() ? key : path_ + "." + key; }
+
+  const json& get(const char* key) {
+    asked_.insert(key);
+    const auto it = object_.find(key);
+    if (it == object_.end()) throw Error(fmt::format("{}: missing", at(key)));
+    return *it;
+  }
+  void read(const char* key, std::string& out) {
+    const json& value = get(key);
+    if (!value.is_string()) fail(at(key), "a text", value);
+    out = value.get<std::string>();
+  }
+  void read(const char* key, double& out) { out = real(get(key), at(key)); }
+  void read(const char* key, bool& out) {
+    const json& value = get(key);
+    if (!value.is_boolean()) fail(at(key), "true or false", value);
+    out = value.get<bool>();
+  }
+  void read(const char* key, uint64_t& out) {
+    const json& value = get(key);
+    if (!value.is_number_unsigned()) fail(at(key), "an integer of 0 or more", value);
+    out = value.get<uint64_t>();
+  }
+  /// Every signed integer of the schema counts something.
+  void read(const char* key, int64_t& out) {
+    uint64_t value = 0;
+    read(key, value);
+    if (value > static_cast<uint64_t>(INT64_MAX)) fail(at(key), "an integer below 2^63", get(key));
+    out = static_cast<int64_t>(value);
+  }
+  const json& array(const char* key) {
+    const json& value = get(key);
+    if (!value.is_array()) fail(at(key), "a list", value);
+    return value;
+  }
+  void finish() const {
+    for (const auto& [key, value] : object_.items()) {
+      if (!asked_.count(key)) throw Error(fmt::format("{}: unknown member of schema {}", at(key.c_str()), kSchema));
+    }
+  }
+  static double real(const json& value, const std::string& path) {
+    if (!value.is_number() || !std::isfinite(value.get<double>())) fail(path, "a finite number", value);
+    return value.get<double>();
+  }
+
+ private:
+  const json& object_;
+  std::string path_;
+  std::set<std::string> asked_;
+};
+
+Number read_number(const json& value, const std::string& path) {
+  Members members(value, path);
+  Number n;
+  members.read("metric", n.metric);
+  members.read("method", n.method);
+  members.read("dictionary", n.dictionary);
+  members.read("part", n.part);
+  members.read("value", n.value);
+  if (const json& interval = members.get("interval"); !interval.is_null()) {
+    const std::string at = members.at("interval");
+    if (!interval.is_array() || interval.size() != 2) fail(at, "null or [low, high]", interval);
+    n.interval = {Members::real(interval[0], at), Members::real(interval[1], at)};
+    if ((*n.interval)[0] > (*n.interval)[1]) throw Error(at + ": low is above high");
+  }
+  members.read("interval_kind", n.interval_kind);
+  members.read("n", n.n);
+  members.read("n_unit", n.n_unit);
+  members.read("seed", n.seed);
+  members.read("unit", n.unit);
+  if (!members.get("test_seen_in_training").is_null()) {
+    bool seen = false;
+    members.read("test_seen_in_training", seen);
+    n.test_seen_in_training = seen;
+  }
+  members.read("control", n.control);
+  members.finish();
+  return n;
+}
+
+Check read_check(const json& value, const std::string& path) {
+  Members members(value, path);
+  Check check;
+  members.read("name", check.name);
+  members.read("passed", check.passed);
+  members.read("detail", check.detail);
+  members.finish();
+  return check;
+}
+
+TaskResult read_task(const json& value, const std::string& path) {
+  Members members(value, path);
+  TaskResult task;
+  members.read("name", task.name);
+  members.read("title", task.title);
+  members.read("question", task.question);
+  members.read("status", task.status);
+  members.read("reason", task.reason);
+  members.read("seconds", task.seconds);
+  const json& numbers = members.array("numbers");
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    task.numbers.push_back(read_number(numbers[i], fmt::format("{}.numbers[{}]", path, i)));
+  }
+  const json& checks = members.array("checks");
+  for (size_t i = 0; i < checks.size(); ++i) {
+    task.checks.push_back(read_check(checks[i], fmt::format("{}.checks[{}]", path, i)));
+  }
+  task.details = members.get("details");
+  if (!task.details.is_object()) fail(members.at("details"), "an object", task.details);
+  members.finish();
+  return task;
+}
+
+DictionaryEntry read_dictionary(const json& value, const std::string& path) {
+  Members members(value, path);
+  DictionaryEntry d;
+  members.read("name", d.name);
+  members.read("path", d.path);
+  members.read("hash", d.hash);
+  members.read("variant", d.variant);
+  members.read("null_kind", d.null_kind);
+  members.read("d", d.d);
+  members.read("n", d.n);
+  members.read("k", d.k);
+  members.read("tokens", d.tokens);
+  members.read("seed", d.seed);
+  members.read("same_data", d.same_data);
+  members.finish();
+  return d;
+}
+
+/// What types alone do not say: names refer to something, states are known.
+void check_references(const Results& results) {
+  std::set<std::string> dictionaries, tasks;
+  for (const DictionaryEntry& entry : results.dictionaries) {
+    if (entry.name.empty()) throw Error("dictionaries: a dictionary without a name");
+    if (!dictionaries.insert(entry.name).second) throw Error(fmt::format("dictionaries: two named '{}'", entry.name));
+  }
+  for (const TaskResult& task : results.tasks) {
+    if (!tasks.insert(task.name).second) throw Error(fmt::format("tasks: two named '{}'", task.name));
+    if (task.status != "ok" && task.status != "withheld" && task.status != "failed") {
+      throw Error(fmt::format("tasks.{}.status: expected ok, withheld or failed, found '{}'", task.name, task.status));
+    }
+    for (const Number& n : task.numbers) {
+      if (!n.dictionary.empty() && !dictionaries.count(n.dictionary)) {
+        throw Error(fmt::format("tasks.{}.numbers: '{}' of a dictionary '{}' that is not listed", task.name, n.metric,
+                                n.dictionary));
+      }
+      if (n.n < 0) throw Error(fmt::format("tasks.{}.numbers: '{}' has n = {}", task.name, n.metric, n.n));
+    }
+  }
+}
+
+Results from_json(const json& value) {
+  Members members(value, "");
+  Results results;
+  uint64_t schema = 0;
+  members.read("schema", schema);
+  if (schema != kSchema) fail("schema", fmt::format("{}; this Assay reads no other", kSchema), members.get("schema"));
+  members.read("version", results.version);
+  members.read("dataset", results.dataset);
+  members.read("dataset_hash", results.dataset_hash);
+  members.read("model", results.model);
+  members.read("hook", results.hook);
+  members.read("split_rule", results.split_rule);
+  members.read("seed", results.seed);
+  const json& dictionaries = members.array("dictionaries");
+  for (size_t i = 0; i < dictionaries.size(); ++i) {
+    results.dictionaries.push_back(read_dictionary(dictionaries[i], fmt::format("dictionaries[{}]", i)));
+  }
+  const json& tasks = members.array("tasks");
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    results.tasks.push_back(read_task(tasks[i], fmt::format("tasks[{}]", i)));
+  }
+  members.finish();
+  check_references(results);
+  return results;
+}
+
+json parse(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::error_code error;
+  const uintmax_t bytes = std::filesystem::file_size(file, error);
+  if (!stream || error) throw Error("cannot be read; expected the results.json of assay eval");
+  if (bytes > kMaxBytes) throw Error(fmt::format("{} bytes; at most {} are read", bytes, kMaxBytes));
+  // Refused while parsing: printing a deep document would recurse as deeply.
+  const auto depth_limit = [](int depth, json::parse_event_t, json&) {
+    if (depth > kMaxDepth) throw Error(fmt::format("nested deeper than {} levels", kMaxDepth));
+    return true;
+  };
+  try {
+    return json::parse(stream, depth_limit);
+  } catch (const json::exception& e) {
+    std::string what = e.what();
+    std::replace_if(
+        what.begin(), what.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+    throw Error("not valid JSON: " + what.substr(0, 200));
+  }
+}
+
+}  // namespace
+
+nlohmann::json to_json(const Results& results) {
+  check_references(results);
+  json dictionaries = json::array(), tasks = json::array();
+  for (const DictionaryEntry& entry : results.dictionaries) dictionaries.push_back(dictionary_json(entry));
+  for (const TaskResult& task : results.tasks) tasks.push_back(task_json(task));
+  json out = {{"schema", kSchema},      {"version", results.version},   {"dataset", results.dataset},
+              {"model", results.model}, {"hook", results.hook},         {"dataset_hash", results.dataset_hash},
+              {"seed", results.seed},   {"dictionaries", dictionaries}, {"split_rule", results.split_rule},
+              {"tasks", tasks}};
+  const std::string path = non_finite(out, "");
+  if (!path.empty())
+    throw Error(fmt::format("results: {} is not finite; a number that cannot be had is left out", path));
+  return out;
+}
+
+Results read_results(const std::filesystem::path& file) {
+  try {
+    return from_json(parse(file));
+  } catch (const std::exception& e) {
+    std::string what = e.what();  // may quote the file
+    std::replace_if(what.begin(), what.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+    throw Error(fmt::format("{}: {}", file.string(), what.substr(0, 300)));
+  }
+}
+
+void write_results(const Results& results, const std::filesystem::path& file) {
+  std::string text;
+  try {
+    text = to_json(results).dump(1) + "\n";
+  } catch (const json::exception& e) {
+    throw Error(fmt::format("{}: results hold a text that is not UTF-8: {}", file.string(), e.what()));
+  }
+  data::write_file_atomically(file, text);
+}
+
+}  // namespace assay::eval

@@ -1,0 +1,156 @@
+#include "eval/vega.h"
+
+#include <utility>
+
+namespace assay::eval::vega {
+namespace {
+
+using nlohmann::json;
+
+// Told apart by people with colour-blindness, on light and dark pages alike.
+const json kPalette = {"#3b82c4", "#d9822b", "#3a9d6e", "#c05a9b", "#8a6fd1", "#a3862a", "#4fa8b8", "#c2504a"};
+
+/// Colours come from the page (currentColor), so one specification serves light and dark.
+json frame(json values, json body) {
+  json spec = {{"data", {{"values", std::move(values)}}},
+               {"width", "container"},
+               {"background", nullptr},
+               {"autosize", {{"type", "fit-x"}, {"contains", "padding"}}},
+               {"config",
+                {{"font", "system-ui, sans-serif"},
+                 {"view", {{"stroke", nullptr}}},
+                 {"axis",
+                  {{"labelColor", "currentColor"},
+                   {"titleColor", "currentColor"},
+                   {"titleFontWeight", 500},
+                   {"labelFontSize", 12},
+                   {"titleFontSize", 12},
+                   {"gridColor", "#8884"},
+                   {"domainColor", "#888"},
+                   {"tickColor", "#888"}}},
+                 {"legend",
+                  {{"labelColor", "currentColor"},
+                   {"titleColor", "currentColor"},
+                   {"labelFontSize", 12},
+                   {"labelLimit", 320},
+                   {"orient", "top"},
+                   {"title", nullptr}}},
+                 {"range", {{"category", kPalette}}}}}};
+  spec.update(body);
+  return spec;
+}
+
+json quantitative(const char* field, const std::string& title) {
+  return {{"field", field}, {"type", "quantitative"}, {"title", title}};
+}
+
+json colour(const char* field, const std::vector<std::string>& order) {
+  json out = {{"field", field}, {"type", "nominal"}, {"scale", {{"domain", order}}}};
+  if (order.size() < 2) out["legend"] = nullptr;
+  return out;
+}
+
+}  // namespace
+
+json curve(json values, const std::string& y_title, const std::vector<std::string>& series) {
+  json x = quantitative("x", "training tokens");
+  x["axis"] = {{"format", "~s"}, {"grid", false}, {"tickCount", 6}};
+  json y = quantitative("y", y_title);
+  y["scale"] = {{"zero", false}};
+  y["axis"] = {{"tickCount", 5}};
+  const json tooltip = {
+      {{"field", "series"}, {"title", "run"}}, quantitative("x", "tokens"), quantitative("y", y_title)};
+  return frame(std::move(values),
+               {{"height", 190},
+                {"mark", {{"type", "line"}, {"strokeWidth", 1.6}, {"interpolate", "linear"}, {"tooltip", true}}},
+                {"encoding", {{"x", x}, {"y", y}, {"color", colour("series", series)}, {"tooltip", tooltip}}}});
+}
+
+json histogram(json values, const std::string& x_title, const std::string& y_title,
+               const std::vector<std::string>& series) {
+  json x = quantitative("low", x_title);
+  x["bin"] = "binned";
+  x["axis"] = {{"grid", false}, {"tickMinStep", 0.5}, {"format", "~g"}};
+  json y = quantitative("count", y_title);
+  y["stack"] = nullptr;
+  const json tooltip = {{{"field", "series"}, {"title", "dictionary"}},
+                        quantitative("low", "from"),
+                        quantitative("high", "to"),
+                        quantitative("count", y_title)};
+  return frame(std::move(values),
+               {{"height", 230},
+                {"mark", {{"type", "bar"}, {"fillOpacity", 0.55}, {"strokeWidth", 0.8}, {"binSpacing", 0}}},
+                {"encoding",
+                 {{"x", x},
+                  {"x2", {{"field", "high"}}},
+                  {"y", y},
+                  {"color", colour("series", series)},
+                  {"stroke", colour("series", series)},
+                  {"tooltip", tooltip}}}});
+}
+
+json dots(json values, const DotOptions& options) {
+  const json domain = {{"domain", {options.low, options.high}}, {"nice", false}, {"zero", false}};
+  const json y = {{"field", "row"},
+                  {"type", "nominal"},
+                  {"title", nullptr},
+                  {"sort", options.rows},
+                  {"axis",
+                   {{"minExtent", options.label_room},
+                    {"maxExtent", options.label_room},
+                    {"labelLimit", options.label_room - 5},
+                    {"ticks", false},
+                    {"domain", false}}}};
+  json x = quantitative("value", options.x_title);
+  x["scale"] = domain;
+  x["axis"] = {{"tickCount", 6}};
+  json low = x;
+  low["field"] = "low";
+  const json offset = {{"field", "part"}, {"type", "nominal"}, {"sort", options.parts}};
+  const json tooltip = {{{"field", "row"}, {"title", "arm"}}, {{"field", "part"}},
+                        quantitative("value", "value"),       quantitative("low", "95 % from"),
+                        quantitative("high", "to"),           quantitative("n", "n")};
+  const json part = colour("part", options.parts);
+  json layers = json::array();
+  for (const double reference : options.references) {
+    layers.push_back({{"data", {{"values", {{{"at", reference}}}}}},
+                      {"mark", {{"type", "rule"}, {"strokeDash", {4, 4}}, {"color", "#888"}}},
+                      {"encoding", {{"x", {{"field", "at"}, {"type", "quantitative"}, {"scale", domain}}}}}});
+  }
+  layers.push_back(
+      {{"mark", {{"type", "rule"}, {"strokeWidth", 1.6}}},
+       {"encoding", {{"y", y}, {"x", low}, {"x2", {{"field", "high"}}}, {"yOffset", offset}, {"color", part}}}});
+  layers.push_back({{"mark", {{"type", "point"}, {"filled", true}, {"size", 48}, {"opacity", 1}}},
+                    {"encoding", {{"y", y}, {"x", x}, {"yOffset", offset}, {"color", part}, {"tooltip", tooltip}}}});
+  return frame(std::move(values), {{"height", {{"step", 26}, {"for", "position"}}}, {"layer", layers}});
+}
+
+json heat(json values, const std::string& value_title, const std::vector<std::string>& rows,
+          const std::vector<std::string>& columns) {
+  const json y = {{"field", "row"},
+                  {"type", "nominal"},
+                  {"title", nullptr},
+                  {"sort", rows},
+                  {"axis", {{"labelLimit", 160}, {"ticks", false}, {"domain", false}}}};
+  const json x = {{"field", "column"},
+                  {"type", "nominal"},
+                  {"title", nullptr},
+                  {"sort", columns},
+                  {"axis", {{"labelAngle", -35}, {"orient", "top"}, {"ticks", false}, {"domain", false}}}};
+  json fill = quantitative("value", value_title);
+  fill["scale"] = {{"scheme", "redblue"}, {"domain", {0, 1}}, {"clamp", true}};
+  fill["legend"] = nullptr;
+  json text = quantitative("value", value_title);
+  text["format"] = ".2f";
+  const json ink = {{"condition", {{"test", "datum.value < 0.2 || datum.value > 0.8"}, {"value", "white"}}},
+                    {"value", "#222"}};
+  const json tooltip = {{{"field", "row"}}, {{"field", "column"}}, quantitative("value", value_title)};
+  return frame(std::move(values),
+               {{"height", {{"step", 22}}},
+                {"encoding", {{"x", x}, {"y", y}, {"tooltip", tooltip}}},
+                {"layer",
+                 {{{"mark", {{"type", "rect"}, {"cornerRadius", 2}}}, {"encoding", {{"color", fill}}}},
+                  {{"mark", {{"type", "text"}, {"fontSize", 11}}}, {"encoding", {{"text", text}, {"color", ink}}}}}}});
+}
+
+}  // namespace assay::eval::vega

@@ -1,0 +1,34 @@
+// Vega-Lite specifications of the report's charts. Data stand inside the specification; nothing is fetched. Text from
+// results enters as data, titles or sort keys only, never as an expression.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace assay::eval::vega {
+
+/// Lines over tokens. `values`: [{"x", "y", "series"}], one line a series, in the order of `series`.
+nlohmann::json curve(nlohmann::json values, const std::string& y_title, const std::vector<std::string>& series);
+
+/// Counts over ready-made bins. `values`: [{"low", "high", "count", "series"}].
+nlohmann::json histogram(nlohmann::json values, const std::string& x_title, const std::string& y_title,
+                         const std::vector<std::string>& series);
+
+/// A value a row and part, with its interval. `values`: [{"row", "part", "value", "low", "high", "n"}]; low and high
+/// are null where there is no interval. Rows in the order of `rows`.
+struct DotOptions {
+  std::string x_title;
+  std::vector<std::string> rows, parts;
+  double low = 0, high = 1;        ///< domain of x
+  int label_room = 150;            ///< pixels for the rows' names: equal room aligns charts above each other
+  std::vector<double> references;  ///< dashed vertical lines
+};
+nlohmann::json dots(nlohmann::json values, const DotOptions& options);
+
+/// One coloured cell a row and column, its value printed inside. `values`: [{"row", "column", "value"}].
+nlohmann::json heat(nlohmann::json values, const std::string& value_title, const std::vector<std::string>& rows,
+                    const std::vector<std::string>& columns);
+
+}  // namespace assay::eval::vega
