@@ -1,0 +1,207 @@
+// assay bench: one operation or the whole optimiser step on random data, beside the floor measured in the same run.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "data/random.h"
+#include "experiments/commands.h"
+#include "kernels/backward_update.h"
+#include "kernels/error.h"
+#include "kernels/sparse_backward.h"
+#include "kernels/sparse_decode.h"
+#include "sae/topk.h"
+
+namespace assay::commands {
+
+namespace {
+
+struct Options {
+  std::string what = "step", device = "cpu";
+  int64_t rows = 2048, d = 384, n = 6144, k = 32, repeats = 15;
+  int threads = 0;
+  bool json = false;
+};
+
+struct Timing {
+  std::string name;
+  double ms = 0, low = 0, high = 0;
+};
+
+/// Median, least and most of `repeats` timed calls after two that warm up.
+Timing time_it(const std::string& name, int64_t repeats, const std::function<void(int64_t)>& body) {
+  std::vector<double> ms;
+  for (int64_t r = -2; r < repeats; ++r) {
+    const auto start = std::chrono::steady_clock::now();
+    body(r + 2);
+    const double elapsed = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    if (r >= 0) ms.push_back(elapsed);
+  }
+  std::sort(ms.begin(), ms.end());
+  return {name, ms[ms.size() / 2], ms.front(), ms.back()};
+}
+
+/// Fresh batches a real run would bring: uniform directions with E‖x‖² = 1.
+std::vector<std::vector<float>> batches(const Options& o) {
+  std::vector<std::vector<float>> all(4, std::vector<float>(o.rows * o.d));
+  for (size_t b = 0; b < all.size(); ++b) {
+    data::Random random{0x62656e63, b};
+    const double half_width = std::sqrt(3.0 / static_cast<double>(o.d));
+    for (float& v : all[b])
+      v = static_cast<float>(half_width * (static_cast<double>(random.next() >> 11) * 0x1p-52 - 1));
+  }
+  return all;
+}
+
+class Bench {
+ public:
+  explicit Bench(const Options& o)
+      : o_(o), context_({Device::cpu, o.threads}), x_(batches(o)), state_(o.n, o.d), d_values_(), center_(o.d) {
+    sae::initialise(context_, state_, 0);
+    encode();
+    out_.resize(o.rows * o.d);
+    value_gradient(context_, codes_, {x_[1].data(), o.rows, o.d}, state_.decoder(), d_values_);
+  }
+
+  std::vector<Timing> run() {
+    std::vector<Timing> timings;
+    const auto add = [&](const char* name, const std::function<void(int64_t)>& body) {
+      if (o_.what == name) timings.push_back(time_it(name, o_.repeats, body));
+    };
+    add("encode_topk", [&](int64_t r) { encode(r); });
+    add("sparse_decode", [&](int64_t) {
+      sparse_decode(context_, codes_, state_.decoder(), state_.b_dec.value.data(), {out_.data(), o_.rows, o_.d});
+    });
+    add("value_gradient", [&](int64_t) {
+      value_gradient(context_, codes_, {x_[1].data(), o_.rows, o_.d}, state_.decoder(), d_values_);
+    });
+    add("backward_update", [&](int64_t) { update(); });
+    if (o_.what == "step") {
+      timings.push_back(step());
+      timings.push_back(time_it("floor: bf16 product", o_.repeats, [&](int64_t) { product(); }));
+      timings.push_back(time_it("floor: Adam streaming", o_.repeats, [&](int64_t) { adam_streaming(); }));
+    }
+    return timings;
+  }
+
+ private:
+  void encode(int64_t r = 0) {
+    NumericFlag flag;
+    encode_topk(context_, {x_[r % 4].data(), o_.rows, o_.d},
+                {state_.encoder(), state_.b_enc.value.data(), &state_.screen}, o_.k, codes_, flag);
+  }
+
+  LatentState latents() {
+    const auto view = [&](std::vector<float>& v) { return Matrix(v.data(), o_.n, o_.d); };
+    auto& s = state_;
+    return {view(s.w_enc.value), view(s.w_enc.m),      view(s.w_enc.v),  view(s.w_dec.value), view(s.w_dec.m),
+            view(s.w_dec.v),     s.b_enc.value.data(), s.b_enc.m.data(), s.b_enc.v.data(),    &s.screen};
+  }
+
+  void update() {
+    const ConstMatrix x(x_[0].data(), o_.rows, o_.d), g(x_[1].data(), o_.rows, o_.d);
+    backward_update(context_, {&codes_, &d_values_, g, x}, latents(), {{1e-7f, 0.9f, 0.999f, 1e-8f, 1.0f}, true},
+                    center_.data());
+  }
+
+  Timing step() {
+    sae::TopKStep step({o_.k, std::max<int64_t>(1, o_.d / 2), 1.0 / 32, int64_t{1} << 60, 1, 0.9, 0.999, 6.25e-10},
+                       o_.rows, o_.d);
+    NumericFlag flag;
+    return time_it("step", o_.repeats, [&](int64_t r) {
+      step.run(context_, state_, {x_[r % 4].data(), o_.rows, o_.d}, 1e-5, flag);
+    });
+  }
+
+  /// The screening product alone, its output overwritten: the arithmetic no TopK step can leave out.
+  void product() {
+    const ScreenCopy& screen = state_.screen;
+    const Primitives& p = primitives(context_.isa());
+    constexpr int64_t kTile = 192;
+    context_.pool().run((o_.rows + kTile - 1) / kTile, [&](int64_t task, int) {
+      const int64_t rows = std::min(kTile, o_.rows - task * kTile);
+      std::vector<uint32_t> x(rows * screen.pairs());
+      std::vector<float> scratch(o_.d), scores(rows * 2 * kScreenBlock);
+      for (int64_t r = 0; r < rows; ++r) {
+        round_row(p, x_[0].data() + (task * kTile + r) * o_.d, o_.d, x.data() + r * screen.pairs(), scratch.data());
+      }
+      for (int64_t b = 0; b < screen.blocks(); b += 2) {
+        p.screen(x.data(), screen.pairs(), rows, screen.block(b), screen.block(b + 1), screen.pairs(), scores.data());
+      }
+    });
+  }
+
+  /// Reads and writes what Adam must: 24 bytes a parameter over both matrices.
+  void adam_streaming() {
+    const Primitives& p = primitives(context_.isa());
+    const std::vector<float> gradient(o_.d, 1e-6f);
+    constexpr int64_t kRows = 64;
+    context_.pool().run((o_.n + kRows - 1) / kRows, [&](int64_t task, int) {
+      for (int64_t j = task * kRows; j < std::min(o_.n, (task + 1) * kRows); ++j) {
+        for (sae::Parameter* w : {&state_.w_enc, &state_.w_dec}) {
+          p.adam({1e-9f, 0.9f, 0.999f, 1e-8f, 1.0f}, gradient.data(), w->value.data() + j * o_.d,
+                 w->m.data() + j * o_.d, w->v.data() + j * o_.d, o_.d);
+        }
+      }
+    });
+  }
+
+  Options o_;
+  Context context_;
+  std::vector<std::vector<float>> x_;
+  sae::TopKState state_;
+  SparseCodes codes_;
+  std::vector<float> out_, d_values_, center_;
+};
+
+void print(const Options& o, const std::vector<Timing>& timings) {
+  double floor = 0;
+  for (size_t i = 1; i < timings.size(); ++i) floor += timings[i].ms;
+  if (o.json) {
+    nlohmann::json json{{"rows", o.rows}, {"d", o.d}, {"n", o.n}, {"k", o.k}, {"device", o.device}};
+    for (const Timing& t : timings) json["ms"][t.name] = {{"median", t.ms}, {"min", t.low}, {"max", t.high}};
+    if (floor > 0) json["step_over_floor"] = timings[0].ms / floor;
+    fmt::print("{}\n", json.dump());
+    return;
+  }
+  fmt::print("B {}  d {}  n {}  k {}  device {}\n", o.rows, o.d, o.n, o.k, o.device);
+  for (const Timing& t : timings) fmt::print("{:<24} {:>9.2f} ms  [{:.2f}, {:.2f}]\n", t.name, t.ms, t.low, t.high);
+  if (floor > 0) fmt::print("{:<24} {:>9.2f}\n", "step / floor", timings[0].ms / floor);
+}
+
+void run(const Options& o) {
+  if (o.k > o.n) throw UsageError(fmt::format("--k {} is larger than --latents {}", o.k, o.n));
+  if (o.device != "cpu") Context unavailable({Device::cuda, 1});
+  print(o, Bench(o).run());
+}
+
+}  // namespace
+
+void register_bench(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("bench", "Time one operation, or the whole step beside its floor, on random data.");
+  command->footer(
+      "Times are medians over the repeats, with the least and the most. The floor of a step is the bf16\n"
+      "product alone plus Adam's memory traffic alone, taken in the same run.");
+  command->add_option("operation", o->what, "step, encode_topk, sparse_decode, value_gradient or backward_update")
+      ->check(CLI::IsMember({"step", "encode_topk", "sparse_decode", "value_gradient", "backward_update"}));
+  command->add_option("--rows", o->rows, "Rows B of a batch")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--dims", o->d, "Dimensions d")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--latents", o->n, "Latents n")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--k", o->k, "Latents a row")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--repeats", o->repeats, "Timed calls")->check(CLI::Range(1, 10000))->capture_default_str();
+  command->add_option("--threads", o->threads, "Compute threads; 0 = all processors")->check(CLI::Range(0, 1024));
+  command->add_option("--device", o->device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command->add_flag("--json", o->json, "Print the timings as JSON on stdout");
+  command->callback([o] { run(*o); });
+}
+
+}  // namespace assay::commands
