@@ -86,6 +86,7 @@ def export(args):
 def write_halves(halves, folder):
     import torch
     import torch._inductor.config as inductor
+    from halves import forward_only
 
     batch, length = torch.export.Dim("batch", min=1, max=8192), torch.export.Dim("length", min=1, max=halves.max_length)
     dynamic = ({0: batch, 1: length}, {0: batch, 1: length})
@@ -96,7 +97,7 @@ def write_halves(halves, folder):
         with torch.no_grad():
             traced = torch.jit.trace(module, inputs, check_trace=False)
             traced.save(str(folder / FILES[name + "_script"]))
-            program = torch.export.export(module, inputs, dynamic_shapes=dynamic)
+            program = torch.export.export(forward_only(module), inputs, dynamic_shapes=dynamic)
             with inductor.patch(options):
                 torch._inductor.aoti_compile_and_package(program, package_path=str(folder / FILES[name + "_compiled"]))
         print(f"{name}: compiled and traced in {time.time() - start:.0f} s", flush=True)
