@@ -259,7 +259,7 @@ Interval wilson(int64_t successes, int64_t n) {
   const double count = static_cast<double>(n), share = static_cast<double>(successes) / count;
   const double centre = (share + z * z / (2 * count)) / (1 + z * z / count);
   const double half = z / (1 + z * z / count) * std::sqrt(share * (1 - share) / count + z * z / (4 * count * count));
-  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+  return {successes == 0 ? 0.0 : centre - half, successes == n ? 1.0 : centre + half};
 }
 
 double quantile(std::vector<double> values, double q) {
