@@ -76,12 +76,19 @@ std::vector<Run> read_runs(const std::vector<fs::path>& folders) {
 
 std::string or_unknown(const std::string& text, const char* what) { return text.empty() ? what : text; }
 
+/// The last part of a path: a title names the data, the provenance says where they lie.
+std::string last_part(const std::string& path) {
+  const size_t end = path.find_last_not_of('/');
+  const size_t slash = path.find_last_of('/', end);
+  return path.substr(slash == std::string::npos ? 0 : slash + 1, end == std::string::npos ? 0 : end - slash);
+}
+
 std::string title_of(const std::vector<Run>& runs) {
   for (const Run& run : runs) {
     if (!run.results) continue;
     const Results& r = *run.results;
     return fmt::format("Dictionaries of {}, {}, on {}", or_unknown(r.model, "an unnamed model"),
-                       or_unknown(r.hook, "an unnamed hook"), or_unknown(r.dataset, "an unnamed data set"));
+                       or_unknown(r.hook, "an unnamed hook"), or_unknown(last_part(r.dataset), "an unnamed data set"));
   }
   return "Training of " + runs.front().name;
 }
@@ -96,7 +103,7 @@ std::string names_of(const std::vector<Run>& runs) {
 void add_results(Page& page, const Run& run, bool several, const std::vector<Run>& runs) {
   const Results& results = *run.results;
   if (several) {
-    page.heading(2, fmt::format("{}: {}, {}, on {}", run.name, results.model, results.hook, results.dataset));
+    page.heading(2, fmt::format("{}: {}, {}, on {}", run.name, results.model, results.hook, last_part(results.dataset)));
   } else {
     page.heading(2, "Summary");
   }

@@ -19,30 +19,30 @@ p{margin:.5em 0 .9em;max-width:76ch;overflow-wrap:anywhere}
 .question{font-style:italic;color:var(--soft);border-left:3px solid var(--line);padding-left:14px}
 .verdict{border-left:3px solid var(--accent);background:var(--faint);padding:10px 14px;max-width:none}
 .verdict.lost,.notice{border-left:3px solid var(--warn);background:var(--warnbg);padding:10px 14px;max-width:none}
-.small{font-size:.86rem;color:var(--soft)}
+.small{font-size:.86rem;color:var(--soft);max-width:110ch}
 .scroll{overflow-x:auto;margin:.9em 0 1.2em}
 table{border-collapse:collapse;font-size:.88rem;line-height:1.4;font-variant-numeric:tabular-nums;width:100%}
 caption{text-align:left;color:var(--soft);padding-bottom:6px;font-size:.86rem}
-th,td{padding:6px 18px 6px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:6px 14px 6px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);white-space:nowrap}
 th:last-child,td:last-child{padding-right:0}
 td.wrap{white-space:normal;min-width:14em;overflow-wrap:anywhere}
 thead th{font-weight:600;border-bottom:1.5px solid var(--soft);vertical-align:bottom}
 td.num,th.num{text-align:right}
 td.mono{font-family:ui-monospace,monospace;font-size:.92em}
-td .note{display:block;color:var(--soft);font-size:.88em;font-weight:400}
-td.name{font-weight:600;white-space:normal;overflow-wrap:anywhere;min-width:8em}
+td .note,th .note{display:block;color:var(--soft);font-size:.88em;font-weight:400}
+td.name{font-weight:600;white-space:normal;overflow-wrap:anywhere;min-width:11em}
 tr:has(td.control){color:var(--soft)}
 .pass{color:var(--good);font-weight:600}.fail{color:var(--bad);font-weight:600}
 figure{margin:.6em 0 .2em;min-width:0}
 figure .title{font-size:.9rem;font-weight:600;margin:0 0 4px;overflow-wrap:anywhere}
 .chart{width:100%;min-height:60px}
-.chart.vega-embed{padding-right:0;display:block}
+.chart.vega-embed.has-actions{padding-right:0;display:block}
 .chart.vega-embed summary{opacity:.25;background:none;box-shadow:none;border-color:var(--line);top:-26px}
 .chart.vega-embed:hover summary{opacity:.8}
-.wide-chart{overflow-x:auto}.wide-chart .chart{min-width:760px}
+.wide-chart{overflow-x:auto}.wide-chart .chart{min-width:700px}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:18px 40px;align-items:start}
 .grid.wide{grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr))}
-.caption{font-size:.86rem;color:var(--soft);max-width:90ch;margin:.6em 0 1.4em}
+.caption{font-size:.86rem;color:var(--soft);max-width:110ch;margin:.6em 0 1.4em}
 .caption b{color:var(--ink);font-weight:600}
 details{margin:.7em 0}
 details>summary{cursor:pointer;color:var(--accent);font-size:.93rem}

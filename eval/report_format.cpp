@@ -55,7 +55,7 @@ std::string method_name(const std::string& method) {
     if (number && (what == "latents" || what == "neurons")) {
       return fmt::format("{} {}", k, k == "1" ? what.substr(0, what.size() - 1) : what);
     }
-    if (number) return fmt::format("{} of {}", k, what);
+    if (number) return fmt::format("{} {} {}", k, what, k == "1" ? "latent" : "latents");  // of a control
   }
   return look_up(kMethods, method);
 }
@@ -67,7 +67,7 @@ std::string value_text(double value) {
   if (size >= 1000 && size < 1e15) return count_text(static_cast<int64_t>(std::llround(value)));
   if (size >= 100) return fmt::format("{:.4g}", value);
   if (size >= 10) return fmt::format("{:.2f}", value);
-  if (size == 0 || size >= 0.001) return fmt::format("{:.3f}", value);
+  if (size == 0 || size >= 0.0005) return fmt::format("{:.3f}", value);
   return fmt::format("{:.1e}", value);
 }
 

@@ -84,12 +84,17 @@ std::vector<std::string> arms_of(const TaskResult& task, const std::string& dict
   return out;
 }
 
+/// For legends; a chart's parts and its rows must name them alike.
+std::string part_name(const std::string& part) {
+  return part == "id" ? "in distribution" : part == "ood" ? "out of distribution" : part;
+}
+
 json dot_values(const TaskResult& task, const std::string& metric, const std::string& dictionary) {
   json values = json::array();
   for (const Number& n : task.numbers) {
     if (n.metric != metric || n.dictionary != dictionary) continue;
     json row = {{"row", method_name(n.method)},
-                {"part", n.part},
+                {"part", part_name(n.part)},
                 {"value", n.value},
                 {"n", n.n},
                 {"low", nullptr},
@@ -118,9 +123,9 @@ std::pair<double, double> domain_of(const TaskResult& task, const std::string& m
 void add_arms(Page& page, const Results& results, const TaskResult& task) {
   vega::DotOptions options;
   options.x_title = "AUROC";
-  options.parts = {"id", "ood"};
+  options.parts = {part_name("id"), part_name("ood")};
   std::tie(options.low, options.high) = domain_of(task, "auroc", 0.5);
-  options.high = std::min(options.high, 1.0);
+  options.high = 1;
   options.references = {0.5};
   double best = 0;
   for (const Number& n : task.numbers) {
@@ -140,7 +145,7 @@ void add_arms(Page& page, const Results& results, const TaskResult& task) {
   }
   page.end_grid();
   page.caption(
-      "Probing in distribution (id) and out of it (ood), an arm a row, best OOD value first; lines are 95 % intervals. "
+      "Probing in and out of distribution, an arm a row, the best out of distribution first; lines are 95 % intervals. "
       "Dashed: chance (0.5) and the best baseline's OOD value. All panels share the x axis.");
 }
 
@@ -157,15 +162,15 @@ void add_differences(Page& page, const Results& results, const TaskResult& task)
     for (const Number& n : task.numbers) {
       if (n.metric != "auroc_difference" || n.dictionary != d.name) continue;
       options.rows.push_back(method_name(n.method));
-      if (std::find(options.parts.begin(), options.parts.end(), n.part) == options.parts.end()) {
-        options.parts.push_back(n.part);
+      if (std::find(options.parts.begin(), options.parts.end(), part_name(n.part)) == options.parts.end()) {
+        options.parts.push_back(part_name(n.part));
       }
     }
     if (options.rows.empty()) continue;
     any = true;
-    options.label_room = 250;
+    options.label_room = 300;
     page.figure(vega::dots(dot_values(task, "auroc_difference", d.name), options), d.name,
-                "Paired differences of AUROC with intervals: " + d.name);
+                "Paired differences of AUROC with intervals: " + d.name, true);
   }
   page.end_grid();
   if (any) {

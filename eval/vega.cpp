@@ -1,5 +1,6 @@
 #include "eval/vega.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace assay::eval::vega {
@@ -40,6 +41,17 @@ json frame(json values, json body) {
   return spec;
 }
 
+/// Where names stand in their order, as a field to sort by. (A sort list would become an expression, and not every
+/// text survives there.)
+void add_order(json& values, const char* field, const std::vector<std::string>& order) {
+  for (json& value : values) {
+    const auto at = std::find(order.begin(), order.end(), value.at(field).get_ref<const std::string&>());
+    value[std::string(field) + "_order"] = at - order.begin();
+  }
+}
+
+json by_order(const char* field) { return {{"field", std::string(field) + "_order"}, {"op", "min"}}; }
+
 json quantitative(const char* field, const std::string& title) {
   return {{"field", field}, {"type", "quantitative"}, {"title", title}};
 }
@@ -56,7 +68,6 @@ json curve(json values, const std::string& y_title, const std::vector<std::strin
   json x = quantitative("x", "training tokens");
   x["axis"] = {{"format", "~s"}, {"grid", false}, {"tickCount", 6}};
   json y = quantitative("y", y_title);
-  y["scale"] = {{"zero", false}};
   y["axis"] = {{"tickCount", 5}};
   const json tooltip = {
       {{"field", "series"}, {"title", "run"}}, quantitative("x", "tokens"), quantitative("y", y_title)};
@@ -90,11 +101,13 @@ json histogram(json values, const std::string& x_title, const std::string& y_tit
 }
 
 json dots(json values, const DotOptions& options) {
+  add_order(values, "row", options.rows);
+  add_order(values, "part", options.parts);
   const json domain = {{"domain", {options.low, options.high}}, {"nice", false}, {"zero", false}};
   const json y = {{"field", "row"},
                   {"type", "nominal"},
                   {"title", nullptr},
-                  {"sort", options.rows},
+                  {"sort", by_order("row")},
                   {"axis",
                    {{"minExtent", options.label_room},
                     {"maxExtent", options.label_room},
@@ -106,7 +119,7 @@ json dots(json values, const DotOptions& options) {
   x["axis"] = {{"tickCount", 6}};
   json low = x;
   low["field"] = "low";
-  const json offset = {{"field", "part"}, {"type", "nominal"}, {"sort", options.parts}};
+  const json offset = {{"field", "part"}, {"type", "nominal"}, {"sort", by_order("part")}};
   const json tooltip = {{{"field", "row"}, {"title", "arm"}}, {{"field", "part"}},
                         quantitative("value", "value"),       quantitative("low", "95 % from"),
                         quantitative("high", "to"),           quantitative("n", "n")};
@@ -122,21 +135,24 @@ json dots(json values, const DotOptions& options) {
        {"encoding", {{"y", y}, {"x", low}, {"x2", {{"field", "high"}}}, {"yOffset", offset}, {"color", part}}}});
   layers.push_back({{"mark", {{"type", "point"}, {"filled", true}, {"size", 48}, {"opacity", 1}}},
                     {"encoding", {{"y", y}, {"x", x}, {"yOffset", offset}, {"color", part}, {"tooltip", tooltip}}}});
-  return frame(std::move(values), {{"height", {{"step", 26}, {"for", "position"}}}, {"layer", layers}});
+  return frame(std::move(values), {{"height", 26 * options.rows.size()}, {"layer", layers}});
 }
 
 json heat(json values, const std::string& value_title, const std::vector<std::string>& rows,
           const std::vector<std::string>& columns) {
+  add_order(values, "row", rows);
+  add_order(values, "column", columns);
   const json y = {{"field", "row"},
                   {"type", "nominal"},
                   {"title", nullptr},
-                  {"sort", rows},
+                  {"sort", by_order("row")},
                   {"axis", {{"labelLimit", 160}, {"ticks", false}, {"domain", false}}}};
-  const json x = {{"field", "column"},
-                  {"type", "nominal"},
-                  {"title", nullptr},
-                  {"sort", columns},
-                  {"axis", {{"labelAngle", -35}, {"orient", "top"}, {"ticks", false}, {"domain", false}}}};
+  const json x = {
+      {"field", "column"},
+      {"type", "nominal"},
+      {"title", nullptr},
+      {"sort", by_order("column")},
+      {"axis", {{"labelAngle", -90}, {"labelLimit", 190}, {"orient", "top"}, {"ticks", false}, {"domain", false}}}};
   json fill = quantitative("value", value_title);
   fill["scale"] = {{"scheme", "redblue"}, {"domain", {0, 1}}, {"clamp", true}};
   fill["legend"] = nullptr;
@@ -146,7 +162,7 @@ json heat(json values, const std::string& value_title, const std::vector<std::st
                     {"value", "#222"}};
   const json tooltip = {{{"field", "row"}}, {{"field", "column"}}, quantitative("value", value_title)};
   return frame(std::move(values),
-               {{"height", {{"step", 22}}},
+               {{"height", 22 * rows.size()},
                 {"encoding", {{"x", x}, {"y", y}, {"tooltip", tooltip}}},
                 {"layer",
                  {{{"mark", {{"type", "rect"}, {"cornerRadius", 2}}}, {"encoding", {{"color", fill}}}},

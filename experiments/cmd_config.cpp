@@ -1,0 +1,28 @@
+// assay config: the default configuration, or the reference page of all its fields.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "experiments/commands.h"
+#include "experiments/config.h"
+
+namespace assay::commands {
+namespace {
+
+void print_config(bool reference) {
+  Config config;
+  const auto describe_all = [&config](config::Fields& fields) { describe(fields, config); };
+  fmt::print("{}", reference ? config::document(describe_all) : config::write_yaml(describe_all));
+}
+
+}  // namespace
+
+void register_config(CLI::App& app) {
+  auto reference = std::make_shared<bool>(false);
+  CLI::App* command = app.add_subcommand("config", "Print the default configuration as YAML");
+  command->add_flag("--reference", *reference, "Print the reference of all fields as Markdown instead");
+  command->callback([reference] { print_config(*reference); });
+}
+
+}  // namespace assay::commands
