@@ -1,0 +1,201 @@
+"""`assay eval` against numpy and scikit-learn: FVU and one AUROC from the definitions, and what it refuses."""
+
+import json
+import os
+import subprocess
+
+import h5py
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from sklearn.metrics import roc_auc_score
+
+ASSAY = os.environ.get("ASSAY", "build/assay")
+D, CLASSES, DOCUMENTS, N, K = 16, 3, 240, 64, 6
+MASK = (1 << 64) - 1
+
+
+def assay(*arguments):
+    return subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def mix64(z):
+    """One step of splitmix64, as data/random.h and eval/rng.h have it."""
+    z = (z + 0x9E3779B97F4A7C15) & MASK
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK
+    return z ^ (z >> 31)
+
+
+def split_of(document, validation, test, seed):
+    h = mix64(mix64(document & MASK) ^ mix64((seed + 0x5EED5EED5EED) & MASK))
+    unit = (h >> 11) * 2.0**-53
+    return "test" if unit < test else "validation" if unit < test + validation else "train"
+
+
+def derive_seed(seed, *path):
+    result = mix64(seed)
+    for step in path:
+        result = mix64(result ^ ((step * 0xD1342543DE82EF95 + 1) & MASK))
+    return result
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A data set written by h5py, its index by assay, and a dictionary written by safetensors."""
+    folder = tmp_path_factory.mktemp("eval")
+    rng = np.random.default_rng(0)
+    rows = []
+    text = 0
+    for document in range(DOCUMENTS):
+        category = int(rng.integers(CLASSES))
+        for fmt in (0, 1):
+            length = int(rng.integers(4, 9))
+            for i in range(length):
+                special = i in (0, length - 1)
+                x = np.full(D, 500.0) if special else rng.normal(size=D) + (np.arange(D) == category) * 1.0
+                rows.append((x, document * 31 + 5, special, text, i, category, fmt))
+            text += 1
+    columns = [np.array(c) for c in zip(*rows)]
+    data = dict(zip(["x", "document", "special", "text", "position", "category", "format"], columns))
+    data["x"] = data["x"].astype(np.float32)
+    with h5py.File(folder / "planted.h5", "w") as f:
+        f.create_dataset("activations", data=data["x"], chunks=(200, D))
+        for name, dtype in [("document", "i8"), ("special", "u1"), ("text", "i8"), ("position", "i4")]:
+            f.create_dataset(name, data=data[name].astype(dtype))
+        for name, classes in [("category", ["a", "b", "c"]), ("format", ["definition", "example"])]:
+            label = f.create_dataset(f"labels/{name}", data=data[name].astype("i4"))
+            label.attrs["classes"] = classes
+    indexed = assay("index", folder / "planted.h5", "--out", folder / "shards")
+    assert indexed.returncode == 0, indexed.stderr
+    weights = {
+        "W_enc": rng.normal(size=(N, D)), "W_dec": 0.2 * rng.normal(size=(N, D)),
+        "b_enc": 0.1 * rng.normal(size=N), "b_dec": 0.3 * rng.normal(size=D),
+    }
+    weights = {name: value.astype(np.float32) for name, value in weights.items()}
+    write_dictionary(folder / "dict", weights)
+    (folder / "eval.yaml").write_text(
+        "eval:\n  seeds: 1\n  resamples: 200\n  ood_probing:\n    filter_label: ''\n    min_target: 5\n"
+        "    top_k: [1, 4]\n    pca: 4\n    neighbours: 8\n"
+        "data:\n  validation: 0.25\n  test: 0.1\n  split_seed: 4\n"
+    )
+    return folder, data, weights
+
+
+def write_dictionary(folder, weights):
+    folder.mkdir()
+    save_file(weights, folder / "dictionary.safetensors")
+    n, d = weights["W_enc"].shape
+    (folder / "cfg.json").write_text(json.dumps({
+        "format": "assay-dictionary", "version": 1, "variant": "topk", "d": d, "n": n, "k": K, "model": "", "revision": "",
+        "hook": "", "scale": 1.0, "data_hash": "", "split_rule": "", "tokens": 0, "seed": 0, "null_kind": "",
+    }))
+
+
+@pytest.fixture(scope="module")
+def results(planted):
+    folder, _, _ = planted
+    run = assay("eval", folder / "dict", "--data", folder / "shards", "--config", folder / "eval.yaml", "--out",
+                folder / "out", "--seed", "3")
+    assert run.returncode == 0, run.stderr
+    return json.loads((folder / "out" / "results.json").read_text())
+
+
+def number(results, task, **match):
+    found = [n for t in results["tasks"] if t["name"] == task for n in t["numbers"]
+             if all(n.get(k, "") == v for k, v in match.items())]
+    assert len(found) == 1, (match, found)
+    return found[0]
+
+
+def test_fvu_is_numpys(planted, results):
+    _, data, w = planted
+    ordinary = data["special"] == 0
+    validation = np.array([split_of(int(d), 0.25, 0.1, 4) == "validation" for d in data["document"]]) & ordinary
+    x = data["x"][validation].astype(np.float64)
+    pre = (x - w["b_dec"]) @ w["W_enc"].T.astype(np.float64) + w["b_enc"]
+    z = np.zeros_like(pre)
+    top = np.argsort(-pre, axis=1, kind="stable")[:, :K]
+    np.put_along_axis(z, top, np.maximum(np.take_along_axis(pre, top, 1), 0), 1)
+    decoded = z @ w["W_dec"].astype(np.float64) + w["b_dec"]
+    fvu = ((x - decoded) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+    row = number(results, "core", metric="fvu", dictionary="dict", part="validation")
+    assert row["n"] == len(x)
+    assert row["value"] == pytest.approx(fvu, rel=1e-6)
+    l0 = number(results, "core", metric="l0", dictionary="dict", part="validation")
+    assert l0["value"] == pytest.approx((z > 0).sum() / len(x), rel=1e-12)
+
+
+def test_auroc_of_the_mean_difference_is_sklearns(planted, results):
+    _, data, _ = planted
+    texts = int(data["text"].max()) + 1
+    keep = data["special"] == 0
+    pooled = np.stack([data["x"][keep & (data["text"] == t)].astype(np.float64).mean(0) for t in range(texts)])
+    first = [int(np.argmax(data["text"] == t)) for t in range(texts)]
+    document, category, fmt = (data[name][first] for name in ("document", "category", "format"))
+    seed = derive_seed(derive_seed(3, ord("p")), 0, 0)
+    half = np.array([split_of(int(d), 0.5, 0, seed) == "validation" for d in document])
+    order = np.array(sorted(range(texts), key=lambda t: derive_seed(seed, 1, t)))
+    scores = {"id": [], "ood": []}
+    for label in range(CLASSES):
+        for test in (half, ~half):
+            train = [t for t in order if fmt[t] == 0 and not test[t]]
+            positive = [t for t in train if category[t] == label]
+            negative = [t for t in train if category[t] != label][: len(positive)]
+            direction = pooled[positive].mean(0) - pooled[negative].mean(0)
+            for part, wanted in (("id", 0), ("ood", 1)):
+                chosen = np.flatnonzero(test & (fmt == wanted))
+                scores[part].append(roc_auc_score(category[chosen] == label, pooled[chosen] @ direction))
+    for part, values in scores.items():
+        row = number(results, "ood_probing", metric="auroc", method="diff_means", part=part)
+        assert row["value"] == pytest.approx(np.mean(values), abs=1e-6)
+
+
+def test_a_failing_task_leaves_the_others(planted, tmp_path):
+    folder, _, _ = planted
+    config = tmp_path / "c.yaml"
+    config.write_text("eval:\n  ood_probing:\n    filter_label: ''\n    source: gloss\n")
+    run = assay("eval", folder / "dict", "--data", folder / "shards", "--config", config, "--out", tmp_path / "out")
+    assert run.returncode == 1
+    assert "definition, example" in run.stderr
+    tasks = {t["name"]: t["status"] for t in json.loads((tmp_path / "out" / "results.json").read_text())["tasks"]}
+    assert tasks == {"core": "ok", "ood_probing": "failed"}
+
+
+def test_json_is_alone_on_stdout(planted, tmp_path):
+    folder, _, _ = planted
+    run = assay("eval", folder / "dict", "--data", folder / "shards", "--out", tmp_path, "--tasks", "core", "--json",
+                "--null", "random,permuted_encoder")
+    assert run.returncode == 0, run.stderr
+    names = [d["name"] for d in json.loads(run.stdout)["dictionaries"]]
+    assert names == ["dict", "dict:random", "dict:permuted_encoder"]
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["--tasks", "cor"], "nearest: core"),
+    (["--tasks", "splice"], "--model"),
+    (["--null", "magic"], "random, permuted_encoder"),
+    (["--set", "eval.seeds=2"], "--config"),
+])
+def test_usage_errors_exit_2(planted, tmp_path, arguments, says):
+    folder, _, _ = planted
+    run = assay("eval", folder / "dict", "--data", folder / "shards", "--out", tmp_path, *arguments)
+    assert run.returncode == 2
+    assert says in run.stderr and run.stderr.count("\n") == 1
+
+
+def test_a_dictionary_of_another_width_exits_2(planted, tmp_path):
+    folder, _, w = planted
+    wide = {name: np.ascontiguousarray(np.resize(v, (N, D + 1) if v.ndim == 2 else (N if name == "b_enc" else D + 1)))
+            for name, v in w.items()}
+    write_dictionary(tmp_path / "wide", wide)
+    run = assay("eval", tmp_path / "wide", "--data", folder / "shards", "--out", tmp_path / "out", "--tasks", "core")
+    assert run.returncode == 2
+    assert "d = 17" in run.stderr and "d = 16" in run.stderr
+
+
+def test_list_names_the_tasks():
+    run = assay("eval", "--list")
+    assert run.returncode == 0
+    for name in ("core", "ood_probing", "splice"):
+        assert name in run.stdout
