@@ -5,6 +5,8 @@
 
 #if defined(__SSE4_2__) && !defined(ASSAY_CRC32C_TABLE)
 #include <nmmintrin.h>
+
+#include "data/crc32c_fold.h"
 #define ASSAY_CRC32C_HARDWARE 1
 #endif
 
@@ -68,6 +70,11 @@ uint64_t word_at(const unsigned char* p) {
 }
 
 uint32_t update(uint32_t crc, const unsigned char* p, size_t bytes) {
+  if (bytes >= 1024 && has_crc32c_fold()) {
+    crc = crc32c_fold(crc, p, bytes);
+    p += bytes - bytes % 256;
+    bytes %= 256;
+  }
   uint64_t a = crc;
   for (; bytes >= 3 * kStream; bytes -= 3 * kStream, p += 3 * kStream) {
     uint64_t b = 0, c = 0;

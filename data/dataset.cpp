@@ -58,7 +58,7 @@ struct Dataset::State {
   size_t hook_number(const std::string& name) const;
   void read_stored(size_t hook, int64_t chunk, int64_t skip, int64_t rows, char* to);
   std::shared_ptr<const std::string> decode(size_t hook, int64_t chunk);
-  void verify(size_t hook, int64_t chunk, const char* bytes);
+  void verify(size_t hook, int64_t chunk, uint32_t found);
   int64_t chunk_of(int64_t row) const;
   int64_t row_in_file(int64_t chunk) const {
     const ChunkInfo& c = chunks[static_cast<size_t>(chunk)];
@@ -98,14 +98,13 @@ int64_t Dataset::State::chunk_of(int64_t row) const {
   return after - chunks.begin() - 1;
 }
 
-void Dataset::State::verify(size_t hook, int64_t chunk, const char* bytes) {
+void Dataset::State::verify(size_t hook, int64_t chunk, uint32_t found) {
   const ChunkInfo& c = chunks[static_cast<size_t>(chunk)];
   const FileLayout& file = index.files[static_cast<size_t>(c.file)];
   const ArrayLayout& array = file.arrays[hook];
   const int64_t number = chunk - first_chunk[static_cast<size_t>(c.file)];
   if (!array.crc32c.empty()) {
     const uint32_t expected = array.crc32c[static_cast<size_t>(number)];
-    const uint32_t found = crc32c(0, bytes, static_cast<size_t>(c.rows * array.row_bytes()));
     if (found != expected) {
       const int64_t first = row_in_file(chunk);
       throw Error(
@@ -126,7 +125,7 @@ std::shared_ptr<const std::string> Dataset::State::decode(size_t hook, int64_t c
   const FileLayout& file = index.files[static_cast<size_t>(c.file)];
   auto bytes =
       std::make_shared<const std::string>(read_rows_isolated(file, file.arrays[hook], row_in_file(chunk), c.rows));
-  verify(hook, chunk, bytes->data());
+  verify(hook, chunk, crc32c(0, bytes->data(), bytes->size()));
   const std::lock_guard held(decoded_mutex);
   decoded_hook = hook;
   decoded_chunk = chunk;
@@ -148,18 +147,16 @@ void Dataset::State::read_stored(size_t hook, int64_t chunk, int64_t skip, int64
   const RowFile& from = files[static_cast<size_t>(c.file)];
   const int64_t first = row_in_file(chunk);
   if (rows == c.rows) {
-    from.read(file, array, first, rows, to);
-    verify(hook, chunk, to);
+    verify(hook, chunk, from.read(file, array, first, rows, to, !array.crc32c.empty()));
     return;
   }
   if (!array.crc32c.empty() && !verified[hook][static_cast<size_t>(chunk)].load(std::memory_order_relaxed)) {
     std::vector<char> whole(static_cast<size_t>(c.rows * array.row_bytes()));
-    from.read(file, array, first, c.rows, whole.data());
-    verify(hook, chunk, whole.data());
+    verify(hook, chunk, from.read(file, array, first, c.rows, whole.data(), true));
     std::memcpy(to, whole.data() + skip * array.row_bytes(), static_cast<size_t>(bytes));
     return;
   }
-  from.read(file, array, first + skip, rows, to);
+  from.read(file, array, first + skip, rows, to, false);
 }
 
 std::vector<int64_t> Dataset::State::column(const std::string& name) const {

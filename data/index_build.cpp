@@ -15,12 +15,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void read_chunk(const RowFile& from, const FileLayout& file, const ArrayLayout& array, int64_t first, int64_t rows,
-                std::vector<char>& stored) {
+/// Rows as stored, and their checksum.
+uint32_t read_chunk(const RowFile& from, const FileLayout& file, const ArrayLayout& array, int64_t first, int64_t rows,
+                    std::vector<char>& stored) {
   stored.resize(static_cast<size_t>(rows * array.row_bytes()));
-  if (!array.extents.empty()) return from.read(file, array, first, rows, stored.data());
+  if (!array.extents.empty()) return from.read(file, array, first, rows, stored.data(), true);
   const std::string decoded = read_rows_isolated(file, array, first, rows);
   std::memcpy(stored.data(), decoded.data(), decoded.size());
+  return crc32c(0, stored.data(), stored.size());
 }
 
 void require_finite(const std::vector<float>& row, const FileLayout& file, const ArrayLayout& array, int64_t number) {
@@ -38,8 +40,7 @@ void examine(const RowFile& from, const FileLayout& file, ArrayLayout& array, co
   std::vector<float> row(static_cast<size_t>(array.d));
   for (int64_t first = 0; first < file.rows; first += file.chunk_rows) {
     const int64_t rows = std::min(file.chunk_rows, file.rows - first);
-    read_chunk(from, file, array, first, rows, stored);
-    array.crc32c.push_back(crc32c(0, stored.data(), stored.size()));
+    array.crc32c.push_back(read_chunk(from, file, array, first, rows, stored));
     for (int64_t i = 0; i < rows; ++i) {
       to_float(array.dtype, stored.data() + i * array.row_bytes(), row.data(), array.d);
       require_finite(row, file, array, first + i);

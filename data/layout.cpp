@@ -71,14 +71,15 @@ std::vector<Extent> chunk_extents(hid_t dataset, hid_t properties, int64_t rows,
   const auto chunk_rows = static_cast<int64_t>(std::min<hsize_t>(chunk[0], static_cast<hsize_t>(rows)));
   const int64_t expected = (rows + chunk_rows - 1) / chunk_rows;
   hsize_t count = 0;
-  if (expected > kMostChunks || H5Dget_num_chunks(dataset, H5S_ALL, &count) < 0) return {};
+  const hdf5::Handle space(H5Dget_space(dataset));  // release 1.10 does not take H5S_ALL here
+  if (expected > kMostChunks || H5Dget_num_chunks(dataset, space, &count) < 0) return {};
   if (static_cast<int64_t>(count) != expected) return {};  // some were never written
   std::vector<Extent> extents;
   for (hsize_t i = 0; i < count; ++i) {
     hsize_t offset[2] = {0, 0}, size = 0;
     unsigned mask = 0;
     haddr_t address = HADDR_UNDEF;
-    if (H5Dget_chunk_info(dataset, H5S_ALL, i, offset, &mask, &address, &size) < 0 || address == HADDR_UNDEF) return {};
+    if (H5Dget_chunk_info(dataset, space, i, offset, &mask, &address, &size) < 0 || address == HADDR_UNDEF) return {};
     const auto first = static_cast<int64_t>(offset[0]);
     extents.push_back({first, std::min(chunk_rows, rows - first), static_cast<int64_t>(address)});
   }

@@ -34,7 +34,8 @@ TEST(Crc32c, MatchesTheDefinitionAtEveryLength) {
   std::mt19937 random(1);
   std::string bytes(60000, '\0');
   for (char& byte : bytes) byte = static_cast<char>(random());
-  for (const size_t length : {0, 1, 7, 8, 9, 4095, 12287, 12288, 12289, 24576, 40001, 60000}) {
+  for (const size_t length :
+       {0, 1, 7, 8, 9, 255, 256, 1023, 1024, 1025, 1279, 1280, 3073, 4095, 12287, 12288, 12289, 24576, 40001, 60000}) {
     const std::string part = bytes.substr(0, length);
     EXPECT_EQ(crc32c(0, part.data(), length), slow_crc32c(part)) << length;
     const size_t half = length / 3;
