@@ -88,11 +88,14 @@ std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& 
 std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::unique_ptr<Task>>& tasks) {
   std::vector<TaskResult> results(tasks.size());
   EncodeRequest request;
+  EvalConfig config = session.config;
+  const std::string settings = config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
   for (size_t i = 0; i < tasks.size(); ++i) {
     results[i].name = tasks[i]->name();
     results[i].title = tasks[i]->title();
     results[i].question = tasks[i]->question();
     results[i].status = "ok";
+    results[i].details["settings"] = settings;
     try {
       EncodeRequest own;
       tasks[i]->request(session, own);

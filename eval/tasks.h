@@ -59,7 +59,7 @@ std::vector<std::unique_ptr<Task>> all_tasks();
 std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names, const Session& session);
 
 /// Runs them: requests, one pass, then each. One failing task never stops the others. A task with a failed check is
-/// "withheld".
+/// "withheld". details["settings"] is the resolved evaluation configuration, as YAML.
 std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::unique_ptr<Task>>& tasks);
 
 /// Did the dictionary train on the activations of any of these documents? False for a control that never trained,
