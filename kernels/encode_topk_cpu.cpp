@@ -115,20 +115,27 @@ class Search {
     if (count > tile.capacity - kGroup) compact(tile, r);
   }
 
+  /// A value that at least k of values[0, count) reach and that is close below the k-th largest: bisection counts whole
+  /// vectors, which is an order of magnitude faster than selecting, and any such value is a valid bar.
+  float kth_bound(const float* values, int64_t count) const {
+    const auto [least, most] = std::minmax_element(values, values + count);
+    float low = *least, high = *most;
+    for (int round = 0; round < 16; ++round) {
+      const float middle = low + (high - low) / 2;
+      const int64_t reached = p_.count_at_least(values, count, middle);
+      (reached >= k_ ? low : high) = middle;
+      if (reached == k_) break;
+    }
+    return low;
+  }
+
   /// Raise the row's threshold to what the k-th best so far proves, and drop what falls below it.
   void compact(Tile& tile, int64_t r) const {
     int64_t& count = tile.count[r];
     float* kept = tile.kept.data() + r * tile.capacity;
     int32_t* indices = tile.indices.data() + r * tile.capacity;
-    std::copy_n(kept, count, tile.order.begin());
-    std::nth_element(tile.order.begin(), tile.order.begin() + (k_ - 1), tile.order.begin() + count, std::greater<>());
-    tile.threshold[r] = std::max(kLowest, tile.order[k_ - 1] - 2 * widest_error(tile.bound[r]));
-    int64_t left = 0;
-    for (int64_t c = 0; c < count; ++c) {
-      if (!(kept[c] >= tile.threshold[r])) continue;
-      kept[left] = kept[c];
-      indices[left++] = indices[c];
-    }
+    tile.threshold[r] = std::max(kLowest, kth_bound(kept, count) - 2 * widest_error(tile.bound[r]));
+    const int64_t left = p_.filter(indices, kept, count, tile.threshold[r]);
     count = left > tile.capacity - kGroup ? -1 : left;
   }
 
@@ -160,8 +167,7 @@ class Search {
              bias_rounding(encoder_.bias[j]);
     };
     for (int64_t c = 0; c < count; ++c) tile.order[c] = kept[c] - error(indices[c]);
-    std::nth_element(tile.order.begin(), tile.order.begin() + (k_ - 1), tile.order.begin() + count, std::greater<>());
-    const float bar = tile.order[k_ - 1];
+    const float bar = kth_bound(tile.order.data(), count);
     for (int64_t c = 0; c < count; ++c) {
       if (kept[c] + error(indices[c]) >= bar) tile.finalists.push_back({0, indices[c]});
     }

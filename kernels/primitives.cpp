@@ -67,9 +67,25 @@ int select(const float* scores, const float* bias, float threshold, int32_t base
   return count;
 }
 
+int64_t count_at_least(const float* values, int64_t count, float threshold) {
+  int64_t reached = 0;
+  for (int64_t i = 0; i < count; ++i) reached += values[i] >= threshold;
+  return reached;
+}
+
+int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
+  int64_t left = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (!(kept[i] >= threshold)) continue;
+    indices[left] = indices[i];
+    kept[left++] = kept[i];
+  }
+  return left;
+}
+
 }  // namespace
 
-const Primitives kScalarPrimitives{dot, axpy, scale, subtract, adam, screen, select};
+const Primitives kScalarPrimitives{dot, axpy, scale, subtract, adam, screen, select, count_at_least, filter};
 
 const Primitives& primitives(Isa isa) {
   switch (isa) {

@@ -41,6 +41,10 @@ struct Primitives {
   /// Positions j in [0, 32) with scores[j] + bias[j] >= threshold, appended to (index, score): index base + j, score
   /// with its bias. Returns how many were appended; both arrays have room for 32. NaN is never appended.
   int (*select)(const float* scores, const float* bias, float threshold, int32_t base, int32_t* indices, float* kept);
+  /// How many of values[0, count) are >= threshold.
+  int64_t (*count_at_least)(const float* values, int64_t count, float threshold);
+  /// Keep the pairs (indices, kept) with kept >= threshold, in order; returns how many are left.
+  int64_t (*filter)(int32_t* indices, float* kept, int64_t count, float threshold);
 };
 
 const Primitives& primitives(Isa isa);

@@ -136,8 +136,23 @@ int select(const float* scores, const float* bias, float threshold, int32_t base
   return count;
 }
 
+int64_t count_at_least(const float* values, int64_t count, float threshold) {
+  const __m256 bar = _mm256_set1_ps(threshold);
+  int64_t reached = 0, i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const int mask = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(values + i), bar, _CMP_GE_OQ));
+    reached += __builtin_popcount(static_cast<unsigned>(mask));
+  }
+  for (; i < count; ++i) reached += values[i] >= threshold;
+  return reached;
+}
+
+int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
+  return kScalarPrimitives.filter(indices, kept, count, threshold);
+}
+
 }  // namespace
 
-const Primitives kAvx2Primitives{dot, axpy, scale, subtract, adam, screen, select};
+const Primitives kAvx2Primitives{dot, axpy, scale, subtract, adam, screen, select, count_at_least, filter};
 
 }  // namespace assay

@@ -136,6 +136,30 @@ TEST_P(PrimitivesTest, SelectKeepsWhatReachesTheThreshold) {
   EXPECT_GT(count, 0);
 }
 
+TEST_P(PrimitivesTest, CountAndFilterMatchThePredicate) {
+  for (const int64_t n : kLengths) {
+    auto values = normal(n, 14);
+    if (n > 9) values[9] = std::numeric_limits<float>::quiet_NaN();
+    for (const float bar : {-10.0f, -0.5f, 0.0f, 0.7f, 10.0f}) {
+      std::vector<int32_t> indices(n), expected_indices;
+      std::vector<float> kept = values, expected;
+      for (int64_t i = 0; i < n; ++i) {
+        indices[i] = static_cast<int32_t>(3 * i);
+        if (!(values[i] >= bar)) continue;
+        expected.push_back(values[i]);
+        expected_indices.push_back(static_cast<int32_t>(3 * i));
+      }
+      EXPECT_EQ(p_.count_at_least(values.data(), n, bar), static_cast<int64_t>(expected.size()));
+      const int64_t left = p_.filter(indices.data(), kept.data(), n, bar);
+      ASSERT_EQ(left, static_cast<int64_t>(expected.size()));
+      kept.resize(left);
+      indices.resize(left);
+      EXPECT_EQ(kept, expected);
+      EXPECT_EQ(indices, expected_indices);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Isa, PrimitivesTest, testing::ValuesIn(support::available_isas()), support::isa_name);
 
 }  // namespace
