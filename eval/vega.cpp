@@ -69,6 +69,8 @@ json curve(json values, const std::string& y_title, const std::vector<std::strin
   x["axis"] = {{"format", "~s"}, {"grid", false}, {"tickCount", 6}};
   json y = quantitative("y", y_title);
   y["axis"] = {{"tickCount", 5}};
+  const bool flat = std::all_of(values.begin(), values.end(), [](const json& v) { return v.at("y") == 0; });
+  if (flat) y["scale"] = {{"domain", {0, 1}}};  // else zero would float in the middle of an axis without scale
   const json tooltip = {
       {{"field", "series"}, {"title", "run"}}, quantitative("x", "tokens"), quantitative("y", y_title)};
   return frame(std::move(values),
