@@ -103,7 +103,8 @@ std::string names_of(const std::vector<Run>& runs) {
 void add_results(Page& page, const Run& run, bool several, const std::vector<Run>& runs) {
   const Results& results = *run.results;
   if (several) {
-    page.heading(2, fmt::format("{}: {}, {}, on {}", run.name, results.model, results.hook, last_part(results.dataset)));
+    page.heading(2,
+                 fmt::format("{}: {}, {}, on {}", run.name, results.model, results.hook, last_part(results.dataset)));
   } else {
     page.heading(2, "Summary");
   }

@@ -320,7 +320,8 @@ Results read_results(const std::filesystem::path& file) {
     return from_json(parse(file));
   } catch (const std::exception& e) {
     std::string what = e.what();  // may quote the file
-    std::replace_if(what.begin(), what.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+    std::replace_if(
+        what.begin(), what.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
     throw Error(fmt::format("{}: {}", file.string(), what.substr(0, 300)));
   }
 }
