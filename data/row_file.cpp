@@ -15,7 +15,7 @@
 namespace assay::data {
 namespace {
 
-constexpr int64_t kBlock = 128 << 10;  // fits the second-level cache
+constexpr int64_t kBlock = 512 << 10;  // fits the second-level cache; shorter reads are slower from disk
 
 uint32_t read_bytes(int fd, int64_t address, char* to, int64_t bytes, uint32_t crc, bool wanted,
                     const std::string& where) {

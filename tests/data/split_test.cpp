@@ -34,7 +34,7 @@ TEST(Split, ExtremesAndNames) {
 TEST(Split, StaysAsItWas) {
   std::string parts;
   for (int64_t document = 0; document < 40; ++document) parts += name_of(split_of(document, {0.25, 0.25, 3}))[1];
-  EXPECT_EQ(parts, "aeeerrrarraarraareaerrreraareeeererareaee");
+  EXPECT_EQ(parts, "aeeerrarraarraareaerrreraareeeererareaee");
 }
 
 }  // namespace
