@@ -340,7 +340,12 @@ ActivationsWriter::ActivationsWriter(const fs::path& file, int64_t rows, int64_t
   options.tokens = options.document = options.position = options.special = options.text = false;
   options.hook = hook;
   options.source_hash = source_hash;
-  state_ = std::make_unique<State>(file, std::move(options));
+  try {
+    state_ = std::make_unique<State>(file, std::move(options));
+  } catch (...) {
+    ::unlink(beside(file).c_str());  // the library leaves the file it could not begin
+    throw;
+  }
 }
 
 ActivationsWriter::~ActivationsWriter() = default;

@@ -210,7 +210,8 @@ Json inspect(const fs::path& path) {
 void print(const Json& facts, int indent) {
   for (const auto& [key, value] : facts.items()) {
     const std::string label = fmt::format("{:{}}{}", "", indent, key);
-    const bool nested = value.is_object() || (value.is_array() && !value.empty() && value[0].is_object());
+    const bool small = value.is_object() && value.size() <= 2;  // a tensor, a label
+    const bool nested = (value.is_object() && !small) || (value.is_array() && !value.empty() && value[0].is_object());
     if (nested) {
       fmt::print("{}\n", label);
       print(value, indent + 2);
