@@ -1,0 +1,170 @@
+"""`assay train` as a user runs it: kills, signals, changed settings, damaged checkpoints. Data are made here."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+ASSAY = os.environ["ASSAY"]
+KILLS = int(os.environ.get("ASSAY_TEST_KILLS", "5"))
+
+
+def run(*arguments, **options):
+    return subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Sparse sums of planted directions in 40 documents, indexed by `assay index`."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(120, 32))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    codes = (rng.random((24_000, 120)) < 0.04) * (0.5 + rng.random((24_000, 120)))
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("activations", data=(codes @ directions + 0.3).astype(np.float32), chunks=(500, 32))
+        file.create_dataset("document", data=np.repeat(np.arange(40), 600).astype(np.int64))
+    result = run("index", folder / "a.h5", "--out", folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, shards):
+    def write(**train):
+        settings = {"steps": 400, "batch": 256, "log_every": 7, "checkpoint_every": 25, "seed": 3, **train}
+        file = tmp_path / "config.yaml"
+        file.write_text(f"data: {{path: {shards}, lanes: 8, window_chunks: 2}}\nmodel: {{n: 256, k: 6}}\ntrain:\n"
+                        + "".join(f"  {key}: {value}\n" for key, value in settings.items()))
+        return file
+    return write
+
+
+def weights(folder):
+    return (Path(folder) / "dictionary" / "dictionary.safetensors").read_bytes()
+
+
+def metrics(folder):
+    lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["tokens_per_s"]
+    return lines
+
+
+def test_learns_and_repeats_bit_for_bit(tmp_path, config):
+    for name, threads in (("one", 1), ("two", 2)):
+        result = run("train", config(), "--out", tmp_path / name, "--set", f"train.threads={threads}",
+                     "--set", f"data.readers={threads}")
+        assert result.returncode == 0, result.stderr
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    log = metrics(tmp_path / "one")
+    assert log == metrics(tmp_path / "two")
+    assert log[-1]["fvu"] < 0.5 * log[0]["fvu"]
+    assert log[-1]["step"] == 400 and log[-1]["tokens"] == 400 * 256
+
+
+def test_killed_at_random_moments_ends_in_the_same_bits(tmp_path, config):
+    assert run("train", config(), "--out", tmp_path / "whole").returncode == 0
+    moments = random.Random(1)
+    command = [ASSAY, "train", str(config()), "--out", str(tmp_path / "killed"), "--resume", "auto"]
+    killed = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.05 + 0.4 * moments.random())
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed > 0, "every run finished before its kill"
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_checkpoints_and_asks_to_be_requeued(tmp_path, config, number):
+    file = config(steps=200_000, checkpoint_every=100_000)
+    command = [ASSAY, "train", str(file), "--out", str(tmp_path / "run"), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics_file = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.time() + 60
+    while not (metrics_file.exists() and metrics_file.stat().st_size > 0) and time.time() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    step = json.loads(out)["step"]
+    assert (tmp_path / "run" / "checkpoints" / f"step-{step:010}").is_dir()
+
+
+def test_resuming_names_what_differs(tmp_path, config):
+    assert run("train", config(steps=30), "--out", tmp_path / "run").returncode == 0
+    result = run("train", config(steps=30), "--out", tmp_path / "run", "--resume", "auto", "--set", "model.k=7")
+    assert result.returncode == 2 and "k: 6" in result.stderr and "k: 7" in result.stderr
+    result = run("train", config(steps=30), "--out", tmp_path / "run")
+    assert result.returncode == 2 and "--resume auto" in result.stderr
+    result = run("train", config(steps=30), "--out", tmp_path / "run", "--resume", "auto", "--set", "train.threads=1")
+    assert result.returncode == 0 and "already finished" in result.stdout
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, config):
+    assert run("train", config(steps=100), "--out", tmp_path / "whole").returncode == 0
+    assert run("train", config(steps=100), "--out", tmp_path / "run").returncode == 0
+    before = weights(tmp_path / "run")
+    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1] / "state.safetensors"
+    damaged = bytearray(newest.read_bytes())
+    damaged[-5] ^= 1
+    newest.write_bytes(damaged)
+    for file in (tmp_path / "run" / "dictionary").iterdir():
+        file.unlink()
+    result = run("train", config(steps=100), "--out", tmp_path / "run", "--resume", "auto")
+    assert result.returncode == 0 and "checksum" in result.stderr and "passing it over" in result.stderr
+    assert weights(tmp_path / "run") == before == weights(tmp_path / "whole")
+
+
+def test_faults_are_one_clear_line(tmp_path, config, shards):
+    cases = [(["--set", "model.k=1000"], 2, "model.k = 1000 is larger than model.n = 256"),
+             (["--set", "model.kk=3"], 2, "nearest"),
+             (["--set", "train.batch=100"], 2, "lanes"),
+             (["--set", "data.path=/nowhere"], 1, "/nowhere"),
+             (["--set", "data.hook=other"], 2, "activations")]
+    for number, (arguments, status, text) in enumerate(cases):
+        result = run("train", config(), "--out", tmp_path / str(number), *arguments)
+        assert result.returncode == status, (arguments, result.stderr)
+        assert text in result.stderr and len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_a_nan_names_its_shard_and_row(tmp_path, config):
+    folder = tmp_path / "nan"
+    folder.mkdir()
+    x = np.random.default_rng(0).normal(size=(4000, 16)).astype(np.float32)
+    with h5py.File(folder / "bad.h5", "w") as file:
+        file.create_dataset("activations", data=x, chunks=(250, 16))
+    assert run("index", folder / "bad.h5", "--out", folder).returncode == 0
+    # The index is made over good numbers; then one row goes bad behind its back in a second, unindexed copy.
+    x[1234, 5] = np.nan
+    with h5py.File(tmp_path / "alone.h5", "w") as file:
+        file.create_dataset("activations", data=x, chunks=(250, 16))
+    result = run("train", config(), "--out", tmp_path / "run", "--set", f"data.path={tmp_path / 'alone.h5'}")
+    assert result.returncode == 1
+    assert "alone.h5" in result.stderr and "1234" in result.stderr, result.stderr
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, config):
+    run_folder = tmp_path / "run"
+    assert run("train", config(steps=50), "--out", run_folder).returncode == 0
+    checkpoints = sorted(p.name for p in (run_folder / "checkpoints").iterdir())
+    for file in (run_folder / "dictionary").iterdir():
+        file.unlink()
+    # 64 KiB files at most: the dictionary (about 66 kB a matrix) does not fit.
+    result = subprocess.run(["bash", "-c", 'trap "" XFSZ; ulimit -f 64; exec "$@"', "bash", ASSAY, "train", str(config(steps=50)),
+                             "--out", str(run_folder), "--resume", "auto"], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1 and "dictionary" in result.stderr, result.stderr
+    assert sorted(p.name for p in (run_folder / "checkpoints").iterdir()) == checkpoints
+    assert run("train", config(steps=50), "--out", run_folder, "--resume", "auto").returncode == 0
