@@ -5,10 +5,10 @@
   lower: ids [B, T] int64, mask [B, T] int64  ->  residual stream after layer L, [B, T, d] fp32
   upper: residual [B, T, d] fp32, mask        ->  sentence embedding [B, d_out] fp32
 
-Each half is written twice: NAME.pt2 (torch.export + AOTInductor, forward only, fast) and NAME.ts.pt (traced TorchScript,
-differentiable). Both are compared with the eager model on ragged batches of several shapes; a difference above the
-tolerance fails the export. manifest.json describes the folder, and its hash is entered into the user's trust list:
-`assay` runs no half whose manifest is not on that list.
+Each half is written twice: NAME.pt2 (torch.export + AOTInductor, forward only, fast) and NAME.ts.pt (traced
+TorchScript, differentiable). Both are compared with the eager model on ragged batches of several shapes; a difference
+above the tolerance fails the export. manifest.json describes the folder, and its hash is entered into the user's trust
+list: `assay` runs no half whose manifest is not on that list.
 """
 
 import argparse
@@ -32,7 +32,8 @@ FILES = {"lower_compiled": "lower.pt2", "lower_script": "lower.ts.pt",
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
                    "merges.txt", "config.json", "sentence_bert_config.json"]
 # What a compiler may use when it compiles for this machine.
-CPU_FLAGS = """sse4_1 sse4_2 avx f16c fma avx2 bmi1 bmi2 avx512f avx512bw avx512dq avx512vl avx512cd avx512ifma avx512vbmi
+CPU_FLAGS = """
+sse4_1 sse4_2 avx f16c fma avx2 bmi1 bmi2 avx512f avx512bw avx512dq avx512vl avx512cd avx512ifma avx512vbmi
 avx512_vbmi2 avx512_vnni avx512_bitalg avx512_vpopcntdq avx512_bf16 avx512_fp16 avx512_vp2intersect avx_vnni amx_tile
 amx_int8 amx_bf16 gfni vaes vpclmulqdq""".split()
 
@@ -40,7 +41,7 @@ amx_int8 amx_bf16 gfni vaes vpclmulqdq""".split()
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=model_source.DEFAULT_PACKAGE,
-                        help=f"model folder, hub name, or {model_source.DEFAULT_PACKAGE} (default; an installed package)")
+                        help=f"model folder, hub name, or {model_source.DEFAULT_PACKAGE} (default: this package)")
     parser.add_argument("--revision", help="hub revision")
     parser.add_argument("--layer", type=int, default=4, help="residual stream after this many layers (default 4)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")

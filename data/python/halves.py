@@ -128,7 +128,8 @@ def load_halves(folder, layer, pooling=None, normalise=None):
         half.requires_grad_(False)
         if hasattr(half, "pooler"):
             half.pooler = None
-    pooling, normalise = pooling or own_pooling(folder), own_normalise(folder) if normalise is None else normalise == "yes"
+    pooling = pooling or own_pooling(folder)
+    normalise = own_normalise(folder) if normalise is None else normalise == "yes"
     d = full.config.hidden_size
     limit = min(model_source.max_length(folder), full.config.max_position_embeddings)
     return Halves(full, Lower(low), Upper(high, pooling, normalise), layer, len(blocks), d, d, limit,
@@ -152,7 +153,8 @@ def own_pooling(folder):
     config = read_json(folder / "1_Pooling" / "config.json")
     if config is None:
         raise SourceError(f"{folder.name}: no 1_Pooling/config.json says how the embedding is pooled: pass --pooling")
-    chosen = [key.removeprefix("pooling_mode_") for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+    prefix = "pooling_mode_"
+    chosen = [key.removeprefix(prefix) for key, on in config.items() if key.startswith(prefix) and on is True]
     names = {"mean_tokens": "mean", "cls_token": "cls"}
     if len(chosen) != 1 or chosen[0] not in names:
         raise SourceError(f"{folder.name}: pooling {chosen} is not supported: pass --pooling mean or cls")

@@ -39,7 +39,7 @@ def find_model(model, revision=None):
         module, inside, name = PACKAGED[model]
         spec = importlib.util.find_spec(module)
         if spec is None:
-            raise SourceError(f"the package {model} is not installed: pip install {model}, or pass a model folder or hub name")
+            raise SourceError(f"the package {model} is not installed: install it, or pass a folder or hub name")
         os.environ["HF_HUB_OFFLINE"] = "1"
         folder = Path(spec.submodule_search_locations[0]) / inside
         return ModelSource(folder, name, weights_revision(folder))
@@ -49,7 +49,8 @@ def find_model(model, revision=None):
         folder = Path(snapshot_download(model, revision=revision))
     except Exception as error:
         first = str(error).strip().splitlines()[0]
-        raise SourceError(f"{model}: neither a folder, nor {DEFAULT_PACKAGE}, nor loadable from the hub ({first})") from error
+        known = f"a folder, {DEFAULT_PACKAGE}, or a model that the hub gives"
+        raise SourceError(f"{model}: expected {known} ({first})") from error
     return ModelSource(folder, model, folder.name)
 
 

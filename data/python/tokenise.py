@@ -33,7 +33,8 @@ def main():
                         help="exported halves, a model folder or a hub name: whose tokenizer is used")
     parser.add_argument("--texts", type=Path, required=True, help=".jsonl or .csv")
     parser.add_argument("--out", type=Path, required=True, help="corpus to write (.h5)")
-    parser.add_argument("--max-length", type=int, help="tokens a text is cut to, special ones included (default: the model's)")
+    parser.add_argument("--max-length", type=int,
+                        help="tokens a text is cut to, special ones included (default: the model's)")
     args = parser.parse_args()
     try:
         tokenise(args)
@@ -72,7 +73,8 @@ def read_records(path):
     try:
         with open(path, encoding="utf-8", newline="") as file:
             for number, record in read_csv(file) if path.suffix == ".csv" else read_jsonl(file):
-                if not isinstance(record, dict) or not isinstance(record.get("text"), str) or not record["text"]:
+                text = record.get("text") if isinstance(record, dict) else None
+                if not isinstance(text, str) or not text:
                     raise SourceError(f"{path}:{number}: expected a record with a non-empty string `text`")
                 record.setdefault("labels", {})
                 if not isinstance(record["labels"], dict) or any(

@@ -36,7 +36,8 @@ def split_gloss(gloss):
     start = re.search(r';\s*"', gloss)
     if start is None:
         return gloss.strip(), []
-    return gloss[:start.start()].strip(), [text.strip() for text in QUOTED.findall(gloss[start.start():]) if text.strip()]
+    examples = [text.strip() for text in QUOTED.findall(gloss[start.start():])]
+    return gloss[:start.start()].strip(), [text for text in examples if text]
 
 
 def read_synsets(folder):
@@ -67,7 +68,8 @@ def choose(texts, limit, seed):
     generator.shuffle(texts)
     if not 0 < limit < len(texts):
         return texts
-    first = [t for t in texts if t["labels"]["format"] == "example" and t["labels"]["part_of_speech"] in ("noun", "verb")]
+    labels = [(t, t["labels"]) for t in texts]
+    first = [t for t, of in labels if of["format"] == "example" and of["part_of_speech"] in ("noun", "verb")]
     chosen = {id(t) for t in first[:limit]}
     for text in texts:
         if len(chosen) == limit:

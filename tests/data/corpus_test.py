@@ -22,14 +22,21 @@ def model():
 
 
 def tokenise(model, texts, out, *more):
-    return subprocess.run([sys.executable, REPO / "data/python/tokenise.py", "--model", model, "--texts", texts, "--out", out, *more],
+    tool = REPO / "data/python/tokenise.py"
+    return subprocess.run([sys.executable, tool, "--model", model, "--texts", texts, "--out", out, *more],
+                          capture_output=True, text=True)
+
+
+def harvest(model, corpus, out):
+    return subprocess.run([os.environ["ASSAY"], "harvest", "--model", model, "--corpus", corpus, "--out", out],
                           capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")
 def good(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
-    (folder / "t.csv").write_text('text,document,mood\n"a ""quoted"" text",x,glad\nnaïve café — 東京,x,sad\nplain,y,\n', encoding="utf-8")
+    lines = ['text,document,mood', '"a ""quoted"" text",x,glad', 'naïve café — 東京,x,sad', 'plain,y,']
+    (folder / "t.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     done = tokenise(model, folder / "t.csv", folder / "c.h5", "--max-length", "5")
     assert done.returncode == 0, done.stderr
     return folder / "c.h5"
@@ -129,14 +136,12 @@ def test_broken_corpora_are_one_line(model, good, tmp_path, change, expected):
     path.write_bytes(good.read_bytes())
     with h5py.File(path, "r+") as file:
         change(file)
-    done = subprocess.run([os.environ["ASSAY"], "harvest", "--model", model, "--corpus", path, "--out", tmp_path / "o"],
-                          capture_output=True, text=True)
+    done = harvest(model, path, tmp_path / "o")
     lines = [line for line in done.stderr.splitlines() if line.startswith("assay: ")]
     assert done.returncode in (1, 2) and len(lines) == 1 and expected in lines[0], done.stderr
 
 
 def test_cut_file(model, good, tmp_path):
     (tmp_path / "c.h5").write_bytes(good.read_bytes()[:4000])
-    done = subprocess.run([os.environ["ASSAY"], "harvest", "--model", model, "--corpus", tmp_path / "c.h5", "--out", tmp_path / "o"],
-                          capture_output=True, text=True)
+    done = harvest(model, tmp_path / "c.h5", tmp_path / "o")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "c.h5" in done.stderr

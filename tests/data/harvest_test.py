@@ -1,4 +1,4 @@
-"""`assay harvest` from texts to shards, against transformers' own hidden states and an independent reading of WordNet."""
+"""`assay harvest` from texts to shards, against transformers' hidden states and an independent reading of WordNet."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ def assay(*arguments, env=None, check=True):
 
 
 def python(tool, *arguments):
-    return subprocess.run([sys.executable, TOOLS / tool, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+    subprocess.run([sys.executable, TOOLS / tool, *map(str, arguments)], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,8 @@ def read_shards(folder):
     columns = {}
     for path in sorted(folder.glob("shard-*.h5")):
         with h5py.File(path) as file:
-            file.visititems(lambda name, o: columns.setdefault(name, []).append(o[:]) if isinstance(o, h5py.Dataset) else None)
+            for name in [*(n for n in file if n != "labels"), *(f"labels/{n}" for n in file["labels"])]:
+                columns.setdefault(name, []).append(file[name][:])
             classes = {name: list(o.attrs.get("classes", [])) for name, o in file["labels"].items()}
             attributes = dict(file.attrs)
     return {name: np.concatenate(parts) for name, parts in columns.items()}, classes, attributes
@@ -111,7 +112,8 @@ def test_narrow_types_round(made, model, tmp_path, dtype, error):
 
 
 def test_script_half_agrees(made, model, tmp_path):
-    assay("harvest", "--model", model, "--corpus", made / "corpus.h5", "--out", tmp_path / "s", "--dtype", "f32", "--half", "script")
+    assay("harvest", "--model", model, "--corpus", made / "corpus.h5", "--out", tmp_path / "s", "--dtype", "f32",
+          "--half", "script")
     wide, script = (read_shards(f)[0]["activations"] for f in (made / "shards", tmp_path / "s"))
     assert np.abs(wide - script).max() < 5e-5
 
@@ -119,7 +121,8 @@ def test_script_half_agrees(made, model, tmp_path):
 def test_killed_harvest_resumes_to_the_same_bytes(made, model, tmp_path):
     command = ["harvest", "--model", model, "--corpus", made / "corpus.h5", "--dtype", "f16", "--rows-per-shard", "500"]
     assay(*command, "--threads", "1", "--out", tmp_path / "whole")
-    process = subprocess.Popen([os.environ["ASSAY"], *map(str, command), "--out", tmp_path / "killed"], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([os.environ["ASSAY"], *map(str, command), "--out", tmp_path / "killed"],
+                               stderr=subprocess.DEVNULL)
     while not (tmp_path / "killed" / "shard-00000.h5").exists() and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
@@ -143,7 +146,8 @@ def test_refusals(made, model, tmp_path):
     assert untrusted.returncode == 1 and "--trust-model-code" in untrusted.stderr and untrusted.stderr.count("\n") == 1
     layer = assay(*base, "--layer", 5, check=False)
     assert layer.returncode == 2 and "layer 4" in layer.stderr
-    missing = assay("harvest", "--model", model, "--corpus", tmp_path / "none.h5", "--out", tmp_path / "out", check=False)
+    nowhere = [tmp_path / "none.h5" if part == made / "corpus.h5" else part for part in base]
+    missing = assay(*nowhere, check=False)
     assert missing.returncode == 1 and "no such file" in missing.stderr
     assay(*base, "--trust-model-code", "--max-tokens", 200, env=empty)
     again = assay(*base, check=False)

@@ -22,7 +22,8 @@ def cached_model(layer=4):
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         sources = b"".join((TOOLS / name).read_bytes() for name in ("export_halves.py", "halves.py", "model_source.py"))
-        version = hashlib.sha256(sources + sys.version.encode() + Path("/proc/cpuinfo").read_bytes().split(b"flags")[1]).hexdigest()
+        machine = Path("/proc/cpuinfo").read_bytes().split(b"flags")[1].split(b"\n")[0]
+        version = hashlib.sha256(sources + sys.version.encode() + machine).hexdigest()
         manifest = folder / "manifest.json"
         known = trust.read_text().split() if trust.exists() else []
         fresh = manifest.exists() and hashlib.sha256(manifest.read_bytes()).hexdigest() in known

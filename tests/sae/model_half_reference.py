@@ -23,7 +23,8 @@ def main():
     data = Path(sys.argv[1]).read_bytes()
     batch, length, d = np.frombuffer(data, np.int64, 3)
     at, count = 24, batch * length
-    ids, mask = (torch.tensor(np.frombuffer(data, np.int64, count, at + 8 * count * i).reshape(batch, length)) for i in (0, 1))
+    both = np.frombuffer(data, np.int64, 2 * count, at).reshape(2, batch, length)
+    ids, mask = torch.tensor(both[0]), torch.tensor(both[1])
     at += 16 * count
     residual = torch.tensor(np.frombuffer(data, np.float32, count * d, at).reshape(batch, length, d))
     d_out = torch.tensor(np.frombuffer(data, np.float32, batch * d, at + 4 * count * d).reshape(batch, d))
@@ -38,7 +39,8 @@ def main():
     pooled = (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
     embedding = pooled / pooled.norm(dim=1, keepdim=True)
     (embedding * d_out).sum().backward()
-    Path(sys.argv[2]).write_bytes(b"".join(t.detach().numpy().astype(np.float32).tobytes() for t in (hidden, embedding, residual.grad)))
+    answers = [t.detach().numpy().astype(np.float32).tobytes() for t in (hidden, embedding, residual.grad)]
+    Path(sys.argv[2]).write_bytes(b"".join(answers))
 
 
 if __name__ == "__main__":
