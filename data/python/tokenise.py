@@ -61,8 +61,8 @@ def tokenise(args):
         for name in sorted({name for r in records for name in r["labels"]}):
             write_label(labels, name, [r["labels"].get(name) for r in records])
         file.attrs.update({"format": "assay-corpus", "format_version": FORMAT_VERSION, "model": model["model"],
-                           "tokenizer_hash": model["tokenizer_hash"], "max_length": limit, "prepend_bos": int(prepend_bos),
-                           "source_hash": model_source.sha256_file(args.texts)})
+                           "tokenizer_hash": model["tokenizer_hash"], "max_length": limit,
+                           "prepend_bos": int(prepend_bos), "source_hash": model_source.sha256_file(args.texts)})
     print(f"wrote {args.out}: {len(records)} texts, {len(tokens)} tokens ({int(special.sum())} special)")
 
 
