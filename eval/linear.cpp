@@ -14,7 +14,11 @@ namespace {
 
 constexpr double kFoldTolerance = 1e-4, kTie = 1e-12;
 
-double final_tolerance(Penalty penalty) { return penalty == Penalty::l2 ? 1e-8 : 1e-6; }
+/// The penalty's curvature (l2) or slope (l1) is 1 whatever C is, so with a large C the loss's scale must not loosen
+/// it.
+double final_gradient(Penalty penalty, double loss_scale) {
+  return (penalty == Penalty::l2 ? 1e-8 : 1e-6) * std::min(1.0, loss_scale);
+}
 
 void check_options(const LogisticOptions& options, const std::vector<double>& grid) {
   for (std::size_t i = 0; i < grid.size(); ++i) {
@@ -74,7 +78,7 @@ std::vector<double> cross_validate(LogisticSolver& solver, Labels y, const Eigen
         if (fold_of[i] == fold) kept[static_cast<int64_t>(i)] = 0;
       }
       Solution& solution = at[static_cast<std::size_t>(fold)];
-      solution = solver.fit(kept, c, kFoldTolerance, solution);
+      solution = solver.fit(kept, c, kFoldTolerance * c * kept.sum(), solution);
       sum += held_out_auroc(solver.margins(solution), y, fold_of, fold);
     }
     result.push_back(sum / folds);
@@ -185,8 +189,8 @@ Chosen choose_and_fit(LogisticSolver& solver, Labels y, const LogisticOptions& o
     result.c = grid[best];
     result.cv_auroc = curve[best];
   }
-  result.solution =
-      solver.fit(s, result.c, final_tolerance(options.penalty), {Eigen::VectorXd::Zero(solver.columns()), 0});
+  result.solution = solver.fit(s, result.c, final_gradient(options.penalty, result.c * s.sum()),
+                               {Eigen::VectorXd::Zero(solver.columns()), 0});
   return result;
 }
 

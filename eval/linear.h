@@ -53,9 +53,11 @@ std::vector<double> default_c_grid(Penalty penalty);
 /// C is the one with the best mean AUROC over the folds, ties (within 1e-12) to the smaller C; then fitted on all rows.
 /// Standardisation is over all training rows, once.
 /// l2: L-BFGS preconditioned by the Cholesky factor of I + C/4·ZᵀZ (Böhning and Lindsay's bound); where f > n exactly
-/// the same problem in min(n, rank) coordinates from the pivoted Cholesky factor of ZZᵀ. Gradient below 1e-8·C·n at the
-/// end (1e-4 in the folds). l1: proximal Newton with coordinate descent over an active set (newGLMNET, Yuan et al.
-/// 2012), subgradient below 1e-6·C·n·sd at the end. Memory 8·n·f + 8·min(n, f)² bytes and a few vectors.
+/// the same problem in at most n coordinates, from the pivoted Cholesky factor of ZZᵀ. Ends with a gradient below
+/// 1e-8·min(1, C·Σs). l1: proximal Newton with coordinate descent over an active set (newGLMNET, Yuan et al. 2012);
+/// ends with a subgradient below 1e-6·min(1, C·Σs). In the folds 1e-4·C·Σs: enough for ranks. Time O(n·f·min(n, f)),
+/// measured 50 ms at 600×384 and 0.2 s (l1: 1 s) at 600×6144 with folds; where n > f > 2000 the factor of f×f is the
+/// cost. Memory 16·n·f + 16·min(n, f)² bytes and a few vectors.
 LinearProbe fit_logistic(ConstMatrix x, Labels y, const LogisticOptions& options, uint64_t seed);
 
 /// Fold of each row, 0 … folds − 1: each class shuffled, then dealt in turn.

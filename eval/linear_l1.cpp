@@ -31,7 +31,7 @@ class L1Solver : public LogisticSolver {
     }
     return result;
   }
-  Solution fit(const Eigen::VectorXd& s, double c, double tolerance, const Solution& start) override;
+  Solution fit(const Eigen::VectorXd& s, double c, double enough, const Solution& start) override;
 
  private:
   struct State {
@@ -153,9 +153,8 @@ double L1Solver::newton_step(State& state, const std::vector<int64_t>& active, d
   return worst;
 }
 
-Solution L1Solver::fit(const Eigen::VectorXd& s, double c, double tolerance, const Solution& start) {
+Solution L1Solver::fit(const Eigen::VectorXd& s, double c, double enough, const Solution& start) {
   State state{s, c, start, margins(start), Eigen::VectorXd(a_.rows()), Eigen::VectorXd(a_.rows())};
-  const double enough = tolerance * c * s.sum();
   double worst = 0;
   for (int outer = 0; outer < kMaxOuter; ++outer) {
     linearise(state);

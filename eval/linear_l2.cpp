@@ -59,7 +59,7 @@ class L2Solver : public LogisticSolver {
 
   int64_t columns() const override { return a_.cols(); }
   Eigen::VectorXd margins(const Solution& solution) const override { return (a_ * solution.w).array() + solution.b; }
-  Solution fit(const Eigen::VectorXd& s, double c, double tolerance, const Solution& start) override;
+  Solution fit(const Eigen::VectorXd& s, double c, double enough, const Solution& start) override;
 
  private:
   struct Pair {
@@ -110,7 +110,14 @@ Eigen::VectorXd L2Solver::direction(const std::deque<Pair>& pairs, const Eigen::
   return v;
 }
 
-Solution L2Solver::fit(const Eigen::VectorXd& s, double c, double tolerance, const Solution& start) {
+/// Armijo's rule; or, where the decrease drowns in the value's own rounding, the same rule on the slopes (Hager and
+/// Zhang 2005, approximate Wolfe).
+bool accepted(double value, double next_value, double slope, double next_slope) {
+  return next_value <= value + 1e-4 * slope ||
+         (next_value <= value + 1e-9 * std::abs(value) && next_slope <= -.8 * slope);
+}
+
+Solution L2Solver::fit(const Eigen::VectorXd& s, double c, double enough, const Solution& start) {
   factor(c);
   const int64_t m = a_.cols();
   Objective objective(a_, y_, s, c);
@@ -118,7 +125,6 @@ Solution L2Solver::fit(const Eigen::VectorXd& s, double c, double tolerance, con
   t << start.w, start.b;
   double value = objective(t, gradient);
   std::deque<Pair> pairs;
-  const double enough = tolerance * c * s.sum();
   for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
     if (gradient.lpNorm<Eigen::Infinity>() <= enough) return {t.head(m), t[m]};
     const Eigen::VectorXd step = direction(pairs, gradient);
@@ -126,9 +132,7 @@ Solution L2Solver::fit(const Eigen::VectorXd& s, double c, double tolerance, con
     double length = 1;
     Eigen::VectorXd next = t + step;
     double next_value = objective(next, next_gradient);
-    // Near the minimum the decrease drowns in the value's own rounding: the slack keeps the search from shrinking
-    // steps.
-    while (next_value > value + 1e-4 * length * slope + 1e-13 * std::abs(value) && length > 1e-10) {
+    while (!accepted(value, next_value, length * slope, length * next_gradient.dot(step)) && length > 1e-10) {
       length *= .5;
       next = t + length * step;
       next_value = objective(next, next_gradient);

@@ -34,8 +34,8 @@ class LogisticSolver {
  public:
   virtual ~LogisticSolver() = default;
   virtual int64_t columns() const = 0;
-  /// Largest (sub)gradient entry at the end <= tolerance · c · Σs. Starts from `start` (w of size columns()).
-  virtual Solution fit(const Eigen::VectorXd& s, double c, double tolerance, const Solution& start) = 0;
+  /// Largest (sub)gradient entry at the end <= enough. Starts from `start` (w of size columns()).
+  virtual Solution fit(const Eigen::VectorXd& s, double c, double enough, const Solution& start) = 0;
   /// a · w + b for all rows.
   virtual Eigen::VectorXd margins(const Solution& solution) const = 0;
 };

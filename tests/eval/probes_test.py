@@ -253,6 +253,19 @@ def test_tfidf(tmp_path):
     assert np.abs(np.array(out["scores"]) - model.decision_function(theirs)).max() < 1e-5
 
 
+@pytest.mark.parametrize("c", [0.1, 1000.0])
+def test_tfidf_solves_the_optimality_conditions(tmp_path, c):
+    rng = np.random.default_rng(12)
+    texts = [" ".join(f"w{int(w)}" for w in rng.zipf(1.4, size=8) % 400 + i % 2 * (rng.random() < 0.4)) for i in range(200)]
+    y = (np.arange(200) % 2).astype(np.uint8)
+    tmp_path.joinpath("texts.json").write_text(json.dumps({"train": texts, "test": texts}))
+    out = drive(tmp_path, "tfidf", y=y, c_grid=[c])
+    rows = TfidfVectorizer().fit_transform(texts).toarray()
+    residual = y - 1 / (1 + np.exp(-np.array(out["scores"])))
+    np.testing.assert_allclose(out["weights"], c * rows.T @ residual, atol=1e-6 * max(1, np.abs(out["weights"]).max()))
+    assert abs(c * residual.sum()) < 1e-6
+
+
 def test_permuted_labels_give_chance_and_planted_ones_do_not(tmp_path):
     x, y, t, truth = split(planted(1600, 100, seed=12, strength=3), 600)
     assert roc_auc_score(truth, drive(tmp_path / "true", "logistic", x, y, t)["scores"]) > 0.9
