@@ -1,4 +1,7 @@
 // assay: one file a subcommand. Exit status 2 for unusable input (command line, configuration), 1 for a failure.
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
@@ -7,6 +10,10 @@
 #include "kernels/error.h"
 
 int main(int argc, char** argv) {
+  // Standard output is for results: everything said on the way goes to stderr.
+  spdlog::set_default_logger(spdlog::stderr_color_mt("assay"));
+  spdlog::set_pattern("assay: %v");
+
   CLI::App app{"Assay trains sparse autoencoders on cached activations and finds out what they are worth.", "assay"};
   app.set_version_flag("--version", "assay " ASSAY_VERSION);
   app.require_subcommand(1);

@@ -28,10 +28,13 @@ def shards(tmp_path_factory):
     directions = rng.normal(size=(120, 32))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     codes = (rng.random((24_000, 120)) < 0.04) * (0.5 + rng.random((24_000, 120)))
-    with h5py.File(folder / "a.h5", "w") as file:
-        file.create_dataset("activations", data=(codes @ directions + 0.3).astype(np.float32), chunks=(500, 32))
-        file.create_dataset("document", data=np.repeat(np.arange(40), 600).astype(np.int64))
-    result = run("index", folder / "a.h5", "--out", folder)
+    x, document = (codes @ directions + 0.3).astype(np.float32), np.repeat(np.arange(40), 600)
+    files = [folder / f"{part}.h5" for part in range(8)]  # a chunk or more each, so that eight lanes have rows
+    for part, path in enumerate(files):
+        with h5py.File(path, "w") as file:
+            file["activations"] = x[part * 3000 : (part + 1) * 3000]
+            file["document"] = document[part * 3000 : (part + 1) * 3000]
+    result = run("index", *files, "--out", folder)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -140,20 +143,17 @@ def test_faults_are_one_clear_line(tmp_path, config, shards):
         assert text in result.stderr and len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
-def test_a_nan_names_its_shard_and_row(tmp_path, config):
-    folder = tmp_path / "nan"
-    folder.mkdir()
+def test_not_finite_activations_are_named_and_unindexed_files_are_refused(tmp_path, config):
     x = np.random.default_rng(0).normal(size=(4000, 16)).astype(np.float32)
-    with h5py.File(folder / "bad.h5", "w") as file:
-        file.create_dataset("activations", data=x, chunks=(250, 16))
-    assert run("index", folder / "bad.h5", "--out", folder).returncode == 0
-    # The index is made over good numbers; then one row goes bad behind its back in a second, unindexed copy.
     x[1234, 5] = np.nan
     with h5py.File(tmp_path / "alone.h5", "w") as file:
-        file.create_dataset("activations", data=x, chunks=(250, 16))
-    result = run("train", config(), "--out", tmp_path / "run", "--set", f"data.path={tmp_path / 'alone.h5'}")
+        file["activations"] = x
+    result = run("index", tmp_path / "alone.h5", "--out", tmp_path / "set")
     assert result.returncode == 1
     assert "alone.h5" in result.stderr and "1234" in result.stderr, result.stderr
+    result = run("train", config(), "--out", tmp_path / "run", "--set", f"data.path={tmp_path / 'alone.h5'}",
+                 "--set", "data.lanes=1")
+    assert result.returncode == 1 and "assay index" in result.stderr, result.stderr
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, config):
