@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -10,6 +11,8 @@
 #include "kernels/error.h"
 
 int main(int argc, char** argv) {
+  // A file-size limit is an error like a full disk, reported by the write that fails.
+  std::signal(SIGXFSZ, SIG_IGN);
   // Standard output is for results: everything said on the way goes to stderr.
   spdlog::set_default_logger(spdlog::stderr_color_mt("assay"));
   spdlog::set_pattern("assay: %v");
