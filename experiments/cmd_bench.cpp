@@ -122,16 +122,17 @@ class Bench {
   void product() {
     const ScreenCopy& screen = state_.screen;
     const Primitives& p = primitives(context_.isa());
-    constexpr int64_t kTile = 192;
-    context_.pool().run((o_.rows + kTile - 1) / kTile, [&](int64_t task, int) {
-      const int64_t rows = std::min(kTile, o_.rows - task * kTile);
-      std::vector<uint32_t> x(rows * screen.pairs());
-      std::vector<float> scratch(o_.d), scores(rows * 2 * kScreenBlock);
-      for (int64_t r = 0; r < rows; ++r) {
-        round_row(p, x_[0].data() + (task * kTile + r) * o_.d, o_.d, x.data() + r * screen.pairs(), scratch.data());
-      }
+    constexpr int64_t kPanels = 16;  // the tile of encode_topk
+    const int64_t panels = (o_.rows + kPanel - 1) / kPanel;
+    context_.pool().run((panels + kPanels - 1) / kPanels, [&](int64_t task, int) {
+      const int64_t count = std::min(kPanels, panels - task * kPanels);
+      const std::vector<uint32_t> x(count * kPanel * screen.pairs(), 0x3c003c00u);
+      std::vector<float> scores(count * kPanel * 2 * kScreenBlock);
       for (int64_t b = 0; b < screen.blocks(); b += 2) {
-        p.screen(x.data(), screen.pairs(), rows, screen.block(b), screen.block(b + 1), screen.pairs(), scores.data());
+        for (int64_t panel = 0; panel < count; ++panel) {
+          p.screen(x.data() + panel * kPanel * screen.pairs(), screen.block(b), screen.block(b + 1), screen.pairs(),
+                   scores.data() + panel * kPanel * 2 * kScreenBlock);
+        }
       }
     });
   }

@@ -37,7 +37,8 @@ float bias_rounding(float bias) { return std::abs(bias) * 0x1p-22f; }
 /// One worker's scratch, reused over its tiles.
 struct Tile {
   int64_t capacity, d, pairs;
-  std::vector<uint32_t> x;       // [rows, pairs]
+  std::vector<uint32_t> x;  // [panels, pairs, 12]
+  std::vector<uint32_t> row_pairs;
   std::vector<float> scores;     // [rows, 32]
   std::vector<int32_t> indices;  // [rows, capacity]
   std::vector<float> kept;       // [rows, capacity]
@@ -48,8 +49,10 @@ struct Tile {
   std::vector<Candidate> finalists;
 
   void resize(int64_t rows) {
-    x.resize(rows * pairs);
-    scores.resize(rows * kGroup);
+    const int64_t panels = (rows + kPanel - 1) / kPanel;
+    x.assign(panels * pairs * kPanel, 0);
+    row_pairs.resize(pairs);
+    scores.resize(panels * kPanel * kGroup);
     indices.resize(rows * capacity);
     kept.resize(rows * capacity);
     count.resize(rows);
@@ -81,8 +84,10 @@ class Search {
     for (int64_t r = 0; r < rows; ++r) start_row(tile, r, first + r);
     const int64_t groups = encoder_.screen->blocks() / 2;
     for (int64_t g = 0; g < groups; ++g) {
-      p_.screen(tile.x.data(), tile.pairs, rows, encoder_.screen->block(2 * g), encoder_.screen->block(2 * g + 1),
-                tile.pairs, tile.scores.data());
+      for (int64_t panel = 0; panel * kPanel < rows; ++panel) {
+        p_.screen(tile.x.data() + panel * tile.pairs * kPanel, encoder_.screen->block(2 * g),
+                  encoder_.screen->block(2 * g + 1), tile.pairs, tile.scores.data() + panel * kPanel * kGroup);
+      }
       for (int64_t r = 0; r < rows; ++r) {
         if (tile.count[r] >= 0) keep(tile, r, g);
       }
@@ -93,7 +98,9 @@ class Search {
  private:
   void start_row(Tile& tile, int64_t r, int64_t row) const {
     const int64_t d = x_.cols;
-    const RoundedRow rounded = round_row(p_, x_.row(row), d, tile.x.data() + r * tile.pairs, tile.order.data());
+    const RoundedRow rounded = round_row(p_, x_.row(row), d, tile.row_pairs.data(), tile.order.data());
+    uint32_t* panel = tile.x.data() + r / kPanel * tile.pairs * kPanel + r % kPanel;
+    for (int64_t p = 0; p < tile.pairs; ++p) panel[p * kPanel] = tile.row_pairs[p];
     // γ: d + 16 roundings of each of two sums, doubled for safety; also covers the products of small terms.
     const float gamma = static_cast<float>(d + 16) * 0x1p-22f;
     const float length = rounded.norm + rounded.error;
@@ -118,8 +125,8 @@ class Search {
   /// A value that at least k of values[0, count) reach and that is close below the k-th largest: bisection counts whole
   /// vectors, which is an order of magnitude faster than selecting, and any such value is a valid bar.
   float kth_bound(const float* values, int64_t count) const {
-    const auto [least, most] = std::minmax_element(values, values + count);
-    float low = *least, high = *most;
+    float low, high;
+    p_.range(values, count, &low, &high);
     for (int round = 0; round < 16; ++round) {
       const float middle = low + (high - low) / 2;
       const int64_t reached = p_.count_at_least(values, count, middle);
@@ -142,19 +149,15 @@ class Search {
   void finish_row(Tile& tile, int64_t r, int64_t row) const {
     auto& finalists = tile.finalists;
     finalists.clear();
-    const int64_t count = tile.count[r];
-    if (count >= k_) {
+    if (tile.count[r] >= k_) compact(tile, r);
+    if (tile.count[r] >= k_) {
       certify(tile, r);
     } else {
       // Overflow (near-ties), or a row that is not finite.
       for (int64_t j = 0; j < encoder_.w.rows; ++j) finalists.push_back({0, static_cast<int32_t>(j)});
     }
-    bool finite = true;
-    for (Candidate& c : finalists) {
-      c.score = p_.dot(x_.row(row), encoder_.w.row(c.index), x_.cols) + encoder_.bias[c.index];
-      finite = finite && std::isfinite(c.score);
-    }
-    write_row(finalists, row, finite);
+    rescore(finalists, row);
+    write_row(finalists, row);
   }
 
   /// Keep the candidates whose upper bound reaches the k-th best lower bound.
@@ -173,7 +176,25 @@ class Search {
     }
   }
 
-  void write_row(std::vector<Candidate>& finalists, int64_t row, bool finite) const {
+  /// The canonical fp32 scores, four at a time.
+  void rescore(std::vector<Candidate>& finalists, int64_t row) const {
+    const float* x = x_.row(row);
+    size_t c = 0;
+    for (; c + 4 <= finalists.size(); c += 4) {
+      const float* rows[4];
+      float scores[4];
+      for (int i = 0; i < 4; ++i) rows[i] = encoder_.w.row(finalists[c + i].index);
+      p_.dot4(x, rows, x_.cols, scores);
+      for (int i = 0; i < 4; ++i) finalists[c + i].score = scores[i] + encoder_.bias[finalists[c + i].index];
+    }
+    for (; c < finalists.size(); ++c) {
+      finalists[c].score = p_.dot(x, encoder_.w.row(finalists[c].index), x_.cols) + encoder_.bias[finalists[c].index];
+    }
+  }
+
+  void write_row(std::vector<Candidate>& finalists, int64_t row) const {
+    const bool finite = std::all_of(finalists.begin(), finalists.end(),
+                                    [](const Candidate& candidate) { return std::isfinite(candidate.score); });
     int32_t* indices = out_.indices.data() + row * k_;
     float* values = out_.values.data() + row * k_;
     if (!finite) {

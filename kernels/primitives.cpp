@@ -1,5 +1,6 @@
 #include "kernels/primitives.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/dtype.h"
@@ -15,6 +16,10 @@ float dot(const float* a, const float* b, int64_t count) {
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   }
   return lanes[0];
+}
+
+void dot4(const float* a, const float* const b[4], int64_t count, float out[4]) {
+  for (int i = 0; i < 4; ++i) out[i] = dot(a, b[i], count);
 }
 
 void axpy(float alpha, const float* x, float* y, int64_t count) {
@@ -40,18 +45,16 @@ void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64
 float low(uint32_t pair) { return std::bit_cast<float>(pair << 16); }
 float high(uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000u); }
 
-void screen(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
-            float* out) {
-  for (int64_t r = 0; r < rows; ++r) {
-    float* o = out + r * 2 * kScreenBlock;
+void screen(const uint32_t* x, const uint32_t* w0, const uint32_t* w1, int64_t pairs, float* out) {
+  for (int64_t r = 0; r < kPanel; ++r) {
     for (int64_t j = 0; j < 2 * kScreenBlock; ++j) {
       const uint32_t* w = (j < kScreenBlock ? w0 : w1) + j % kScreenBlock;
       float sum = 0;
       for (int64_t p = 0; p < pairs; ++p) {
-        const uint32_t a = x[r * x_stride + p], b = w[p * kScreenBlock];
+        const uint32_t a = x[p * kPanel + r], b = w[p * kScreenBlock];
         sum = std::fma(high(a), high(b), std::fma(low(a), low(b), sum));
       }
-      o[j] = sum;
+      out[r * 2 * kScreenBlock + j] = sum;
     }
   }
 }
@@ -73,6 +76,14 @@ int64_t count_at_least(const float* values, int64_t count, float threshold) {
   return reached;
 }
 
+void range(const float* values, int64_t count, float* least, float* most) {
+  *least = *most = values[0];
+  for (int64_t i = 1; i < count; ++i) {
+    *least = std::min(*least, values[i]);
+    *most = std::max(*most, values[i]);
+  }
+}
+
 int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
   int64_t left = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -85,7 +96,8 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kScalarPrimitives{dot, axpy, scale, subtract, adam, screen, select, count_at_least, filter};
+const Primitives kScalarPrimitives{dot,    dot4,   axpy,           scale, subtract, adam,
+                                   screen, select, count_at_least, range, filter};
 
 const Primitives& primitives(Isa isa) {
   switch (isa) {

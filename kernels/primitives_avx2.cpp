@@ -1,6 +1,7 @@
 // AVX2 + FMA: 16 canonical lanes are two registers.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/primitives.h"
@@ -34,6 +35,28 @@ float dot(const float* a, const float* b, int64_t count) {
     high = _mm256_fmadd_ps(_mm256_maskload_ps(a + i + 8, m1), _mm256_maskload_ps(b + i + 8, m1), high);
   }
   return fold(low, high);
+}
+
+void dot4(const float* a, const float* const b[4], int64_t count, float out[4]) {
+  __m256 low[4], high[4];
+  for (int r = 0; r < 4; ++r) low[r] = high[r] = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m256 a0 = _mm256_loadu_ps(a + i), a1 = _mm256_loadu_ps(a + i + 8);
+    for (int r = 0; r < 4; ++r) {
+      low[r] = _mm256_fmadd_ps(a0, _mm256_loadu_ps(b[r] + i), low[r]);
+      high[r] = _mm256_fmadd_ps(a1, _mm256_loadu_ps(b[r] + i + 8), high[r]);
+    }
+  }
+  const __m256i m0 = head(count - i), m1 = head(count - i - 8);
+  const __m256 a0 = _mm256_maskload_ps(a + i, m0), a1 = _mm256_maskload_ps(a + i + 8, m1);
+  for (int r = 0; r < 4; ++r) {
+    if (i < count) {
+      low[r] = _mm256_fmadd_ps(a0, _mm256_maskload_ps(b[r] + i, m0), low[r]);
+      high[r] = _mm256_fmadd_ps(a1, _mm256_maskload_ps(b[r] + i + 8, m1), high[r]);
+    }
+    out[r] = fold(low[r], high[r]);
+  }
 }
 
 void axpy(float alpha, const float* x, float* y, int64_t count) {
@@ -83,38 +106,31 @@ __m256 high(__m256i pairs) {
   return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
 }
 
-/// Two rows by one block of 16 latents.
-template <int Rows>
-void screen_block(const uint32_t* x, int64_t x_stride, const uint32_t* w, int64_t pairs, float* out) {
-  __m256 sum[Rows][2];
+/// Four rows of a panel by one block of 16 latents.
+void screen_rows(const uint32_t* x, const uint32_t* w, int64_t pairs, float* out) {
+  __m256 sum[4][2];
   for (auto& row : sum) row[0] = row[1] = _mm256_setzero_ps();
   for (int64_t p = 0; p < pairs; ++p) {
     const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock));
     const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock + 8));
     const __m256 l0 = low(w0), h0 = high(w0), l1 = low(w1), h1 = high(w1);
-    for (int r = 0; r < Rows; ++r) {
-      const __m256i pair = _mm256_set1_epi32(static_cast<int>(x[r * x_stride + p]));
+    for (int r = 0; r < 4; ++r) {
+      const __m256i pair = _mm256_set1_epi32(static_cast<int>(x[p * kPanel + r]));
       const __m256 xl = low(pair), xh = high(pair);
       sum[r][0] = _mm256_fmadd_ps(xh, h0, _mm256_fmadd_ps(xl, l0, sum[r][0]));
       sum[r][1] = _mm256_fmadd_ps(xh, h1, _mm256_fmadd_ps(xl, l1, sum[r][1]));
     }
   }
-  for (int r = 0; r < Rows; ++r) {
+  for (int r = 0; r < 4; ++r) {
     _mm256_storeu_ps(out + r * 2 * kScreenBlock, sum[r][0]);
     _mm256_storeu_ps(out + r * 2 * kScreenBlock + 8, sum[r][1]);
   }
 }
 
-void screen(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
-            float* out) {
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    screen_block<4>(x + r * x_stride, x_stride, w0, pairs, out + r * 2 * kScreenBlock);
-    screen_block<4>(x + r * x_stride, x_stride, w1, pairs, out + r * 2 * kScreenBlock + kScreenBlock);
-  }
-  for (; r < rows; ++r) {
-    screen_block<1>(x + r * x_stride, x_stride, w0, pairs, out + r * 2 * kScreenBlock);
-    screen_block<1>(x + r * x_stride, x_stride, w1, pairs, out + r * 2 * kScreenBlock + kScreenBlock);
+void screen(const uint32_t* x, const uint32_t* w0, const uint32_t* w1, int64_t pairs, float* out) {
+  for (int64_t r = 0; r < kPanel; r += 4) {
+    screen_rows(x + r, w0, pairs, out + r * 2 * kScreenBlock);
+    screen_rows(x + r, w1, pairs, out + r * 2 * kScreenBlock + kScreenBlock);
   }
 }
 
@@ -147,12 +163,30 @@ int64_t count_at_least(const float* values, int64_t count, float threshold) {
   return reached;
 }
 
+void range(const float* values, int64_t count, float* least, float* most) {
+  __m256 low8 = _mm256_set1_ps(values[0]), high8 = low8;
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    low8 = _mm256_min_ps(low8, _mm256_loadu_ps(values + i));
+    high8 = _mm256_max_ps(high8, _mm256_loadu_ps(values + i));
+  }
+  alignas(32) float lows[8], highs[8];
+  _mm256_store_ps(lows, low8);
+  _mm256_store_ps(highs, high8);
+  *least = *std::min_element(lows, lows + 8);
+  *most = *std::max_element(highs, highs + 8);
+  for (; i < count; ++i) {
+    *least = std::min(*least, values[i]);
+    *most = std::max(*most, values[i]);
+  }
+}
+
 int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
   return kScalarPrimitives.filter(indices, kept, count, threshold);
 }
 
 }  // namespace
 
-const Primitives kAvx2Primitives{dot, axpy, scale, subtract, adam, screen, select, count_at_least, filter};
+const Primitives kAvx2Primitives{dot, dot4, axpy, scale, subtract, adam, screen, select, count_at_least, range, filter};
 
 }  // namespace assay

@@ -28,6 +28,22 @@ float dot(const float* a, const float* b, int64_t count) {
   return fold(sum);
 }
 
+void dot4(const float* a, const float* const b[4], int64_t count, float out[4]) {
+  __m512 sum[4];
+  for (auto& s : sum) s = _mm512_setzero_ps();
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m512 ai = _mm512_loadu_ps(a + i);
+    for (int r = 0; r < 4; ++r) sum[r] = _mm512_fmadd_ps(ai, _mm512_loadu_ps(b[r] + i), sum[r]);
+  }
+  const __mmask16 m = head(count - i);
+  const __m512 ai = _mm512_maskz_loadu_ps(m, a + i);
+  for (int r = 0; r < 4; ++r) {
+    if (i < count) sum[r] = _mm512_mask3_fmadd_ps(ai, _mm512_maskz_loadu_ps(m, b[r] + i), sum[r], m);
+    out[r] = fold(sum[r]);
+  }
+}
+
 void axpy(float alpha, const float* x, float* y, int64_t count) {
   const __m512 factor = _mm512_set1_ps(alpha);
   int64_t i = 0;
@@ -81,34 +97,24 @@ void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64
 
 __m512bh pairs_of(__m512i bits) { return reinterpret_cast<__m512bh>(bits); }
 
-/// `Rows` rows by two blocks: 2·Rows accumulators stay in registers.
-template <int Rows>
-void screen_rows(const uint32_t* x, int64_t x_stride, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
-                 float* out) {
-  __m512 sum[Rows][2];
+/// 24 accumulators stay in registers; a panel's rows lie side by side, so every operand is one base and a constant.
+void screen(const uint32_t* x, const uint32_t* w0, const uint32_t* w1, int64_t pairs, float* out) {
+  __m512 sum[kPanel][2];
   for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
-  for (int64_t p = 0; p < pairs; ++p) {
-    const __m512bh b0 = pairs_of(_mm512_loadu_si512(w0 + p * kScreenBlock));
-    const __m512bh b1 = pairs_of(_mm512_loadu_si512(w1 + p * kScreenBlock));
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const __m512bh a = pairs_of(_mm512_set1_epi32(static_cast<int>(x[r * x_stride + p])));
+  for (int64_t p = 0; p < pairs; ++p, x += kPanel, w0 += kScreenBlock, w1 += kScreenBlock) {
+    const __m512bh b0 = pairs_of(_mm512_loadu_si512(w0)), b1 = pairs_of(_mm512_loadu_si512(w1));
+#pragma GCC unroll 12
+    for (int r = 0; r < kPanel; ++r) {
+      const __m512bh a = pairs_of(_mm512_set1_epi32(static_cast<int>(x[r])));
       sum[r][0] = _mm512_dpbf16_ps(sum[r][0], a, b0);
       sum[r][1] = _mm512_dpbf16_ps(sum[r][1], a, b1);
     }
   }
-  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 12
+  for (int r = 0; r < kPanel; ++r) {
     _mm512_storeu_ps(out + r * 2 * kScreenBlock, sum[r][0]);
     _mm512_storeu_ps(out + r * 2 * kScreenBlock + kScreenBlock, sum[r][1]);
   }
-}
-
-void screen(const uint32_t* x, int64_t x_stride, int64_t rows, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
-            float* out) {
-  int64_t r = 0;
-  for (; r + 12 <= rows; r += 12) screen_rows<12>(x + r * x_stride, x_stride, w0, w1, pairs, out + r * 32);
-  for (; r + 4 <= rows; r += 4) screen_rows<4>(x + r * x_stride, x_stride, w0, w1, pairs, out + r * 32);
-  for (; r < rows; ++r) screen_rows<1>(x + r * x_stride, x_stride, w0, w1, pairs, out + r * 32);
 }
 
 int select(const float* scores, const float* bias, float threshold, int32_t base, int32_t* indices, float* kept) {
@@ -140,6 +146,18 @@ int64_t count_at_least(const float* values, int64_t count, float threshold) {
   return reached;
 }
 
+void range(const float* values, int64_t count, float* least, float* most) {
+  __m512 low = _mm512_set1_ps(values[0]), high = low;
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 k = i + 16 <= count ? static_cast<__mmask16>(0xffff) : head(count - i);
+    const __m512 v = _mm512_maskz_loadu_ps(k, values + i);
+    low = _mm512_mask_min_ps(low, k, low, v);
+    high = _mm512_mask_max_ps(high, k, high, v);
+  }
+  *least = _mm512_reduce_min_ps(low);
+  *most = _mm512_reduce_max_ps(high);
+}
+
 int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
   const __m512 bar = _mm512_set1_ps(threshold);
   int64_t left = 0;
@@ -159,6 +177,7 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kAvx512Primitives{dot, axpy, scale, subtract, adam, screen, select, count_at_least, filter};
+const Primitives kAvx512Primitives{dot,    dot4,   axpy,           scale, subtract, adam,
+                                   screen, select, count_at_least, range, filter};
 
 }  // namespace assay
