@@ -177,7 +177,7 @@ void print(const Options& o, const std::vector<Timing>& timings) {
 
 void run(const Options& o) {
   if (o.k > o.n) throw UsageError(fmt::format("--k {} is larger than --latents {}", o.k, o.n));
-  if (o.device != "cpu") Context unavailable({Device::cuda, 1});
+  if (o.device != "cpu") throw UsageError("device cuda: the training step has no CUDA back end; use --device cpu");
   print(o, Bench(o).run());
 }
 

@@ -34,6 +34,9 @@ struct UpdateOptions {
   bool unit_norm = true;  ///< remove the decoder gradient's part along its row, and renormalise the row after the step
 };
 
+/// The centre's gradient is summed over at most this many parts, each of whole blocks of kScreenBlock latents.
+constexpr int64_t kCenterParts = 128;
+
 /// dW_dec[j] = Σ value·g, dW_enc[j] = Σ d_value·x, db_enc[j] = Σ d_value over latent j's pairs in row order; then Adam.
 /// Every latent takes its step, silent ones too (dense Adam semantics: their moments decay and move them).
 /// center_gradient [d] receives Σ_j db_enc[j]·W_enc[j] with the weights before the step: −∂L/∂b_dec through x − b_dec.

@@ -1,14 +1,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/backward_update.h"
-#include "kernels/sparse_backward.h"
+#include "kernels/back_ends.h"
 
 namespace assay {
 
 namespace {
-
-constexpr int64_t kParts = 128;
 
 /// One worker's gradient rows.
 struct Gradient {
@@ -60,12 +57,12 @@ class Update {
 
 }  // namespace
 
-void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
-                     const UpdateOptions& options, float* center_gradient) {
+void backward_update_cpu(Context& context, const BackwardInput& input, const LatentState& state,
+                         const UpdateOptions& options, float* center_gradient) {
   const int64_t n = state.w_enc.rows, d = state.w_enc.cols;
   const Update update(context, input, state, options);
   // Whole blocks of the screening copy belong to one part, so no two workers write one cache line of it.
-  const int64_t blocks = (n + kScreenBlock - 1) / kScreenBlock, parts = std::min(kParts, blocks);
+  const int64_t blocks = (n + kScreenBlock - 1) / kScreenBlock, parts = std::min(kCenterParts, blocks);
   std::vector<Gradient> gradients(context.pool().threads());
   std::vector<float> centers(parts * d);
   context.pool().run(parts, [&](int64_t part, int worker) {

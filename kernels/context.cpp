@@ -5,6 +5,9 @@
 #include <cstdlib>
 #include <string>
 
+#ifdef ASSAY_CUDA
+#include "kernels/cuda_device.h"
+#endif
 #include "kernels/error.h"
 
 namespace assay {
@@ -31,7 +34,13 @@ Isa parse_isa(const std::string& name) {
 
 Context::Context(ContextOptions options) : device_(options.device), isa_(best_isa()), pool_(options.threads) {
   if (device_ == Device::cuda) {
-    throw UsageError("device cuda: the training step has no CUDA back end in this build; use --device cpu");
+#ifdef ASSAY_CUDA
+    if (cuda_device_count() == 0) {
+      throw UsageError("device cuda: no CUDA device (or no driver for one) on this machine; use --device cpu");
+    }
+#else
+    throw UsageError("device cuda: no CUDA back end in this build; configure with ASSAY_CUDA=ON, or use --device cpu");
+#endif
   }
   if (const char* name = std::getenv("ASSAY_ISA")) force_isa(parse_isa(name));
 }

@@ -22,13 +22,13 @@ struct bf16 {
 };
 
 /// Round to nearest, ties to even. NaN stays NaN (quiet), overflow goes to infinity.
-inline bf16 to_bf16(float value) {
+constexpr bf16 to_bf16(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((bits >> 16) | 0x40u)};
   bits += 0x7fffu + ((bits >> 16) & 1u);
   return {static_cast<uint16_t>(bits >> 16)};
 }
-inline float to_float(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
+constexpr float to_float(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
 
 /// Convert `count` elements of `type` at `from` to fp32 and back (IEEE half by F16C, round to nearest even).
 void to_float(DType type, const void* from, float* to, int64_t count);

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/encode_topk.h"
+#include "kernels/back_ends.h"
 #include "kernels/error.h"
 #include "kernels/primitives.h"
 
@@ -238,8 +238,8 @@ void check(ConstMatrix x, const Encoder& e, int64_t k) {
 
 }  // namespace
 
-void encode_topk(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
-                 NumericFlag& flag) {
+void encode_topk_cpu(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
+                     NumericFlag& flag) {
   check(x, encoder, k);
   out.row_offsets.resize(x.rows + 1);
   for (int64_t i = 0; i <= x.rows; ++i) out.row_offsets[i] = i * k;

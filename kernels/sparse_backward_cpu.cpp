@@ -1,12 +1,12 @@
 #include <algorithm>
 
+#include "kernels/back_ends.h"
 #include "kernels/primitives.h"
-#include "kernels/sparse_backward.h"
 
 namespace assay {
 
-void value_gradient(Context& context, const SparseCodes& codes, ConstMatrix g, ConstMatrix w_dec,
-                    std::vector<float>& out) {
+void value_gradient_cpu(Context& context, const SparseCodes& codes, ConstMatrix g, ConstMatrix w_dec,
+                        std::vector<float>& out) {
   const Primitives& p = primitives(context.isa());
   out.resize(codes.pairs());
   constexpr int64_t kRows = 32;
@@ -25,25 +25,6 @@ void value_gradient(Context& context, const SparseCodes& codes, ConstMatrix g, C
       }
     }
   });
-}
-
-void sort_by_latent(const SparseCodes& codes, int64_t n, PairsByLatent& out) {
-  out.offsets.assign(n + 1, 0);
-  for (int64_t p = 0; p < codes.pairs(); ++p) {
-    if (codes.values[p] != 0) ++out.offsets[codes.indices[p] + 1];
-  }
-  for (int64_t j = 0; j < n; ++j) out.offsets[j + 1] += out.offsets[j];
-  out.rows.resize(out.offsets[n]);
-  out.pairs.resize(out.offsets[n]);
-  std::vector<int64_t> next(out.offsets.begin(), out.offsets.end() - 1);
-  for (int64_t i = 0; i < codes.rows(); ++i) {
-    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
-      if (codes.values[p] == 0) continue;
-      const int64_t place = next[codes.indices[p]]++;
-      out.rows[place] = static_cast<int32_t>(i);
-      out.pairs[place] = p;
-    }
-  }
 }
 
 }  // namespace assay

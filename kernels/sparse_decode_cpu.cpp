@@ -1,19 +1,11 @@
-#include <fmt/core.h>
-
 #include <algorithm>
 
-#include "kernels/error.h"
+#include "kernels/back_ends.h"
 #include "kernels/primitives.h"
-#include "kernels/sparse_decode.h"
 
 namespace assay {
 
-void sparse_decode(Context& context, const SparseCodes& codes, ConstMatrix w_dec, const float* bias, Matrix out) {
-  if (codes.rows() != out.rows || w_dec.cols != out.cols) {
-    throw UsageError(
-        fmt::format("sparse_decode: codes of {} rows and a decoder of d = {} do not fit an output [{}, {}]",
-                    codes.rows(), w_dec.cols, out.rows, out.cols));
-  }
+void sparse_decode_cpu(Context& context, const SparseCodes& codes, ConstMatrix w_dec, const float* bias, Matrix out) {
   const Primitives& p = primitives(context.isa());
   constexpr int64_t kRows = 32;
   context.pool().run((out.rows + kRows - 1) / kRows, [&](int64_t task, int) {

@@ -21,7 +21,7 @@ struct MatrixView {
   template <class U, class = std::enable_if_t<std::is_same_v<const U, T>>>
   MatrixView(const MatrixView<U>& o) : data(o.data), rows(o.rows), cols(o.cols), stride(o.stride) {}
 
-  T* row(int64_t i) const { return data + i * stride; }
+  constexpr T* row(int64_t i) const { return data + i * stride; }
   /// Rows [first, first + count).
   MatrixView slice(int64_t first, int64_t count) const { return {row(first), count, cols, stride}; }
 };

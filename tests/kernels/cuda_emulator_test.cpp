@@ -1,0 +1,216 @@
+// The emulator is an instrument: these tests show that it measures (meetings do what a device's do) and that it alarms
+// (divergence, a missing barrier and a stray write are caught).
+#include "tests/support/cuda_emulator.h"
+
+#include <gtest/gtest.h>
+
+namespace assay::emulator {
+namespace {
+
+class EmulatorTest : public testing::TestWithParam<Order> {
+ protected:
+  void run(const std::function<void(Thread&)>& body, int64_t blocks, int threads, size_t shared_bytes = 0) const {
+    run_blocks(body, blocks, threads, shared_bytes, GetParam());
+  }
+};
+
+int* ints(const Thread& t) { return reinterpret_cast<int*>(t.shared()); }
+
+TEST_P(EmulatorTest, BarriersSeparateWritesFromReads) {
+  std::vector<int> out(3 * 96);
+  run(
+      [&](Thread& t) {
+        for (int round = 0; round < 3; ++round) {
+          ints(t)[t.thread()] = 100 * round + t.thread();
+          t.sync();
+          out[t.block() * 96 + t.thread()] = ints(t)[95 - t.thread()];
+          t.sync();
+        }
+      },
+      3, 96, 96 * sizeof(int));
+  for (int i = 0; i < 3 * 96; ++i) EXPECT_EQ(out[i], 200 + 95 - i % 96);
+}
+
+TEST_P(EmulatorTest, ShufflesStayWithinTheWarp) {
+  std::vector<double> up(64), crossed(64);
+  run(
+      [&](Thread& t) {
+        up[t.thread()] = t.shuffle_up(0.5 + t.thread(), 3);
+        crossed[t.thread()] = t.shuffle_xor(0.5 + t.thread(), 5);
+      },
+      1, 64);
+  for (int i = 0; i < 64; ++i) {
+    EXPECT_EQ(up[i], 0.5 + (i % 32 < 3 ? i : i - 3));
+    EXPECT_EQ(crossed[i], 0.5 + (i / 32 * 32 + ((i % 32) ^ 5)));
+  }
+}
+
+TEST_P(EmulatorTest, ConsecutiveShufflesDoNotMix) {
+  std::vector<int> sum(32);
+  run(
+      [&](Thread& t) {
+        int value = t.thread();
+        for (int mask = 16; mask > 0; mask /= 2) value += t.shuffle_xor(value, mask);
+        sum[t.thread()] = value;
+      },
+      1, 32);
+  EXPECT_EQ(sum, std::vector<int>(32, 31 * 32 / 2));
+}
+
+TEST_P(EmulatorTest, VotesCountTheirWarpAndTheBlock) {
+  std::vector<uint32_t> ballots(64);
+  std::vector<int> any(64), either(64), neither(64);
+  run(
+      [&](Thread& t) {
+        ballots[t.thread()] = t.ballot(t.thread() % 3 == 0);
+        any[t.thread()] = t.any(t.thread() == 40);
+        either[t.thread()] = t.sync_or(t.thread() == 7);
+        neither[t.thread()] = t.sync_or(false);
+      },
+      1, 64);
+  for (int i = 0; i < 64; ++i) {
+    uint32_t expected = 0;
+    for (int lane = 0; lane < 32; ++lane) expected |= ((i / 32 * 32 + lane) % 3 == 0 ? 1u : 0u) << lane;
+    EXPECT_EQ(ballots[i], expected);
+    EXPECT_EQ(any[i], i / 32 == 1);
+    EXPECT_EQ(either[i], 1);
+    EXPECT_EQ(neither[i], 0);
+  }
+}
+
+TEST_P(EmulatorTest, WarpsMayPartBetweenBarriers) {
+  std::vector<int> out(64);
+  run(
+      [&](Thread& t) {
+        int value = t.thread();
+        if (t.thread() >= 32) value = t.shuffle_xor(value, 1);
+        t.sync();
+        out[t.thread()] = value;
+      },
+      1, 64);
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(out[i], i < 32 ? i : i ^ 1);
+}
+
+TEST_P(EmulatorTest, SharedMemoryIsPoisonedForEachBlock) {
+  run(
+      [&](Thread& t) {
+        EXPECT_EQ(ints(t)[t.thread()], -1);
+        t.sync();
+        ints(t)[t.thread()] = 5;
+      },
+      2, 32, 32 * sizeof(int));
+}
+
+TEST_P(EmulatorTest, ABarrierThatNotAllReachIsAnError) {
+  const auto some_leave = [](Thread& t) {
+    if (t.thread() != 13) t.sync();
+  };
+  EXPECT_THROW(run(some_leave, 1, 64), Violation);
+  const auto two_barriers = [](Thread& t) {
+    if (t.thread() < 32) {
+      t.sync();
+    } else {
+      t.sync();
+    }
+  };
+  EXPECT_THROW(run(two_barriers, 1, 64), Violation);
+}
+
+TEST_P(EmulatorTest, DivergenceAtAShuffleIsAnError) {
+  const auto one_missing = [](Thread& t) {
+    if (t.thread() != 3) t.shuffle_xor(1, 1);
+    t.sync();
+  };
+  EXPECT_THROW(run(one_missing, 1, 32), Violation);
+  const auto two_kinds = [](Thread& t) {
+    if (t.thread() % 2 == 0) {
+      t.shuffle_xor(1, 1);
+    } else {
+      t.ballot(true);
+    }
+  };
+  EXPECT_THROW(run(two_kinds, 1, 32), Violation);
+}
+
+TEST_P(EmulatorTest, AnExceptionInAThreadReachesTheCaller) {
+  const auto body = [](Thread& t) {
+    t.sync();
+    if (t.thread() == 5) throw std::out_of_range("five");
+    t.sync();
+  };
+  EXPECT_THROW(run(body, 1, 32), std::out_of_range);
+}
+
+TEST_P(EmulatorTest, BlocksAreWholeWarps) {
+  EXPECT_THROW(run([](Thread&) {}, 1, 33), Violation);
+  EXPECT_THROW(run([](Thread&) {}, 1, 0), Violation);
+}
+
+// A write beside an array dies at once under AddressSanitizer, and is found by the guard words without it.
+#ifdef __SANITIZE_ADDRESS__
+#define EXPECT_STRAY_WRITE_CAUGHT(statement) EXPECT_DEATH(statement, "AddressSanitizer")
+#else
+#define EXPECT_STRAY_WRITE_CAUGHT(statement) EXPECT_THROW(statement, Violation)
+#endif
+
+TEST_P(EmulatorTest, AStrayWriteIsCaught) {
+  const auto past_shared = [](Thread& t) {
+    if (t.thread() == 31) ints(t)[t.thread() + 1] = 0;
+  };
+  EXPECT_STRAY_WRITE_CAUGHT(run(past_shared, 1, 32, 32 * sizeof(int)));
+  const Guarded<float> array(std::vector<float>(5, 1.0f));
+  const auto behind = [&](Thread& t) {
+    if (t.thread() < 6) array.data()[t.thread()] = 2;
+  };
+  EXPECT_STRAY_WRITE_CAUGHT({
+    run(behind, 1, 32);
+    array.read();
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Orders, EmulatorTest, testing::ValuesIn(kOrders));
+
+TEST(Emulator, ARemovedBarrierShowsInSomeOrder) {
+  // Reverses a block's numbers through shared memory; without its barrier, in some order a thread reads too early.
+  const auto reverse = [](bool with_barrier, Order order) {
+    std::vector<int> out(64);
+    run_blocks(
+        [&](Thread& t) {
+          ints(t)[t.thread()] = t.thread();
+          if (with_barrier) t.sync();
+          out[t.thread()] = ints(t)[63 - t.thread()];
+        },
+        1, 64, 64 * sizeof(int), order);
+    for (int i = 0; i < 64; ++i) {
+      if (out[i] != 63 - i) return false;
+    }
+    return true;
+  };
+  // A race that the ascending order hides: each thread reads what an earlier one wrote.
+  const auto from_below = [](Order order) {
+    std::vector<int> out(64);
+    run_blocks(
+        [&](Thread& t) {
+          ints(t)[t.thread()] = t.thread();
+          out[t.thread()] = ints(t)[t.thread() / 2];
+        },
+        1, 64, 64 * sizeof(int), order);
+    for (int i = 0; i < 64; ++i) {
+      if (out[i] != i / 2) return false;
+    }
+    return true;
+  };
+  int right = 0, racy = 0, hidden = 0;
+  for (const Order& order : kOrders) {
+    right += reverse(true, order);
+    racy += !reverse(false, order);
+    hidden += !from_below(order);
+  }
+  EXPECT_EQ(right, 4);
+  EXPECT_EQ(racy, 4);
+  EXPECT_EQ(hidden, 3);
+  EXPECT_TRUE(from_below(kOrders[0]));
+}
+
+}  // namespace
+}  // namespace assay::emulator
