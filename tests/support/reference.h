@@ -56,4 +56,13 @@ inline std::vector<Winner> encode_row(const float* x, ConstMatrix w, const float
   return all;
 }
 
+/// The k largest of a row, ties to the smaller index, largest first.
+inline std::vector<Winner> topk_row(const float* z, int64_t n, int64_t k) {
+  std::vector<Winner> all(n);
+  for (int64_t j = 0; j < n; ++j) all[j] = {static_cast<int32_t>(j), z[j]};
+  std::stable_sort(all.begin(), all.end(), [](const Winner& a, const Winner& b) { return a.value > b.value; });
+  all.resize(k);
+  return all;
+}
+
 }  // namespace assay::reference

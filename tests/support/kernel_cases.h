@@ -1,0 +1,142 @@
+// The case table of the operations that have several back ends: the CPU's tests, the emulator's and a device's run the
+// same cases against the same references.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <ostream>
+#include <random>
+#include <vector>
+
+#include "kernels/backward_update.h"
+#include "kernels/sparse_codes.h"
+#include "kernels/topk.h"
+#include "tests/support/reference.h"
+
+namespace assay::support {
+
+struct TopkCase {
+  const char* name;
+  int64_t rows, n, k;
+  enum Kind { random, tied, constant, rising, zeros, infinite, nan } kind = random;
+
+  std::vector<float> z() const {
+    std::vector<float> values = reference::normal(rows * n, 31);
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    for (int64_t i = 0; i < rows * n; ++i) {
+      const int64_t row = i / n, j = i % n;
+      if (kind == tied) values[i] = std::round(values[i] * 4) / 4;
+      if (kind == constant) values[i] = -1.5f;
+      if (kind == rising) values[i] = static_cast<float>(j - n / 2);
+      if (kind == zeros) values[i] = j % 3 == 0 ? -0.0f : j % 3 == 1 ? 0.0f : -std::abs(values[i]);
+      if (kind == infinite) values[i] = j % 5 == 0 ? -kInfinity : j % 7 == 0 ? kInfinity : values[i];
+      if (kind == nan && row % 2 == 1 && j == (row * 37) % n) values[i] = std::numeric_limits<float>::quiet_NaN();
+    }
+    return values;
+  }
+};
+inline void PrintTo(const TopkCase& c, std::ostream* out) { *out << c.name; }
+
+/// k on both sides of the kernel's 512, candidates that fill its 2,048 places, sizes beside its 256 and 1,024.
+inline const TopkCase kTopkCases[] = {
+    {"one_of_one", 1, 1, 1},
+    {"one_row_all", 1, 33, 33},
+    {"not_a_multiple", 7, 257, 5},
+    {"exactly_a_step", 3, 1024, 32},
+    {"past_a_step", 3, 1025, 32},
+    {"many_columns", 2, 6144, 32},
+    {"largest_streamed", 2, 4099, 512},
+    {"smallest_radix", 2, 4099, 513},
+    {"radix_all", 2, 700, 700},
+    {"radix_wide", 1, 9001, 1152},
+    {"no_rows", 0, 16, 2},
+    {"ties", 6, 3000, 40, TopkCase::tied},
+    {"ties_radix", 3, 3000, 900, TopkCase::tied},
+    {"all_equal", 2, 3000, 100, TopkCase::constant},
+    {"all_equal_radix", 2, 3000, 600, TopkCase::constant},
+    {"every_element_rises", 2, 7000, 64, TopkCase::rising},
+    {"signed_zeros_tie", 2, 900, 300, TopkCase::zeros},
+    {"infinities", 3, 500, 200, TopkCase::infinite},
+    {"nan_rows", 5, 1500, 12, TopkCase::nan},
+    {"nan_rows_radix", 4, 1500, 700, TopkCase::nan},
+};
+
+/// Rows of pairs, some rows empty, some values zero or negative; d on both sides of 16 lanes and of 128 threads.
+struct SparseCase {
+  const char* name;
+  int64_t rows, n, d;
+  int64_t keep_one_in = 4;  ///< pairs: one latent in so many
+  bool bias = true, unit_norm = true;
+
+  SparseCodes codes() const {
+    std::mt19937_64 engine(41);
+    SparseCodes codes;
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        const uint64_t draw = engine();
+        if ((i % 5 == 3 && rows > 1) || draw % static_cast<uint64_t>(keep_one_in) != 0) continue;
+        codes.indices.push_back(static_cast<int32_t>(j));
+        const uint64_t value = engine() % 1200;
+        codes.values.push_back(value % 6 == 0 ? 0.0f : static_cast<float>(value) / 500.0f - 0.3f);
+      }
+      codes.row_offsets.push_back(static_cast<int64_t>(codes.indices.size()));
+    }
+    return codes;
+  }
+  std::vector<float> weights() const { return reference::normal(n * d, 42); }
+  std::vector<float> rows_of(uint64_t seed) const { return reference::normal(rows * d, seed); }
+};
+inline void PrintTo(const SparseCase& c, std::ostream* out) { *out << c.name; }
+
+inline const SparseCase kSparseCases[] = {
+    {"smallest", 1, 1, 1, 1},
+    {"one_row", 1, 40, 16, 1},
+    {"below_the_lanes", 9, 20, 15},
+    {"past_the_lanes", 9, 20, 17},
+    {"past_the_threads", 6, 30, 129},
+    {"past_the_columns", 3, 12, 515},
+    {"more_pairs_than_threads", 5, 300, 21, 1},
+    {"no_bias_free_norm", 8, 33, 40, 3, false, false},
+    {"no_rows", 0, 10, 8},
+    {"silent_latents", 3, 50, 24, 20},
+};
+
+/// Everything that backward_update changes, and what it reads.
+struct UpdateProblem {
+  int64_t n, d;
+  SparseCodes codes;
+  std::vector<float> d_values, g, x, w_enc, w_enc_m, w_enc_v, w_dec, w_dec_m, w_dec_v, b_enc, b_enc_m, b_enc_v, center;
+  ScreenCopy screen;
+  UpdateOptions options;
+
+  explicit UpdateProblem(const SparseCase& c)
+      : n(c.n),
+        d(c.d),
+        codes(c.codes()),
+        d_values(reference::normal(codes.pairs(), 51)),
+        g(c.rows_of(52)),
+        x(c.rows_of(53)),
+        w_enc(c.weights()),
+        w_enc_m(reference::normal(n * d, 54, 1e-3f)),
+        w_enc_v(n * d, 1e-4f),
+        w_dec(reference::normal(n * d, 55, 0.2f)),
+        w_dec_m(reference::normal(n * d, 56, 1e-3f)),
+        w_dec_v(n * d, 2e-4f),
+        b_enc(reference::normal(n, 57)),
+        b_enc_m(n, 1e-3f),
+        b_enc_v(n, 1e-5f),
+        center(d, -1),
+        screen(n, d),
+        options{{1e-3f, 0.9f, 0.999f, 1e-6f, 1.5f}, c.unit_norm} {}
+
+  ConstMatrix rows_view(const std::vector<float>& v) const { return {v.data(), codes.rows(), d}; }
+  Matrix view(std::vector<float>& v) { return {v.data(), n, d}; }
+  BackwardInput input() const { return {&codes, &d_values, rows_view(g), rows_view(x)}; }
+  LatentState state() {
+    return {view(w_enc),   view(w_enc_m), view(w_enc_v),  view(w_dec),    view(w_dec_m),
+            view(w_dec_v), b_enc.data(),  b_enc_m.data(), b_enc_v.data(), &screen};
+  }
+  void run(Context& context) { backward_update(context, input(), state(), options, center.data()); }
+};
+
+}  // namespace assay::support
