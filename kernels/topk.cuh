@@ -142,6 +142,7 @@ struct TopkKernel {
   }
 
   /// Puts the chosen items, in the order they stand in, at 0…k−1. `put` may write where items before were read from.
+  /// What was put is there for all after the next barrier.
   template <class Thread, class Items, class Put>
   ASSAY_DEVICE static void gather(Thread& t, Shared& s, Items item_at, int64_t count, Choice choice, Put put) {
     int64_t written = 0, ties = 0;
@@ -158,12 +159,11 @@ struct TopkKernel {
       ties += tied;
       written += taken;
     }
-    t.sync();
   }
 
   /// One pass over the row: what rises above the k-th best so far is appended to the candidates, which are cut back to
   /// the k best when they fill. An equal of the k-th best comes later than it, so it never wins. Returns how many
-  /// stand.
+  /// stand, for all to read after the next barrier.
   template <class Thread, class Load>
   ASSAY_DEVICE int64_t stream(Thread& t, Shared& s, Load load) const {
     int64_t held = 0;
@@ -187,12 +187,10 @@ struct TopkKernel {
         held += taken;
       }
       if (held > kCapacity - kThreads * kUnroll) {
-        t.sync();
         bar = cut_back(t, s, held);
         held = k;
       }
     }
-    t.sync();
     return held;
   }
 

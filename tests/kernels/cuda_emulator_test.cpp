@@ -212,5 +212,30 @@ TEST(Emulator, ARemovedBarrierShowsInSomeOrder) {
   EXPECT_TRUE(from_below(kOrders[0]));
 }
 
+TEST(Emulator, AWarpRunsAheadOfTheOthers) {
+  // Each warp reads what warp 0 wrote; without a barrier behind the reading, warp 0 may write the next round's first.
+  const auto broadcast = [](bool with_barrier, Order order) {
+    bool right = true;
+    run_blocks(
+        [&](Thread& t) {
+          for (int round = 0; round < 2; ++round) {
+            const uint32_t votes = t.ballot(round == 1);
+            if (t.thread() == 0) *ints(t) = Thread::count_bits(votes);
+            if (round == 0 || with_barrier) t.sync();
+            if (round == 0 && *ints(t) != 0) right = false;
+            if (with_barrier) t.sync();
+          }
+        },
+        1, 96, sizeof(int), order);
+    return right;
+  };
+  int caught = 0;
+  for (const Order& order : kOrders) {
+    EXPECT_TRUE(broadcast(true, order));
+    caught += !broadcast(false, order);
+  }
+  EXPECT_GE(caught, 1);
+}
+
 }  // namespace
 }  // namespace assay::emulator

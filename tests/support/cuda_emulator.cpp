@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <numeric>
 #include <random>
@@ -58,9 +59,8 @@ class Block {
  public:
   Block(const std::function<void(Thread&)>& body, int threads, size_t shared_bytes, Order order)
       : body_(body), order_(order), random_(order.seed), shared_bytes_(shared_bytes), fibres_(threads) {
-    turns_.resize(threads);
-    std::iota(turns_.begin(), turns_.end(), 0);
-    if (order.kind == Order::descending) std::reverse(turns_.begin(), turns_.end());
+    std::iota(lanes_.begin(), lanes_.end(), 0);
+    if (order.kind == Order::descending) std::reverse(lanes_.begin(), lanes_.end());
     for (Fibre& f : fibres_) f.stack.reset(new unsigned char[kStack]);
   }
 
@@ -79,11 +79,8 @@ class Block {
     shared_ = shared.data();
     for (Fibre& f : fibres_) prepare(f);
     while (!finished()) {
-      if (order_.kind == Order::shuffled) std::shuffle(turns_.begin(), turns_.end(), random_);
-      for (const int t : turns_) {
-        if (fibres_[t].meeting == Meeting::none) resume(t);
-      }
-      release();
+      for (int warp = next_warp(); warp >= 0; warp = next_warp()) step_warp(warp);
+      release_block();
     }
     shared.check();
   }
@@ -120,8 +117,7 @@ class Block {
     __asan_unpoison_memory_region(f.stack.get(), kStack);  // frames of the last block never returned
 #endif
 #ifdef __SANITIZE_THREAD__
-    if (f.tsan != nullptr) __tsan_destroy_fiber(f.tsan);
-    f.tsan = __tsan_create_fiber(0);
+    if (f.tsan == nullptr) f.tsan = __tsan_create_fiber(0);
 #endif
     const auto top = (reinterpret_cast<uintptr_t>(f.stack.get()) + kStack) / 16 * 16;
     auto* word = reinterpret_cast<uintptr_t*>(top);
@@ -203,25 +199,49 @@ class Block {
     throw Violation(fmt::format("block {}: divergence: {}, but {}", block_, where(a), where(b)));
   }
 
-  /// Every thread waits or has ended: lets those go on whose meeting is complete.
-  void release() {
-    const int threads = static_cast<int>(fibres_.size());
-    bool went_on = false;
-    for (int first = 0; first < threads; first += kWarp) went_on = release_warp(first) || went_on;
-    if (went_on || finished()) return;
+  bool runnable(int warp) const {
+    return std::any_of(fibres_.begin() + warp * kWarp, fibres_.begin() + (warp + 1) * kWarp,
+                       [](const Fibre& f) { return f.meeting == Meeting::none; });
+  }
+
+  /// The warp whose turn it is, −1 for none. In the fixed orders a warp runs as far as the next barrier before another
+  /// starts, as far ahead as a device's warps may drift; in the shuffled ones any warp may go on at any time.
+  int next_warp() {
+    std::vector<int> ready;
+    for (int warp = 0; warp < static_cast<int>(fibres_.size()) / kWarp; ++warp) {
+      if (runnable(warp)) ready.push_back(warp);
+    }
+    if (ready.empty()) return -1;
+    if (order_.kind == Order::shuffled) return ready[random_() % ready.size()];
+    return order_.kind == Order::ascending ? ready.front() : ready.back();
+  }
+
+  /// Runs a warp's lanes, in turn, each to its next meeting.
+  void step_warp(int warp) {
+    if (order_.kind == Order::shuffled) std::shuffle(lanes_.begin(), lanes_.end(), random_);
+    for (const int lane : lanes_) {
+      if (fibres_[warp * kWarp + lane].meeting == Meeting::none) resume(warp * kWarp + lane);
+    }
+    release_warp(warp * kWarp);
+  }
+
+  /// Every thread waits at a barrier or has ended: all go on if it is the same barrier.
+  void release_block() {
+    if (finished()) return;
     any_ = false;
-    for (int t = 0; t < threads; ++t) {
+    for (int t = 0; t < static_cast<int>(fibres_.size()); ++t) {
       if (!together(fibres_[0], fibres_[t])) diverged(0, t);
       any_ = any_ || fibres_[t].payload != 0;
     }
     for (Fibre& f : fibres_) f.meeting = Meeting::none;
   }
 
-  bool release_warp(int first) {
+  /// Every lane waits or has ended: if any is at a shuffle or vote, all must be at the same one, and go on.
+  void release_warp(int first) {
     const auto at_warp = [this](int t) { return fibres_[t].meeting == Meeting::warp; };
     int leader = -1;
     for (int t = first; t < first + kWarp && leader < 0; ++t) leader = at_warp(t) ? t : -1;
-    if (leader < 0) return false;
+    if (leader < 0) return;
     for (int t = first; t < first + kWarp; ++t) {
       if (!together(fibres_[leader], fibres_[t])) diverged(leader, t);
     }
@@ -229,7 +249,6 @@ class Block {
       fibres_[t].delivered = fibres_[t].payload;
       fibres_[t].meeting = Meeting::none;
     }
-    return true;
   }
 
   static inline thread_local Block* running_ = nullptr;
@@ -239,7 +258,7 @@ class Block {
   std::mt19937_64 random_;
   size_t shared_bytes_;
   std::vector<Fibre> fibres_;
-  std::vector<int> turns_;
+  std::array<int, kWarp> lanes_;
   int64_t block_ = 0;
   unsigned char* shared_ = nullptr;
   int current_ = 0;

@@ -26,7 +26,8 @@ class Violation : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The order in which a block's threads take their turns, anew after each meeting.
+/// The order in which a block's threads take their turns: ascending or descending (each warp runs on to the next
+/// barrier before another starts), or shuffled (any warp may go on; the lanes in random turn).
 struct Order {
   enum Kind { ascending, descending, shuffled } kind = ascending;
   uint64_t seed = 0;
