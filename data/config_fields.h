@@ -26,9 +26,11 @@ class Fields {
   virtual void boolean(const char* key, bool& value, const char* doc) = 0;
   virtual void text(const char* key, std::string& value, const char* doc) = 0;
   /// One of `choices`.
-  virtual void choice(const char* key, std::string& value, const std::vector<std::string>& choices, const char* doc) = 0;
+  virtual void choice(const char* key, std::string& value, const std::vector<std::string>& choices,
+                      const char* doc) = 0;
   virtual void texts(const char* key, std::vector<std::string>& value, const char* doc) = 0;
-  virtual void integers(const char* key, std::vector<int64_t>& value, IntBounds bounds, const char* unit, const char* doc) = 0;
+  virtual void integers(const char* key, std::vector<int64_t>& value, IntBounds bounds, const char* unit,
+                        const char* doc) = 0;
   /// A nested mapping.
   virtual void section(const char* key, const std::function<void(Fields&)>& describe, const char* doc) = 0;
 };

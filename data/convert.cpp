@@ -126,6 +126,9 @@ void convert_arrays(const std::vector<fs::path>& files, const ConvertOptions& op
       shards.d = d;
       shards.dtype = options.dtype.value_or(source->dtype());
       shards.rows_per_shard = options.rows_per_shard;
+      // Small arrays are cut in 64, so that the stream's lanes have chunks to share.
+      shards.chunk_bytes =
+          std::min(shards.chunk_bytes, std::max<int64_t>(1, source->rows() / 64) * d * size_of(shards.dtype));
       shards.tokens = shards.document = shards.position = shards.special = shards.text = false;
       writer = std::make_unique<ShardWriter>(shards);
     }

@@ -118,7 +118,8 @@ void read_promises(hid_t dataset, const FileLayout& file, ArrayLayout& array, co
 int64_t logical_chunk_rows(hid_t dataset, const ArrayLayout& array, int64_t rows, const std::string& where) {
   const std::vector<double> said = hdf5::read_numbers_attribute(dataset, "chunk_rows", where);
   if (said.size() == 1 && said[0] >= 1 && said[0] <= 1e15) return static_cast<int64_t>(said[0]);
-  const int64_t fitting = std::max<int64_t>(1, kChunkBytes / array.row_bytes());
+  // Small files are cut in 64, so that the stream's lanes have chunks to share.
+  const int64_t fitting = std::max<int64_t>(1, std::min(kChunkBytes / array.row_bytes(), rows / 64));
   const hdf5::Handle properties = hdf5::own(H5Dget_create_plist(dataset), where, "properties");
   hsize_t chunk[2] = {0, 0};
   if (H5Pget_layout(properties) != H5D_CHUNKED || H5Pget_chunk(properties, 2, chunk) != 2) return fitting;

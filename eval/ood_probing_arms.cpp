@@ -44,6 +44,33 @@ std::vector<std::string_view> texts_of(const ProbingPart& part, const TextTable&
   return result;
 }
 
+/// Mean over columns of the variance over rows.
+double mean_variance(ConstMatrix x) {
+  double total = 0;
+  for (int64_t j = 0; j < x.cols; ++j) {
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < x.rows; ++i) {
+      sum += x.row(i)[j];
+      squares += static_cast<double>(x.row(i)[j]) * x.row(i)[j];
+    }
+    const double mean = sum / static_cast<double>(x.rows);
+    total += squares / static_cast<double>(x.rows) - mean * mean;
+  }
+  return total / static_cast<double>(std::max<int64_t>(1, x.cols));
+}
+
+/// L2 logistic regression on features as they are. Its C counts in units of their mean variance, so that the grid means
+/// what it means for z-scored features.
+ArmScore one_scale_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features,
+                       uint64_t seed) {
+  LogisticOptions options;
+  options.standardise = false;
+  options.c_grid = default_c_grid(Penalty::l2);
+  const double variance = mean_variance(features.train.view());
+  for (double& c : options.c_grid) c /= variance > 0 ? variance : 1;
+  return test(method, fit_logistic(features.train.view(), cell.train.labels, options, seed), cell, features);
+}
+
 }  // namespace
 
 std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense, const OodConfig& config,
@@ -74,6 +101,7 @@ std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& l
                                   uint64_t seed) {
   std::vector<ArmScore> arms = top_k_arms("latents", cell, latents, config, seed);
   arms.push_back(logistic_arm("latents_all", cell, latents, seed));
+  arms.push_back(one_scale_arm("latents_all_one_scale", cell, latents, seed));
   LogisticOptions l1;
   l1.penalty = Penalty::l1;
   arms.push_back(test("latents_l1", fit_logistic(latents.train.view(), cell.train.labels, l1, seed), cell, latents));

@@ -28,8 +28,8 @@ std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& de
 /// tfidf_lr. `texts` by text number.
 ArmScore text_arm(const ProbingCell& cell, const TextTable& table, const std::vector<std::string>& texts,
                   uint64_t seed);
-/// latents_topK for every K, latents_all, latents_l1. `latents` holds the latents active on the training texts: the
-/// others are constant there, so no probe could use them.
+/// latents_topK for every K, latents_all, latents_all_one_scale, latents_l1. `latents` holds the latents active on the
+/// training texts: the others are constant there, so no probe could use them.
 std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& latents, const OodConfig& config,
                                   uint64_t seed);
 /// reconstruction_lr: the dense probe on pooled reconstructions.

@@ -109,7 +109,7 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
   for (const ArmCells& arm : table.arms())
     if (arm.key.dictionary < 0 && !arm.key.permuted && arm.key.method.rfind("neurons_", 0) != 0)
       add(headline, arm.key.method, -1, fmt::format("{} - {}", headline, arm.key.method));
-  for (const char* arm : {"latents_all", "reconstruction_lr"})
+  for (const char* arm : {"latents_all", "latents_all_one_scale", "reconstruction_lr"})
     add(arm, "dense_lr", -1, fmt::format("{} - dense_lr", arm));
   return list;
 }

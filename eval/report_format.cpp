@@ -19,6 +19,7 @@ constexpr std::array kMethods = {Names{"dense_lr", "logistic regression"},
                                  Names{"knn", "kNN"},
                                  Names{"tfidf_lr", "TF-IDF (words only)"},
                                  Names{"latents_all", "all latents"},
+                                 Names{"latents_all_one_scale", "all latents, not z-scored"},
                                  Names{"latents_l1", "latents, L1"},
                                  Names{"reconstruction_lr", "LR on reconstruction"}};
 

@@ -13,19 +13,19 @@ namespace assay::eval {
 
 /// One published number. Everything needed to check it stands beside it.
 struct Number {
-  std::string metric;                             ///< "fvu", "auroc", …
-  std::string method;                             ///< arm: "dense_lr", "latents_top4", … ; empty for a property of the dictionary
-  std::string dictionary;                         ///< name in Results::dictionaries; empty for a dictionary-free baseline
-  std::string part;                               ///< "validation", "id", "ood", …
+  std::string metric;      ///< "fvu", "auroc", …
+  std::string method;      ///< arm: "dense_lr", "latents_top4", … ; empty for a property of the dictionary
+  std::string dictionary;  ///< name in Results::dictionaries; empty for a dictionary-free baseline
+  std::string part;        ///< "validation", "id", "ood", …
   double value = 0;
   std::optional<std::array<double, 2>> interval;  ///< 95 %
   std::string interval_kind;                      ///< how it was made, and over what
   int64_t n = 0;                                  ///< units the value averages (n_unit says which)
   std::string n_unit;                             ///< "tokens", "classes", …
   uint64_t seed = 0;
-  std::string unit;                               ///< "" for pure numbers
-  std::optional<bool> test_seen_in_training;      ///< did the dictionary train on the test texts' activations?
-  std::string control;                            ///< the control this is, or is to be read against; empty otherwise
+  std::string unit;                           ///< "" for pure numbers
+  std::optional<bool> test_seen_in_training;  ///< did the dictionary train on the test texts' activations?
+  std::string control;                        ///< the control this is, or is to be read against; empty otherwise
 };
 
 /// A task's check on itself: a failed one withholds the task from summaries.

@@ -131,7 +131,7 @@ class Program {
   bool differentiable() const { return script_ != nullptr; }
 
   at::Tensor operator()(const at::Tensor& first, const at::Tensor& mask, at::IntArrayRef shape) const {
-    const at::Tensor out = guarded(where_, "running", [&] {
+    at::Tensor out = guarded(where_, "running", [&] {
       if (compiled_) return compiled_->run({first, mask}).at(0);
       return script_->forward({first, mask}).toTensor();
     });

@@ -27,6 +27,11 @@ phase() {
 formatting() {
   git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
   git ls-files '*.sh' .ci/run | xargs shellcheck
+  .venv/bin/ruff check --quiet .
+}
+# tidy FOLDER…: clang-tidy over their sources (it parses each file anew: minutes for all of them).
+tidy() {
+  git ls-files "${@/%//*.cpp}" | xargs -P2 -n4 clang-tidy --quiet -p build --extra-arg=-Wno-unknown-warning-option 2>/dev/null
 }
 build() {
   cmake --preset "$1" -DASSAY_TESTS=ON
@@ -41,11 +46,13 @@ sanitized() {
 }
 
 phase "install" bash cmake/setup.sh --tests
-phase "formatting and shell linting" formatting
+phase "formatters and linters" formatting
 phase "build" build default
+phase "clang-tidy, kernels and sae" tidy kernels sae
 phase "tests" ctest --test-dir build --output-on-failure --no-tests=error
 phase "kernels under ASan and UBSan" bash -c 'cmake --preset asan && cmake --build --preset asan --target test_kernels && build-asan/test_kernels --gtest_brief=1'
 if ((long)); then
+  phase "clang-tidy, the rest" tidy data eval experiments
   phase "all under ASan and UBSan" sanitized asan
   phase "all under TSan" sanitized tsan
 fi

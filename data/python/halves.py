@@ -4,11 +4,10 @@ import copy
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
-
 import model_source
+import torch
 from model_source import SourceError, read_json
+from torch import nn
 
 
 class Passthrough(nn.Module):

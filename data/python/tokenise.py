@@ -16,9 +16,8 @@ import sys
 from pathlib import Path
 
 import h5py
-import numpy as np
-
 import model_source
+import numpy as np
 from model_source import SourceError
 from safe_write import write_beside
 

@@ -87,7 +87,8 @@ def write_dictionary(folder, weights):
     save_file(weights, folder / "dictionary.safetensors")
     n, d = weights["W_enc"].shape
     (folder / "cfg.json").write_text(json.dumps({
-        "format": "assay-dictionary", "version": 1, "variant": "topk", "d": d, "n": n, "k": K, "model": "", "revision": "",
+        "format": "assay-dictionary", "version": 1, "variant": "topk", "d": d, "n": n, "k": K, "model": "",
+        "revision": "",
         "hook": "", "scale": 1.0, "data_hash": "", "split_rule": "", "tokens": 0, "seed": 0, "null_kind": "",
     }))
 

@@ -1,4 +1,6 @@
-"""The probes against scikit-learn and numpy, on correlated data with planted directions. Tolerances stand at each test."""
+"""The probes against scikit-learn and numpy, on correlated data with planted directions.
+
+Tolerances stand at each test."""
 
 import json
 import os
@@ -237,7 +239,10 @@ def test_feature_selection(tmp_path):
 def test_tfidf(tmp_path):
     rng = np.random.default_rng(11)
     vocabulary = [f"word{i}" for i in range(200)] + ["A", "It's", "co-operate", "x_1", "UPPER"]
-    draw = lambda lean: " ".join(rng.choice(vocabulary[lean : lean + 150] + vocabulary[-5:], size=rng.integers(3, 15)))
+
+    def draw(lean):
+        return " ".join(rng.choice(vocabulary[lean : lean + 150] + vocabulary[-5:], size=rng.integers(3, 15)))
+
     y = (np.arange(240) % 2).astype(np.uint8)
     texts = [draw(20 * int(label)) for label in y]
     test = [draw(20 * (i % 2)) for i in range(50)] + ["", "unseen entirely"]
@@ -259,7 +264,8 @@ def test_tfidf(tmp_path):
 @pytest.mark.parametrize("c", [0.1, 1000.0])
 def test_tfidf_solves_the_optimality_conditions(tmp_path, c):
     rng = np.random.default_rng(12)
-    texts = [" ".join(f"w{int(w)}" for w in rng.zipf(1.4, size=8) % 400 + i % 2 * (rng.random() < 0.4)) for i in range(200)]
+    texts = [" ".join(f"w{int(w)}" for w in rng.zipf(1.4, size=8) % 400 + i % 2 * (rng.random() < 0.4))
+             for i in range(200)]
     y = (np.arange(200) % 2).astype(np.uint8)
     tmp_path.joinpath("texts.json").write_text(json.dumps({"train": texts, "test": texts}))
     out = drive(tmp_path, "tfidf", y=y, c_grid=[c])
@@ -293,7 +299,8 @@ def test_inlp(tmp_path):
     _, sizes, axes = np.linalg.svd(wide - erased, full_matrices=False)
     assert out["rank"] == 16 and (sizes > 1e-5 * sizes[0]).sum() == 16
     assert np.abs((erased - wide.mean(axis=0)) @ axes[:16].T).max() < 1e-4 * np.abs(wide).max()
-    before, after = (LogisticRegression(C=0.1).fit(z, y).score(z, y) for z in map(StandardScaler().fit_transform, (wide, erased)))
+    standardised = map(StandardScaler().fit_transform, (wide, erased))
+    before, after = (LogisticRegression(C=0.1).fit(z, y).score(z, y) for z in standardised)
     assert before > 0.95 and after < before - 0.1
 
 

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 
 import pytest
-
 import report_support as support
 
 ASSAY = os.environ["ASSAY"]

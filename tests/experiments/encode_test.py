@@ -29,7 +29,8 @@ def test_round_trip_against_numpy(tmp_path, dictionary, count):
         assert f["row_offsets"].dtype == np.int64 and f["row_offsets"].shape == (count + 1,)
         assert f["indices"].dtype == np.int32 and f["values"].dtype == np.float32
         assert np.array_equal(f["row_offsets"][:], k * np.arange(count + 1))
-        assert dict(n=f.attrs["n"], d=f.attrs["d"], k=f.attrs["k"], v=f.attrs["variant"]) == dict(n=96, d=24, k=k, v="topk")
+        found = {name: f.attrs[name] for name in ("n", "d", "k", "variant")}
+        assert found == {"n": 96, "d": 24, "k": k, "variant": "topk"}
         found = f["indices"][:].reshape(count, k)
     order, values = dense_codes(weights, x, k)
     expected = np.zeros((count, 96))

@@ -1,0 +1,43 @@
+"""The command line itself: help, version, usage errors, and the generated reference."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ASSAY = os.environ["ASSAY"]
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ["harvest", "index", "train", "eval", "encode", "decode", "inspect", "report", "bench", "config"]
+
+
+def run(*arguments):
+    return subprocess.run([ASSAY, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_help_names_every_command_and_version_prints_one_line():
+    result = run("--help")
+    assert result.returncode == 0 and not result.stderr
+    for command in COMMANDS:
+        assert f"\n  {command} " in result.stdout
+    version = run("--version")
+    assert version.returncode == 0 and version.stdout.startswith("assay ") and len(version.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command):
+    result = run(command, "--help")
+    assert result.returncode == 0 and not result.stderr
+    assert result.stdout.count("\n") > 3
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["train"], ["train", "x.yaml"], ["bench", "--rows", "-1"],
+                                       ["bench", "--k", "9", "--latents", "8"], ["bench", "--device", "cuda"]])
+def test_usage_errors_exit_with_2(arguments):
+    result = run(*arguments)
+    assert result.returncode == 2 and result.stderr, arguments
+
+
+def test_the_committed_reference_is_what_the_program_generates():
+    assert run("config", "--reference").stdout == (ROOT / "docs" / "config.md").read_text(), (
+        "docs/config.md is out of date: build/assay config --reference > docs/config.md")
