@@ -62,7 +62,7 @@ void add_nulls(std::vector<EvalDictionary>& dictionaries, const std::vector<std:
       EvalDictionary null =
           describe_dictionary(make_null(kinds[k], dictionaries[i].dictionary, dataset, derive_seed(seed, {'n', i, k})),
                               parent + ":" + kinds[k], "", dataset);
-      null.parent = parent;
+      null.entry.parent = parent;
       dictionaries.push_back(std::move(null));
     }
   }

@@ -23,7 +23,7 @@ std::string control_of(const Session& session, int index) {
   const EvalDictionary& own = session.dictionaries[static_cast<size_t>(index)];
   if (!own.entry.null_kind.empty()) return own.entry.null_kind;
   for (const EvalDictionary& d : session.dictionaries)
-    if (d.parent == own.entry.name) return d.entry.name;
+    if (d.entry.parent == own.entry.name) return d.entry.name;
   return "";
 }
 
@@ -84,6 +84,16 @@ void add_per_class(const ArmCells& arm, const std::string& dictionary, const Pro
   }
 }
 
+/// The arms that dictionaries are compared by: k-sparse probes on latents; the baselines are all arms that need none.
+void add_score(const Session& session, const ArmCells& arm, TaskResult& result) {
+  const bool sparse = arm.key.method.rfind("latents_top", 0) == 0;
+  if (arm.key.permuted || (arm.key.dictionary >= 0 && !sparse)) return;
+  Score score{"auroc", "ood", arm.key.method, dictionary_name(session, arm.key.dictionary), false, true, {}};
+  score.headline = arm.key.method == fmt::format("latents_top{}", session.config.ood.headline_k);
+  for (const Cell& cell : arm.ood) score.cells.push_back({cell.task, cell.seed, cell.value});
+  result.scores.push_back(std::move(score));
+}
+
 struct Difference {
   ArmKey a, b;
   std::string method;
@@ -99,7 +109,7 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
   };
   for (size_t j = 0; j < session.dictionaries.size(); ++j) {
     const EvalDictionary& other = session.dictionaries[j];
-    if (other.parent == session.dictionaries[static_cast<size_t>(index)].entry.name)
+    if (other.entry.parent == session.dictionaries[static_cast<size_t>(index)].entry.name)
       add(headline, headline, static_cast<int>(j),
           fmt::format("{} - {}_top{}", headline, other.entry.null_kind, config.headline_k));
   }
@@ -149,6 +159,7 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
                          estimate, p_of_chance(*cells, seed, session.config.resamples)});
     }
     if (!arm.key.permuted) add_per_class(arm, dictionary, plan, per_class);
+    add_score(session, arm, result);
   }
   result.details["per_class"] = std::move(per_class);
   add_checks(nulls, result);

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "data/atomic_file.h"
+#include "eval/compare.h"
 #include "eval/report_format.h"
 #include "eval/report_page.h"
 #include "eval/report_sections.h"
@@ -108,24 +109,49 @@ void add_results(Page& page, const Run& run, bool several, const std::vector<Run
   } else {
     page.heading(2, "Summary");
   }
-  report::add_summary(page, results);
+  const Comparison comparison = compare(results);
+  report::add_summary(page, results, comparison);
   report::add_checks(page, results);
+  report::add_comparison(page, results, comparison);
   report::add_training(page, runs);
-  for (const TaskResult& task : results.tasks) report::add_task(page, results, task);
+  for (const TaskResult& task : results.tasks)
+    if (task.name != "comparison") report::add_task(page, results, task);
   report::add_numbers(page, results);
   report::add_provenance(page, results);
+}
+
+/// Where several runs were evaluated alike, their results become one, in the first; else the page says why not.
+void merge_runs(Page& page, std::vector<Run>& runs) {
+  std::vector<const Results*> parts;
+  for (const Run& run : runs)
+    if (run.results) parts.push_back(&*run.results);
+  if (parts.size() < 2) return;
+  std::string why;
+  std::optional<Results> merged = merge_results(parts, why);
+  if (!merged) {
+    page.paragraph("These evaluations stand apart and are not compared: " + why + ".", "notice");
+    return;
+  }
+  page.paragraph("Evaluated alike, these runs are compared as one.", "small");
+  bool first = true;
+  for (Run& run : runs) {
+    if (!run.results) continue;
+    run.results = first ? std::move(merged) : std::nullopt;
+    first = false;
+  }
 }
 
 }  // namespace
 
 void write_report(const std::vector<fs::path>& folders, const fs::path& out) {
   if (folders.empty()) throw UsageError("report: no run given");
-  const std::vector<Run> runs = read_runs(folders);
+  std::vector<Run> runs = read_runs(folders);
   const std::string runtime = read_runtime();
   const std::string title = title_of(runs);
   Page page;
   page.heading(1, title);
   page.paragraph(fmt::format("Assay report of {}.", names_of(runs)), "lead");
+  merge_runs(page, runs);
   const auto evaluated =
       std::count_if(runs.begin(), runs.end(), [](const Run& run) { return run.results.has_value(); });
   if (evaluated != 1) report::add_training(page, runs);

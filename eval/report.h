@@ -1,5 +1,5 @@
 // The report: one HTML file that opens offline, and the summary for the terminal. Both only show what results.json and
-// metrics.jsonl hold; they compute nothing but "which arm is best".
+// metrics.jsonl hold, and the comparison (eval/compare.h) that follows from the scores in it.
 #pragma once
 
 #include <filesystem>

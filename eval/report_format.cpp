@@ -61,6 +61,14 @@ std::string method_name(const std::string& method) {
   return look_up(kMethods, method);
 }
 
+std::string method_names(const std::string& methods) {
+  std::string out;
+  size_t from = 0;
+  for (size_t slash; (slash = methods.find(" / ", from)) != std::string::npos; from = slash + 3)
+    out += method_name(methods.substr(from, slash - from)) + " / ";
+  return out + method_name(methods.substr(from));
+}
+
 std::string metric_name(const std::string& metric) { return look_up(kMetrics, metric); }
 
 std::string value_text(double value) {
@@ -81,6 +89,11 @@ std::string interval_text(const Number& number, bool with_sign) {
   if (!number.interval) return "";
   const auto text = with_sign ? signed_text : value_text;
   return fmt::format("[{}, {}]", text((*number.interval)[0]), text((*number.interval)[1]));
+}
+
+std::string estimate_text(const Estimate& estimate, bool with_sign) {
+  const auto text = with_sign ? signed_text : value_text;
+  return fmt::format("{} [{}, {}]", text(estimate.value), text(estimate.interval[0]), text(estimate.interval[1]));
 }
 
 std::string count_text(int64_t count) {

@@ -10,9 +10,16 @@
 namespace assay::eval::report {
 namespace {
 
-TableCell number_cell(const std::optional<Number>& number, bool with_sign = false) {
+TableCell number_cell(const std::optional<Number>& number) {
   if (!number) return {"–", "num"};
-  return {with_sign ? signed_text(number->value) : value_text(number->value), "num", interval_text(*number, with_sign)};
+  return {value_text(number->value), "num", interval_text(*number)};
+}
+
+TableCell score_cell(const SummaryScore& score) {
+  if (!score.card) return {"–", "num"};
+  const std::string text = estimate_text(score.card->value);
+  const size_t space = text.find(' ');
+  return {text.substr(0, space), "num", text.substr(space + 1)};
 }
 
 std::vector<TableCell> summary_row(const SummaryRow& row) {
@@ -23,16 +30,8 @@ std::vector<TableCell> summary_row(const SummaryRow& row) {
                : fmt::format("{} · n {} · k {}", row.entry.variant, row.entry.n, row.entry.k)},
       number_cell(row.fvu),
       number_cell(row.l0),
-      number_cell(row.dead),
-      number_cell(row.auroc),
-      number_cell(row.minus_null, true),
-      number_cell(row.minus_neurons, true)};
-  if (row.verdict) {
-    cells.push_back(number_cell(row.verdict->baseline));
-    cells.back().note = method_name(row.verdict->baseline.method) + " " + cells.back().note;
-  } else {
-    cells.push_back({"–", "num"});
-  }
+      number_cell(row.dead)};
+  for (const SummaryScore& score : row.scores) cells.push_back(score_cell(score));
   return cells;
 }
 
@@ -80,29 +79,30 @@ std::string seen_text(const std::optional<bool>& seen) { return !seen ? "–" : 
 
 }  // namespace
 
-void add_summary(Page& page, const Results& results) {
-  const Summary summary = summarise(results);
-  const std::string arm = summary.headline.empty() ? "probe" : method_name(summary.headline);
+void add_summary(Page& page, const Results& results, const Comparison& comparison) {
+  const Summary summary = summarise(results, comparison);
   Table table;
-  table.head = {{"Dictionary"},
-                {"FVU", "num", "validation"},
-                {"L0", "num", "validation"},
-                {"Dead share", "num", "validation"},
-                {"OOD AUROC", "num", "top " + arm},
-                {"minus control", "num", "paired, " + arm},
-                {"minus neurons", "num", "paired, " + arm},
-                {"Best baseline", "num", "OOD AUROC"}};
+  table.head = {
+      {"Dictionary"}, {"FVU", "num", "validation"}, {"L0", "num", "validation"}, {"Dead share", "num", "validation"}};
+  for (const ScoreTable& scores : comparison.tables) {
+    const std::string arm = scores.cards.empty() ? "" : method_name(scores.cards.front().method);
+    table.head.push_back({table_name(scores), "num wrap", arm});
+  }
   for (const SummaryRow& row : summary.rows) table.rows.push_back(summary_row(row));
   page.table(table);
   for (const SummaryRow& row : summary.rows) {
-    if (!row.verdict) continue;
-    page.paragraph(row.entry.name + " — " + row.verdict->sentence,
-                   row.verdict->baseline_wins ? "verdict lost" : "verdict");
+    for (const SummaryScore& score : row.scores) {
+      if (!score.card || !score.card->beside) continue;
+      const std::string where = comparison.tables.size() > 1 ? ", " + table_name(*score.table) : "";
+      page.paragraph(fmt::format("{}{} — {}", row.entry.name, where, verdict_sentence(*score.table, *score.card)),
+                     score.card->verdict == Verdict::baseline_wins ? "verdict lost" : "verdict");
+    }
   }
   for (const std::string& line : summary.withheld) page.paragraph(line, "notice");
   page.paragraph(
       "Brackets are 95 % intervals. FVU: share of variance left unexplained (a diagnostic of training, not a score). "
-      "The best arm and the best baseline are both named after the fact, on the OOD test.",
+      "A verdict sets the dictionary's best arm beside the best arm that needs no dictionary, each chosen on other "
+      "units than it is scored on.",
       "small");
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/compare.h"
 #include "eval/report_log.h"
 #include "eval/report_page.h"
 #include "eval/report_summary.h"
@@ -19,7 +20,9 @@ struct Run {
   std::optional<TrainingLog> log;
 };
 
-void add_summary(Page& page, const Results& results);
+void add_summary(Page& page, const Results& results, const Comparison& comparison);
+/// Frontiers, every pair of dictionaries and of settings, how far each metric can be trusted, and a score card each.
+void add_comparison(Page& page, const Results& results, const Comparison& comparison);
 void add_checks(Page& page, const Results& results);
 /// Curves of every run that has a log.
 void add_training(Page& page, const std::vector<Run>& runs);

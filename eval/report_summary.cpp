@@ -10,62 +10,12 @@ namespace assay::eval {
 namespace report {
 namespace {
 
-using Arm = std::optional<Number>;
-
-Arm find(const TaskResult* task, const std::string& metric, const std::string& method, const std::string& dictionary,
-         const std::string& part) {
-  if (!task || task->status != "ok") return std::nullopt;
-  for (const Number& n : task->numbers) {
-    if (n.metric == metric && n.method == method && n.dictionary == dictionary && n.part == part) return n;
+std::optional<Number> find_core(const TaskResult* core, const std::string& metric, const std::string& dictionary) {
+  if (!core || core->status != "ok") return std::nullopt;
+  for (const Number& n : core->numbers) {
+    if (n.metric == metric && n.dictionary == dictionary && n.part == "validation") return n;
   }
   return std::nullopt;
-}
-
-/// The first difference whose method begins with `prefix`.
-Arm find_difference(const TaskResult& task, const std::string& dictionary, const std::string& prefix,
-                    bool (*accept)(const Number&)) {
-  for (const Number& n : task.numbers) {
-    if (n.metric == "auroc_difference" && n.dictionary == dictionary && n.method.rfind(prefix, 0) == 0 && accept(n)) {
-      return n;
-    }
-  }
-  return std::nullopt;
-}
-
-/// Highest OOD AUROC of the arms of `dictionary` ("" = the baselines, which need none). A tie keeps the first.
-Arm best_arm(const TaskResult& task, const std::string& dictionary) {
-  Arm best;
-  for (const Number& n : task.numbers) {
-    if (n.metric == "auroc" && n.part == "ood" && n.dictionary == dictionary && (!best || n.value > best->value)) {
-      best = n;
-    }
-  }
-  return best;
-}
-
-std::string sentence(const Verdict& v) {
-  std::string text = fmt::format("{} {} against {} {} out of distribution", method_name(v.baseline.method),
-                                 value_text(v.baseline.value), method_name(v.arm.method), value_text(v.arm.value));
-  text = v.baseline_wins ? "A simple baseline wins here: " + text + "." : "The dictionary leads: " + text + ".";
-  if (!v.difference) return text + " The results hold no paired difference of these two.";
-  const Number& d = *v.difference;
-  const bool exact = d.method == v.arm.method + " - " + v.baseline.method;
-  text += fmt::format(" Paired difference{} {} {}", exact ? "" : fmt::format(" ({})", method_name(d.method)),
-                      signed_text(d.value), interval_text(d, true));
-  const bool open = d.interval && (*d.interval)[0] <= 0 && (*d.interval)[1] >= 0;
-  return text + (open ? ", an interval that includes 0." : ".");
-}
-
-std::optional<Verdict> judge(const TaskResult& task, const std::string& dictionary, const std::string& headline) {
-  const Arm arm = best_arm(task, dictionary), baseline = best_arm(task, "");
-  if (!arm || !baseline) return std::nullopt;
-  Verdict v{*arm, *baseline, baseline->value >= arm->value, std::nullopt, ""};
-  v.difference = find(&task, "auroc_difference", arm->method + " - " + baseline->method, dictionary, "ood");
-  if (!v.difference) {
-    v.difference = find(&task, "auroc_difference", headline + " - " + baseline->method, dictionary, "ood");
-  }
-  v.sentence = sentence(v);
-  return v;
 }
 
 }  // namespace
@@ -87,27 +37,24 @@ std::string headline_arm(const TaskResult& task) {
   return first;
 }
 
-Summary summarise(const Results& results) {
+std::string table_name(const ScoreTable& table) {
+  return fmt::format("{}: {}{}", table.title.empty() ? table.task : table.title, metric_name(table.metric),
+                     table.part.empty() ? "" : ", " + table.part);
+}
+
+Summary summarise(const Results& results, const Comparison& comparison) {
   Summary summary;
-  const TaskResult *core = find_task(results, "core"), *probing = find_task(results, "ood_probing");
-  const bool probed = probing && probing->status == "ok";
-  if (probed) summary.headline = headline_arm(*probing);
+  const TaskResult* core = find_task(results, "core");
   for (const DictionaryEntry& entry : results.dictionaries) {
     SummaryRow row;
     row.entry = entry;
-    row.fvu = find(core, "fvu", "", entry.name, "validation");
-    row.l0 = find(core, "l0", "", entry.name, "validation");
-    row.dead = find(core, "dead_share", "", entry.name, "validation");
-    row.auroc = find(probing, "auroc", summary.headline, entry.name, "ood");
-    if (probed && entry.null_kind.empty()) {
-      const std::string prefix = summary.headline + " - ";
-      const auto is_neurons = [](const Number& n) { return n.method.find(" - neurons_top") != std::string::npos; };
-      const auto is_null = [](const Number& n) {
-        return n.method.find(" - neurons_top") == std::string::npos && n.method.rfind("_top") > n.method.find(" - ");
-      };
-      row.minus_null = find_difference(*probing, entry.name, prefix, is_null);
-      row.minus_neurons = find_difference(*probing, entry.name, prefix, is_neurons);
-      row.verdict = judge(*probing, entry.name, summary.headline);
+    row.fvu = find_core(core, "fvu", entry.name);
+    row.l0 = find_core(core, "l0", entry.name);
+    row.dead = find_core(core, "dead_share", entry.name);
+    for (const ScoreTable& table : comparison.tables) {
+      const auto card = std::find_if(table.cards.begin(), table.cards.end(),
+                                     [&](const Card& c) { return c.dictionary == entry.name; });
+      row.scores.push_back({&table, card == table.cards.end() ? nullptr : &*card});
     }
     summary.rows.push_back(std::move(row));
   }
@@ -130,11 +77,7 @@ size_t width_of(const std::string& text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-std::string cell(const std::optional<Number>& number, bool with_interval = false, bool with_sign = false) {
-  if (!number) return "-";
-  const std::string value = with_sign ? report::signed_text(number->value) : report::value_text(number->value);
-  return with_interval && number->interval ? value + " " + report::interval_text(*number, with_sign) : value;
-}
+std::string cell(const std::optional<Number>& number) { return number ? report::value_text(number->value) : "-"; }
 
 std::string aligned(const std::vector<Row>& rows) {
   std::vector<size_t> widths(rows[0].size());
@@ -152,23 +95,40 @@ std::string aligned(const std::vector<Row>& rows) {
   return out;
 }
 
+std::string shown_name(const DictionaryEntry& entry) {
+  return report::printable(entry.name) + (entry.null_kind.empty() ? "" : " (control)");
+}
+
+/// One table of scores, a line a dictionary, then the verdicts.
+std::string score_block(const report::Summary& summary, size_t index, const ScoreTable& table) {
+  std::vector<Row> rows = {{"dictionary", "arm", "value", "minus control", "best arm minus best baseline"}};
+  std::string verdicts;
+  for (const report::SummaryRow& row : summary.rows) {
+    const Card* card = row.scores[index].card;
+    if (!card) continue;
+    const bool control = !card->minus_nulls.empty();
+    rows.push_back({shown_name(row.entry), report::printable(report::method_name(card->method)),
+                    report::estimate_text(card->value),
+                    control ? report::estimate_text(card->minus_nulls[0].difference, true) : "-",
+                    card->beside ? report::estimate_text(card->beside->difference, true) : "-"});
+    if (card->beside)
+      verdicts += report::printable(fmt::format("{}: {}", card->dictionary, verdict_sentence(table, *card))) + "\n";
+  }
+  return "\n" + report::printable(report::table_name(table)) + "\n" + aligned(rows) + verdicts;
+}
+
 }  // namespace
 
 std::string summary_table(const Results& results) {
-  const report::Summary summary = report::summarise(results);
-  const std::string arm = summary.headline.empty() ? "probe" : report::method_name(summary.headline);
-  std::vector<Row> rows = {{"dictionary", "FVU", "L0", "dead", "OOD AUROC, " + arm, "minus control", "best baseline"}};
-  std::string notes;
-  for (const report::SummaryRow& row : summary.rows) {
-    const std::string kind = row.entry.null_kind.empty() ? "" : " (control)";
-    const std::string baseline =
-        row.verdict ? report::method_name(row.verdict->baseline.method) + " " + cell(row.verdict->baseline) : "-";
-    rows.push_back({report::printable(row.entry.name) + kind, cell(row.fvu), cell(row.l0), cell(row.dead),
-                    cell(row.auroc, true), cell(row.minus_null, true, true), report::printable(baseline)});
-    if (row.verdict) notes += report::printable(row.entry.name + ": " + row.verdict->sentence) + "\n";
-  }
-  for (const std::string& line : summary.withheld) notes += report::printable(line) + "\n";
-  return aligned(rows) + notes;
+  const Comparison comparison = compare(results);
+  const report::Summary summary = report::summarise(results, comparison);
+  std::vector<Row> rows = {{"dictionary", "FVU", "L0", "dead"}};
+  for (const report::SummaryRow& row : summary.rows)
+    rows.push_back({shown_name(row.entry), cell(row.fvu), cell(row.l0), cell(row.dead)});
+  std::string text = aligned(rows);
+  for (size_t i = 0; i < comparison.tables.size(); ++i) text += score_block(summary, i, comparison.tables[i]);
+  for (const std::string& line : summary.withheld) text += report::printable(line) + "\n";
+  return text;
 }
 
 }  // namespace assay::eval

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kSchema = 1;
+constexpr int kSchema = 2;
 constexpr uintmax_t kMaxBytes = 256 << 20;
 constexpr int kMaxDepth = 32;
 
@@ -57,15 +57,25 @@ json number_json(const Number& n) {
   return out;
 }
 
+/// Cells as [unit, run, value]: there are many.
+json score_json(const Score& s) {
+  json cells = json::array();
+  for (const ScoreCell& cell : s.cells) cells.push_back({cell.unit, cell.run, cell.value});
+  return {{"metric", s.metric},         {"part", s.part},         {"method", s.method},
+          {"dictionary", s.dictionary}, {"headline", s.headline}, {"higher_is_better", s.higher_is_better},
+          {"cells", std::move(cells)}};
+}
+
 json task_json(const TaskResult& task) {
-  json numbers = json::array(), checks = json::array();
+  json numbers = json::array(), checks = json::array(), scores = json::array();
+  for (const Score& score : task.scores) scores.push_back(score_json(score));
   for (const Number& number : task.numbers) numbers.push_back(number_json(number));
   for (const Check& check : task.checks) {
     checks.push_back({{"name", check.name}, {"passed", check.passed}, {"detail", check.detail}});
   }
-  return {{"name", task.name},     {"title", task.title},   {"question", task.question},
-          {"status", task.status}, {"reason", task.reason}, {"seconds", task.seconds},
-          {"numbers", numbers},    {"checks", checks},      {"details", task.details}};
+  return {{"name", task.name},     {"title", task.title},     {"question", task.question}, {"status", task.status},
+          {"reason", task.reason}, {"seconds", task.seconds}, {"numbers", numbers},        {"scores", scores},
+          {"checks", checks},      {"details", task.details}};
 }
 
 json dictionary_json(const DictionaryEntry& d) {
@@ -79,7 +89,8 @@ json dictionary_json(const DictionaryEntry& d) {
           {"k", d.k},
           {"tokens", d.tokens},
           {"seed", d.seed},
-          {"same_data", d.same_data}};
+          {"same_data", d.same_data},
+          {"parent", d.parent}};
 }
 
 // ---- reading
@@ -178,6 +189,27 @@ Number read_number(const json& value, const std::string& path) {
   return n;
 }
 
+Score read_score(const json& value, const std::string& path) {
+  Members members(value, path);
+  Score s;
+  members.read("metric", s.metric);
+  members.read("part", s.part);
+  members.read("method", s.method);
+  members.read("dictionary", s.dictionary);
+  members.read("headline", s.headline);
+  members.read("higher_is_better", s.higher_is_better);
+  const json& cells = members.array("cells");
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const std::string at = fmt::format("{}.cells[{}]", path, i);
+    const json& cell = cells[i];
+    if (!cell.is_array() || cell.size() != 3 || !cell[0].is_number_integer() || !cell[1].is_number_integer())
+      fail(at, "[unit, run, value]", cell);
+    s.cells.push_back({cell[0].get<int64_t>(), cell[1].get<int64_t>(), Members::real(cell[2], at)});
+  }
+  members.finish();
+  return s;
+}
+
 Check read_check(const json& value, const std::string& path) {
   Members members(value, path);
   Check check;
@@ -200,6 +232,10 @@ TaskResult read_task(const json& value, const std::string& path) {
   const json& numbers = members.array("numbers");
   for (size_t i = 0; i < numbers.size(); ++i) {
     task.numbers.push_back(read_number(numbers[i], fmt::format("{}.numbers[{}]", path, i)));
+  }
+  const json& scores = members.array("scores");
+  for (size_t i = 0; i < scores.size(); ++i) {
+    task.scores.push_back(read_score(scores[i], fmt::format("{}.scores[{}]", path, i)));
   }
   const json& checks = members.array("checks");
   for (size_t i = 0; i < checks.size(); ++i) {
@@ -225,6 +261,7 @@ DictionaryEntry read_dictionary(const json& value, const std::string& path) {
   members.read("tokens", d.tokens);
   members.read("seed", d.seed);
   members.read("same_data", d.same_data);
+  members.read("parent", d.parent);
   members.finish();
   return d;
 }
@@ -248,6 +285,12 @@ void check_references(const Results& results) {
       }
       if (n.n < 0) throw Error(fmt::format("tasks.{}.numbers: '{}' has n = {}", task.name, n.metric, n.n));
     }
+    for (const Score& s : task.scores) {
+      if (!s.dictionary.empty() && !dictionaries.count(s.dictionary)) {
+        throw Error(fmt::format("tasks.{}.scores: '{}' of a dictionary '{}' that is not listed", task.name, s.metric,
+                                s.dictionary));
+      }
+    }
   }
 }
 
@@ -256,7 +299,8 @@ Results from_json(const json& value) {
   Results results;
   uint64_t schema = 0;
   members.read("schema", schema);
-  if (schema != kSchema) fail("schema", fmt::format("{}; this Assay reads no other", kSchema), members.get("schema"));
+  if (schema != kSchema)
+    fail("schema", fmt::format("{}; this Assay reads no other (evaluate again)", kSchema), members.get("schema"));
   members.read("version", results.version);
   members.read("dataset", results.dataset);
   members.read("dataset_hash", results.dataset_hash);

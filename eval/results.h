@@ -35,6 +35,24 @@ struct Check {
   std::string detail;
 };
 
+/// One cell of a score: what a dictionary (or a baseline) got on one unit in one run.
+struct ScoreCell {
+  int64_t unit = 0;  ///< class, goal, concept: the task's own number for it, the same for every arm
+  int64_t run = 0;   ///< evaluation seed or swap
+  double value = 0;
+};
+
+/// An arm by which dictionaries are compared, cell by cell; eval/compare.h draws every comparison from these alone, so
+/// a task that fills them gets score cards, paired differences and rankings without a line of its own. Arms of one
+/// (metric, part) form a table: each has the same cells. A dictionary may have several arms (read-out sizes); the one
+/// fixed beforehand is its headline. Baselines have an empty dictionary.
+struct Score {
+  std::string metric, part, method, dictionary;
+  bool headline = false;         ///< of each dictionary's arms exactly one; of baselines none
+  bool higher_is_better = true;  ///< the same for the whole table
+  std::vector<ScoreCell> cells;
+};
+
 struct TaskResult {
   std::string name;      ///< "core", "ood_probing", …
   std::string title;     ///< for people
@@ -43,6 +61,7 @@ struct TaskResult {
   std::string reason;    ///< for withheld and failed, one line
   double seconds = 0;
   std::vector<Number> numbers;
+  std::vector<Score> scores;  ///< empty where dictionaries are not ranked by this task
   std::vector<Check> checks;
   nlohmann::json details = nlohmann::json::object();  ///< per class tables, histograms; each task's own
 };
@@ -52,6 +71,7 @@ struct DictionaryEntry {
   int64_t d = 0, n = 0, k = 0, tokens = 0;
   uint64_t seed = 0;
   bool same_data = false;  ///< trained on this very data set
+  std::string parent;      ///< of a control: the dictionary it was built like; empty where it was trained and passed
 };
 
 struct Results {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <tuple>
 
 #include "eval/rng.h"
@@ -234,6 +235,54 @@ Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b, uin
     if (!all_any(right)) differences(right, left);
   }
   return hierarchical_bootstrap(cells, seed, resamples);
+}
+
+Estimate group_difference(std::span<const Cell> a, std::span<const Cell> b, uint64_t seed, int64_t resamples) {
+  check_resamples(resamples);
+  if (a.empty() || b.empty()) throw Error("group difference: a group without cells");
+  const auto left = by_key(a, "group difference, first group"), right = by_key(b, "group difference, second group");
+  check_covered(left, right);
+  check_covered(right, left);
+  std::vector<Cell> cells;
+  for (const auto* side : {&left, &right})
+    for (const auto& [key, value] : *side)
+      cells.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), value});
+  const std::size_t middle = left.size();
+  Factor tasks(cells, &Cell::task), seeds(cells, &Cell::seed);
+  const std::span<const Cell> all = cells;
+  Factor first(all.first(middle), &Cell::dictionary), second(all.subspan(middle), &Cell::dictionary);
+  const auto draw = [&](const auto& weight_of) {
+    double sum[2] = {}, weight[2] = {};
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      const double count = weight_of(i);
+      sum[i >= middle] += count * cells[i].value;
+      weight[i >= middle] += count;
+    }
+    return weight[0] > 0 && weight[1] > 0 ? std::optional(sum[0] / weight[0] - sum[1] / weight[1]) : std::nullopt;
+  };
+  Rng rng(seed);
+  std::vector<double> draws;
+  while (std::ssize(draws) < resamples) {
+    for (Factor* factor : {&tasks, &seeds, &first, &second}) factor->resample(rng);
+    const auto value = draw([&](std::size_t i) {
+      const int64_t dictionary = i < middle ? first.count(i) : second.count(i - middle);
+      return static_cast<double>(tasks.count(i) * seeds.count(i) * dictionary);
+    });
+    if (value) draws.push_back(*value);
+  }
+  return summarise(*draw([](std::size_t) { return 1.0; }), std::move(draws), std::ssize(cells));
+}
+
+double student_t975(int64_t df) {
+  static constexpr double kTable[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+                                      2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+                                      2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+  if (df < 1) throw Error(fmt::format("Student's t with {} degrees of freedom", df));
+  if (df <= std::ssize(kTable)) return kTable[df - 1];
+  // Cornish-Fisher: z + (z³ + z)/(4 df) + (5z⁵ + 16z³ + 3z)/(96 df²).
+  constexpr double z = 1.959963984540054;
+  const double n = static_cast<double>(df);
+  return z + (z * z * z + z) / (4 * n) + (5 * std::pow(z, 5) + 16 * z * z * z + 3 * z) / (96 * n * n);
 }
 
 std::vector<double> holm(std::span<const double> p) {

@@ -61,6 +61,15 @@ Estimate hierarchical_bootstrap(std::span<const Cell> cells, uint64_t seed, int6
 Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b, uint64_t seed,
                            int64_t resamples = kResamples);
 
+/// Mean of a − mean of b for two groups of dictionaries (settings with several training seeds) that met the same tasks
+/// and evaluation seeds: those are resampled jointly, each group's dictionary seeds on their own, since seed 1 of one
+/// setting has nothing to do with seed 1 of another. A (task, seed) met by one group only is an Error.
+Estimate group_difference(std::span<const Cell> a, std::span<const Cell> b, uint64_t seed,
+                          int64_t resamples = kResamples);
+
+/// Quantile .975 of Student's t (three decimals; df >= 1).
+double student_t975(int64_t df);
+
 /// Holm's step-down adjustment, in the order given: monotone, at most 1.
 std::vector<double> holm(std::span<const double> p);
 

@@ -17,11 +17,10 @@
 
 namespace assay::eval {
 
-/// A dictionary under evaluation, trained or control.
+/// A dictionary under evaluation, trained or control (entry.null_kind, entry.parent).
 struct EvalDictionary {
   DictionaryEntry entry;
   sae::Dictionary dictionary;
-  std::string parent;  ///< the trained dictionary a control was built like; empty for a trained one
 };
 
 /// What every task reads. References outlive the tasks.

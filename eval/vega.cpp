@@ -1,6 +1,7 @@
 #include "eval/vega.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace assay::eval::vega {
@@ -138,6 +139,41 @@ json dots(json values, const DotOptions& options) {
   layers.push_back({{"mark", {{"type", "point"}, {"filled", true}, {"size", 48}, {"opacity", 1}}},
                     {"encoding", {{"y", y}, {"x", x}, {"yOffset", offset}, {"color", part}, {"tooltip", tooltip}}}});
   return frame(std::move(values), {{"height", 26 * options.rows.size()}, {"layer", layers}});
+}
+
+json frontier(json values, const std::string& x_title, const std::string& y_title,
+              const std::vector<std::string>& series, std::optional<double> reference) {
+  double low = HUGE_VAL, high = 0;
+  for (const json& value : values) {
+    low = std::min(low, value.at("x").get<double>());
+    high = std::max(high, value.at("x").get<double>());
+  }
+  json x = quantitative("x", x_title), y = quantitative("y", y_title), from = y;
+  x["scale"] = {{"zero", false}, {"type", low > 0 && high > 4 * low ? "log" : "linear"}, {"padding", 24}};
+  x["axis"] = {{"grid", false}, {"tickCount", 6}, {"format", "~g"}};
+  y["scale"] = {{"zero", false}};
+  y["axis"] = {{"tickCount", 6}};
+  from["field"] = "low";
+  from["title"] = y_title;
+  const json tooltip = {{{"field", "name"}, {"title", "dictionary"}},
+                        quantitative("x", x_title),
+                        quantitative("y", y_title),
+                        quantitative("low", "95 % from"),
+                        quantitative("high", "to")};
+  const json colours = colour("series", series);
+  json layers = json::array();
+  if (reference) {
+    layers.push_back({{"data", {{"values", {{{"at", *reference}}}}}},
+                      {"mark", {{"type", "rule"}, {"strokeDash", {4, 4}}, {"color", "#888"}}},
+                      {"encoding", {{"y", {{"field", "at"}, {"type", "quantitative"}}}}}});
+  }
+  layers.push_back({{"mark", {{"type", "line"}, {"strokeWidth", 1.2}, {"opacity", 0.6}}},
+                    {"encoding", {{"x", x}, {"y", y}, {"color", colours}}}});
+  layers.push_back({{"mark", {{"type", "rule"}, {"strokeWidth", 1.4}}},
+                    {"encoding", {{"x", x}, {"y", from}, {"y2", {{"field", "high"}}}, {"color", colours}}}});
+  layers.push_back({{"mark", {{"type", "point"}, {"filled", true}, {"size", 56}, {"opacity", 1}}},
+                    {"encoding", {{"x", x}, {"y", y}, {"color", colours}, {"tooltip", tooltip}}}});
+  return frame(std::move(values), {{"height", 260}, {"layer", layers}});
 }
 
 json heat(json values, const std::string& value_title, const std::vector<std::string>& rows,

@@ -27,6 +27,12 @@ struct DotOptions {
 };
 nlohmann::json dots(nlohmann::json values, const DotOptions& options);
 
+/// Points with vertical intervals, joined by a line within a series. `values`: [{"x", "y", "low", "high", "series",
+/// "name"}]; low and high are null where there is no interval. The x axis is logarithmic where x spans more than a
+/// factor of four; `reference` is a dashed horizontal line.
+nlohmann::json frontier(nlohmann::json values, const std::string& x_title, const std::string& y_title,
+                        const std::vector<std::string>& series, std::optional<double> reference);
+
 /// One coloured cell a row and column, its value printed inside. `values`: [{"row", "column", "value"}].
 nlohmann::json heat(nlohmann::json values, const std::string& value_title, const std::vector<std::string>& rows,
                     const std::vector<std::string>& columns);

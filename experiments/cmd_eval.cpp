@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "eval/compare.h"
 #include "eval/dictionaries.h"
 #include "eval/report.h"
 #include "eval/tasks.h"
@@ -95,6 +96,8 @@ void evaluate(Options options) {
   std::filesystem::create_directories(options.out);
   eval::Results results = make_results(dataset, session);
   results.tasks = eval::run_tasks(session, tasks);
+  const eval::Comparison comparison = eval::compare(results);
+  if (!comparison.tables.empty()) results.tasks.push_back(eval::comparison_task(comparison, options.seed));
   eval::write_results(results, options.out / "results.json");
   if (options.json)
     fmt::print("{}\n", eval::to_json(results).dump());

@@ -21,10 +21,10 @@ def number(metric, value, *, method="", dictionary="", part="validation", half=0
             "seed": 7, "unit": "", "test_seen_in_training": False if dictionary else None, "control": control}
 
 
-def entry(name, null_kind=""):
+def entry(name, null_kind="", parent=""):
     return {"name": name, "path": f"runs/{name}", "hash": "0123456789abcdef" * 4,
             "variant": null_kind or "topk", "null_kind": null_kind, "d": 384, "n": 6144, "k": 32,
-            "tokens": 0 if null_kind else 4_096_000, "seed": 0, "same_data": not null_kind}
+            "tokens": 0 if null_kind else 4_096_000, "seed": 0, "same_data": not null_kind, "parent": parent}
 
 
 def core(trained, control):
@@ -39,7 +39,7 @@ def core(trained, control):
         histogram[name] = [{"log10_low": b / 4, "log10_high": (b + 1) / 4,
                             "count": round(1500 * math.exp(-((b / 4 - centre) / 0.5) ** 2))} for b in range(-20, 0)]
     return {"name": "core", "title": "Reconstruction and latent use", "question": "Does it reconstruct?",
-            "status": "ok", "reason": "", "seconds": 12.5, "numbers": numbers, "checks": [],
+            "status": "ok", "reason": "", "seconds": 12.5, "numbers": numbers, "scores": [], "checks": [],
             "details": {"density_histogram": histogram, "dead": {trained: 67, control: 0}}}
 
 
@@ -59,17 +59,21 @@ def probing(trained, control):
                           ("reconstruction_lr - dense_lr", -0.01)):
         numbers.append(number("auroc_difference", value, method=method, dictionary=trained, part="ood", half=0.03,
                               n=8, n_unit="classes", control=method.split(" - ")[1]))
+    scores = [{"metric": "auroc", "part": "ood", "method": method, "dictionary": dictionary,
+               "headline": method == "latents_top4", "higher_is_better": True,
+               "cells": [[c, run, values[1] + rng.gauss(0, 0.01)] for c in range(len(CLASSES)) for run in range(4)]}
+              for dictionary, method, values in arms if not dictionary or method.startswith("latents_top")]
     checks = [{"name": f"label null: {m}", "passed": True, "detail": "AUROC 0.502 [0.480, 0.524]"}
               for m in ("dense_lr id", "dense_lr ood", f"latents_top4 of {trained} ood")]
     return {"name": "ood_probing", "title": "Out-of-distribution probing", "question": "Does a probe carry over?",
-            "status": "ok", "reason": "", "seconds": 61.0, "numbers": numbers, "checks": checks,
+            "status": "ok", "reason": "", "seconds": 61.0, "numbers": numbers, "scores": scores, "checks": checks,
             "details": {"per_class": per_class, "runs": 4}}
 
 
 def results(trained="synthetic", control="synthetic-random"):
-    return {"schema": 1, "version": "0.1.0", "dataset": "shards/synthetic-texts", "dataset_hash": "ab" * 32,
+    return {"schema": 2, "version": "0.1.0", "dataset": "shards/synthetic-texts", "dataset_hash": "ab" * 32,
             "model": "synthetic-model", "hook": "layer 4", "split_rule": "validation=0.05,test=0.05,seed=0", "seed": 3,
-            "dictionaries": [entry(trained), entry(control, "random")],
+            "dictionaries": [entry(trained), entry(control, "random", trained)],
             "tasks": [core(trained, control), probing(trained, control)]}
 
 

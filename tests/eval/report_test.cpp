@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "eval/compare.h"
 #include "eval/report_format.h"
 #include "eval/report_log.h"
 #include "eval/report_page.h"
@@ -29,10 +30,17 @@ Number number(const std::string& metric, const std::string& method, const std::s
   return n;
 }
 
+Score score(const std::string& method, const std::string& dictionary, double value) {
+  Score s{"auroc", "ood", method, dictionary, method == "latents_top4", true, {}};
+  for (int64_t unit = 0; unit < 6; ++unit)
+    s.cells.push_back({unit, 0, value + 0.01 * static_cast<double>((unit * 5 + std::ssize(method)) % 6 - 3)});
+  return s;
+}
+
 Results sample() {
   Results r;
-  r.dictionaries = {{"mine", "", "", "topk", "", 8, 16, 2, 0, 0, true},
-                    {"null", "", "", "", "random", 8, 16, 2, 0, 0, false}};
+  r.dictionaries = {{"mine", "", "", "topk", "", 8, 16, 2, 0, 0, true, ""},
+                    {"null", "", "", "", "random", 8, 16, 2, 0, 0, false, "mine"}};
   TaskResult core, probing;
   core.name = "core";
   core.status = probing.status = "ok";
@@ -40,54 +48,37 @@ Results sample() {
                   number("l0", "", "mine", "validation", 31.97), number("dead_share", "", "mine", "validation", 0.011)};
   probing.name = "ood_probing";
   probing.title = "Probing";
-  probing.numbers = {number("auroc", "dense_lr", "", "id", 0.99),
-                     number("auroc", "dense_lr", "", "ood", 0.80),
-                     number("auroc", "knn", "", "ood", 0.81),
-                     number("auroc_permuted_labels", "dense_lr", "", "ood", 0.95),
-                     number("auroc", "latents_top4", "mine", "ood", 0.75),
-                     number("auroc", "latents_all", "mine", "ood", 0.79),
-                     number("auroc", "latents_top4", "null", "ood", 0.60),
-                     number("auroc_difference", "latents_top4 - dense_lr", "mine", "ood", -0.05),
-                     number("auroc_difference", "latents_top4 - random_top4", "mine", "ood", 0.15),
-                     number("auroc_difference", "latents_top4 - neurons_top4", "mine", "ood", 0.02),
-                     number("auroc_difference", "latents_all - knn", "mine", "ood", -0.02)};
+  probing.scores = {score("dense_lr", "", 0.80), score("knn", "", 0.90), score("latents_top4", "mine", 0.75),
+                    score("latents_top16", "mine", 0.79), score("latents_top4", "null", 0.60)};
   r.tasks = {core, probing};
   return r;
 }
 
 TEST(Summary, TakesTheRightNumbers) {
-  const report::Summary s = report::summarise(sample());
-  EXPECT_EQ(s.headline, "latents_top4");
+  const Results r = sample();
+  const Comparison comparison = compare(r);
+  const report::Summary s = report::summarise(r, comparison);
   const report::SummaryRow& row = s.rows[0];
   EXPECT_EQ(row.fvu->value, 0.155);
-  EXPECT_EQ(row.auroc->value, 0.75);
-  EXPECT_EQ(row.minus_null->value, 0.15);
-  EXPECT_EQ(row.minus_neurons->value, 0.02);
-  EXPECT_EQ(row.verdict->arm.method, "latents_all");
-  EXPECT_EQ(row.verdict->baseline.method, "knn");
-  EXPECT_TRUE(row.verdict->baseline_wins);
-  EXPECT_EQ(row.verdict->sentence,
-            "A simple baseline wins here: kNN 0.810 against all latents 0.790 out of distribution. "
-            "Paired difference −0.020 [−0.070, +0.030], an interval that includes 0.");
-  EXPECT_EQ(s.rows[1].auroc->value, 0.60);
-  EXPECT_FALSE(s.rows[1].verdict);
-}
-
-TEST(Summary, TieGoesToTheBaselineAndALeadIsSaid) {
-  Results r = sample();
-  r.tasks[1].numbers[5].value = 0.81;
-  EXPECT_TRUE(report::summarise(r).rows[0].verdict->baseline_wins);
-  r.tasks[1].numbers[5].value = 0.82;
-  EXPECT_THAT(report::summarise(r).rows[0].verdict->sentence, HasSubstr("The dictionary leads: "));
+  EXPECT_EQ(row.l0->value, 31.97);
+  ASSERT_EQ(row.scores.size(), 1u);
+  EXPECT_EQ(report::table_name(*row.scores[0].table), "Probing: AUROC, ood");
+  EXPECT_EQ(row.scores[0].card->method, "latents_top4");
+  EXPECT_EQ(row.scores[0].card->chosen->methods, "latents_top16");
+  EXPECT_EQ(row.scores[0].card->beside->b, "knn");
+  EXPECT_THAT(verdict_sentence(*row.scores[0].table, *row.scores[0].card),
+              HasSubstr("A simple baseline wins here: kNN 0.8"));
+  EXPECT_FALSE(s.rows[1].fvu);
+  EXPECT_FALSE(s.rows[1].scores[0].card->beside) << "a control gets no verdict";
 }
 
 TEST(Summary, WithheldTasksGiveNoNumbers) {
   Results r = sample();
   r.tasks[1].status = "withheld";
   r.tasks[1].reason = "label null";
-  const report::Summary s = report::summarise(r);
-  EXPECT_FALSE(s.rows[0].auroc);
-  EXPECT_FALSE(s.rows[0].verdict);
+  const Comparison comparison = compare(r);
+  const report::Summary s = report::summarise(r, comparison);
+  EXPECT_TRUE(s.rows[0].scores.empty());
   EXPECT_EQ(s.withheld, std::vector<std::string>{"Probing is withheld: label null"});
   EXPECT_THAT(summary_table(r), HasSubstr("Probing is withheld: label null\n"));
 }
@@ -95,14 +86,16 @@ TEST(Summary, WithheldTasksGiveNoNumbers) {
 TEST(Summary, TableForTheTerminal) {
   Results r = sample();
   const std::string text = summary_table(r);
-  EXPECT_THAT(text, HasSubstr("dictionary      FVU    L0     dead   OOD AUROC, 4 latents"));
-  EXPECT_THAT(text, HasSubstr("mine            0.155  31.97  0.011  0.750 [0.700, 0.800]  "));
-  EXPECT_THAT(text, HasSubstr("null (control)  -      -      -      0.600 [0.550, 0.650]"));
+  EXPECT_THAT(text, HasSubstr("dictionary      FVU    L0     dead\n"));
+  EXPECT_THAT(text, HasSubstr("mine            0.155  31.97  0.011\n"));
+  EXPECT_THAT(text, HasSubstr("null (control)  -      -      -\n"));
+  EXPECT_THAT(text, HasSubstr("Probing: AUROC, ood\n"));
   EXPECT_THAT(text, HasSubstr("mine: A simple baseline wins here"));
-  r.dictionaries[0].name = "\x1b[2J\nevil";
   for (TaskResult& task : r.tasks) {
-    for (Number& n : task.numbers) n.dictionary = n.dictionary == "mine" ? r.dictionaries[0].name : n.dictionary;
+    for (Number& n : task.numbers) n.dictionary = "\x1b[2J\nevil";
+    for (Score& s : task.scores) s.dictionary = s.dictionary == "mine" ? "\x1b[2J\nevil" : s.dictionary;
   }
+  r.dictionaries[0].name = "\x1b[2J\nevil";
   EXPECT_THAT(summary_table(r), HasSubstr("?[2J?evil"));
   EXPECT_THAT(summary_table(r), Not(HasSubstr("\x1b")));
   EXPECT_NE(summary_table(Results{}), "");

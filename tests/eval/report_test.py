@@ -81,7 +81,8 @@ def drawn(tmp_path_factory):
 def test_every_chart_is_drawn(drawn):
     page, dom, _, _ = drawn
     specs = json.loads(re.search(r'<script id="assay-charts" type="application/json">(.*?)</script>', page).group(1))
-    assert len(specs) == 4 + 1 + 3 + 1 + 1
+    # Training curves, frontiers (probing, FVU), density, arms by dictionary, differences, classes.
+    assert len(specs) == 4 + 2 + 1 + 3 + 1 + 1
     assert 'data-charts="done"' in dom
     charts = re.split(r'id="chart-\d+"', body_of(dom))[1:]
     assert len(charts) == len(specs)
@@ -97,7 +98,8 @@ def test_every_value_is_a_point(drawn):
     _, dom, _, _ = drawn
     points = len(re.findall(r'aria-roledescription="point"', body_of(dom)))
     probing = support.results()["tasks"][1]["numbers"]
-    assert points == len(probing)
+    frontiers = 2 * len(support.results()["dictionaries"])
+    assert points == len(probing) + frontiers
 
 
 def test_nothing_is_fetched(drawn):
@@ -124,8 +126,8 @@ def test_says_who_asks_and_who_wins(drawn):
     assert "Dictionaries of synthetic-model, layer 4, on synthetic-texts" in text
     for task in support.results()["tasks"]:
         assert task["question"] in text
-    assert "A simple baseline wins here: kNN 0.804 against LR on reconstruction 0.790" in text
-    assert "−0.054 [−0.084, −0.024]" in text
+    assert re.search(r"A simple baseline wins here: .*0\.80\d against 128 latents 0\.7\d\d, difference −0\.02", text)
+    assert "How far each metric can be trusted" in text and "Score card: synthetic" in text
     for number in support.results()["tasks"][1]["numbers"][:4]:
         assert f"[{number['interval'][0]:.3f}, {number['interval'][1]:.3f}]" in text
 

@@ -24,8 +24,8 @@ Results sample() {
   r.hook = "layer 4";
   r.split_rule = "validation=0.05";
   r.seed = UINT64_MAX;
-  r.dictionaries.push_back({"a", "runs/a", "ff", "topk", "", 384, 6144, 32, INT64_MAX, 1, true});
-  r.dictionaries.push_back({"r", "", "fe", "topk", "random", 384, 6144, 32, 0, 2, false});
+  r.dictionaries.push_back({"a", "runs/a", "ff", "topk", "", 384, 6144, 32, INT64_MAX, 1, true, ""});
+  r.dictionaries.push_back({"r", "", "fe", "topk", "random", 384, 6144, 32, 0, 2, false, "a"});
   TaskResult task;
   task.name = "core";
   task.title = "T";
@@ -36,6 +36,7 @@ Results sample() {
   task.numbers.push_back(
       {"fvu", "m", "a", "validation", 1.0 / 3, {{0.3, 0.4}}, "kind", 12345678901, "tokens", 7, "u", true, "r"});
   task.numbers.push_back({"l0", "", "", "", -5e-324, std::nullopt, "", 0, "", 0, "", std::nullopt, ""});
+  task.scores.push_back({"auroc", "ood", "latents_top4", "a", true, false, {{0, 1, 1.0 / 7}, {-3, 2, 5e-324}}});
   task.checks.push_back({"c", true, "d"});
   task.details = {{"density_histogram", {{"a", {{{"log10_low", -1}, {"log10_high", -0.75}, {"count", 3}}}}}}};
   r.tasks.push_back(task);
@@ -86,6 +87,10 @@ TEST_F(ResultsFile, RoundTripKeepsEveryBit) {
   EXPECT_FALSE(after.tasks[0].numbers[1].interval);
   EXPECT_FALSE(after.tasks[0].numbers[1].test_seen_in_training);
   EXPECT_EQ(after.tasks[0].seconds, 0.1 + 0.2);
+  EXPECT_EQ(after.tasks[0].scores[0].cells[1].value, 5e-324);
+  EXPECT_EQ(after.tasks[0].scores[0].cells[1].unit, -3);
+  EXPECT_TRUE(after.tasks[0].scores[0].headline);
+  EXPECT_FALSE(after.tasks[0].scores[0].higher_is_better);
 }
 
 TEST_F(ResultsFile, RefusesToWriteWhatJsonCannotSay) {
@@ -130,7 +135,10 @@ TEST_F(ResultsFile, NamesTheMemberThatDoesNotFit) {
   EXPECT_THAT(fault("/tasks/0/checks/0/passed", "yes"), HasSubstr("tasks[0].checks[0].passed"));
   EXPECT_THAT(fault("/tasks/0", 5), HasSubstr("tasks[0]: expected an object, found 5"));
   EXPECT_THAT(fault("/dictionaries/1/name", "a"), HasSubstr("two named 'a'"));
-  EXPECT_THAT(fault("/schema", 2), HasSubstr("schema: expected 1"));
+  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {1, 2}), HasSubstr("scores[0].cells[1]: expected [unit, run, value]"));
+  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {1, 2, "x"}), HasSubstr("expected a finite number"));
+  EXPECT_THAT(fault("/tasks/0/scores/0/dictionary", "zz"), HasSubstr("'zz' that is not listed"));
+  EXPECT_THAT(fault("/schema", 1), HasSubstr("schema: expected 2"));
   EXPECT_THAT(fault("/extra", 2), HasSubstr("extra: unknown member"));
   EXPECT_THAT(fault("/bad\nkey\x1b", 2), HasSubstr("bad?key?: unknown member"));
   json missing = to_json(sample());

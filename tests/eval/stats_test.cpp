@@ -312,5 +312,36 @@ TEST(QuantileTest, InterpolatesLinearly) {
   EXPECT_THROW(quantile({}, .5), Error);
 }
 
+TEST(GroupDifferenceTest, WidensWithTheReseedSpreadAndIgnoresSharedTasks) {
+  // Tasks differ a lot, alike for both groups; dictionaries of a group differ by their seed.
+  const auto group = [](double offset, double reseed) {
+    std::vector<Cell> cells;
+    for (int64_t task = 0; task < 10; ++task)
+      for (int64_t dictionary = 0; dictionary < 5; ++dictionary)
+        cells.push_back(
+            {task, dictionary, 0, static_cast<double>(task) + offset + reseed * (static_cast<double>(dictionary) - 2)});
+    return cells;
+  };
+  const Estimate still = group_difference(group(0.5, 0), group(0, 0), 1);
+  EXPECT_DOUBLE_EQ(still.value, 0.5);
+  EXPECT_NEAR(still.interval[1] - still.interval[0], 0, 1e-9);
+  const Estimate loose = group_difference(group(0.5, 1), group(0, 1), 1);
+  EXPECT_DOUBLE_EQ(loose.value, 0.5);
+  // The bootstrap's variance of a mean of 5: Σ(x − x̄)²/5² = 10/25 each; twice for the difference.
+  EXPECT_NEAR(loose.interval[1] - loose.interval[0], 2 * 1.96 * std::sqrt(2 * 10.0 / 25), 0.35);
+  EXPECT_THROW(group_difference(group(0, 0), {}, 1), Error);
+  std::vector<Cell> other = group(0, 0);
+  other.back().task = 99;
+  EXPECT_THROW(group_difference(group(0, 0), other, 1), Error);
+}
+
+TEST(StudentTest, PublishedQuantiles) {
+  EXPECT_DOUBLE_EQ(student_t975(1), 12.706);
+  EXPECT_DOUBLE_EQ(student_t975(4), 2.776);
+  EXPECT_NEAR(student_t975(40), 2.0211, 1e-4);
+  EXPECT_NEAR(student_t975(120), 1.9799, 1e-4);
+  EXPECT_THROW(student_t975(0), Error);
+}
+
 }  // namespace
 }  // namespace assay::eval
