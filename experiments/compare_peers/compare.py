@@ -1,0 +1,177 @@
+"""Times whole optimiser steps of ours and of each peer alternately, on the same data from the same initial weights.
+
+    .venv-peers/bin/python experiments/compare_peers/compare.py [--quick] [--sizes small …] [--dead 0 10] [--arms NAME …]
+
+For each peer both arms are started, warmed up, and run bursts of the same steps in turn; the ratio is taken burst by
+burst. Results are merged into results/step.json (each cell with its date and versions); render.py makes the tables.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from arms import HERE, ROOT, Arm, ArmFailed, available_bytes, machine, versions
+from problem import Problem, from_shards, held_out_fvu
+
+SIZES = {
+    "small": dict(rows=2048, d=384, n=6144),
+    "middle": dict(rows=2048, d=768, n=24576),
+    "large": dict(rows=1024, d=2304, n=65536),
+}
+PEERS = [
+    "sparsify-fp32",
+    "sparsify-bf16",
+    "dictionary_learning-fp32",
+    "dictionary_learning-bf16",
+    "saelens-fp32",
+    "saelens-sparse",
+    "saelens-bf16",
+]
+WARM_UP = 2  # steps
+BURST_MS = 1000  # a peer's burst lasts about this long, or one step
+LONGEST_BURST = 4  # steps
+BATCHES = 40  # at least the steps of the longest run, so that every batch is fresh
+FVU_TOLERANCE = 0.02  # relative
+
+
+def interval(values: list[float]) -> dict:
+    """Median, and a distribution-free interval for it: the order statistics that cover it with at least 95 % where
+    there are six values or more, else the least and the most."""
+    values, n = sorted(values), len(values)
+    skip, tail = 0, 0.5**n
+    while skip + 1 < n / 2 and 2 * (tail + binomial(n, skip + 1)) <= 0.05:
+        skip += 1
+        tail += binomial(n, skip)
+    return {"median": statistics.median(values), "low": values[skip], "high": values[n - 1 - skip], "bursts": n}
+
+
+def binomial(n: int, k: int) -> float:
+    value = 0.5**n
+    for i in range(k):
+        value = value * (n - i) / (i + 1)
+    return value
+
+
+def bytes_needed(p: Problem) -> int:
+    """Both arms: parameters, gradients and moments; dense activations and their gradients in the peer."""
+    return 2 * p.n * p.d * (14 + 16) + 8 * p.rows * p.n * 4 + 2**30
+
+
+def alternate(ours: Arm, peer: Arm, rounds: int) -> dict:
+    steps = WARM_UP
+    first = peer.run(0, WARM_UP)["ms"][-1]
+    ours.run(0, WARM_UP)
+    burst = max(1, min(LONGEST_BURST, round(BURST_MS / first)))
+    ms, dead = {"ours": [], "peer": []}, {}
+    for r in range(rounds):
+        order = [("ours", ours), ("peer", peer)]
+        for side, arm in order if r % 2 == 0 else order[::-1]:
+            answer = arm.run(steps, burst)
+            ms[side].append(statistics.median(answer["ms"]))
+            dead[side] = answer["dead"]
+        steps += burst
+    return {
+        "steps": steps,
+        "burst": burst,
+        "dead": dead,
+        "ours_ms": interval(ms["ours"]),
+        "peer_ms": interval(ms["peer"]),
+        "ratio": interval([p / o for p, o in zip(ms["peer"], ms["ours"])]),
+    }
+
+
+def fvu_of(folder: Path, arms: dict[str, Arm]) -> dict:
+    found = {}
+    with tempfile.TemporaryDirectory(dir=folder) as weights:
+        for side, arm in arms.items():
+            fvu, l0 = held_out_fvu(folder, arm.weights(Path(weights)))
+            found[side] = {"fvu": fvu, "l0": l0}
+    return found
+
+
+def same_problem(start: dict, end: dict, k: int) -> list[str]:
+    """What shows that the two arms did not solve the same problem."""
+    faults = []
+    for when, tolerance, both in (("start", 1e-5, start), ("end", FVU_TOLERANCE, end)):
+        ours, peer = both["ours"], both["peer"]
+        if abs(peer["fvu"] / ours["fvu"] - 1) > tolerance:
+            faults.append(f"FVU at the {when}: ours {ours['fvu']:.5f}, the peer's {peer['fvu']:.5f}")
+        for side, found in both.items():
+            if found["l0"] > k + 1e-9 or found["l0"] < 0.9 * k:
+                faults.append(f"{side}: {found['l0']:.2f} latents a row at the {when}, k = {k}")
+    return faults
+
+
+def measure(p: Problem, folder: Path, name: str, options) -> dict:
+    needed = bytes_needed(p)
+    if needed > available_bytes():
+        return {"failed": f"needs about {needed / 2**30:.0f} GiB, {available_bytes() / 2**30:.0f} are free"}
+    rounds = 4 if options.quick else 9
+    try:
+        with Arm("ours", folder, options.threads, options.build) as ours, Arm(name, folder, options.threads) as peer:
+            arms = {"ours": ours, "peer": peer}
+            start = fvu_of(folder, arms)
+            cell = alternate(ours, peer, rounds)
+            end = fvu_of(folder, arms)
+    except ArmFailed as failure:
+        return {"failed": str(failure)}
+    return cell | {"start": start, "end": end, "faults": same_problem(start, end, p.k)}
+
+
+def floor(p: Problem, options) -> dict:
+    """The whole step on random batches beside its floor, from `assay bench`."""
+    sizes = ["--rows", p.rows, "--dims", p.d, "--latents", p.n, "--k", p.k, "--threads", options.threads]
+    repeats = ["--repeats", 5 if options.quick else 11]
+    command = [options.build / "assay", "bench", "step", *sizes, *repeats, "--json"]
+    output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def merge(path: Path, key: str, cell: dict) -> None:
+    content = json.loads(path.read_text()) if path.exists() else {"cells": {}}
+    content["machine"] = machine()
+    content["cells"][key] = cell
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".new").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    path.with_suffix(".new").replace(path)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="4 bursts an arm instead of 9")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--dead", nargs="+", type=int, choices=[0, 10], default=[0, 10], help="per cent dead at the start")
+    parser.add_argument("--arms", nargs="+", choices=[*PEERS, "floor"], default=["floor", *PEERS])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--shards", type=Path, default=ROOT / "runs/quickstart/shards")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs/compare-peers", help="where problems are made")
+    parser.add_argument("--build", type=Path, default=ROOT / "build", help="where assay and compare_arm are")
+    parser.add_argument("--out", type=Path, default=HERE / "results/step.json")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    for dead in options.dead:
+        for size in options.sizes:
+            p = Problem(**SIZES[size], dead_percent=dead, batches=BATCHES)
+            folder = from_shards(p, options.shards, options.work)
+            for name in options.arms:
+                if name == "floor" and dead:
+                    continue
+                begin = time.monotonic()
+                cell = floor(p, options) if name == "floor" else measure(p, folder, name, options)
+                key = f"{size}/floor" if name == "floor" else f"{size}/dead{dead}/{name}"
+                stamp = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "threads": options.threads}
+                merge(options.out, key, cell | stamp | {"versions": versions(options.build)})
+                said = cell.get("failed") or cell.get("ratio") or cell.get("step_over_floor")
+                print(f"{key}: {said} ({time.monotonic() - begin:.0f} s) {cell.get('faults') or ''}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
