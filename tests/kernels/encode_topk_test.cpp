@@ -6,6 +6,7 @@
 
 #include "kernels/error.h"
 #include "tests/support/isa.h"
+#include "tests/support/kernel_cases.h"
 #include "tests/support/reference.h"
 
 namespace assay {
@@ -18,8 +19,10 @@ struct Problem {
   int64_t rows, d, n, k;
   std::vector<float> x, w, bias;
 
+  explicit Problem(const support::EncodeCase& c)
+      : rows(c.rows), d(c.d), n(c.n), k(c.k), x(c.x()), w(c.w()), bias(c.bias()) {}
   Problem(int64_t rows_, int64_t d_, int64_t n_, int64_t k_)
-      : rows(rows_), d(d_), n(n_), k(k_), x(normal(rows * d, 1)), w(normal(n * d, 2)), bias(normal(n, 3, 0.1f)) {}
+      : Problem(support::EncodeCase{"unnamed", rows_, d_, n_, k_}) {}
 
   SparseCodes encode(Context& context, NumericFlag& flag) const {
     ScreenCopy screen(n, d);
@@ -53,10 +56,7 @@ class EncodeTopkTest : public testing::TestWithParam<Isa> {
 };
 
 TEST_P(EncodeTopkTest, EqualsTheCanonicalWinnersOverShapes) {
-  const int64_t shapes[][4] = {{1, 1, 1, 1},       {1, 16, 40, 40},  {3, 7, 33, 5},     {5, 384, 6144, 32},
-                               {200, 31, 700, 16}, {64, 48, 97, 97}, {17, 64, 3000, 1}, {9, 65, 2049, 300},
-                               {0, 8, 16, 2},      {33, 128, 31, 8}};
-  for (const auto& s : shapes) Problem(s[0], s[1], s[2], s[3]).expect_exact(context_);
+  for (const auto& c : support::kEncodeCases) Problem(c).expect_exact(context_);
 }
 
 TEST_P(EncodeTopkTest, TiesGoToTheSmallerIndex) {

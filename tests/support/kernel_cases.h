@@ -61,12 +61,32 @@ inline const TopkCase kTopkCases[] = {
     {"nan_rows_radix", 4, 1500, 700, TopkCase::nan},
 };
 
+/// A batch and an encoder of normal numbers.
+struct EncodeCase {
+  const char* name;
+  int64_t rows, d, n, k;
+
+  std::vector<float> x() const { return reference::normal(rows * d, 1); }
+  std::vector<float> w() const { return reference::normal(n * d, 2); }
+  std::vector<float> bias() const { return reference::normal(n, 3, 0.1f); }
+};
+inline void PrintTo(const EncodeCase& c, std::ostream* out) { *out << c.name; }
+
+/// Sizes beside the tiles' 12 and 192 rows and 32 latents, odd d, k = 1 and k = n.
+inline const EncodeCase kEncodeCases[] = {
+    {"one_of_one", 1, 1, 1, 1},       {"one_row_all", 1, 16, 40, 40},    {"not_a_multiple", 3, 7, 33, 5},
+    {"quickstart", 5, 384, 6144, 32}, {"past_a_tile", 200, 31, 700, 16}, {"all", 64, 48, 97, 97},
+    {"the_largest", 17, 64, 3000, 1}, {"many", 9, 65, 2049, 300},        {"no_rows", 0, 8, 16, 2},
+    {"few_latents", 33, 128, 31, 8},
+};
+
 /// Rows of pairs, some rows empty, some values zero or negative; d on both sides of 16 lanes and of 128 threads.
 struct SparseCase {
   const char* name;
   int64_t rows, n, d;
   int64_t keep_one_in = 4;  ///< pairs: one latent in so many
   bool bias = true, unit_norm = true;
+  bool empty_rows = true;  ///< every fifth, where there are several
 
   SparseCodes codes() const {
     std::mt19937_64 engine(41);
@@ -74,7 +94,7 @@ struct SparseCase {
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < n; ++j) {
         const uint64_t draw = engine();
-        if ((i % 5 == 3 && rows > 1) || draw % static_cast<uint64_t>(keep_one_in) != 0) continue;
+        if ((empty_rows && i % 5 == 3 && rows > 1) || draw % static_cast<uint64_t>(keep_one_in) != 0) continue;
         codes.indices.push_back(static_cast<int32_t>(j));
         const uint64_t value = engine() % 1200;
         codes.values.push_back(value % 6 == 0 ? 0.0f : static_cast<float>(value) / 500.0f - 0.3f);

@@ -1,0 +1,193 @@
+// Every kernel operation by itself, at the sizes of the case table's benchmarks. Each is checked against its naive
+// reference on a few rows before its clock starts; a wrong answer skips the timing with an error.
+//
+//   bench_kernels [--benchmark_filter=REGEX] [--benchmark_format=json]
+#include <benchmark/benchmark.h>
+
+#include <cmath>
+#include <string>
+
+#include "kernels/backward_update.h"
+#include "kernels/encode_topk.h"
+#include "kernels/sparse_backward.h"
+#include "kernels/sparse_decode.h"
+#include "kernels/topk.h"
+#include "tests/support/kernel_cases.h"
+
+namespace assay {
+namespace {
+
+using reference::matrix;
+using support::EncodeCase;
+using support::SparseCase;
+using support::TopkCase;
+
+constexpr int64_t kCheckedRows = 4;
+
+/// Dense selections: AuxK's shape and a batch's.
+const TopkCase kTopk[] = {
+    {"2048x6144_k32", 2048, 6144, 32}, {"2048x6144_k192", 2048, 6144, 192}, {"512x65536_k1152", 512, 65536, 1152}};
+const EncodeCase kEncode[] = {{"2048x384x6144_k32", 2048, 384, 6144, 32},
+                              {"2048x768x24576_k32", 2048, 768, 24576, 32},
+                              {"2048x384x6144_k256", 2048, 384, 6144, 256}};
+/// Codes with k = n / keep_one_in pairs a row, about.
+const SparseCase kSparse[] = {{"2048x384x6144_k32", 2048, 6144, 384, 192, true, true, false},
+                              {"2048x768x24576_k32", 2048, 24576, 768, 768, true, true, false}};
+
+/// True where all of `found` are within `tolerance` of what was expected; else the benchmark ends with an error.
+template <class Expected>
+bool verified(benchmark::State& state, const char* what, int64_t count, const Expected& difference, double tolerance) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (std::abs(difference(i)) <= tolerance) continue;
+    state.SkipWithError((std::string(what) + " differs from the reference at " + std::to_string(i)).c_str());
+    return false;
+  }
+  return true;
+}
+
+void bench_topk(benchmark::State& state, const TopkCase& c) {
+  Context context;
+  const std::vector<float> z = c.z();
+  SparseCodes codes;
+  NumericFlag flag;
+  topk(context, matrix(z, c.rows, c.n), c.k, TopkOrder::value, codes, flag);
+  for (int64_t i = 0; i < kCheckedRows; ++i) {
+    const auto expected = reference::topk_row(z.data() + i * c.n, c.n, c.k);
+    const auto wrong = [&](int64_t p) { return codes.indices[i * c.k + p] - expected[p].index; };
+    if (!verified(state, "topk", c.k, wrong, 0)) return;
+  }
+  for (auto _ : state) topk(context, matrix(z, c.rows, c.n), c.k, TopkOrder::value, codes, flag);
+  state.SetBytesProcessed(state.iterations() * c.rows * c.n * 4);
+}
+
+void bench_encode_topk(benchmark::State& state, const EncodeCase& c) {
+  Context context;
+  const std::vector<float> x = c.x(), w = c.w(), bias = c.bias();
+  ScreenCopy screen(c.n, c.d);
+  screen.refresh(context, matrix(w, c.n, c.d));
+  const Encoder encoder{matrix(w, c.n, c.d), bias.data(), &screen};
+  SparseCodes codes;
+  NumericFlag flag;
+  encode_topk(context, matrix(x, c.rows, c.d), encoder, c.k, codes, flag);
+  for (int64_t i = 0; i < kCheckedRows; ++i) {
+    const auto expected = reference::encode_row(x.data() + i * c.d, matrix(w, c.n, c.d), bias.data(), c.k);
+    const auto wrong = [&](int64_t p) { return codes.indices[i * c.k + p] - expected[p].index; };
+    if (!verified(state, "encode_topk", c.k, wrong, 0)) return;
+  }
+  for (auto _ : state) encode_topk(context, matrix(x, c.rows, c.d), encoder, c.k, codes, flag);
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(2e-9 * static_cast<double>(c.rows * c.d * c.n), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void bench_sparse_decode(benchmark::State& state, const SparseCase& c) {
+  Context context;
+  const SparseCodes codes = c.codes();
+  const std::vector<float> w = c.weights(), bias = reference::normal(c.d, 43);
+  std::vector<float> out(c.rows * c.d);
+  const auto decode = [&] {
+    sparse_decode(context, codes, matrix(w, c.n, c.d), bias.data(), {out.data(), c.rows, c.d});
+  };
+  decode();
+  const auto wrong = [&](int64_t e) {
+    const int64_t i = e / c.d, column = e % c.d;
+    double sum = bias[column];
+    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+      sum += static_cast<double>(codes.values[p]) * w[codes.indices[p] * c.d + column];
+    }
+    return out[e] - sum;
+  };
+  if (!verified(state, "sparse_decode", kCheckedRows * c.d, wrong, 1e-3)) return;
+  for (auto _ : state) decode();
+  state.SetBytesProcessed(state.iterations() * codes.pairs() * c.d * 4);
+}
+
+void bench_value_gradient(benchmark::State& state, const SparseCase& c) {
+  Context context;
+  const SparseCodes codes = c.codes();
+  const std::vector<float> w = c.weights(), g = c.rows_of(44);
+  std::vector<float> out;
+  const auto gradient = [&] { value_gradient(context, codes, matrix(g, c.rows, c.d), matrix(w, c.n, c.d), out); };
+  gradient();
+  const auto wrong = [&](int64_t p) {
+    const float expected = reference::canonical_dot(g.data(), w.data() + codes.indices[p] * c.d, c.d);
+    return out[p] - (codes.values[p] > 0 ? expected : 0.0f);
+  };
+  if (!verified(state, "value_gradient", codes.row_offsets[1], wrong, 0)) return;
+  for (auto _ : state) gradient();
+  state.SetBytesProcessed(state.iterations() * codes.pairs() * c.d * 4);
+}
+
+void bench_sort_by_latent(benchmark::State& state, const SparseCase& c) {
+  const SparseCodes codes = c.codes();
+  PairsByLatent order;
+  sort_by_latent(codes, c.n, order);
+  int64_t kept = 0;
+  for (const float value : codes.values) kept += value != 0;
+  const auto wrong = [&](int64_t o) {
+    if (static_cast<int64_t>(order.pairs.size()) != kept) return 1.0;
+    const bool rises =
+        o == 0 || codes.indices[order.pairs[o - 1]] < codes.indices[order.pairs[o]] ||
+        (codes.indices[order.pairs[o - 1]] == codes.indices[order.pairs[o]] && order.pairs[o - 1] < order.pairs[o]);
+    return rises ? 0.0 : 1.0;
+  };
+  if (!verified(state, "sort_by_latent", kept, wrong, 0)) return;
+  for (auto _ : state) sort_by_latent(codes, c.n, order);
+  state.SetItemsProcessed(state.iterations() * codes.pairs());
+}
+
+/// One latent's encoder row after the step, by a plain sum over its pairs and Adam as written down (Kingma and Ba).
+std::vector<double> stepped_encoder_row(const support::UpdateProblem& before, int64_t j) {
+  std::vector<double> row(before.d);
+  for (int64_t column = 0; column < before.d; ++column) {
+    double gradient = 0;
+    for (int64_t i = 0; i < before.codes.rows(); ++i) {
+      for (int64_t p = before.codes.row_offsets[i]; p < before.codes.row_offsets[i + 1]; ++p) {
+        if (before.codes.indices[p] != j || before.codes.values[p] == 0) continue;
+        gradient += static_cast<double>(before.d_values[p]) * before.x[i * before.d + column];
+      }
+    }
+    const AdamStep& adam = before.options.adam;
+    const int64_t at = j * before.d + column;
+    const double m = adam.beta1 * before.w_enc_m[at] + (1 - adam.beta1) * gradient;
+    const double v = adam.beta2 * before.w_enc_v[at] + (1 - adam.beta2) * gradient * gradient;
+    row[column] = before.w_enc[at] - adam.lr * m / (std::sqrt(v * adam.v_scale) + adam.eps);
+  }
+  return row;
+}
+
+void bench_backward_update(benchmark::State& state, const SparseCase& c) {
+  Context context;
+  support::UpdateProblem problem(c);
+  const std::vector<double> expected = stepped_encoder_row(problem, c.n / 2);
+  problem.run(context);
+  const auto wrong = [&](int64_t column) { return problem.w_enc[c.n / 2 * c.d + column] - expected[column]; };
+  if (!verified(state, "backward_update", c.d, wrong, 1e-4)) return;
+  for (auto _ : state) problem.run(context);
+  state.SetBytesProcessed(state.iterations() * 2 * c.n * c.d * 24);
+}
+
+template <class Case, size_t N>
+void add(const char* operation, void (*body)(benchmark::State&, const Case&), const Case (&cases)[N]) {
+  for (const Case& c : cases) {
+    benchmark::RegisterBenchmark((std::string(operation) + "/" + c.name).c_str(), body, c)
+        ->Unit(benchmark::kMillisecond)
+        ->UseRealTime();
+  }
+}
+
+}  // namespace
+}  // namespace assay
+
+int main(int count, char** arguments) {
+  using namespace assay;
+  add("topk", bench_topk, kTopk);
+  add("encode_topk", bench_encode_topk, kEncode);
+  add("sparse_decode", bench_sparse_decode, kSparse);
+  add("value_gradient", bench_value_gradient, kSparse);
+  add("sort_by_latent", bench_sort_by_latent, kSparse);
+  add("backward_update", bench_backward_update, kSparse);
+  benchmark::Initialize(&count, arguments);
+  if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
