@@ -341,7 +341,7 @@ std::unique_ptr<Node> parse_override(const std::string& override_text) {
 }  // namespace
 
 void read_yaml(const std::string& file, const std::vector<std::string>& overrides, const Describe& describe) {
-  const std::unique_ptr<Node> root = parse(read_text(file), file, "");
+  const std::unique_ptr<Node> root = file.empty() ? nullptr : parse(read_text(file), file, "");
   if (root && root->kind != Node::Kind::null) {
     if (root->kind != Node::Kind::mapping) {
       throw UsageError(

@@ -37,9 +37,9 @@ class Fields {
 
 using Describe = std::function<void(Fields&)>;
 
-/// Read `file` (YAML) and then `overrides` ("train.steps=100") into the structs that `describe` visits. Fatal
-/// (UsageError, one line with file and line number): unknown key (names the nearest known key), duplicate key, wrong
-/// type, out of bounds, anchors/aliases/tags, more than 1 MiB or 32 levels.
+/// Read `file` (YAML; none where its name is empty) and then `overrides` ("train.steps=100") into the structs that
+/// `describe` visits. Fatal (UsageError, one line with file and line number): unknown key (names the nearest known
+/// key), duplicate key, wrong type, out of bounds, anchors/aliases/tags, more than 1 MiB or 32 levels.
 void read_yaml(const std::string& file, const std::vector<std::string>& overrides, const Describe& describe);
 /// The resolved configuration, every field written out in the order described. read_yaml reads it back to equal values.
 std::string write_yaml(const Describe& describe);

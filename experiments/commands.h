@@ -18,5 +18,7 @@ void register_inspect(CLI::App& app);
 void register_report(CLI::App& app);
 void register_bench(CLI::App& app);
 void register_config(CLI::App& app);
+void register_plant(CLI::App& app);
+void register_recover(CLI::App& app);
 
 }  // namespace assay::commands

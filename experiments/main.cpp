@@ -33,6 +33,8 @@ int main(int argc, char** argv) {
   register_report(app);
   register_bench(app);
   register_config(app);
+  register_plant(app);
+  register_recover(app);
 
   try {
     app.parse(argc, argv);
