@@ -15,7 +15,7 @@
 #include "kernels/error.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
-#include "sae/topk.h"
+#include "sae/variants/variants.h"
 
 namespace assay::commands {
 
@@ -61,8 +61,14 @@ std::vector<std::vector<float>> batches(const Options& o) {
 class Bench {
  public:
   explicit Bench(const Options& o)
-      : o_(o), context_({Device::cpu, o.threads}), x_(batches(o)), state_(o.n, o.d), d_values_(), center_(o.d) {
-    sae::initialise(context_, state_, 0);
+      : o_(o),
+        context_({Device::cpu, o.threads}),
+        x_(batches(o)),
+        variant_(make(o)),
+        state_(variant_->create()),
+        center_(o.d) {
+    const ConstMatrix x(x_[0].data(), o.rows, o.d);
+    variant_->initialise(context_, state_, 0, {x, x});
     encode();
     out_.resize(o.rows * o.d);
     value_gradient(context_, codes_, {x_[1].data(), o.rows, o.d}, state_.decoder(), d_values_);
@@ -75,7 +81,7 @@ class Bench {
     };
     add("encode_topk", [&](int64_t r) { encode(r); });
     add("sparse_decode", [&](int64_t) {
-      sparse_decode(context_, codes_, state_.decoder(), state_.b_dec.value.data(), {out_.data(), o_.rows, o_.d});
+      sparse_decode(context_, codes_, state_.decoder(), state_.decoder_bias(), {out_.data(), o_.rows, o_.d});
     });
     add("value_gradient", [&](int64_t) {
       value_gradient(context_, codes_, {x_[1].data(), o_.rows, o_.d}, state_.decoder(), d_values_);
@@ -90,31 +96,32 @@ class Bench {
   }
 
  private:
-  void encode(int64_t r = 0) {
-    NumericFlag flag;
-    encode_topk(context_, {x_[r % 4].data(), o_.rows, o_.d},
-                {state_.encoder(), state_.b_enc.value.data(), &state_.screen}, o_.k, codes_, flag);
+  static std::unique_ptr<sae::Variant> make(const Options& o) {
+    sae::ModelConfig model;
+    model.n = o.n;
+    model.k = o.k;
+    sae::TrainConfig train;
+    train.dead_after_tokens = int64_t{1} << 60;
+    return sae::make_variant({model, with_defaults(train, model, o.d), o.d, o.d, 1});
   }
 
-  LatentState latents() {
-    const auto view = [&](std::vector<float>& v) { return Matrix(v.data(), o_.n, o_.d); };
-    auto& s = state_;
-    return {view(s.w_enc.value), view(s.w_enc.m),      view(s.w_enc.v),  view(s.w_dec.value), view(s.w_dec.m),
-            view(s.w_dec.v),     s.b_enc.value.data(), s.b_enc.m.data(), s.b_enc.v.data(),    &s.screen};
+  void encode(int64_t r = 0) {
+    NumericFlag flag;
+    encode_topk(context_, {x_[r % 4].data(), o_.rows, o_.d}, {state_.encoder(), state_.encoder_bias(), &state_.screen},
+                o_.k, codes_, flag);
   }
 
   void update() {
     const ConstMatrix x(x_[0].data(), o_.rows, o_.d), g(x_[1].data(), o_.rows, o_.d);
-    backward_update(context_, {&codes_, &d_values_, g, x}, latents(), {{1e-7f, 0.9f, 0.999f, 1e-8f, 1.0f}, true},
+    backward_update(context_, {&codes_, &d_values_, g, x}, state_.latents(), {{1e-7f, 0.9f, 0.999f, 1e-8f, 1.0f}, true},
                     center_.data());
   }
 
   Timing step() {
-    sae::TopKStep step({o_.k, std::max<int64_t>(1, o_.d / 2), 1.0 / 32, int64_t{1} << 60, 1, 0.9, 0.999, 6.25e-10},
-                       o_.rows, o_.d);
     NumericFlag flag;
     return time_it("step", o_.repeats, [&](int64_t r) {
-      step.run(context_, state_, {x_[r % 4].data(), o_.rows, o_.d}, 1e-5, flag);
+      const ConstMatrix x(x_[r % 4].data(), o_.rows, o_.d);
+      variant_->step(context_, state_, {x, x}, 1e-5, flag);
     });
   }
 
@@ -141,10 +148,11 @@ class Bench {
   void adam_streaming() {
     const Primitives& p = primitives(context_.isa());
     const std::vector<float> gradient(o_.d, 1e-6f);
+    sae::Parameter* const weights[] = {&state_.at("W_enc"), &state_.at("W_dec")};
     constexpr int64_t kRows = 64;
     context_.pool().run((o_.n + kRows - 1) / kRows, [&](int64_t task, int) {
       for (int64_t j = task * kRows; j < std::min(o_.n, (task + 1) * kRows); ++j) {
-        for (sae::Parameter* w : {&state_.w_enc, &state_.w_dec}) {
+        for (sae::Parameter* w : weights) {
           p.adam({1e-9f, 0.9f, 0.999f, 1e-8f, 1.0f}, gradient.data(), w->value.data() + j * o_.d,
                  w->m.data() + j * o_.d, w->v.data() + j * o_.d, o_.d);
         }
@@ -155,7 +163,8 @@ class Bench {
   Options o_;
   Context context_;
   std::vector<std::vector<float>> x_;
-  sae::TopKState state_;
+  std::unique_ptr<sae::Variant> variant_;
+  sae::State state_;
   SparseCodes codes_;
   std::vector<float> out_, d_values_, center_;
 };

@@ -33,20 +33,12 @@ std::vector<fs::path> list(const fs::path& run) {
   return found;
 }
 
-/// Visit the parameters by name, with their shapes. `State` is TopKState or const TopKState.
-template <class State, class Visit>
-void for_each_parameter(State& s, const Visit& visit) {
-  visit(std::string("W_enc"), s.w_enc, std::vector<int64_t>{s.n, s.d});
-  visit(std::string("W_dec"), s.w_dec, std::vector<int64_t>{s.n, s.d});
-  visit(std::string("b_enc"), s.b_enc, std::vector<int64_t>{s.n});
-  visit(std::string("b_dec"), s.b_dec, std::vector<int64_t>{s.d});
-}
-
-Json to_json(const Checkpoint& c, int64_t step, const std::string& state_hash) {
+Json to_json(const Checkpoint& c, const State& state, const std::string& state_hash) {
   Json lanes = Json::array();
   for (const auto& lane : c.position) lanes.push_back({lane.epoch, lane.window, lane.offset});
   return {{"version", kVersion},
-          {"step", step},
+          {"step", state.step},
+          {"numbers", state.numbers},
           {"state_sha256", state_hash},
           {"data_hash", c.data_hash},
           {"position", lanes},
@@ -59,9 +51,10 @@ Json to_json(const Checkpoint& c, int64_t step, const std::string& state_hash) {
             {"l0", c.metrics.l0}}}};
 }
 
-Checkpoint from_json(const Json& json, int64_t& step) {
+Checkpoint from_json(const Json& json, State& state) {
   Checkpoint c;
-  json.at("step").get_to(step);
+  json.at("step").get_to(state.step);
+  state.numbers = json.value("numbers", std::map<std::string, double>());
   json.at("data_hash").get_to(c.data_hash);
   for (const Json& lane : json.at("position")) {
     c.position.push_back({lane.at(0).get<int64_t>(), lane.at(1).get<int64_t>(), lane.at(2).get<int64_t>()});
@@ -72,7 +65,7 @@ Checkpoint from_json(const Json& json, int64_t& step) {
   return c;
 }
 
-Checkpoint load_one(const fs::path& folder, TopKState& state) {
+Checkpoint load_one(const fs::path& folder, State& state) {
   std::ifstream in(folder / "trainer.json");
   const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) throw Error(fmt::format("{}: trainer.json is missing or damaged", folder.string()));
@@ -85,50 +78,48 @@ Checkpoint load_one(const fs::path& folder, TopKState& state) {
     throw Error(fmt::format("{}: does not have the checksum that trainer.json records", file.string()));
   }
   const data::TensorFile tensors = data::read_safetensors(file);
-  int64_t step = 0;
+  State loaded(state.n, state.d_in, state.d_out);
   Checkpoint checkpoint;
   try {
-    checkpoint = from_json(json, step);
+    checkpoint = from_json(json, loaded);
   } catch (const Json::exception& error) {
     throw Error(fmt::format("{}: trainer.json: {}", folder.string(), error.what()));
   }
-  TopKState loaded(state.n, state.d);
-  for_each_parameter(loaded, [&](const std::string& name, Parameter& p, const std::vector<int64_t>& shape) {
-    p.value = tensors.at(name, shape).floats();
-    p.m = tensors.at(name + ".m", shape).floats();
-    p.v = tensors.at(name + ".v", shape).floats();
-  });
+  loaded.parameters = state.parameters;
+  for (auto& [name, p] : loaded.parameters) {
+    p.value = tensors.at(name, p.shape).floats();
+    p.m = tensors.at(name + ".m", p.shape).floats();
+    p.v = tensors.at(name + ".v", p.shape).floats();
+  }
   loaded.silent = tensors.at("silent", {state.n}).integers();
-  loaded.step = step;
   state = std::move(loaded);
   return checkpoint;
 }
 
 }  // namespace
 
-void save_checkpoint(const fs::path& run, const TopKState& state, const Checkpoint& checkpoint, int64_t keep) {
+void save_checkpoint(const fs::path& run, const State& state, const Checkpoint& checkpoint, int64_t keep) {
   const fs::path folder = run / "checkpoints" / fmt::format("step-{:010}", state.step);
   const fs::path part = folder.string() + ".part";
   fs::remove_all(part);
   fs::create_directories(part);
   data::TensorFile file;
-  for_each_parameter(state, [&](const std::string& name, const Parameter& p, const std::vector<int64_t>& shape) {
-    file.tensors[name] = data::tensor_of(p.value, shape);
-    file.tensors[name + ".m"] = data::tensor_of(p.m, shape);
-    file.tensors[name + ".v"] = data::tensor_of(p.v, shape);
-  });
+  for (const auto& [name, p] : state.parameters) {
+    file.tensors[name] = data::tensor_of(p.value, p.shape);
+    file.tensors[name + ".m"] = data::tensor_of(p.m, p.shape);
+    file.tensors[name + ".v"] = data::tensor_of(p.v, p.shape);
+  }
   file.tensors["silent"] = data::tensor_of(state.silent);
   data::write_safetensors(file, part / "state.safetensors");
-  data::write_file_atomically(
-      part / "trainer.json",
-      to_json(checkpoint, state.step, data::sha256_file(part / "state.safetensors")).dump(2) + "\n");
+  data::write_file_atomically(part / "trainer.json",
+                              to_json(checkpoint, state, data::sha256_file(part / "state.safetensors")).dump(2) + "\n");
   fs::remove_all(folder);
   data::publish(part, folder);
   const std::vector<fs::path> all = list(run);
   for (size_t i = static_cast<size_t>(keep); i < all.size(); ++i) fs::remove_all(all[i]);
 }
 
-std::optional<Checkpoint> load_checkpoint(const fs::path& run, TopKState& state,
+std::optional<Checkpoint> load_checkpoint(const fs::path& run, State& state,
                                           const std::function<void(const std::string&)>& warn) {
   const std::vector<fs::path> all = list(run);
   for (const fs::path& folder : all) {

@@ -9,10 +9,10 @@
 #include "data/atomic_file.h"
 #include "data/safetensors.h"
 #include "data/sha256.h"
-#include "kernels/encode_topk.h"
 #include "kernels/error.h"
 #include "kernels/primitives.h"
 #include "kernels/sparse_decode.h"
+#include "sae/encodings.h"
 
 namespace assay::sae {
 
@@ -25,11 +25,26 @@ constexpr const char* kFormat = "assay-dictionary";
 constexpr int kVersion = 1;
 
 Json to_json(const DictionaryInfo& info) {
-  return {
-      {"format", kFormat},     {"version", kVersion}, {"variant", info.variant},     {"d", info.d},
-      {"n", info.n},           {"k", info.k},         {"model", info.model},         {"revision", info.revision},
-      {"hook", info.hook},     {"scale", info.scale}, {"data_hash", info.data_hash}, {"split_rule", info.split_rule},
-      {"tokens", info.tokens}, {"seed", info.seed},   {"null_kind", info.null_kind}};
+  return {{"format", kFormat},
+          {"version", kVersion},
+          {"variant", info.variant},
+          {"d", info.d},
+          {"n", info.n},
+          {"k", info.k},
+          {"model", info.model},
+          {"revision", info.revision},
+          {"hook", info.hook},
+          {"scale", info.scale},
+          {"data_hash", info.data_hash},
+          {"split_rule", info.split_rule},
+          {"tokens", info.tokens},
+          {"seed", info.seed},
+          {"null_kind", info.null_kind},
+          {"encoding", info.encoding},
+          {"d_out", info.width()},
+          {"centred", info.centred},
+          {"prefixes", info.prefixes},
+          {"target", info.target}};
 }
 
 DictionaryInfo from_json(const Json& cfg) {
@@ -47,6 +62,12 @@ DictionaryInfo from_json(const Json& cfg) {
   cfg.at("tokens").get_to(info.tokens);
   cfg.at("seed").get_to(info.seed);
   cfg.at("null_kind").get_to(info.null_kind);
+  // Absent from dictionaries written before there was more than one encoding.
+  info.encoding = cfg.value("encoding", info.encoding);
+  info.d_out = cfg.value("d_out", info.d);
+  info.centred = cfg.value("centred", info.centred);
+  info.prefixes = cfg.value("prefixes", info.prefixes);
+  info.target = cfg.value("target", info.target);
   return info;
 }
 
@@ -71,13 +92,33 @@ DictionaryInfo read_cfg(const fs::path& file) {
 
 void check(const DictionaryInfo& info, const fs::path& file) {
   constexpr int64_t kMost = int64_t{1} << 31;
-  if (info.variant != "topk") {
-    throw Error(fmt::format("{}: variant '{}' is unknown; this build reads: topk", file.string(), info.variant));
+  if (!find_encoding(info.encoding)) {
+    throw Error(fmt::format("{}: encoding '{}' is unknown; this build reads: {}", file.string(), info.encoding,
+                            encoding_names()));
   }
   if (info.d < 1 || info.n < 1 || info.d >= kMost || info.n >= kMost || info.k < 1 || info.k > info.n) {
     throw Error(fmt::format("{}: d = {}, n = {}, k = {} do not fit 1 ≤ d, 1 ≤ k ≤ n < 2^31", file.string(), info.d,
                             info.n, info.k));
   }
+  if (info.d_out < 1 || info.d_out >= kMost || (info.centred && info.d_out != info.d)) {
+    throw Error(fmt::format("{}: d_out = {} does not fit d = {} (equal where b_dec is subtracted: \"centred\")",
+                            file.string(), info.d_out, info.d));
+  }
+  int64_t before = 0;
+  for (const int64_t end : info.prefixes) {
+    if (end <= before || end > info.n) {
+      throw Error(fmt::format("{}: prefixes must rise to n = {}, found {}", file.string(), info.n, end));
+    }
+    before = end;
+  }
+}
+
+std::vector<int64_t> shape_of(const char* spelt, const DictionaryInfo& info) {
+  std::vector<int64_t> shape;
+  for (; *spelt; ++spelt) {
+    shape.push_back(*spelt == 'n' ? info.n : *spelt == 'd' ? info.d : *spelt == 'o' ? info.width() : -1);
+  }
+  return shape;
 }
 
 std::vector<float> weights(const data::TensorFile& tensors, const char* name, const std::vector<int64_t>& shape) {
@@ -106,12 +147,16 @@ Dictionary Dictionary::load(const fs::path& path) {
   Dictionary dictionary;
   dictionary.info = read_cfg(folder / "cfg.json");
   check(dictionary.info, folder / "cfg.json");
-  const int64_t n = dictionary.info.n, d = dictionary.info.d;
+  const DictionaryInfo& info = dictionary.info;
   const data::TensorFile tensors = data::read_safetensors(folder / "dictionary.safetensors");
-  dictionary.w_enc = weights(tensors, "W_enc", {n, d});
-  dictionary.w_dec = weights(tensors, "W_dec", {n, d});
-  dictionary.b_enc = weights(tensors, "b_enc", {n});
-  dictionary.b_dec = weights(tensors, "b_dec", {d});
+  dictionary.w_enc = weights(tensors, "W_enc", {info.n, info.d});
+  dictionary.w_dec = weights(tensors, "W_dec", {info.n, info.width()});
+  dictionary.b_enc = weights(tensors, "b_enc", {info.n});
+  dictionary.b_dec = weights(tensors, "b_dec", {info.width()});
+  for (const NeededTensor& needed : find_encoding(info.encoding)->needs) {
+    const std::vector<int64_t> shape = shape_of(needed.shape, info);
+    dictionary.extra[needed.name] = {tensors.at(needed.name, shape).shape, weights(tensors, needed.name, shape)};
+  }
   return dictionary;
 }
 
@@ -121,9 +166,10 @@ void Dictionary::save(const fs::path& folder) const {
   fs::create_directories(part);
   data::TensorFile file;
   file.tensors["W_enc"] = data::tensor_of(w_enc, {info.n, info.d});
-  file.tensors["W_dec"] = data::tensor_of(w_dec, {info.n, info.d});
+  file.tensors["W_dec"] = data::tensor_of(w_dec, {info.n, info.width()});
   file.tensors["b_enc"] = data::tensor_of(b_enc, {info.n});
-  file.tensors["b_dec"] = data::tensor_of(b_dec, {info.d});
+  file.tensors["b_dec"] = data::tensor_of(b_dec, {info.width()});
+  for (const auto& [name, tensor] : extra) file.tensors[name] = data::tensor_of(tensor.values, tensor.shape);
   data::write_safetensors(file, part / "dictionary.safetensors");
   data::write_file_atomically(part / "cfg.json", to_json(info).dump(2) + "\n");
   fs::remove_all(folder);
@@ -132,8 +178,16 @@ void Dictionary::save(const fs::path& folder) const {
 
 std::string Dictionary::hash() const {
   std::string bytes = fmt::format("{} {} {} {}\n", info.variant, info.d, info.n, info.k);
-  for (const auto* tensor : {&w_enc, &w_dec, &b_enc, &b_dec}) {
-    bytes.append(reinterpret_cast<const char*>(tensor->data()), tensor->size() * sizeof(float));
+  if (info.encoding != "topk" || !info.centred || info.width() != info.d) {
+    bytes += fmt::format("{} {} {}\n", info.encoding, info.width(), info.centred ? "centred" : "");
+  }
+  const auto append = [&](const std::vector<float>& values) {
+    bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  };
+  for (const auto* tensor : {&w_enc, &w_dec, &b_enc, &b_dec}) append(*tensor);
+  for (const auto& [name, tensor] : extra) {
+    bytes += name;
+    append(tensor.values);
   }
   return data::sha256(bytes);
 }
@@ -142,22 +196,30 @@ SparseCodes Dictionary::encode(Context& context, ConstMatrix x) const {
   if (x.cols != info.d) {
     throw UsageError(fmt::format("activations have d = {}, the dictionary was trained on d = {}", x.cols, info.d));
   }
-  const Primitives& p = primitives(context.isa());
-  std::vector<float> centred(x.rows * info.d);
-  for (int64_t i = 0; i < x.rows; ++i) p.subtract(x.row(i), b_dec.data(), centred.data() + i * info.d, info.d);
-  const ConstMatrix encoder{w_enc.data(), info.n, info.d};
-  ScreenCopy screen(info.n, info.d);
-  screen.refresh(context, encoder);
+  std::vector<float> centred;
+  if (info.centred) {
+    const Primitives& p = primitives(context.isa());
+    centred.resize(x.rows * info.d);
+    for (int64_t i = 0; i < x.rows; ++i) p.subtract(x.row(i), b_dec.data(), centred.data() + i * info.d, info.d);
+    x = {centred.data(), x.rows, info.d};
+  }
   SparseCodes codes;
   NumericFlag flag;
-  encode_topk(context, {centred.data(), x.rows, info.d}, {encoder, b_enc.data(), &screen}, info.k, codes, flag);
+  find_encoding(info.encoding)->encode(context, *this, x, codes, flag);
   if (flag.raised()) throw Error(fmt::format("row {} of the activations is not finite: cannot encode it", flag.row()));
-  for (float& value : codes.values) value = std::max(value, 0.0f);
   return codes;
 }
 
 void Dictionary::decode(Context& context, const SparseCodes& codes, Matrix out) const {
-  sparse_decode(context, codes, {w_dec.data(), info.n, info.d}, b_dec.data(), out);
+  sparse_decode(context, codes, {w_dec.data(), info.n, info.width()}, b_dec.data(), out);
+}
+
+void Dictionary::fold(const std::vector<float>& in, const std::vector<float>& out) {
+  for (int64_t j = 0; j < info.n; ++j) {
+    for (int64_t c = 0; c < info.d; ++c) w_enc[j * info.d + c] *= in[c];
+    for (int64_t c = 0; c < info.width(); ++c) w_dec[j * info.width() + c] /= out[c];
+  }
+  for (int64_t c = 0; c < info.width(); ++c) b_dec[c] /= out[c];
 }
 
 }  // namespace assay::sae

@@ -1,11 +1,14 @@
 // A trained dictionary as it is published: works on raw (unscaled) activations, the training scale is folded in.
 //
-// On disk: a folder with `dictionary.safetensors` (W_enc [n, d], W_dec [n, d], b_enc [n], b_dec [d], all fp32) and
-// `cfg.json`. Encoding is TopK: pre = W_enc (x − b_dec) + b_enc, z = ReLU(top_k(pre)); ties go to the smaller index.
+// On disk: a folder with `dictionary.safetensors` (W_enc [n, d], W_dec [n, d_out], b_enc [n], b_dec [d_out] and what
+// the encoding needs besides, all fp32) and `cfg.json`. pre = W_enc (x − b_dec) + b_enc where `centred`, else W_enc x +
+// b_enc. Encodings (codes carry ReLU'd values):
+//   topk        the k largest of pre, ties to the smaller index; exactly k pairs a row, zeros among them
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,27 +28,44 @@ struct DictionaryInfo {
   int64_t tokens = 0;                 ///< activations trained on
   uint64_t seed = 0;
   std::string null_kind;  ///< "" for a trained dictionary, else which control it is ("random", …)
+  std::string encoding = "topk";
+  int64_t d_out = 0;              ///< width of what is reconstructed; 0: d
+  bool centred = true;            ///< b_dec is subtracted before encoding
+  std::vector<int64_t> prefixes;  ///< Matryoshka: ends of the nested groups of latents
+  std::string target;             ///< the hook that is reconstructed; empty: the hook that is encoded
+
+  int64_t width() const { return d_out > 0 ? d_out : d; }
+};
+
+/// A tensor that only some encodings have.
+struct NamedTensor {
+  std::vector<int64_t> shape;
+  std::vector<float> values;
 };
 
 struct Dictionary {
   DictionaryInfo info;
   std::vector<float> w_enc, w_dec, b_enc, b_dec;
+  std::map<std::string, NamedTensor> extra;  ///< by its name in the file: threshold [n], …
 
   /// Loads a dictionary folder, or a run folder that holds `dictionary/`. The files are treated as hostile: sizes and
   /// bounds are checked, non-finite weights and k > n refused. Throws Error naming the file and the fault.
   static Dictionary load(const std::filesystem::path& path);
   /// Written beside, fsynced, renamed.
   void save(const std::filesystem::path& folder) const;
-  /// Hex SHA-256 over variant, shape and weights.
+  /// Hex SHA-256 over variant, shape, encoding and weights.
   std::string hash() const;
 
-  /// x [B, d] raw → codes with exactly k pairs a row, values ReLU'd. Throws UsageError where x.cols != d.
+  /// x [B, d] raw → codes, indices ascending in a row. Throws UsageError where x.cols != d.
   SparseCodes encode(Context& context, ConstMatrix x) const;
-  /// out [B, d] = Σ z_j W_dec[j] + b_dec.
+  /// out [B, d_out] = Σ z_j W_dec[j] + b_dec.
   void decode(Context& context, const SparseCodes& codes, Matrix out) const;
+  /// Make weights that were trained on column c of x times in[c] and of y times out[c] work on raw ones:
+  /// pre = (in·W_enc)(x − b_dec/in) + b_enc, x̂ = Σ z·(W_dec/out) + b_dec/out. pre is unchanged, and so are thresholds.
+  void fold(const std::vector<float>& in, const std::vector<float>& out);
 
   Matrix encoder() { return {w_enc.data(), info.n, info.d}; }
-  Matrix decoder() { return {w_dec.data(), info.n, info.d}; }
+  Matrix decoder() { return {w_dec.data(), info.n, info.width()}; }
 };
 
 }  // namespace assay::sae

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "sae/topk.h"
+#include "sae/variant.h"
 
 namespace assay::sae {
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sae/variants/variants.h"
+
 namespace assay::sae {
 
 void describe(config::Fields& f, DataConfig& c) {
@@ -20,7 +22,9 @@ void describe(config::Fields& f, DataConfig& c) {
 }
 
 void describe(config::Fields& f, ModelConfig& c) {
-  f.choice("variant", c.variant, {"topk"}, "The sparse autoencoder's variant.");
+  std::vector<std::string> names;
+  for (const VariantEntry* entry : variants()) names.push_back(entry->name);
+  f.choice("variant", c.variant, names, "The sparse autoencoder's variant.");
   f.integer("n", c.n, {1, INT32_MAX}, "latents", "Size of the dictionary.");
   f.integer("k", c.k, {1, INT32_MAX}, "latents a token", "Latents kept for each token; at most n.");
 }
@@ -31,10 +35,10 @@ void describe(config::Fields& f, TrainConfig& c) {
   f.integer("seed", c.seed, {0, INT64_MAX}, "", "Seed of the initial weights and of the order of the data.");
   f.integer("threads", c.threads, {0, 1024}, "threads",
             "Compute threads; 0 takes every processor. Never changes the result.");
-  f.real("lr", c.lr, {0, 10}, "", "Learning rate; 0 takes 2e-4 / sqrt(n / 16384).");
-  f.real("beta1", c.beta1, {0, 0.99999}, "", "Adam's decay of the first moment.");
-  f.real("beta2", c.beta2, {0, 0.9999999}, "", "Adam's decay of the second moment.");
-  f.real("eps", c.eps, {1e-30, 1}, "", "Adam's epsilon.");
+  f.real("lr", c.lr, {0, 10}, "", "Learning rate; 0 takes the variant's default.");
+  f.real("beta1", c.beta1, {-1, 0.99999}, "", "Adam's decay of the first moment; -1 takes the variant's default.");
+  f.real("beta2", c.beta2, {-1, 0.9999999}, "", "Adam's decay of the second moment; -1 takes the variant's default.");
+  f.real("eps", c.eps, {0, 1}, "", "Adam's epsilon; 0 takes the variant's default.");
   f.integer("warmup_steps", c.warmup_steps, {0, int64_t{1} << 40}, "steps", "Linear warm-up of the learning rate.");
   f.real("decay_fraction", c.decay_fraction, {0, 1}, "share of steps",
          "Linear decay to zero over this last share of the run.");
@@ -48,8 +52,17 @@ void describe(config::Fields& f, TrainConfig& c) {
   f.integer("keep_checkpoints", c.keep_checkpoints, {1, 1 << 20}, "checkpoints", "Newest checkpoints kept.");
 }
 
-double base_learning_rate(const TrainConfig& train, const ModelConfig& model) {
-  return train.lr > 0 ? train.lr : 2e-4 / std::sqrt(static_cast<double>(model.n) / 16384.0);
+TrainConfig with_defaults(TrainConfig train, const ModelConfig& model, int64_t d) {
+  const VariantEntry& variant = variant_entry(model.variant);
+  if (!(train.lr > 0)) train.lr = variant.learning_rate(model.n);
+  if (train.beta1 < 0) train.beta1 = variant.beta1;
+  if (train.beta2 < 0) train.beta2 = variant.beta2;
+  if (!(train.eps > 0)) train.eps = variant.eps;
+  if (train.aux_k == 0) train.aux_k = std::max<int64_t>(1, d / 2);
+  if (train.dead_after_tokens == 0) {
+    train.dead_after_tokens = std::max<int64_t>(1, std::min<int64_t>(10'000'000, train.steps * train.batch / 10));
+  }
+  return train;
 }
 
 double schedule_factor(const TrainConfig& train, int64_t step) {
@@ -59,11 +72,6 @@ double schedule_factor(const TrainConfig& train, int64_t step) {
   const double decay_steps = train.decay_fraction * total, left = total - static_cast<double>(step);
   if (left < decay_steps) factor = std::min(factor, left / decay_steps);
   return factor;
-}
-
-int64_t dead_after(const TrainConfig& train) {
-  if (train.dead_after_tokens > 0) return train.dead_after_tokens;
-  return std::max<int64_t>(1, std::min<int64_t>(10'000'000, train.steps * train.batch / 10));
 }
 
 }  // namespace assay::sae

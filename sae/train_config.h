@@ -28,8 +28,8 @@ struct ModelConfig {
 
 struct TrainConfig {
   int64_t steps = 4000, batch = 2048, seed = 0, threads = 0;
-  double lr = 0;  ///< 0 = 2e-4 / sqrt(n / 2^14)
-  double beta1 = 0.9, beta2 = 0.999, eps = 6.25e-10;
+  double lr = 0;                           ///< 0 = the variant's default
+  double beta1 = -1, beta2 = -1, eps = 0;  ///< -1, -1, 0 = the variant's default
   int64_t warmup_steps = 100;
   double decay_fraction = 0.2;
   double aux_coefficient = 1.0 / 32;
@@ -42,12 +42,10 @@ void describe(config::Fields& fields, DataConfig& config);
 void describe(config::Fields& fields, ModelConfig& config);
 void describe(config::Fields& fields, TrainConfig& config);
 
-/// The learning rate in force: config.lr, or the TopK default 2e-4/√(n/2¹⁴) (Gao et al. 2024, appendix A.3).
-double base_learning_rate(const TrainConfig& train, const ModelConfig& model);
+/// Every 0 or −1 that stands for a default replaced by it, for activations of width d.
+TrainConfig with_defaults(TrainConfig train, const ModelConfig& model, int64_t d);
 /// Linear warm-up, constant, then linear decay to 0 over the last `decay_fraction` of the steps. Factor of the base
 /// learning rate for optimiser step `step` (0-based), in (0, 1].
 double schedule_factor(const TrainConfig& train, int64_t step);
-/// Tokens after which a latent that did not fire counts as dead.
-int64_t dead_after(const TrainConfig& train);
 
 }  // namespace assay::sae

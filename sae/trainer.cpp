@@ -17,7 +17,7 @@
 #include "sae/dictionary.h"
 #include "sae/metrics_log.h"
 #include "sae/progress.h"
-#include "sae/topk.h"
+#include "sae/variants/variants.h"
 
 namespace assay::sae {
 
@@ -41,17 +41,8 @@ data::StreamOptions stream_options(const RunConfig& c) {
   return o;
 }
 
-TopKOptions step_options(const RunConfig& c, const data::HookInfo& hook) {
-  TopKOptions o;
-  o.k = c.model.k;
-  o.aux_k = c.train.aux_k > 0 ? c.train.aux_k : std::max<int64_t>(1, hook.d / 2);
-  o.aux_coefficient = c.train.aux_coefficient;
-  o.dead_after = dead_after(c.train);
-  o.variance = hook.variance * hook.scale * hook.scale;
-  o.beta1 = c.train.beta1;
-  o.beta2 = c.train.beta2;
-  o.eps = c.train.eps;
-  return o;
+VariantOptions variant_options(const RunConfig& c, const data::HookInfo& hook) {
+  return {c.model, with_defaults(c.train, c.model, hook.d), hook.d, hook.d, hook.variance * hook.scale * hook.scale};
 }
 
 /// Settings that do not change the result may differ on resume.
@@ -86,8 +77,8 @@ class Run {
         dataset_(data::Dataset::open(config.data.path)),
         hook_(dataset_.hook(config.data.hook)),
         stream_(dataset_, stream_options(config)),
-        state_(checked_n(), hook_.d),
-        step_(step_options(config, hook_), config.train.batch, hook_.d),
+        variant_(checked_variant()),
+        state_(variant_->create()),
         batch_(config.train.batch * hook_.d) {}
 
   TrainSummary train(Resume resume, const volatile std::sig_atomic_t& stop) {
@@ -109,7 +100,7 @@ class Run {
   }
 
  private:
-  int64_t checked_n() const {
+  std::unique_ptr<Variant> checked_variant() const {
     if (config_.model.k > config_.model.n) {
       throw UsageError(
           fmt::format("model.k = {} is larger than model.n = {}: set k ≤ n", config_.model.k, config_.model.n));
@@ -118,7 +109,7 @@ class Run {
       throw Error(fmt::format("{}: the activations of hook {} are constant (variance {}): nothing to learn",
                               config_.data.path, hook_.name, hook_.variance));
     }
-    return config_.model.n;
+    return make_variant(variant_options(config_, hook_));
   }
 
   bool restore(Resume resume, Checkpoint& checkpoint) {
@@ -148,15 +139,16 @@ class Run {
     std::vector<float> sample(batches * batch * hook_.d);
     for (int64_t b = 0; b < batches; ++b) stream_.next({sample.data() + b * batch * hook_.d, batch, hook_.d});
     stream_.seek(origin);
-    initialise(context_, state_, static_cast<uint64_t>(config_.train.seed));
-    state_.b_dec.value = geometric_median({sample.data(), batches * batch, hook_.d});
+    const ConstMatrix rows(sample.data(), batches * batch, hook_.d);
+    variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), {rows, rows});
   }
 
   void one_step(MetricsLog& log) {
     stream_.next({batch_.data(), config_.train.batch, hook_.d});
-    const double lr = learning_rate();
+    const double lr = learning_rate(state_.step);
     NumericFlag flag;
-    last_ = step_.run(context_, state_, {batch_.data(), config_.train.batch, hook_.d}, lr, flag);
+    const ConstMatrix x(batch_.data(), config_.train.batch, hook_.d);
+    last_ = variant_->step(context_, state_, {x, x}, lr, flag);
     if (flag.raised()) {
       const data::RowOrigin origin = stream_.origin(flag.row());
       throw Error(
@@ -170,15 +162,14 @@ class Run {
     log.add(last_);
   }
 
-  double learning_rate() const {
-    return base_learning_rate(config_.train, config_.model) * schedule_factor(config_.train, state_.step);
+  double learning_rate(int64_t step) const {
+    return variant_->options().train.lr * schedule_factor(config_.train, step);
   }
 
   void report(MetricsLog& log, Progress& progress) {
     const auto now = Clock::now();
     const int64_t batch = config_.train.batch;
-    const double lr =
-        base_learning_rate(config_.train, config_.model) * schedule_factor(config_.train, state_.step - 1);
+    const double lr = learning_rate(state_.step - 1);
     line_ = log.write(state_.step, state_.step * batch, last_.dead, lr, (state_.step - logged_step_) * batch,
                       std::chrono::duration<double>(now - logged_at_).count());
     logged_at_ = now;
@@ -191,32 +182,21 @@ class Run {
                     config_.train.keep_checkpoints);
   }
 
-  /// The scale is folded in: pre = (s·W_enc)(x − b_dec/s) + b_enc, x̂ = Σ z·(W_dec/s) + b_dec/s.
   void save_dictionary() const {
-    const data::DatasetInfo& info = dataset_.info();
-    const auto scale = static_cast<float>(hook_.scale);
-    Dictionary dictionary;
-    dictionary.info = {"topk",
-                       state_.d,
-                       state_.n,
-                       config_.model.k,
-                       info.model,
-                       info.revision,
-                       hook_.name == "activations" ? info.hook : hook_.name,
-                       hook_.scale,
-                       info.content_hash,
-                       fmt::format("validation={},test={},seed={}", config_.data.validation, config_.data.test,
-                                   config_.data.split_seed),
-                       state_.step * config_.train.batch,
-                       static_cast<uint64_t>(config_.train.seed),
-                       ""};
-    dictionary.w_enc = state_.w_enc.value;
-    dictionary.w_dec = state_.w_dec.value;
-    dictionary.b_enc = state_.b_enc.value;
-    dictionary.b_dec = state_.b_dec.value;
-    for (float& v : dictionary.w_enc) v *= scale;
-    for (float& v : dictionary.w_dec) v /= scale;
-    for (float& v : dictionary.b_dec) v /= scale;
+    const data::DatasetInfo& about = dataset_.info();
+    Dictionary dictionary = variant_->dictionary(state_);
+    DictionaryInfo& info = dictionary.info;
+    info.model = about.model;
+    info.revision = about.revision;
+    info.hook = hook_.name == "activations" ? about.hook : hook_.name;
+    info.scale = hook_.scale;
+    info.data_hash = about.content_hash;
+    info.split_rule = fmt::format("validation={},test={},seed={}", config_.data.validation, config_.data.test,
+                                  config_.data.split_seed);
+    info.tokens = state_.step * config_.train.batch;
+    info.seed = static_cast<uint64_t>(config_.train.seed);
+    const std::vector<float> scale(hook_.d, static_cast<float>(hook_.scale));
+    dictionary.fold(scale, scale);
     dictionary.save(folder_ / "dictionary");
   }
 
@@ -236,8 +216,8 @@ class Run {
   data::Dataset dataset_;
   data::HookInfo hook_;
   data::ActivationStream stream_;
-  TopKState state_;
-  TopKStep step_;
+  std::unique_ptr<Variant> variant_;
+  State state_;
   std::vector<float> batch_;
   StepReport last_;
   MetricsLog::Line line_{};

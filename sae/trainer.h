@@ -1,5 +1,5 @@
-// The trainer: data stream → TopK steps → metrics, checkpoints, dictionary. A run killed at any instant resumes to
-// bit-identical weights.
+// The trainer: data stream → a variant's steps → metrics, checkpoints, dictionary. A run killed at any instant resumes
+// to bit-identical weights.
 #pragma once
 
 #include <csignal>

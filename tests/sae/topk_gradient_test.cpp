@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "sae/topk.h"
+#include "sae/variants/variants.h"
 #include "tests/support/planted.h"
 
 namespace assay::sae {
@@ -68,23 +68,30 @@ double naive_loss(const Weights& w, const std::vector<float>& x, const std::vect
 
 TEST(TopKGradient, MatchesFiniteDifferencesWithAuxK) {
   Context context({Device::cpu, 2});
-  TopKState state(kN, kD);
-  initialise(context, state, 5);
+  ModelConfig model;
+  model.n = kN;
+  model.k = kK;
+  TrainConfig train;
+  train.aux_k = kAux;
+  train.aux_coefficient = kCoefficient;
+  train.dead_after_tokens = 1'000'000;
+  const auto variant = make_variant({model, with_defaults(train, model, kD), kD, kD, kVariance});
+  State state = variant->create();
   const auto x = support::planted_activations(kRows, kD, 20, 2, 3);
-  state.b_dec.value = geometric_median({x.data(), kRows, kD});
+  const ConstMatrix rows(x.data(), kRows, kD);
+  variant->initialise(context, state, 5, {rows, rows});
   std::vector<char> dead(kN, 0);
   for (int64_t j = 0; j < kN; j += 4) {
     // Never among the winners of the batch, yet positive for some rows: AuxK must teach these.
-    state.b_enc.value[j] = -0.12f;
+    state.at("b_enc").value[j] = -0.12f;
     state.silent[j] = 1'000'000;
   }
-  Weights before{{state.w_enc.value.begin(), state.w_enc.value.end()},
-                 {state.w_dec.value.begin(), state.w_dec.value.end()},
-                 {state.b_enc.value.begin(), state.b_enc.value.end()},
-                 {state.b_dec.value.begin(), state.b_dec.value.end()}};
-  TopKStep step({kK, kAux, kCoefficient, 1'000'000, kVariance, 0.9, 0.999, 1e-8}, kRows, kD);
+  Weights before{{state.at("W_enc").value.begin(), state.at("W_enc").value.end()},
+                 {state.at("W_dec").value.begin(), state.at("W_dec").value.end()},
+                 {state.at("b_enc").value.begin(), state.at("b_enc").value.end()},
+                 {state.at("b_dec").value.begin(), state.at("b_dec").value.end()}};
   NumericFlag flag;
-  const StepReport report = step.run(context, state, {x.data(), kRows, kD}, 1e-4, flag);
+  const StepReport report = variant->step(context, state, {rows, rows}, 1e-4, flag);
   for (int64_t j = 0; j < kN; ++j) dead[j] = state.silent[j] >= 1'000'000;
   ASSERT_EQ(std::accumulate(dead.begin(), dead.end(), 0), report.dead);
   ASSERT_GE(report.dead, 3);
@@ -110,9 +117,9 @@ TEST(TopKGradient, MatchesFiniteDifferencesWithAuxK) {
     }
     EXPECT_GT(moved, 3) << name;
   };
-  check(before.w_enc, state.w_enc.m, "W_enc", false);
-  check(before.b_enc, state.b_enc.m, "b_enc", false);
-  check(before.b_dec, state.b_dec.m, "b_dec", false);
+  check(before.w_enc, state.at("W_enc").m, "W_enc", false);
+  check(before.b_enc, state.at("b_enc").m, "b_enc", false);
+  check(before.b_dec, state.at("b_dec").m, "b_dec", false);
 
   // The decoder's gradient loses its part along each row.
   for (int64_t j = 0; j < kN; ++j) {
@@ -130,7 +137,8 @@ TEST(TopKGradient, MatchesFiniteDifferencesWithAuxK) {
       size += std::abs(g[c]);
     }
     for (int64_t c = 0; c < kD; ++c) {
-      EXPECT_NEAR(state.w_dec.m[j * kD + c] / 0.1, g[c] - along * before.w_dec[j * kD + c], 2e-4 + 1e-3 * size) << j;
+      EXPECT_NEAR(state.at("W_dec").m[j * kD + c] / 0.1, g[c] - along * before.w_dec[j * kD + c], 2e-4 + 1e-3 * size)
+          << j;
     }
   }
 }

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "sae/topk.h"
+#include "sae/variants/variants.h"
 #include "tests/support/isa.h"
 #include "tests/support/planted.h"
 
@@ -10,31 +10,48 @@ namespace assay::sae {
 namespace {
 
 constexpr int64_t kRows = 128, kD = 33, kN = 300;
-const TopKOptions kOptions{6, 16, 1.0 / 32, 2 * kRows, 0.9, 0.9, 0.999, 6.25e-10};
 
-TopKState trained(int threads, Isa isa) {
+std::unique_ptr<Variant> small() {
+  ModelConfig model;
+  model.n = kN;
+  model.k = 6;
+  TrainConfig train;
+  train.aux_k = 16;
+  train.dead_after_tokens = 2 * kRows;
+  return make_variant({model, with_defaults(train, model, kD), kD, kD, 0.9});
+}
+
+State start(Context& context, const Variant& variant) {
+  State state = variant.create();
+  const auto x = support::planted_activations(kRows, kD, 60, 4, 49);
+  const ConstMatrix rows(x.data(), kRows, kD);
+  variant.initialise(context, state, 1, {rows, rows});
+  return state;
+}
+
+State trained(int threads, Isa isa) {
   Context context({Device::cpu, threads});
   context.force_isa(isa);
-  TopKState state(kN, kD);
-  initialise(context, state, 1);
-  TopKStep step(kOptions, kRows, kD);
+  const auto variant = small();
+  State state = start(context, *variant);
   NumericFlag flag;
   for (int64_t t = 0; t < 12; ++t) {
     const auto x = support::planted_activations(kRows, kD, 60, 4, 50 + t);
-    step.run(context, state, {x.data(), kRows, kD}, 1e-3, flag);
+    const ConstMatrix rows(x.data(), kRows, kD);
+    variant->step(context, state, {rows, rows}, 1e-3, flag);
   }
   EXPECT_FALSE(flag.raised());
   return state;
 }
 
 TEST(TopKStep, SameBitsOnAnyThreadsAndInstructionSet) {
-  const TopKState expected = trained(1, Isa::scalar);
+  const State expected = trained(1, Isa::scalar);
   for (const Isa isa : support::available_isas()) {
     for (const int threads : {1, 3}) {
-      const TopKState state = trained(threads, isa);
-      EXPECT_EQ(state.w_enc.value, expected.w_enc.value);
-      EXPECT_EQ(state.w_dec.v, expected.w_dec.v);
-      EXPECT_EQ(state.b_dec.value, expected.b_dec.value);
+      const State state = trained(threads, isa);
+      EXPECT_EQ(state.at("W_enc").value, expected.at("W_enc").value);
+      EXPECT_EQ(state.at("W_dec").v, expected.at("W_dec").v);
+      EXPECT_EQ(state.at("b_dec").value, expected.at("b_dec").value);
       EXPECT_EQ(state.silent, expected.silent);
     }
   }
@@ -42,16 +59,16 @@ TEST(TopKStep, SameBitsOnAnyThreadsAndInstructionSet) {
 
 TEST(TopKStep, ANotFiniteRowLeavesTheParameters) {
   Context context({Device::cpu, 2});
-  TopKState state(kN, kD);
-  initialise(context, state, 1);
-  const auto before = state.w_enc.value;
+  const auto variant = small();
+  State state = start(context, *variant);
+  const auto before = state.at("W_enc").value;
   auto x = support::planted_activations(kRows, kD, 60, 4, 50);
   x[77 * kD + 5] = std::numeric_limits<float>::quiet_NaN();
-  TopKStep step(kOptions, kRows, kD);
+  const ConstMatrix rows(x.data(), kRows, kD);
   NumericFlag flag;
-  step.run(context, state, {x.data(), kRows, kD}, 1e-3, flag);
+  variant->step(context, state, {rows, rows}, 1e-3, flag);
   EXPECT_EQ(flag.row(), 77);
-  EXPECT_EQ(state.w_enc.value, before);
+  EXPECT_EQ(state.at("W_enc").value, before);
   EXPECT_EQ(state.step, 0);
 }
 

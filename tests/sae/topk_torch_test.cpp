@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include "sae/topk.h"
+#include "sae/variants/variants.h"
 #include "tests/support/planted.h"
 
 namespace assay::sae {
@@ -30,11 +30,11 @@ struct Dense {
   static P parameter(const Parameter& p, at::IntArrayRef shape) {
     return {tensor(p.value, shape).requires_grad_(true), tensor(p.m, shape), tensor(p.v, shape)};
   }
-  explicit Dense(const TopKState& s)
-      : w_enc(parameter(s.w_enc, {kN, kD})),
-        w_dec(parameter(s.w_dec, {kN, kD})),
-        b_enc(parameter(s.b_enc, {kN})),
-        b_dec(parameter(s.b_dec, {kD})),
+  explicit Dense(const State& s)
+      : w_enc(parameter(s.at("W_enc"), {kN, kD})),
+        w_dec(parameter(s.at("W_dec"), {kN, kD})),
+        b_enc(parameter(s.at("b_enc"), {kN})),
+        b_dec(parameter(s.at("b_dec"), {kD})),
         silent(torch::tensor(s.silent)),
         step(s.step) {}
 
@@ -106,18 +106,34 @@ int64_t wrong_rows(const Tensor& codes, const Tensor& gap, const SparseCodes& ou
 
 struct Fixture {
   Context context{{Device::cpu, 2}};
-  TopKState state{kN, kD};
-  TopKStep step{{kK, kAux, kCoefficient, kDeadAfter, kVariance, kBeta1, kBeta2, kEps}, kRows, kD};
+  std::unique_ptr<Variant> variant = make();
+  State state = variant->create();
   NumericFlag flag;
 
   Fixture() {
     torch::set_num_threads(1);
-    initialise(context, state, 3);
     const auto x = batch(0);
-    state.b_dec.value = geometric_median({x.data(), kRows, kD});
+    const ConstMatrix rows(x.data(), kRows, kD);
+    variant->initialise(context, state, 3, {rows, rows});
+  }
+  static std::unique_ptr<Variant> make() {
+    ModelConfig model;
+    model.n = kN;
+    model.k = kK;
+    TrainConfig train;
+    train.aux_k = kAux;
+    train.aux_coefficient = kCoefficient;
+    train.dead_after_tokens = kDeadAfter;
+    train.beta1 = kBeta1;
+    train.beta2 = kBeta2;
+    train.eps = kEps;
+    return make_variant({model, with_defaults(train, model, kD), kD, kD, kVariance});
   }
   static std::vector<float> batch(int64_t t) { return support::planted_activations(kRows, kD, 150, 5, 1000 + t); }
-  StepReport run(const std::vector<float>& x) { return step.run(context, state, {x.data(), kRows, kD}, kLr, flag); }
+  StepReport run(const std::vector<float>& x) {
+    const ConstMatrix rows(x.data(), kRows, kD);
+    return variant->step(context, state, {rows, rows}, kLr, flag);
+  }
 };
 
 TEST(TopKAgainstTorch, OneStepFromTwentyStates) {
@@ -135,11 +151,11 @@ TEST(TopKAgainstTorch, OneStepFromTwentyStates) {
     const StepReport report = f.run(x);
     with_dead += report.dead > 0;
     EXPECT_NEAR(report.loss, loss, 1e-5 * loss) << "state " << t;
-    EXPECT_EQ(wrong_rows(codes, gap, f.step.codes()), 0) << "state " << t;
-    EXPECT_LT(relative(dense.w_enc.value, f.state.w_enc.value), 1e-5) << "state " << t;
-    EXPECT_LT(relative(dense.w_dec.value, f.state.w_dec.value), 1e-5) << "state " << t;
-    EXPECT_LT(relative(dense.b_enc.value, f.state.b_enc.value), 1e-5) << "state " << t;
-    EXPECT_LT(relative(dense.b_dec.value, f.state.b_dec.value), 1e-5) << "state " << t;
+    EXPECT_EQ(wrong_rows(codes, gap, f.variant->codes()), 0) << "state " << t;
+    EXPECT_LT(relative(dense.w_enc.value, f.state.at("W_enc").value), 1e-5) << "state " << t;
+    EXPECT_LT(relative(dense.w_dec.value, f.state.at("W_dec").value), 1e-5) << "state " << t;
+    EXPECT_LT(relative(dense.b_enc.value, f.state.at("b_enc").value), 1e-5) << "state " << t;
+    EXPECT_LT(relative(dense.b_dec.value, f.state.at("b_dec").value), 1e-5) << "state " << t;
   }
   EXPECT_GT(with_dead, 5) << "AuxK was not exercised";
 }

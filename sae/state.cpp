@@ -1,34 +1,56 @@
+#include "sae/state.h"
+
 #include <cmath>
+#include <functional>
 #include <numbers>
+#include <numeric>
 
 #include "data/random.h"
-#include "sae/topk.h"
 
 namespace assay::sae {
 
-TopKState::TopKState(int64_t n_, int64_t d_)
-    : n(n_), d(d_), w_enc(n * d), w_dec(n * d), b_enc(n), b_dec(d), silent(n), screen(n, d) {}
+namespace {
 
-void initialise(Context& context, TopKState& state, uint64_t seed) {
+int64_t elements(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+}  // namespace
+
+Parameter::Parameter(std::vector<int64_t> shape_)
+    : shape(std::move(shape_)), value(elements(shape)), m(value.size()), v(value.size()) {}
+
+State::State(int64_t n_, int64_t d_in_, int64_t d_out_)
+    : n(n_), d_in(d_in_), d_out(d_out_), silent(n), screen(n, d_in) {
+  add("W_enc", {n, d_in});
+  add("W_dec", {n, d_out});
+  add("b_enc", {n});
+  add("b_dec", {d_out});
+}
+
+LatentState State::latents() {
+  Parameter &enc = at("W_enc"), &dec = at("W_dec"), &bias = at("b_enc");
+  const auto view = [&](std::vector<float>& values, int64_t cols) { return Matrix(values.data(), n, cols); };
+  return {view(enc.value, d_in), view(enc.m, d_in), view(enc.v, d_in), view(dec.value, d_out), view(dec.m, d_out),
+          view(dec.v, d_out),    bias.value.data(), bias.m.data(),     bias.v.data(),          &screen};
+}
+
+void unit_rows(Context& context, uint64_t seed, Matrix out) {
   constexpr int64_t kTask = 64;
-  context.pool().run((state.n + kTask - 1) / kTask, [&](int64_t task, int) {
-    for (int64_t j = task * kTask; j < std::min(state.n, (task + 1) * kTask); ++j) {
+  context.pool().run((out.rows + kTask - 1) / kTask, [&](int64_t task, int) {
+    for (int64_t j = task * kTask; j < std::min(out.rows, (task + 1) * kTask); ++j) {
       data::Random random{seed, 0x696e6974, static_cast<uint64_t>(j)};
       const auto uniform = [&] { return (static_cast<double>(random.next() >> 11) + 0.5) * 0x1p-53; };
-      std::vector<double> row(state.d);
+      std::vector<double> row(out.cols);
       double squares = 0;
       for (double& value : row) {
         // Box and Muller 1958; normal coordinates point in uniform directions.
         value = std::sqrt(-2 * std::log(uniform())) * std::cos(2 * std::numbers::pi * uniform());
         squares += value * value;
       }
-      for (int64_t i = 0; i < state.d; ++i) {
-        const auto value = static_cast<float>(row[i] / std::sqrt(squares));
-        state.w_dec.value[j * state.d + i] = state.w_enc.value[j * state.d + i] = value;
-      }
+      for (int64_t i = 0; i < out.cols; ++i) out.row(j)[i] = static_cast<float>(row[i] / std::sqrt(squares));
     }
   });
-  state.screen.refresh(context, state.encoder());
 }
 
 std::vector<float> geometric_median(ConstMatrix x) {

@@ -1,0 +1,53 @@
+#include "sae/encodings.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "kernels/encode_topk.h"
+#include "kernels/screen_copy.h"
+
+namespace assay::sae {
+
+namespace {
+
+/// The encoder of a dictionary with its screening copy.
+struct Screened {
+  ConstMatrix w;
+  ScreenCopy screen;
+  const float* bias;
+
+  Screened(Context& context, const Dictionary& d)
+      : w(d.w_enc.data(), d.info.n, d.info.d), screen(d.info.n, d.info.d), bias(d.b_enc.data()) {
+    screen.refresh(context, w);
+  }
+  Encoder encoder() const { return {w, bias, &screen}; }
+};
+
+void encode_by_topk(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out, NumericFlag& flag) {
+  const Screened screened(context, d);
+  encode_topk(context, x, screened.encoder(), d.info.k, out, flag);
+  for (float& value : out.values) value = std::max(value, 0.0f);
+}
+
+const std::vector<Encoding>& encodings() {
+  static const std::vector<Encoding> all{{"topk", {}, encode_by_topk}};
+  return all;
+}
+
+}  // namespace
+
+const Encoding* find_encoding(const std::string& name) {
+  for (const Encoding& encoding : encodings()) {
+    if (encoding.name == name) return &encoding;
+  }
+  return nullptr;
+}
+
+std::string encoding_names() {
+  std::string names;
+  for (const Encoding& encoding : encodings()) names += fmt::format("{}{}", names.empty() ? "" : ", ", encoding.name);
+  return names;
+}
+
+}  // namespace assay::sae

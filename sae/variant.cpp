@@ -1,0 +1,209 @@
+#include "sae/variant.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/backward_update.h"
+#include "kernels/sparse_backward.h"
+#include "kernels/sparse_decode.h"
+#include "sae/blocks.h"
+
+namespace assay::sae {
+
+Variant::Variant(VariantOptions options, Geometry geometry)
+    : options_(std::move(options)), geometry_(std::move(geometry)) {
+  const size_t groups = std::max<size_t>(1, geometry_.prefixes.size());
+  weights_.assign(groups, 1 / static_cast<double>(groups));
+  reported_ = static_cast<int64_t>(groups) - 1;
+}
+
+State Variant::create() const { return {options_.model.n, options_.d_in, options_.d_out}; }
+
+void Variant::initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const {
+  unit_rows(context, seed, {state.at("W_dec").value.data(), state.n, state.d_out});
+  state.at("W_enc").value = state.at("W_dec").value;
+  state.at("b_dec").value = geometric_median(sample.y);
+  state.screen.refresh(context, state.encoder());
+}
+
+StepReport Variant::step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag) {
+  StepReport report;
+  centre(context, state, batch.x);
+  encode(context, state, flag);
+  if (flag.raised()) return report;
+  split();
+  reconstruct(context, state, batch, report, flag);
+  if (flag.raised()) return report;
+  count_firing(state, report);
+  auxiliary(context, state, report, flag);
+  if (flag.raised()) return report;
+  update(context, state, batch.x, lr, report);
+  return report;
+}
+
+void Variant::centre(Context& context, const State& state, ConstMatrix x) {
+  batch_ = x.rows;
+  centred_.resize(batch_ * options_.d_in);
+  const Primitives& p = primitives(context.isa());
+  parallel_for(context, batch_, [&](int64_t i) {
+    float* row = centred_.data() + i * options_.d_in;
+    if (geometry_.centred) {
+      p.subtract(x.row(i), state.decoder_bias(), row, options_.d_in);
+    } else {
+      std::copy_n(x.row(i), options_.d_in, row);
+    }
+  });
+}
+
+void Variant::split() {
+  if (weights_.size() == 1) return;
+  const SparseCodes whole = std::move(codes_);
+  codes_ = {};
+  for (size_t group = 0; group < geometry_.prefixes.size(); ++group) {
+    const int64_t first = group == 0 ? 0 : geometry_.prefixes[group - 1], end = geometry_.prefixes[group];
+    SparseCodes part;
+    for (int64_t i = 0; i < whole.rows(); ++i) {
+      for (int64_t p = whole.row_offsets[i]; p < whole.row_offsets[i + 1]; ++p) {
+        if (whole.indices[p] < first || whole.indices[p] >= end) continue;
+        part.indices.push_back(whole.indices[p]);
+        part.values.push_back(whole.values[p]);
+      }
+      part.row_offsets.push_back(static_cast<int64_t>(part.indices.size()));
+    }
+    append_rows(part);
+  }
+}
+
+void Variant::append_rows(const SparseCodes& codes) {
+  const int64_t pairs = codes_.pairs(), rows = codes_.rows();
+  for (int64_t i = 1; i <= codes.rows(); ++i) codes_.row_offsets.push_back(pairs + codes.row_offsets[i]);
+  codes_.indices.insert(codes_.indices.end(), codes.indices.begin(), codes.indices.end());
+  codes_.values.insert(codes_.values.end(), codes.values.begin(), codes.values.end());
+  const int64_t size = batch_ * options_.d_in;
+  centred_.resize(codes_.rows() * options_.d_in);
+  if (rows > 0) std::copy_n(centred_.begin(), size, centred_.begin() + rows * options_.d_in);
+}
+
+void Variant::reconstruct(Context& context, const State& state, const Batch& batch, StepReport& report,
+                          NumericFlag& flag) {
+  gradient_.resize(codes_.rows() * options_.d_out);
+  residual_.resize(batch_ * options_.d_out);
+  row_loss_.resize(batch_);
+  std::vector<double> reported(batch_);
+  const bool one = weights_.size() == 1;
+  sparse_decode(context, codes_, state.decoder(), one ? state.decoder_bias() : nullptr,
+                {gradient_.data(), codes_.rows(), options_.d_out});
+  parallel_for(context, batch_, [&](int64_t i) {
+    if (!one) nest(i, state.decoder_bias());
+    row_loss_[i] = differentiate(i, batch.y.row(i), reported[i]);
+    if (!std::isfinite(row_loss_[i])) flag.raise(i);
+  });
+  const double scale = static_cast<double>(batch_) * options_.variance;
+  report.loss = std::accumulate(row_loss_.begin(), row_loss_.end(), 0.0) / scale;
+  report.fvu = std::accumulate(reported.begin(), reported.end(), 0.0) / scale;
+}
+
+/// Row i of every group becomes its nested reconstruction.
+void Variant::nest(int64_t i, const float* bias) {
+  const int64_t d = options_.d_out;
+  const float* before = bias;
+  for (size_t group = 0; group < weights_.size(); ++group) {
+    float* out = gradient_.data() + (static_cast<int64_t>(group) * batch_ + i) * d;
+    for (int64_t c = 0; c < d; ++c) out[c] += before[c];
+    before = out;
+  }
+}
+
+/// Row i of every group, its reconstruction, becomes the gradient of all reconstructions it is part of. Returns the
+/// weighted squared error.
+double Variant::differentiate(int64_t i, const float* y, double& reported) {
+  const int64_t d = options_.d_out;
+  const double scale = static_cast<double>(batch_) * options_.variance;
+  double loss = 0;
+  const float* later = nullptr;
+  for (int64_t group = static_cast<int64_t>(weights_.size()) - 1; group >= 0; --group) {
+    const auto factor = static_cast<float>(-2 * weights_[group] / scale);
+    float* out = gradient_.data() + (group * batch_ + i) * d;
+    double squares = 0;
+    for (int64_t c = 0; c < d; ++c) {
+      const float r = y[c] - out[c];
+      if (group == reported_) residual_[i * d + c] = r;
+      out[c] = factor * r;
+      if (later) out[c] += later[c];
+      squares += static_cast<double>(r) * r;
+    }
+    loss += weights_[group] * squares;
+    if (group == reported_) reported = squares;
+    later = out;
+  }
+  return loss;
+}
+
+void Variant::count_firing(State& state, StepReport& report) {
+  std::vector<char> fired(state.n);
+  int64_t active = 0;
+  for (int64_t p = 0; p < codes_.row_offsets[(reported_ + 1) * batch_]; ++p) {
+    if (codes_.values[p] <= 0) continue;
+    fired[codes_.indices[p]] = 1;
+    ++active;
+  }
+  dead_.clear();
+  for (int64_t j = 0; j < state.n; ++j) {
+    state.silent[j] = fired[j] ? 0 : state.silent[j] + batch_;
+    if (state.silent[j] >= options_.train.dead_after_tokens) dead_.push_back(static_cast<int32_t>(j));
+  }
+  report.l0 = static_cast<double>(active) / static_cast<double>(batch_);
+  report.dead = static_cast<int64_t>(dead_.size());
+}
+
+void Variant::update(Context& context, State& state, ConstMatrix x, double lr, StepReport& report) {
+  (void)x;
+  const TrainConfig& o = options_.train;
+  const double t = static_cast<double>(state.step + 1);
+  const AdamStep adam{static_cast<float>(lr / (1 - std::pow(o.beta1, t))), static_cast<float>(o.beta1),
+                      static_cast<float>(o.beta2), static_cast<float>(o.eps),
+                      static_cast<float>(1 / (1 - std::pow(o.beta2, t)))};
+  const ConstMatrix g(gradient_.data(), codes_.rows(), options_.d_out);
+  const ConstMatrix inputs(centred_.data(), codes_.rows(), options_.d_in);
+  value_gradient(context, codes_, g, state.decoder(), d_values_);
+  report.loss += penalise(context, state);
+  std::vector<float> center(options_.d_in), bias(options_.d_out);
+  backward_update(context, {&codes_, &d_values_, g, inputs}, state.latents(), {adam, geometry_.unit_norm},
+                  center.data());
+  // b_dec moves x̂ directly (every row of the first group is part of every reconstruction; auxiliary rows have no bias)
+  // and, where x is centred by it, every encoder input backwards.
+  parallel_for(context, options_.d_out, [&](int64_t c) {
+    float sum = 0;
+    for (int64_t i = 0; i < batch_; ++i) sum += gradient_[i * options_.d_out + c];
+    bias[c] = geometry_.centred ? sum - center[c] : sum;
+  });
+  adapt(context, state.at("b_dec"), bias, adam);
+  step_own(context, state, adam);
+  ++state.step;
+}
+
+void Variant::adapt(Context& context, Parameter& parameter, const std::vector<float>& gradient,
+                    const AdamStep& adam) const {
+  primitives(context.isa())
+      .adam(adam, gradient.data(), parameter.value.data(), parameter.m.data(), parameter.v.data(),
+            static_cast<int64_t>(gradient.size()));
+}
+
+Dictionary Variant::dictionary(const State& state) const {
+  Dictionary result;
+  result.info.variant = options_.model.variant;
+  result.info.d = options_.d_in;
+  result.info.d_out = options_.d_out;
+  result.info.n = state.n;
+  result.info.k = options_.model.k;
+  result.info.centred = geometry_.centred;
+  result.info.prefixes = geometry_.prefixes;
+  result.w_enc = state.at("W_enc").value;
+  result.w_dec = state.at("W_dec").value;
+  result.b_enc = state.at("b_enc").value;
+  result.b_dec = state.at("b_dec").value;
+  return result;
+}
+
+}  // namespace assay::sae

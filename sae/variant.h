@@ -1,0 +1,130 @@
+// One optimiser step of any variant on the sparse path. A variant says how a batch is encoded and what it adds to the
+// loss; centring, decoding, AuxK, the backward pass and Adam are said once, here. All at the training scale (E‖x‖² =
+// 1).
+//
+//   pre = W_enc (x − b_dec) + b_enc,  z = the variant's choice among pre,  x̂ = Σ z_j d_j + b_dec (+ W_skip x)
+//   loss = Σ_γ weight_γ · mean_B ‖y − x̂_γ‖² / variance                   γ: nested reconstructions (usually one)
+//        + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r),  r = y − x̂ (held fixed), r̂ = Σ over the top aux_k dead latents
+//        + the variant's penalty
+// The AuxK term (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", A.2) is 0 when no latent is dead. It
+// has no bias and gives the encoder its gradient too, on active pairs.
+//
+// Nested reconstructions (Matryoshka's prefixes, Multi-TopK's two k): the pairs of the batch are laid out group after
+// group, row γ·B + i holding row i's pairs of group γ; x̂_γ sums groups 0…γ, and a group's gradient is the sum over the
+// reconstructions it is part of. Then one backward pass serves all, as it serves AuxK's rows behind them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/context.h"
+#include "kernels/encode_topk.h"
+#include "kernels/numeric_flag.h"
+#include "kernels/primitives.h"
+#include "kernels/sparse_codes.h"
+#include "kernels/view.h"
+#include "sae/dictionary.h"
+#include "sae/state.h"
+#include "sae/train_config.h"
+
+namespace assay::sae {
+
+struct VariantOptions {
+  ModelConfig model;
+  TrainConfig train;  ///< resolved: see with_defaults
+  int64_t d_in = 0, d_out = 0;
+  double variance = 1;  ///< E‖y − mean‖² at the training scale
+};
+
+/// What a variant's reconstruction is made of.
+struct Geometry {
+  bool centred = true;            ///< encode x − b_dec rather than x
+  bool unit_norm = true;          ///< decoder rows stay on the unit sphere
+  std::vector<int64_t> prefixes;  ///< ends of the nested groups of latents, the last one n; empty: one group
+};
+
+struct Batch {
+  ConstMatrix x;  ///< [B, d_in] what is encoded
+  ConstMatrix y;  ///< [B, d_out] what is reconstructed; an autoencoder's x
+};
+
+struct StepReport {
+  double loss = 0;      ///< what is minimised
+  double fvu = 0;       ///< mean squared error over the stored variance
+  double aux_loss = 0;  ///< normalised, before its coefficient
+  double l0 = 0;        ///< mean count of values > 0
+  int64_t dead = 0;
+};
+
+class Variant {
+ public:
+  explicit Variant(VariantOptions options, Geometry geometry = {});
+  virtual ~Variant() = default;
+  Variant(const Variant&) = delete;
+  Variant& operator=(const Variant&) = delete;
+
+  /// The parameters, zero.
+  virtual State create() const;
+  /// Decoder rows uniform on the sphere, encoder = decoder, b_dec = the geometric median of the sample's y.
+  virtual void initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const;
+
+  /// One forward, backward and Adam step. Where a row is not finite `flag` is raised and the parameters are left as
+  /// they were. Deterministic: the same bits on any number of threads and any instruction set. Any B; buffers grow to
+  /// it.
+  virtual StepReport step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag);
+
+  /// What is published, still at the training scale; the caller fills in where the data came from.
+  virtual Dictionary dictionary(const State& state) const;
+
+  /// The codes of the last batch (for tests): group after group, AuxK's rows behind them where any latent was dead.
+  const SparseCodes& codes() const { return codes_; }
+  const VariantOptions& options() const { return options_; }
+
+ protected:
+  /// Fill codes_ (B rows, values after the activation function) from centred().
+  virtual void encode(Context& context, State& state, NumericFlag& flag) = 0;
+  /// Lay codes_ out group after group. The default cuts at the prefixes.
+  virtual void split();
+  /// Append rows of an auxiliary loss. The default is AuxK, where any latent is dead.
+  virtual void auxiliary(Context& context, const State& state, StepReport& report, NumericFlag& flag);
+  /// Add the penalty's part to d_values_ (∂L/∂value of every pair, the reconstruction's already there), and where the
+  /// variant needs it dec_values_, d_bias_, dec_shrink_. Returns the penalty. Sees the weights before the step.
+  virtual double penalise(Context&, State&) { return 0; }
+  /// Step the variant's own parameters and numbers.
+  virtual void step_own(Context&, State&, const AdamStep&) {}
+
+  ConstMatrix centred() const { return {centred_.data(), batch_, options_.d_in}; }
+  Encoder encoder(const State& state) const { return {state.encoder(), state.encoder_bias(), &state.screen}; }
+  /// Adam on a whole parameter.
+  void adapt(Context& context, Parameter& parameter, const std::vector<float>& gradient, const AdamStep& adam) const;
+  /// Append codes as further rows, and as many copies of the encoder's inputs.
+  void append_rows(const SparseCodes& codes);
+
+  VariantOptions options_;
+  Geometry geometry_;
+  std::vector<double> weights_{1};  ///< of the nested reconstructions
+  int64_t reported_ = 0;            ///< the reconstruction that FVU, firing and AuxK's residual mean
+  int64_t batch_ = 0;               ///< B of this step
+
+  SparseCodes codes_;
+  std::vector<float> centred_;   // [rows of codes_, d_in]: x − b_dec, again for every further row
+  std::vector<float> gradient_;  // [rows of codes_, d_out]: ∂L/∂x̂ of each row
+  std::vector<float> residual_;  // [B, d_out]
+  std::vector<float> d_values_;  // [pairs]
+
+ private:
+  void centre(Context& context, const State& state, ConstMatrix x);
+  void reconstruct(Context& context, const State& state, const Batch& batch, StepReport& report, NumericFlag& flag);
+  void nest(int64_t i, const float* bias);
+  double differentiate(int64_t i, const float* y, double& reported);
+  void count_firing(State& state, StepReport& report);
+  double residual_variance(Context& context) const;
+  void update(Context& context, State& state, ConstMatrix x, double lr, StepReport& report);
+
+  std::vector<double> row_loss_;  // [B]
+  std::vector<int32_t> dead_;
+};
+
+}  // namespace assay::sae

@@ -1,0 +1,30 @@
+#include <fmt/core.h>
+
+#include <cmath>
+
+#include "kernels/error.h"
+#include "sae/variants/variants.h"
+
+namespace assay::sae {
+
+double topk_learning_rate(int64_t n) { return 2e-4 / std::sqrt(static_cast<double>(n) / 16384.0); }
+
+const std::vector<const VariantEntry*>& variants() {
+  static const std::vector<const VariantEntry*> all{&kTopK};
+  return all;
+}
+
+const VariantEntry& variant_entry(const std::string& name) {
+  std::string known;
+  for (const VariantEntry* entry : variants()) {
+    if (entry->name == name) return *entry;
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", entry->name);
+  }
+  throw UsageError(fmt::format("model.variant = {}: the variants are {}", name, known));
+}
+
+std::unique_ptr<Variant> make_variant(const VariantOptions& options) {
+  return variant_entry(options.model.variant).make(options);
+}
+
+}  // namespace assay::sae

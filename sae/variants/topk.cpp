@@ -1,0 +1,19 @@
+#include "sae/variants/topk.h"
+
+#include <algorithm>
+
+#include "kernels/encode_topk.h"
+#include "sae/variants/variants.h"
+
+namespace assay::sae {
+
+void TopK::encode(Context& context, State& state, NumericFlag& flag) {
+  encode_topk(context, centred(), encoder(state), options_.model.k, codes_, flag);
+  for (float& value : codes_.values) value = std::max(value, 0.0f);
+}
+
+const VariantEntry kTopK{"topk",
+                         [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<TopK>(o); },
+                         topk_learning_rate};
+
+}  // namespace assay::sae

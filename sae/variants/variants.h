@@ -1,0 +1,30 @@
+// The variants this build knows, one file each. Adding one: a file that defines its entry, and its line in all.cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sae/variant.h"
+
+namespace assay::sae {
+
+struct VariantEntry {
+  const char* name;  ///< as model.variant spells it
+  std::unique_ptr<Variant> (*make)(const VariantOptions& options);
+  /// The optimiser's defaults of the source the file cites.
+  double (*learning_rate)(int64_t n);
+  double beta1 = 0.9, beta2 = 0.999, eps = 6.25e-10;
+};
+
+/// 2e-4/√(n/2¹⁴) (Gao et al. 2024, A.3): the TopK family's.
+double topk_learning_rate(int64_t n);
+
+extern const VariantEntry kTopK;
+
+const std::vector<const VariantEntry*>& variants();
+/// Throws UsageError naming the known ones.
+const VariantEntry& variant_entry(const std::string& name);
+std::unique_ptr<Variant> make_variant(const VariantOptions& options);
+
+}  // namespace assay::sae
