@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,7 @@
 #include "experiments/commands.h"
 #include "kernels/backward_update.h"
 #include "kernels/error.h"
+#include "kernels/screening.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
 #include "sae/variants/variants.h"
@@ -127,18 +129,19 @@ class Bench {
 
   /// The screening product alone, its output overwritten: the arithmetic no TopK step can leave out.
   void product() {
-    const ScreenCopy& screen = state_.screen;
-    const Primitives& p = primitives(context_.isa());
-    constexpr int64_t kPanels = 16;  // the tile of encode_topk
-    const int64_t panels = (o_.rows + kPanel - 1) / kPanel;
-    context_.pool().run((panels + kPanels - 1) / kPanels, [&](int64_t task, int) {
-      const int64_t count = std::min(kPanels, panels - task * kPanels);
-      const std::vector<uint32_t> x(count * kPanel * screen.pairs(), 0x3c003c00u);
-      std::vector<float> scores(count * kPanel * 2 * kScreenBlock);
-      for (int64_t b = 0; b < screen.blocks(); b += 2) {
-        for (int64_t panel = 0; panel < count; ++panel) {
-          p.screen(x.data() + panel * kPanel * screen.pairs(), screen.block(b), screen.block(b + 1), screen.pairs(),
-                   scores.data() + panel * kPanel * 2 * kScreenBlock);
+    const ScreenCopy& copy = state_.screen;
+    const Screen& screen = primitives(context_.isa()).screen;
+    const int64_t tile = Screening::kTileRows, size = screen.panel_size(copy.pairs());
+    context_.pool().run((o_.rows + tile - 1) / tile, [&](int64_t task, int) {
+      const int64_t panels = (std::min(tile, o_.rows - task * tile) + screen.rows - 1) / screen.rows;
+      const std::vector<uint32_t> x(panels * size, 0x3c003c00u);
+      const std::vector<float> one(kScreenGroup, 1.0f), never(screen.rows, std::numeric_limits<float>::infinity());
+      std::vector<float> scores(screen.rows * kScreenGroup);
+      std::vector<uint32_t> hits(screen.rows);
+      for (int64_t b = 0; b < copy.blocks(); b += 2) {
+        for (int64_t panel = 0; panel < panels; ++panel) {
+          screen.product(x.data() + panel * size, copy.block(b), copy.block(b + 1), copy.pairs(), one.data(),
+                         one.data(), never.data(), scores.data(), hits.data());
         }
       }
     });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/backward_update.h"
+#include "kernels/encode_threshold.h"
 #include "kernels/encode_topk.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
@@ -12,8 +13,10 @@ namespace assay {
 
 decltype(topk) topk_cpu, topk_cuda;
 decltype(encode_topk) encode_topk_cpu;
+decltype(encode_threshold) encode_threshold_cpu;
 decltype(sparse_decode) sparse_decode_cpu, sparse_decode_cuda;
 decltype(value_gradient) value_gradient_cpu, value_gradient_cuda;
 decltype(backward_update) backward_update_cpu, backward_update_cuda;
+decltype(gradient_squares) gradient_squares_cpu;
 
 }  // namespace assay

@@ -1,5 +1,7 @@
 #include "kernels/backward_update.h"
 
+#include <fmt/core.h>
+
 #include "kernels/back_ends.h"
 #include "kernels/registry.h"
 
@@ -10,11 +12,38 @@ namespace {
 constexpr Operation<decltype(backward_update)> kBackwardUpdate{
     "backward_update", {backward_update_cpu, ASSAY_CUDA_BACK_END(backward_update_cuda)}};
 
+constexpr Operation<decltype(gradient_squares)> kGradientSquares{"gradient_squares", {gradient_squares_cpu, nullptr}};
+
+void check(const BackwardInput& in, const LatentState& s) {
+  const int64_t rows = in.codes->rows();
+  const auto fail = [](const std::string& what) { throw UsageError("backward_update: " + what); };
+  if (in.g.rows != rows || in.g.cols != s.w_dec.cols) {
+    fail(fmt::format("codes of {} rows and a decoder of d = {} do not fit gradients [{}, {}]", rows, s.w_dec.cols,
+                     in.g.rows, in.g.cols));
+  }
+  if (in.x.cols != s.w_enc.cols || (rows > 0 && (in.x.rows < 1 || rows % in.x.rows != 0))) {
+    fail(fmt::format("inputs [{}, {}] fit neither the encoder's d = {} nor a divisor of the codes' {} rows", in.x.rows,
+                     in.x.cols, s.w_enc.cols, rows));
+  }
+  for (const auto* weights : {in.d_values, in.dec_values, in.d_bias}) {
+    if (weights != nullptr && static_cast<int64_t>(weights->size()) != in.codes->pairs()) {
+      fail(fmt::format("{} weights for {} pairs", weights->size(), in.codes->pairs()));
+    }
+  }
+}
+
 }  // namespace
 
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient) {
+  check(input, state);
   kBackwardUpdate.on(context.device())(context, input, state, options, center_gradient);
+}
+
+double gradient_squares(Context& context, const BackwardInput& input, const LatentState& state,
+                        const UpdateOptions& options) {
+  check(input, state);
+  return kGradientSquares.on(context.device())(context, input, state, options);
 }
 
 }  // namespace assay

@@ -13,18 +13,22 @@
 
 namespace assay {
 
-/// What the gradients come from: B' rows, which may be several losses' rows one after another (AuxK's after the main).
+/// What the gradients come from: B' rows, which may be several losses' rows one after another (AuxK's after the main,
+/// or one group of latents after another: Matryoshka).
 struct BackwardInput {
   const SparseCodes* codes;            ///< B' rows over n latents
-  const std::vector<float>* d_values;  ///< ∂L/∂value of each pair
-  ConstMatrix g;                       ///< [B', d] ∂L/∂x̂ of each row
-  ConstMatrix x;                       ///< [B', d] centred encoder input of each row
+  const std::vector<float>* d_values;  ///< ∂L/∂pre of each pair: weighs x in dW_enc
+  ConstMatrix g;                       ///< [B', d_out] ∂L/∂x̂ of each row
+  ConstMatrix x;                       ///< [B, d_in] encoder inputs, B divides B': row r reads x row r mod B
+  const std::vector<float>* dec_values = nullptr;  ///< weighs g in dW_dec, each pair; null: the codes' values
+  const std::vector<float>* d_bias = nullptr;      ///< ∂L/∂b_enc of each pair; null: d_values
+  const float* dec_shrink = nullptr;               ///< [n]: adds dec_shrink[j]·W_dec[j] to dW_dec[j]; null: nothing
 };
 
 /// Parameters and Adam moments, all fp32, updated in place.
 struct LatentState {
-  Matrix w_enc, w_enc_m, w_enc_v;    ///< [n, d]
-  Matrix w_dec, w_dec_m, w_dec_v;    ///< [n, d]
+  Matrix w_enc, w_enc_m, w_enc_v;    ///< [n, d_in]
+  Matrix w_dec, w_dec_m, w_dec_v;    ///< [n, d_out]
   float *b_enc, *b_enc_m, *b_enc_v;  ///< [n]
   ScreenCopy* screen;                ///< of w_enc; refreshed
 };
@@ -32,17 +36,26 @@ struct LatentState {
 struct UpdateOptions {
   AdamStep adam;
   bool unit_norm = true;  ///< remove the decoder gradient's part along its row, and renormalise the row after the step
+  float gradient_scale = 1;  ///< multiplies every gradient (clipping by norm; see gradient_squares)
 };
 
 /// The centre's gradient is summed over at most this many parts, each of whole blocks of kScreenBlock latents.
 constexpr int64_t kCenterParts = 128;
 
-/// dW_dec[j] = Σ value·g, dW_enc[j] = Σ d_value·x, db_enc[j] = Σ d_value over latent j's pairs in row order; then Adam.
-/// Every latent takes its step, silent ones too (dense Adam semantics: their moments decay and move them).
-/// center_gradient [d] receives Σ_j db_enc[j]·W_enc[j] with the weights before the step: −∂L/∂b_dec through x − b_dec.
+/// dW_dec[j] = Σ dec_value·g + dec_shrink[j]·W_dec[j], dW_enc[j] = Σ d_value·x, db_enc[j] = Σ d_bias, over latent j's
+/// pairs in row order; then Adam. Every latent takes its step, silent ones too (dense Adam semantics: their moments
+/// decay and move them).
+/// center_gradient, null or [d_in], receives gradient_scale·Σ_j (Σ d_value)·W_enc[j] with the weights before the step:
+/// −∂L/∂b_dec through x − b_dec.
 /// Deterministic: sums run in a fixed order over a number of parts that depends on n alone; no atomics.
-/// Workspace: 2·d floats a worker and at most 128·d for the centre's gradient.
+/// Workspace: d_in + d_out floats a worker, at most 128·d_in for the centre's gradient, and the sorted pairs.
+/// Throws UsageError where shapes do not fit.
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient);
+
+/// Σ of the squares of dW_enc, dW_dec (projected where options.unit_norm) and db_enc, before gradient_scale: the first
+/// of clipping's two passes. Changes nothing; `state` is read. In double, over parts in a fixed order. CPU only.
+double gradient_squares(Context& context, const BackwardInput& input, const LatentState& state,
+                        const UpdateOptions& options);
 
 }  // namespace assay

@@ -1,80 +1,154 @@
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "kernels/back_ends.h"
+#include "kernels/prefetch.h"
 
 namespace assay {
 
 namespace {
 
-/// One worker's gradient rows.
+/// One worker's gradient rows of one latent.
 struct Gradient {
   std::vector<float> enc, dec;
-  float bias = 0;
+  float bias, value;  ///< Σ d_bias, Σ d_value
 };
 
-class Update {
+class Gradients {
  public:
-  Update(Context& context, const BackwardInput& in, const LatentState& state, const UpdateOptions& options)
-      : p_(primitives(context.isa())), in_(in), s_(state), options_(options), d_(state.w_enc.cols) {
-    sort_by_latent(*in.codes, state.w_enc.rows, order_);
+  Gradients(Context& context, const BackwardInput& in, const LatentState& state, const UpdateOptions& options)
+      : p_(primitives(context.isa())),
+        in_(in),
+        s_(state),
+        options_(options),
+        dec_values_(in.dec_values != nullptr ? *in.dec_values : in.codes->values),
+        d_bias_(in.d_bias != nullptr ? *in.d_bias : *in.d_values) {
+    sort_by_latent(context, *in.codes, state.w_enc.rows, dec_values_.data(), in.d_values->data(), order_);
   }
 
-  /// Steps latent j and adds db_enc[j]·W_enc[j] (before the step) to center [d].
+  /// The gradients of latent j, the decoder's projected where asked for.
+  void sum(int64_t j, Gradient& gradient) const {
+    gradient.enc.assign(s_.w_enc.cols, 0);
+    gradient.dec.assign(s_.w_dec.cols, 0);
+    gradient.bias = gradient.value = 0;
+    int64_t o = order_.offsets[j];
+    const int64_t end = order_.offsets[j + 1];
+    for (; o + 4 <= end; o += 4) add_four(o, gradient);
+    for (; o < end; ++o) add_one(o, gradient);
+    const float* dec = s_.w_dec.row(j);
+    if (in_.dec_shrink != nullptr) p_.axpy(in_.dec_shrink[j], dec, gradient.dec.data(), s_.w_dec.cols);
+    if (options_.unit_norm) {
+      p_.axpy(-p_.dot(gradient.dec.data(), dec, s_.w_dec.cols), dec, gradient.dec.data(), s_.w_dec.cols);
+    }
+  }
+
+  /// Steps latent j and adds (Σ d_value)·W_enc[j] (before the step) to center [d_in] where there is one.
   void step(int64_t j, Gradient& gradient, float* center) const {
-    sum_pairs(j, gradient);
-    if (gradient.bias != 0) p_.axpy(gradient.bias, s_.w_enc.row(j), center, d_);
+    sum(j, gradient);
+    if (options_.gradient_scale != 1) rescale(gradient);
+    const int64_t d_in = s_.w_enc.cols, d_out = s_.w_dec.cols;
+    if (center != nullptr && gradient.value != 0) p_.axpy(gradient.value, s_.w_enc.row(j), center, d_in);
     float* dec = s_.w_dec.row(j);
-    if (options_.unit_norm) p_.axpy(-p_.dot(gradient.dec.data(), dec, d_), dec, gradient.dec.data(), d_);
-    p_.adam(options_.adam, gradient.enc.data(), s_.w_enc.row(j), s_.w_enc_m.row(j), s_.w_enc_v.row(j), d_);
-    p_.adam(options_.adam, gradient.dec.data(), dec, s_.w_dec_m.row(j), s_.w_dec_v.row(j), d_);
+    p_.adam(options_.adam, gradient.enc.data(), s_.w_enc.row(j), s_.w_enc_m.row(j), s_.w_enc_v.row(j), d_in);
+    p_.adam(options_.adam, gradient.dec.data(), dec, s_.w_dec_m.row(j), s_.w_dec_v.row(j), d_out);
     p_.adam(options_.adam, &gradient.bias, s_.b_enc + j, s_.b_enc_m + j, s_.b_enc_v + j, 1);
-    if (options_.unit_norm) p_.scale(1 / std::sqrt(p_.dot(dec, dec, d_)), dec, d_);
+    if (options_.unit_norm) p_.scale(1 / std::sqrt(p_.dot(dec, dec, d_out)), dec, d_out);
     s_.screen->refresh(p_, j, s_.w_enc.row(j));
   }
 
  private:
-  void sum_pairs(int64_t j, Gradient& gradient) const {
-    gradient.enc.assign(d_, 0);
-    gradient.dec.assign(d_, 0);
-    gradient.bias = 0;
-    for (int64_t o = order_.offsets[j]; o < order_.offsets[j + 1]; ++o) {
-      const int64_t pair = order_.pairs[o];
-      const float d_value = (*in_.d_values)[pair];
-      p_.axpy(in_.codes->values[pair], in_.g.row(order_.rows[o]), gradient.dec.data(), d_);
-      p_.axpy(d_value, in_.x.row(order_.rows[o]), gradient.enc.data(), d_);
-      gradient.bias += d_value;
+  const float* x_row(int64_t o) const { return in_.x.row(order_.rows[o] % in_.x.rows); }
+
+  void add_four(int64_t o, Gradient& gradient) const {
+    float dec[4], enc[4];
+    const float *g[4], *x[4];
+    for (int i = 0; i < 4; ++i) {
+      const int64_t pair = order_.pairs[o + i];
+      dec[i] = dec_values_[pair];
+      enc[i] = (*in_.d_values)[pair];
+      g[i] = in_.g.row(order_.rows[o + i]);
+      x[i] = x_row(o + i);
+      gradient.bias += d_bias_[pair];
+      gradient.value += enc[i];
     }
+    // The rows come from far away and in no order a processor could guess: fetch those of the pairs after these.
+    const int64_t ahead = std::min<int64_t>(o + 8, static_cast<int64_t>(order_.rows.size()));
+    for (int64_t next = o + 4; next < ahead; ++next) {
+      prefetch_row(in_.g.row(order_.rows[next]), in_.g.cols);
+      prefetch_row(x_row(next), in_.x.cols);
+    }
+    p_.axpy4(dec, g, gradient.dec.data(), in_.g.cols);
+    p_.axpy4(enc, x, gradient.enc.data(), in_.x.cols);
+  }
+
+  void add_one(int64_t o, Gradient& gradient) const {
+    const int64_t pair = order_.pairs[o];
+    const float d_value = (*in_.d_values)[pair];
+    p_.axpy(dec_values_[pair], in_.g.row(order_.rows[o]), gradient.dec.data(), in_.g.cols);
+    p_.axpy(d_value, x_row(o), gradient.enc.data(), in_.x.cols);
+    gradient.bias += d_bias_[pair];
+    gradient.value += d_value;
+  }
+
+  void rescale(Gradient& gradient) const {
+    p_.scale(options_.gradient_scale, gradient.enc.data(), s_.w_enc.cols);
+    p_.scale(options_.gradient_scale, gradient.dec.data(), s_.w_dec.cols);
+    gradient.bias *= options_.gradient_scale;
+    gradient.value *= options_.gradient_scale;
   }
 
   const Primitives& p_;
   const BackwardInput& in_;
   const LatentState& s_;
   const UpdateOptions& options_;
-  int64_t d_;
+  const std::vector<float>&dec_values_, &d_bias_;
   PairsByLatent order_;
 };
+
+/// Visit all latents in parts of whole blocks of the screening copy, so no two workers write one cache line of it.
+template <class Body>
+int64_t over_parts(Context& context, int64_t n, const Body& body) {
+  const int64_t blocks = (n + kScreenBlock - 1) / kScreenBlock, parts = std::min(kCenterParts, blocks);
+  context.pool().run(parts, [&](int64_t part, int worker) {
+    const int64_t first = blocks * part / parts * kScreenBlock, last = blocks * (part + 1) / parts * kScreenBlock;
+    for (int64_t j = first; j < std::min(n, last); ++j) body(part, j, worker);
+  });
+  return parts;
+}
 
 }  // namespace
 
 void backward_update_cpu(Context& context, const BackwardInput& input, const LatentState& state,
                          const UpdateOptions& options, float* center_gradient) {
-  const int64_t n = state.w_enc.rows, d = state.w_enc.cols;
-  const Update update(context, input, state, options);
-  // Whole blocks of the screening copy belong to one part, so no two workers write one cache line of it.
-  const int64_t blocks = (n + kScreenBlock - 1) / kScreenBlock, parts = std::min(kCenterParts, blocks);
-  std::vector<Gradient> gradients(context.pool().threads());
-  std::vector<float> centers(parts * d);
-  context.pool().run(parts, [&](int64_t part, int worker) {
-    const int64_t first = blocks * part / parts * kScreenBlock, last = blocks * (part + 1) / parts * kScreenBlock;
-    for (int64_t j = first; j < std::min(n, last); ++j) {
-      update.step(j, gradients[worker], centers.data() + part * d);
-    }
+  const int64_t d = state.w_enc.cols;
+  const Gradients gradients(context, input, state, options);
+  std::vector<Gradient> rows(context.pool().threads());
+  std::vector<float> centers(center_gradient != nullptr ? kCenterParts * d : 0);
+  const int64_t parts = over_parts(context, state.w_enc.rows, [&](int64_t part, int64_t j, int worker) {
+    gradients.step(j, rows[worker], center_gradient != nullptr ? centers.data() + part * d : nullptr);
   });
+  if (center_gradient == nullptr) return;
   std::fill_n(center_gradient, d, 0.0f);
   for (int64_t part = 0; part < parts; ++part) {
     for (int64_t i = 0; i < d; ++i) center_gradient[i] += centers[part * d + i];
   }
+}
+
+double gradient_squares_cpu(Context& context, const BackwardInput& input, const LatentState& state,
+                            const UpdateOptions& options) {
+  const Primitives& p = primitives(context.isa());
+  const Gradients gradients(context, input, state, options);
+  std::vector<Gradient> rows(context.pool().threads());
+  std::vector<double> squares(kCenterParts);
+  over_parts(context, state.w_enc.rows, [&](int64_t part, int64_t j, int worker) {
+    Gradient& row = rows[worker];
+    gradients.sum(j, row);
+    squares[part] += static_cast<double>(p.dot(row.enc.data(), row.enc.data(), state.w_enc.cols)) +
+                     p.dot(row.dec.data(), row.dec.data(), state.w_dec.cols) + row.bias * row.bias;
+  });
+  return std::accumulate(squares.begin(), squares.end(), 0.0);
 }
 
 }  // namespace assay

@@ -32,13 +32,25 @@ struct Parameter {
   }
 };
 
+/// What the kernels here do not do is refused, never done another way.
+void check_supported(const BackwardInput& in, const LatentState& s, const UpdateOptions& options,
+                     const float* center_gradient) {
+  if (in.dec_values != nullptr || in.d_bias != nullptr || in.dec_shrink != nullptr || options.gradient_scale != 1 ||
+      center_gradient == nullptr || in.x.rows != in.g.rows || s.w_enc.cols != s.w_dec.cols) {
+    throw UsageError(
+        "backward_update on cuda takes one weight a pair, as many inputs as gradient rows, d_in = d_out, a centre and "
+        "no clipping; use device cpu for anything else");
+  }
+}
+
 }  // namespace
 
 void backward_update_cuda(Context& context, const BackwardInput& input, const LatentState& state,
                           const UpdateOptions& options, float* center_gradient) {
+  check_supported(input, state, options, center_gradient);
   const int64_t n = state.w_enc.rows, d = state.w_enc.cols;
   PairsByLatent order;
-  sort_by_latent(*input.codes, n, order);
+  sort_by_latent(context, *input.codes, n, input.codes->values.data(), input.d_values->data(), order);
   const DeviceArray<float> values(input.codes->values), d_values(*input.d_values);
   const DeviceMatrix g(input.g), x(input.x);
   const DeviceArray<int64_t> offsets(order.offsets), pairs(order.pairs);

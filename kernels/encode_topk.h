@@ -3,10 +3,9 @@
 //   pre[i, j] = x[i]·W_enc[j] + b_enc[j]
 //
 // The winners are those of the canonical fp32 dot (kernels/primitives.h), whatever the tile, the thread or the
-// instruction set: a bf16 product screens, keeping every latent whose screened value plus its error bound reaches the
-// k-th best lower bound, and the survivors are rescored. The bound (Cauchy–Schwarz, with x̃ = x + δx, w̃ = w + δw):
-//   |x̃·w̃ − x·w| ≤ ‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖),  γ covers fp32 rounding of both sums.
-// A row with too many survivors (near-ties) is scored exactly over all n.
+// instruction set: a bf16 product screens (kernels/screening.h), keeping every latent whose screened value plus its
+// error bound reaches the k-th best lower bound, and the survivors are rescored. A row with too many survivors
+// (near-ties) is scored exactly over all n.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +19,18 @@
 namespace assay {
 
 struct Encoder {
-  ConstMatrix w;             ///< [n, d] fp32 master weights
-  const float* bias;         ///< [n]
-  const ScreenCopy* screen;  ///< of w, up to date
+  ConstMatrix w;                      ///< [n, d] fp32 master weights
+  const float* bias;                  ///< [n]
+  const ScreenCopy* screen;           ///< of w, up to date
+  const float* rank_scale = nullptr;  ///< [n] > 0: selection ranks scale·pre (crosscoders: Σ‖d‖); null: pre itself
 };
 
+/// Throws UsageError, naming the operation, where x, the weights and the screening copy do not fit one another.
+void check_encoder(const char* operation, ConstMatrix x, const Encoder& encoder);
+
 /// x [B, d], already centred (x − b_dec where the variant says so). Gives exactly k pairs a row, indices ascending,
-/// values = pre (the caller applies its activation). Ties go to the smaller index. 1 ≤ k ≤ n.
+/// values = pre (the caller applies its activation), chosen by pre or, with rank_scale, by scale·pre. Ties go to the
+/// smaller index. 1 ≤ k ≤ n.
 /// A row or a weight that is not finite raises `flag` with the row; that row's pairs are then indices 0…k−1, values 0.
 /// Deterministic: the same bits on any number of threads and any instruction set.
 /// Workspace: O(B·k) for the result and, a worker, a tile of rows in bf16 and (2k + 256) candidates a row of the tile.

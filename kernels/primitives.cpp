@@ -1,9 +1,8 @@
 #include "kernels/primitives.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-
-#include "kernels/dtype.h"
 
 namespace assay {
 
@@ -26,6 +25,10 @@ void axpy(float alpha, const float* x, float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) y[i] = std::fma(alpha, x[i], y[i]);
 }
 
+void axpy4(const float alpha[4], const float* const x[4], float* y, int64_t count) {
+  for (int r = 0; r < 4; ++r) axpy(alpha[r], x[r], y, count);
+}
+
 void scale(float alpha, float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) y[i] *= alpha;
 }
@@ -42,30 +45,40 @@ void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64
   }
 }
 
-float low(uint32_t pair) { return std::bit_cast<float>(pair << 16); }
-float high(uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000u); }
+constexpr int64_t kRows = 12;
 
-void screen(const uint32_t* x, const uint32_t* w0, const uint32_t* w1, int64_t pairs, float* out) {
-  for (int64_t r = 0; r < kPanel; ++r) {
-    for (int64_t j = 0; j < 2 * kScreenBlock; ++j) {
+int64_t panel_size(int64_t pairs) { return pairs * kRows; }
+
+void pack(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel) {
+  for (int64_t p = 0; p < pairs; ++p) panel[p * kRows + r] = row[p];
+}
+
+float half(uint32_t pair, int which) { return std::bit_cast<float>(which == 0 ? pair << 16 : pair & 0xffff0000u); }
+
+void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
+             const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+  for (int64_t r = 0; r < kRows; ++r) {
+    hits[r] = 0;
+    for (int64_t j = 0; j < kScreenGroup; ++j) {
       const uint32_t* w = (j < kScreenBlock ? w0 : w1) + j % kScreenBlock;
       float sum = 0;
       for (int64_t p = 0; p < pairs; ++p) {
-        const uint32_t a = x[p * kPanel + r], b = w[p * kScreenBlock];
-        sum = std::fma(high(a), high(b), std::fma(low(a), low(b), sum));
+        const uint32_t a = panel[p * kRows + r], b = w[p * kScreenBlock];
+        sum = std::fma(half(a, 1), half(b, 1), std::fma(half(a, 0), half(b, 0), sum));
       }
-      out[r * 2 * kScreenBlock + j] = sum;
+      const float score = std::fma(sum, scale[j], bias[j]);
+      scores[r * kScreenGroup + j] = score;
+      if (score >= threshold[r]) hits[r] |= 1u << j;
     }
   }
 }
 
-int select(const float* scores, const float* bias, float threshold, int32_t base, int32_t* indices, float* kept) {
+int append(const float* scores, uint32_t hits, int32_t base, int32_t* indices, float* kept) {
   int count = 0;
-  for (int32_t j = 0; j < 2 * kScreenBlock; ++j) {
-    const float score = scores[j] + bias[j];
-    if (!(score >= threshold)) continue;
+  for (; hits != 0; hits &= hits - 1) {
+    const int j = std::countr_zero(hits);
     indices[count] = base + j;
-    kept[count++] = score;
+    kept[count++] = scores[j];
   }
   return count;
 }
@@ -96,8 +109,9 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kScalarPrimitives{dot,    dot4,   axpy,           scale, subtract, adam,
-                                   screen, select, count_at_least, range, filter};
+const Primitives kScalarPrimitives{dot,    dot4,           axpy,  axpy4,
+                                   scale,  subtract,       adam,  {kRows, panel_size, pack, product},
+                                   append, count_at_least, range, filter};
 
 const Primitives& primitives(Isa isa) {
   switch (isa) {

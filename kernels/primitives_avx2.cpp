@@ -68,6 +68,20 @@ void axpy(float alpha, const float* x, float* y, int64_t count) {
   for (; i < count; ++i) y[i] = std::fma(alpha, x[i], y[i]);
 }
 
+void axpy4(const float alpha[4], const float* const x[4], float* y, int64_t count) {
+  __m256 factor[4];
+  for (int r = 0; r < 4; ++r) factor[r] = _mm256_set1_ps(alpha[r]);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256 sum = _mm256_loadu_ps(y + i);
+    for (int r = 0; r < 4; ++r) sum = _mm256_fmadd_ps(factor[r], _mm256_loadu_ps(x[r] + i), sum);
+    _mm256_storeu_ps(y + i, sum);
+  }
+  for (; i < count; ++i) {
+    for (int r = 0; r < 4; ++r) y[i] = std::fma(alpha[r], x[r][i], y[i]);
+  }
+}
+
 void scale(float alpha, float* y, int64_t count) {
   const __m256 factor = _mm256_set1_ps(alpha);
   int64_t i = 0;
@@ -106,50 +120,60 @@ __m256 high(__m256i pairs) {
   return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
 }
 
-/// Four rows of a panel by one block of 16 latents.
-void screen_rows(const uint32_t* x, const uint32_t* w, int64_t pairs, float* out) {
-  __m256 sum[4][2];
+/// A panel is groups of four rows, each [pairs, 4].
+constexpr int64_t kRows = 12, kQuad = 4;
+
+int64_t panel_size(int64_t pairs) { return pairs * kRows; }
+
+void pack(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel) {
+  uint32_t* quad = panel + r / kQuad * pairs * kQuad + r % kQuad;
+  for (int64_t p = 0; p < pairs; ++p) quad[p * kQuad] = row[p];
+}
+
+/// Four rows by one block of 16 latents.
+void quad_product(const uint32_t* x, const uint32_t* w, int64_t pairs, const float* scale, const float* bias,
+                  float* scores) {
+  __m256 sum[kQuad][2];
   for (auto& row : sum) row[0] = row[1] = _mm256_setzero_ps();
   for (int64_t p = 0; p < pairs; ++p) {
     const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock));
     const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock + 8));
     const __m256 l0 = low(w0), h0 = high(w0), l1 = low(w1), h1 = high(w1);
-    for (int r = 0; r < 4; ++r) {
-      const __m256i pair = _mm256_set1_epi32(static_cast<int>(x[p * kPanel + r]));
+    for (int r = 0; r < kQuad; ++r) {
+      const __m256i pair = _mm256_set1_epi32(static_cast<int>(x[p * kQuad + r]));
       const __m256 xl = low(pair), xh = high(pair);
       sum[r][0] = _mm256_fmadd_ps(xh, h0, _mm256_fmadd_ps(xl, l0, sum[r][0]));
       sum[r][1] = _mm256_fmadd_ps(xh, h1, _mm256_fmadd_ps(xl, l1, sum[r][1]));
     }
   }
-  for (int r = 0; r < 4; ++r) {
-    _mm256_storeu_ps(out + r * 2 * kScreenBlock, sum[r][0]);
-    _mm256_storeu_ps(out + r * 2 * kScreenBlock + 8, sum[r][1]);
-  }
-}
-
-void screen(const uint32_t* x, const uint32_t* w0, const uint32_t* w1, int64_t pairs, float* out) {
-  for (int64_t r = 0; r < kPanel; r += 4) {
-    screen_rows(x + r, w0, pairs, out + r * 2 * kScreenBlock);
-    screen_rows(x + r, w1, pairs, out + r * 2 * kScreenBlock + kScreenBlock);
-  }
-}
-
-int select(const float* scores, const float* bias, float threshold, int32_t base, int32_t* indices, float* kept) {
-  const __m256 bar = _mm256_set1_ps(threshold);
-  int count = 0;
-  for (int j = 0; j < 2 * kScreenBlock; j += 8) {
-    const __m256 score = _mm256_add_ps(_mm256_loadu_ps(scores + j), _mm256_loadu_ps(bias + j));
-    unsigned mask = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(score, bar, _CMP_GE_OQ)));
-    if (mask == 0) continue;
-    alignas(32) float lanes[8];
-    _mm256_store_ps(lanes, score);
-    for (; mask != 0; mask &= mask - 1) {
-      const int lane = __builtin_ctz(mask);
-      indices[count] = base + j + lane;
-      kept[count++] = lanes[lane];
+  for (int r = 0; r < kQuad; ++r) {
+    for (int half = 0; half < 2; ++half) {
+      const __m256 score =
+          _mm256_fmadd_ps(sum[r][half], _mm256_loadu_ps(scale + half * 8), _mm256_loadu_ps(bias + half * 8));
+      _mm256_storeu_ps(scores + r * kScreenGroup + half * 8, score);
     }
   }
-  return count;
+}
+
+void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
+             const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+  for (int64_t r = 0; r < kRows; r += kQuad) {
+    quad_product(panel + r * pairs, w0, pairs, scale, bias, scores + r * kScreenGroup);
+    quad_product(panel + r * pairs, w1, pairs, scale + kScreenBlock, bias + kScreenBlock,
+                 scores + r * kScreenGroup + kScreenBlock);
+  }
+  for (int64_t r = 0; r < kRows; ++r) {
+    const __m256 bar = _mm256_set1_ps(threshold[r]);
+    hits[r] = 0;
+    for (int64_t j = 0; j < kScreenGroup; j += 8) {
+      const __m256 reached = _mm256_cmp_ps(_mm256_loadu_ps(scores + r * kScreenGroup + j), bar, _CMP_GE_OQ);
+      hits[r] |= static_cast<uint32_t>(_mm256_movemask_ps(reached)) << j;
+    }
+  }
+}
+
+int append(const float* scores, uint32_t hits, int32_t base, int32_t* indices, float* kept) {
+  return kScalarPrimitives.append(scores, hits, base, indices, kept);
 }
 
 int64_t count_at_least(const float* values, int64_t count, float threshold) {
@@ -187,6 +211,8 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kAvx2Primitives{dot, dot4, axpy, scale, subtract, adam, screen, select, count_at_least, range, filter};
+const Primitives kAvx2Primitives{dot,    dot4,           axpy,  axpy4,
+                                 scale,  subtract,       adam,  {kRows, panel_size, pack, product},
+                                 append, count_at_least, range, filter};
 
 }  // namespace assay

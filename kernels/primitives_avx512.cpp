@@ -57,6 +57,17 @@ void axpy(float alpha, const float* x, float* y, int64_t count) {
   }
 }
 
+void axpy4(const float alpha[4], const float* const x[4], float* y, int64_t count) {
+  __m512 factor[4];
+  for (int r = 0; r < 4; ++r) factor[r] = _mm512_set1_ps(alpha[r]);
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 m = i + 16 <= count ? static_cast<__mmask16>(0xffff) : head(count - i);
+    __m512 sum = _mm512_maskz_loadu_ps(m, y + i);
+    for (int r = 0; r < 4; ++r) sum = _mm512_fmadd_ps(factor[r], _mm512_maskz_loadu_ps(m, x[r] + i), sum);
+    _mm512_mask_storeu_ps(y + i, m, sum);
+  }
+}
+
 void scale(float alpha, float* y, int64_t count) {
   const __m512 factor = _mm512_set1_ps(alpha);
   int64_t i = 0;
@@ -97,41 +108,54 @@ void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64
 
 __m512bh pairs_of(__m512i bits) { return reinterpret_cast<__m512bh>(bits); }
 
+constexpr int64_t kRows = 12;
+
+int64_t panel_size(int64_t pairs) { return pairs * kRows; }
+
+void pack(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel) {
+  for (int64_t p = 0; p < pairs; ++p) panel[p * kRows + r] = row[p];
+}
+
 /// 24 accumulators stay in registers; a panel's rows lie side by side, so every operand is one base and a constant.
-void screen(const uint32_t* x, const uint32_t* w0, const uint32_t* w1, int64_t pairs, float* out) {
-  __m512 sum[kPanel][2];
+void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
+             const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+  __m512 sum[kRows][2];
   for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
-  for (int64_t p = 0; p < pairs; ++p, x += kPanel, w0 += kScreenBlock, w1 += kScreenBlock) {
+  for (int64_t p = 0; p < pairs; ++p, panel += kRows, w0 += kScreenBlock, w1 += kScreenBlock) {
     const __m512bh b0 = pairs_of(_mm512_loadu_si512(w0)), b1 = pairs_of(_mm512_loadu_si512(w1));
 #pragma GCC unroll 12
-    for (int r = 0; r < kPanel; ++r) {
-      const __m512bh a = pairs_of(_mm512_set1_epi32(static_cast<int>(x[r])));
+    for (int r = 0; r < kRows; ++r) {
+      const __m512bh a = pairs_of(_mm512_set1_epi32(static_cast<int>(panel[r])));
       sum[r][0] = _mm512_dpbf16_ps(sum[r][0], a, b0);
       sum[r][1] = _mm512_dpbf16_ps(sum[r][1], a, b1);
     }
   }
+  const __m512 scale0 = _mm512_loadu_ps(scale), scale1 = _mm512_loadu_ps(scale + kScreenBlock);
+  const __m512 bias0 = _mm512_loadu_ps(bias), bias1 = _mm512_loadu_ps(bias + kScreenBlock);
 #pragma GCC unroll 12
-  for (int r = 0; r < kPanel; ++r) {
-    _mm512_storeu_ps(out + r * 2 * kScreenBlock, sum[r][0]);
-    _mm512_storeu_ps(out + r * 2 * kScreenBlock + kScreenBlock, sum[r][1]);
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 bar = _mm512_set1_ps(threshold[r]);
+    const __m512 first = _mm512_fmadd_ps(sum[r][0], scale0, bias0), second = _mm512_fmadd_ps(sum[r][1], scale1, bias1);
+    _mm512_storeu_ps(scores + r * kScreenGroup, first);
+    _mm512_storeu_ps(scores + r * kScreenGroup + kScreenBlock, second);
+    hits[r] = static_cast<uint32_t>(_mm512_cmp_ps_mask(first, bar, _CMP_GE_OQ)) |
+              static_cast<uint32_t>(_mm512_cmp_ps_mask(second, bar, _CMP_GE_OQ)) << 16;
   }
 }
 
-int select(const float* scores, const float* bias, float threshold, int32_t base, int32_t* indices, float* kept) {
-  const __m512 bar = _mm512_set1_ps(threshold);
+int append(const float* scores, uint32_t hits, int32_t base, int32_t* indices, float* kept) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   int count = 0;
   for (int j = 0; j < 32; j += 16) {
-    const __m512 score = _mm512_add_ps(_mm512_loadu_ps(scores + j), _mm512_loadu_ps(bias + j));
-    const __mmask16 mask = _mm512_cmp_ps_mask(score, bar, _CMP_GE_OQ);
+    const auto mask = static_cast<__mmask16>(hits >> j);
     if (mask == 0) continue;
     // Compressed in registers: a compressing store is microcoded on some processors.
     const __m512i index = _mm512_add_epi32(_mm512_set1_epi32(base + j), lanes);
-    const auto kept_count = static_cast<unsigned>(__builtin_popcount(mask));
-    const __mmask16 front = head(kept_count);
+    const auto found = static_cast<unsigned>(__builtin_popcount(mask));
+    const __mmask16 front = head(found);
     _mm512_mask_storeu_epi32(indices + count, front, _mm512_maskz_compress_epi32(mask, index));
-    _mm512_mask_storeu_ps(kept + count, front, _mm512_maskz_compress_ps(mask, score));
-    count += static_cast<int>(kept_count);
+    _mm512_mask_storeu_ps(kept + count, front, _mm512_maskz_compress_ps(mask, _mm512_loadu_ps(scores + j)));
+    count += static_cast<int>(found);
   }
   return count;
 }
@@ -177,7 +201,8 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kAvx512Primitives{dot,    dot4,   axpy,           scale, subtract, adam,
-                                   screen, select, count_at_least, range, filter};
+const Primitives kAvx512Primitives{dot,    dot4,           axpy,  axpy4,
+                                   scale,  subtract,       adam,  {kRows, panel_size, pack, product},
+                                   append, count_at_least, range, filter};
 
 }  // namespace assay

@@ -22,7 +22,12 @@ struct PairsByLatent {
   std::vector<int64_t> pairs;    ///< its place in the codes
 };
 
-/// Pairs whose value is 0 carry no gradient and are left out.
-void sort_by_latent(const SparseCodes& codes, int64_t n, PairsByLatent& out);
+/// All pairs but those whose two weights (decode_weights[p], encode_weights[p]) are both 0: they carry no gradient.
+/// Either may be null (no weight). The same order on any number of threads.
+void sort_by_latent(Context& context, const SparseCodes& codes, int64_t n, const float* decode_weights,
+                    const float* encode_weights, PairsByLatent& out);
+
+/// out[j] = Σ per_pair[p] over latent j's pairs in pair order, out [n] (gradients of θ, r_mag, second biases).
+void sum_by_latent(const SparseCodes& codes, const std::vector<float>& per_pair, int64_t n, std::vector<float>& out);
 
 }  // namespace assay

@@ -16,7 +16,8 @@ using support::UpdateProblem;
 /// Runs the kernels on the problem's state and reads it back; gives the bf16 copy's bits.
 std::vector<uint16_t> run_emulated(UpdateProblem& p, emulator::Order order) {
   PairsByLatent by_latent;
-  sort_by_latent(p.codes, p.n, by_latent);
+  Context context({Device::cpu, 1});
+  sort_by_latent(context, p.codes, p.n, p.codes.values.data(), p.d_values.data(), by_latent);
   const Guarded<float> values(p.codes.values), d_values(p.d_values), g(p.g), x(p.x);
   const Guarded<int64_t> offsets(by_latent.offsets), pairs(by_latent.pairs);
   const Guarded<int32_t> rows(by_latent.rows);
@@ -89,7 +90,6 @@ TEST_P(UpdateCudaTest, EncoderStepMatchesDenseGradientsInDouble) {
   std::vector<double> gradient(before.n * before.d);
   for (int64_t i = 0; i < before.codes.rows(); ++i) {
     for (int64_t p = before.codes.row_offsets[i]; p < before.codes.row_offsets[i + 1]; ++p) {
-      if (before.codes.values[p] == 0) continue;
       for (int64_t c = 0; c < before.d; ++c) {
         gradient[before.codes.indices[p] * before.d + c] +=
             static_cast<double>(before.d_values[p]) * before.x[i * before.d + c];

@@ -106,56 +106,80 @@ TEST_P(PrimitivesTest, RangeIsTheLeastAndTheLargest) {
   }
 }
 
-TEST_P(PrimitivesTest, ScreenMultipliesRoundedPairs) {
-  for (const int64_t pairs : {1, 2, 21, 192}) {
-    std::vector<uint32_t> x(pairs * kPanel), w(2 * pairs * kScreenBlock);
-    const auto values = normal(2 * static_cast<int64_t>(x.size() + w.size()), 11);
-    int64_t next = 0;
-    const auto pair = [&] {
-      const uint32_t low = to_bf16(values[next]).bits, high = to_bf16(values[next + 1]).bits;
-      next += 2;
-      return low | high << 16;
-    };
-    for (auto& v : x) v = pair();
-    for (auto& v : w) v = pair();
-    std::vector<float> out(kPanel * 32);
-    p_.screen(x.data(), w.data(), w.data() + pairs * kScreenBlock, pairs, out.data());
-    const auto half = [](uint32_t bits, int which) {
-      return std::bit_cast<float>(which ? bits & 0xffff0000u : bits << 16);
-    };
-    for (int64_t r = 0; r < kPanel; ++r) {
+uint32_t pair_of(float low, float high) { return to_bf16(low).bits | static_cast<uint32_t>(to_bf16(high).bits) << 16; }
+
+float half(uint32_t bits, int which) { return std::bit_cast<float>(which ? bits & 0xffff0000u : bits << 16); }
+
+TEST_P(PrimitivesTest, ScreenMultipliesRoundedPairsAndCompares) {
+  const Screen& screen = p_.screen;
+  for (const int64_t pairs : {1, 2, 16, 21, 192}) {
+    const auto values = normal(2 * pairs * (screen.rows + 32), 11);
+    std::vector<uint32_t> x(pairs * screen.rows), w(2 * pairs * kScreenBlock), panel(screen.panel_size(pairs));
+    size_t next = 0;
+    for (auto* part : {&x, &w}) {
+      for (uint32_t& v : *part) v = pair_of(values[next], values[next + 1]), next += 2;
+    }
+    for (int64_t r = 0; r < screen.rows; ++r) screen.pack(x.data() + r * pairs, pairs, r, panel.data());
+    const auto scale = normal(32, 12), threshold = normal(screen.rows, 14, 3);
+    auto bias = normal(32, 13);
+    bias[9] = -std::numeric_limits<float>::infinity();
+    bias[11] = std::numeric_limits<float>::quiet_NaN();
+    std::vector<float> scores(screen.rows * 32);
+    std::vector<uint32_t> hits(screen.rows);
+    screen.product(panel.data(), w.data(), w.data() + pairs * kScreenBlock, pairs, scale.data(), bias.data(),
+                   threshold.data(), scores.data(), hits.data());
+    for (int64_t r = 0; r < screen.rows; ++r) {
       for (int64_t j = 0; j < 32; ++j) {
         double sum = 0;
         for (int64_t p = 0; p < pairs; ++p) {
-          for (int h : {0, 1}) {
-            sum +=
-                static_cast<double>(half(x[p * kPanel + r], h)) * half(w[(j / 16) * pairs * 16 + p * 16 + j % 16], h);
-          }
+          const uint32_t a = x[r * pairs + p], b = w[(j / 16) * pairs * 16 + p * 16 + j % 16];
+          sum += static_cast<double>(half(a, 0)) * half(b, 0) + static_cast<double>(half(a, 1)) * half(b, 1);
         }
-        EXPECT_NEAR(out[r * 32 + j], sum, 1e-4) << r << "," << j;
+        const double score = sum * scale[j] + bias[j];
+        const bool hit = (hits[r] >> j & 1) != 0;
+        if (j == 9 || j == 11) {
+          EXPECT_FALSE(hit);
+        } else if (std::abs(score - threshold[r]) > 1e-3) {
+          EXPECT_EQ(hit, score > threshold[r]) << r << "," << j;
+        }
+        if (hits[r] != 0 && j != 9 && j != 11) {
+          EXPECT_NEAR(scores[r * 32 + j], score, 1e-3) << r << "," << j;
+        }
       }
     }
   }
 }
 
-TEST_P(PrimitivesTest, SelectKeepsWhatReachesTheThreshold) {
-  std::vector<float> scores = normal(32, 12), bias = normal(32, 13, 0.1f);
-  scores[3] = std::numeric_limits<float>::quiet_NaN();
-  bias[9] = -std::numeric_limits<float>::infinity();
-  scores[20] = 0.5f - bias[20];
-  const float bar = scores[20] + bias[20];
-  int32_t indices[32];
-  float kept[32];
-  const int count = p_.select(scores.data(), bias.data(), bar, 1000, indices, kept);
-  int expected = 0;
-  for (int j = 0; j < 32; ++j) {
-    if (!(scores[j] + bias[j] >= bar)) continue;
-    ASSERT_LT(expected, count);
-    EXPECT_EQ(indices[expected], 1000 + j);
-    EXPECT_EQ(kept[expected++], scores[j] + bias[j]);
+TEST_P(PrimitivesTest, AppendListsTheHitsInOrder) {
+  const auto scores = normal(32, 12);
+  for (const uint32_t hits : {0u, 1u, 0x80000000u, 0x00018001u, 0xffffffffu, 0x5a00f00du}) {
+    std::vector<int32_t> indices(32, -1), expected_indices;
+    std::vector<float> kept(32), expected;
+    for (int j = 0; j < 32; ++j) {
+      if ((hits >> j & 1) == 0) continue;
+      expected_indices.push_back(1000 + j);
+      expected.push_back(scores[j]);
+    }
+    const int count = p_.append(scores.data(), hits, 1000, indices.data(), kept.data());
+    ASSERT_EQ(count, static_cast<int>(expected.size()));
+    indices.resize(count);
+    kept.resize(count);
+    EXPECT_EQ(indices, expected_indices);
+    EXPECT_EQ(kept, expected);
   }
-  EXPECT_EQ(count, expected);
-  EXPECT_GT(count, 0);
+}
+
+TEST_P(PrimitivesTest, FourAxpysHaveTheBitsOfFour) {
+  for (const int64_t n : kLengths) {
+    const auto x = normal(4 * n, 31), y = normal(n, 32), alpha = normal(4, 33);
+    const float* rows[4] = {x.data(), x.data() + n, x.data() + 2 * n, x.data() + 3 * n};
+    auto found = y, expected = y;
+    p_.axpy4(alpha.data(), rows, found.data(), n);
+    for (int r = 0; r < 4; ++r) {
+      for (int64_t i = 0; i < n; ++i) expected[i] = std::fma(alpha[r], rows[r][i], expected[i]);
+    }
+    EXPECT_EQ(found, expected) << n;
+  }
 }
 
 TEST_P(PrimitivesTest, CountAndFilterMatchThePredicate) {

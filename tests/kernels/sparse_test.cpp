@@ -1,9 +1,13 @@
 // Decode, value gradient, the sort by latent, and the fused update, each against a naive dense computation.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <numeric>
 
 #include "kernels/backward_update.h"
+#include "kernels/error.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
 #include "tests/support/isa.h"
@@ -69,10 +73,10 @@ TEST_P(SparseTest, ValueGradientMatchesAndStopsAtZero) {
   }
 }
 
-TEST(SortByLatent, IsStableAndComplete) {
-  const SparseCodes codes = ragged(50, 20, 7);
+TEST_P(SparseTest, SortByLatentIsStableAndComplete) {
+  const SparseCodes codes = ragged(500, 20, 7);  // several parts
   PairsByLatent order;
-  sort_by_latent(codes, 20, order);
+  sort_by_latent(context_, codes, 20, codes.values.data(), nullptr, order);
   int64_t seen = 0;
   for (int64_t j = 0; j < 20; ++j) {
     for (int64_t o = order.offsets[j]; o < order.offsets[j + 1]; ++o, ++seen) {
@@ -191,6 +195,94 @@ TEST_P(SparseTest, UpdateHasTheSameBitsOnAnyThreadsAndInstructionSet) {
   EXPECT_EQ(first.be, second.be);
   EXPECT_EQ(center1, center2);
   EXPECT_EQ(first.screen.norm(), second.screen.norm());
+}
+
+/// An update with every option: other widths of encoder and decoder, two rows of codes an input, weights of their own.
+struct GeneralProblem {
+  static constexpr int64_t kRows = 40, kInputs = 20, kN = 37, kIn = 19, kOut = 34;
+  SparseCodes codes = ragged(kRows, kN, 31);
+  std::vector<float> d_values = normal(codes.pairs(), 32), dec_values = normal(codes.pairs(), 33),
+                     d_bias = normal(codes.pairs(), 34), shrink = normal(kN, 35), g = normal(kRows * kOut, 36),
+                     x = normal(kInputs * kIn, 37), we = normal(kN * kIn, 38), wd = normal(kN * kOut, 39),
+                     be = normal(kN, 40);
+  std::vector<float> wem = std::vector<float>(kN * kIn), wev = wem, wdm = std::vector<float>(kN * kOut), wdv = wdm,
+                     bem = std::vector<float>(kN), bev = bem, center = std::vector<float>(kIn);
+  ScreenCopy screen{kN, kIn};
+  UpdateOptions options{{1e-2f, 0.0f, 0.999f, 1e9f, 1.0f}, false, 0.25f};  // a huge eps: the step is lr·g / eps
+
+  BackwardInput input() const {
+    return {&codes, &d_values, matrix(g, kRows, kOut), matrix(x, kInputs, kIn), &dec_values, &d_bias, shrink.data()};
+  }
+  LatentState state() {
+    return {{we.data(), kN, kIn},
+            {wem.data(), kN, kIn},
+            {wev.data(), kN, kIn},
+            {wd.data(), kN, kOut},
+            {wdm.data(), kN, kOut},
+            {wdv.data(), kN, kOut},
+            be.data(),
+            bem.data(),
+            bev.data(),
+            &screen};
+  }
+  /// Dense gradients in double: dW_enc, dW_dec, db_enc, centre.
+  std::array<std::vector<double>, 4> dense() const {
+    std::vector<double> e(kN * kIn), d(kN * kOut), b(kN), c(kIn);
+    for (int64_t i = 0; i < kRows; ++i) {
+      for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+        const int64_t j = codes.indices[p];
+        b[j] += d_bias[p];
+        for (int64_t t = 0; t < kOut; ++t) d[j * kOut + t] += static_cast<double>(dec_values[p]) * g[i * kOut + t];
+        for (int64_t t = 0; t < kIn; ++t) {
+          e[j * kIn + t] += static_cast<double>(d_values[p]) * x[i % kInputs * kIn + t];
+          c[t] += static_cast<double>(d_values[p]) * we[j * kIn + t];
+        }
+      }
+    }
+    for (int64_t j = 0; j < kN; ++j) {
+      for (int64_t t = 0; t < kOut; ++t) d[j * kOut + t] += static_cast<double>(shrink[j]) * wd[j * kOut + t];
+    }
+    return {e, d, b, c};
+  }
+};
+
+TEST_P(SparseTest, UpdateTakesEveryOption) {
+  GeneralProblem p;
+  const auto [e, d, b, c] = p.dense();
+  const auto all = [](const auto& v) { return std::inner_product(v.begin(), v.end(), v.begin(), 0.0); };
+  const double squares = gradient_squares(context_, p.input(), p.state(), p.options);
+  EXPECT_NEAR(squares / (all(e) + all(d) + all(b)), 1, 1e-5);
+  backward_update(context_, p.input(), p.state(), p.options, p.center.data());
+  // β1 = 0 leaves the gradient itself in the first moment.
+  const double scale = p.options.gradient_scale;
+  for (size_t i = 0; i < e.size(); ++i) EXPECT_NEAR(p.wem[i], scale * e[i], 1e-4);
+  for (size_t i = 0; i < d.size(); ++i) EXPECT_NEAR(p.wdm[i], scale * d[i], 1e-4);
+  for (size_t i = 0; i < b.size(); ++i) EXPECT_NEAR(p.bem[i], scale * b[i], 1e-4);
+  for (size_t i = 0; i < c.size(); ++i) EXPECT_NEAR(p.center[i], scale * c[i], 1e-4);
+}
+
+TEST_P(SparseTest, UpdateRefusesShapesThatDoNotFit) {
+  GeneralProblem p;
+  BackwardInput input = p.input();
+  input.x.rows = 3;
+  EXPECT_THROW(backward_update(context_, input, p.state(), p.options, nullptr), UsageError);
+  input = p.input();
+  input.g.cols = 5;
+  EXPECT_THROW(gradient_squares(context_, input, p.state(), p.options), UsageError);
+  const std::vector<float> short_of_one(p.codes.pairs() - 1);
+  input = p.input();
+  input.d_bias = &short_of_one;
+  EXPECT_THROW(backward_update(context_, input, p.state(), p.options, nullptr), UsageError);
+}
+
+TEST_P(SparseTest, SumByLatentAddsEveryPair) {
+  const SparseCodes codes = ragged(30, 12, 44);
+  const auto per_pair = normal(codes.pairs(), 45);
+  std::vector<float> out;
+  sum_by_latent(codes, per_pair, 13, out);
+  std::vector<double> expected(13);
+  for (int64_t p = 0; p < codes.pairs(); ++p) expected[codes.indices[p]] += per_pair[p];
+  for (int j = 0; j < 13; ++j) EXPECT_NEAR(out[j], expected[j], 1e-5);
 }
 
 TEST_P(SparseTest, SilentLatentsDecayAndMove) {

@@ -1,0 +1,75 @@
+#include "kernels/screening.h"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "kernels/prefetch.h"
+
+namespace assay {
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kScreenable = 0x1p120f;  // products beyond this could overflow a sum
+
+}  // namespace
+
+Screening::Screening(Context& context, ConstMatrix x, const Encoder& encoder, std::vector<float> shift)
+    : p_(primitives(context.isa())), x_(x), encoder_(encoder), shift_(std::move(shift)) {
+  const int64_t n = encoder.w.rows;
+  scale_.assign(encoder.screen->blocks() * kScreenBlock, 1.0f);
+  if (encoder.rank_scale != nullptr) std::copy_n(encoder.rank_scale, n, scale_.begin());
+  for (int64_t j = 0; j < n; ++j) {
+    const float norm = encoder.screen->norm()[j];
+    widest_.norm = std::max(widest_.norm, norm);
+    widest_.error = std::max(widest_.error, encoder.screen->error()[j]);
+    widest_.shift = std::max(widest_.shift, rounding(shift_[j]));
+    widest_.scale = std::max(widest_.scale, scale_[j]);
+    finite_ = finite_ && std::isfinite(norm) && std::isfinite(shift_[j]) && std::isfinite(scale_[j]);
+  }
+  shift_.resize(scale_.size(), -kInfinity);
+}
+
+void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows) const {
+  const Screen& screen = p_.screen;
+  const int64_t pairs = encoder_.screen->pairs(), panels = (rows + screen.rows - 1) / screen.rows;
+  tile.capacity = capacity;
+  tile.panels.assign(panels * screen.panel_size(pairs), 0);
+  tile.pairs.resize(pairs);
+  tile.scratch.resize(x_.cols);
+  tile.scores.resize(screen.rows * kScreenGroup);
+  tile.indices.resize(rows * capacity);
+  tile.kept.resize(rows * capacity);
+  tile.count.assign(rows, 0);
+  tile.threshold.assign(panels * screen.rows, kInfinity);
+  tile.usable.resize(rows);
+  tile.bound.resize(rows);
+  // γ: d + 16 roundings of each of two sums, doubled for safety; also covers the products of small terms.
+  const float gamma = static_cast<float>(x_.cols + 16) * 0x1p-22f;
+  for (int64_t r = 0; r < rows; ++r) {
+    const RoundedRow rounded = round_row(p_, x_.row(first + r), x_.cols, tile.pairs.data(), tile.scratch.data());
+    screen.pack(tile.pairs.data(), pairs, r % screen.rows,
+                tile.panels.data() + r / screen.rows * screen.panel_size(pairs));
+    const float length = rounded.norm + rounded.error;
+    tile.bound[r] = {rounded.error + gamma * length, length * (1 + gamma)};
+    const float largest = std::max(widest_.scale, 1.0f) * length * (widest_.norm + widest_.error);
+    tile.usable[r] = largest < kScreenable && widest_error(tile.bound[r]) < kScreenable;  // false for a NaN
+  }
+}
+
+void Screening::rescore(int64_t row, const int32_t* indices, int64_t count, float* pre) const {
+  const float* x = x_.row(row);
+  const int64_t d = x_.cols;
+  int64_t c = 0;
+  for (; c + 4 <= count; c += 4) {
+    const float* rows[4];
+    for (int i = 0; i < 4; ++i) rows[i] = encoder_.w.row(indices[c + i]);
+    for (int64_t next = c + 4; next < std::min(count, c + 8); ++next) prefetch_row(encoder_.w.row(indices[next]), d);
+    p_.dot4(x, rows, d, pre + c);
+    for (int i = 0; i < 4; ++i) pre[c + i] += encoder_.bias[indices[c + i]];
+  }
+  for (; c < count; ++c) pre[c] = p_.dot(x, encoder_.w.row(indices[c]), d) + encoder_.bias[indices[c]];
+}
+
+}  // namespace assay

@@ -1,0 +1,111 @@
+// The screening pass that the encoders share: a reduced-precision product over tiles of rows, which lists for every row
+// the latents whose score reaches the row's threshold, and the bound by which a score can be wrong.
+//
+//   score[i, j] = scale[j]·(x̃[i]·w̃_j) + shift[j]      x̃ = x + δx, w̃ = w + δw, both bf16
+//   |score − exact| ≤ scale[j]·(‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖)) + rounding of the shift
+// (Cauchy–Schwarz; γ covers the fp32 rounding of the screened and the canonical sum).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/context.h"
+#include "kernels/encode_topk.h"
+#include "kernels/primitives.h"
+#include "kernels/view.h"
+
+namespace assay {
+
+class Screening {
+ public:
+  static constexpr int64_t kTileRows = 192;  // of whole panels at every level; x stays in L2 while W streams past
+
+  struct RowBound {
+    float by_norm, by_error;
+  };
+
+  /// One worker's scratch, reused over its tiles.
+  struct Tile {
+    int64_t capacity = 0;          ///< candidates a row holds, at least one group
+    std::vector<uint32_t> panels;  ///< x in bf16
+    std::vector<float> scores;     ///< [panel rows, 32]
+    std::vector<int32_t> indices;  ///< [rows, capacity]
+    std::vector<float> kept;       ///< [rows, capacity]
+    std::vector<int64_t> count;    ///< [rows] candidates listed
+    std::vector<float> threshold;  ///< [rows, whole panels]; +∞ stops listing
+    std::vector<char> usable;      ///< [rows] 0: not finite, or too large to screen
+    std::vector<RowBound> bound;   ///< [rows]
+    std::vector<uint32_t> pairs;   // scratch of rounding
+    std::vector<float> scratch;
+  };
+
+  /// `shift` [n] is added to the scaled product (it includes the bias).
+  Screening(Context& context, ConstMatrix x, const Encoder& encoder, std::vector<float> shift);
+
+  /// Are all weights and shifts finite (with finite norms)?
+  bool finite() const { return finite_; }
+
+  /// How far the score of latent j can be from the exact one, and the most over all latents.
+  float error(const RowBound& b, int32_t j) const {
+    return scale_[j] * (b.by_norm * encoder_.screen->norm()[j] + b.by_error * encoder_.screen->error()[j]) +
+           rounding(shift_[j]);
+  }
+  float widest_error(const RowBound& b) const {
+    return widest_.scale * (b.by_norm * widest_.norm + b.by_error * widest_.error) + widest_.shift;
+  }
+
+  /// Rounds rows [first, first + rows) into the tile. The caller then sets thresholds.
+  void start(Tile& tile, int64_t capacity, int64_t first, int64_t rows) const;
+
+  /// Lists, group by group of 32 latents, what reaches each row's threshold. `full(r)` is called when row r's list has
+  /// no room for another group: it must make room, or set the row's threshold to +∞ and its count to 0.
+  template <class Full>
+  void stream(Tile& tile, const Full& full) const;
+
+  /// The canonical fp32 x[row]·w_j + bias_j of each listed latent.
+  void rescore(int64_t row, const int32_t* indices, int64_t count, float* pre) const;
+
+  /// Rows a tile has: fewer than kTileRows where threads would idle.
+  int64_t tile_rows(int threads) const { return std::clamp<int64_t>((x_.rows + threads - 1) / threads, 1, kTileRows); }
+
+ private:
+  static float rounding(float value) { return std::max(value, -value) * 0x1p-21f; }
+
+  struct Widest {
+    float norm = 0, error = 0, shift = 0, scale = 0;
+  };
+
+  const Primitives& p_;
+  ConstMatrix x_;
+  const Encoder& encoder_;
+  std::vector<float> shift_, scale_;  ///< padded to whole groups: −∞, 1
+  Widest widest_;
+  bool finite_ = true;
+};
+
+template <class Full>
+void Screening::stream(Tile& tile, const Full& full) const {
+  const Screen& screen = p_.screen;
+  const ScreenCopy& w = *encoder_.screen;
+  const auto rows = static_cast<int64_t>(tile.count.size());
+  const int64_t panel_size = screen.panel_size(w.pairs());
+  uint32_t hits[kMostPanelRows];
+  for (int64_t g = 0; g < w.blocks() / 2; ++g) {
+    for (int64_t first = 0; first < rows; first += screen.rows) {
+      screen.product(tile.panels.data() + first / screen.rows * panel_size, w.block(2 * g), w.block(2 * g + 1),
+                     w.pairs(), scale_.data() + g * kScreenGroup, shift_.data() + g * kScreenGroup,
+                     tile.threshold.data() + first, tile.scores.data(), hits);
+      for (int64_t r = first; r < std::min(rows, first + screen.rows); ++r) {
+        if (hits[r - first] == 0) continue;
+        int64_t& count = tile.count[r];
+        count += p_.append(tile.scores.data() + (r - first) * kScreenGroup, hits[r - first],
+                           static_cast<int32_t>(g * kScreenGroup), tile.indices.data() + r * tile.capacity + count,
+                           tile.kept.data() + r * tile.capacity + count);
+        if (count > tile.capacity - kScreenGroup) full(r);
+      }
+    }
+  }
+}
+
+}  // namespace assay
