@@ -17,7 +17,7 @@
 #include <string>
 
 #include "kernels/error.h"
-#include "sae/topk.h"
+#include "sae/variants/variants.h"
 
 namespace {
 
@@ -64,15 +64,15 @@ class Arm {
         settings_(read_settings(folder)),
         start_(resident("VmRSS")),
         context_({assay::Device::cpu, threads}),
-        state_(settings_.at("n"), settings_.at("d")),
-        step_(options(), settings_.at("rows"), settings_.at("d")),
-        x_(settings_.at("rows").get<int64_t>() * state_.d) {
-    read_raw(folder / "w_dec.bin", 0, state_.w_dec.value);
-    read_raw(folder / "w_enc.bin", 0, state_.w_enc.value);
-    read_raw(folder / "b_dec.bin", 0, state_.b_dec.value);
+        variant_(assay::sae::make_variant(options(settings_))),
+        state_(variant_->create()),
+        x_(settings_.at("rows").get<int64_t>() * state_.d_in) {
+    read_raw(folder / "w_dec.bin", 0, state_.at("W_dec").value);
+    read_raw(folder / "w_enc.bin", 0, state_.at("W_enc").value);
+    read_raw(folder / "b_dec.bin", 0, state_.at("b_dec").value);
     std::vector<char> dead(state_.n);
     read_raw(folder / "dead.bin", 0, dead);
-    for (int64_t j = 0; j < state_.n; ++j) state_.silent[j] = dead[j] ? options().dead_after : 0;
+    for (int64_t j = 0; j < state_.n; ++j) state_.silent[j] = dead[j] ? variant_->options().train.dead_after_tokens : 0;
     state_.screen.refresh(context_, state_.encoder());
   }
 
@@ -81,9 +81,10 @@ class Arm {
     for (int64_t t = first; t < first + count; ++t) {
       read_raw(folder_ / "x.bin", t % settings_.at("batches").get<int64_t>() * static_cast<int64_t>(x_.size()), x_);
       assay::NumericFlag flag;
+      const assay::ConstMatrix x(x_.data(), settings_.at("rows"), state_.d_in);
+      const double lr = settings_.at("lr");
       const auto begin = std::chrono::steady_clock::now();
-      const auto report =
-          step_.run(context_, state_, {x_.data(), settings_.at("rows"), state_.d}, settings_.at("lr"), flag);
+      const auto report = variant_->step(context_, state_, {x, x}, lr, flag);
       const auto end = std::chrono::steady_clock::now();
       if (flag.raised()) throw Error(fmt::format("step {}: not finite", t));
       answer["ms"].push_back(std::chrono::duration<double, std::milli>(end - begin).count());
@@ -93,39 +94,40 @@ class Arm {
   }
 
   json save(const fs::path& folder) const {
-    write_raw(folder / "w_enc.bin", state_.w_enc.value);
-    write_raw(folder / "w_dec.bin", state_.w_dec.value);
-    write_raw(folder / "b_enc.bin", state_.b_enc.value);
-    write_raw(folder / "b_dec.bin", state_.b_dec.value);
+    write_raw(folder / "w_enc.bin", state_.at("W_enc").value);
+    write_raw(folder / "w_dec.bin", state_.at("W_dec").value);
+    write_raw(folder / "b_enc.bin", state_.at("b_enc").value);
+    write_raw(folder / "b_dec.bin", state_.at("b_dec").value);
     return json::object();
   }
 
   /// State: both matrices and biases with two moments, silence counters, the bf16 copy with its norms.
   json memory() const {
-    const int64_t parameters = 2 * state_.n * state_.d + state_.n + state_.d;
+    const int64_t parameters = 2 * state_.n * state_.d_in + state_.n + state_.d_in;
     return {{"peak", resident("VmHWM")},
             {"start", start_},
-            {"state", 12 * parameters + 2 * state_.n * state_.d + 16 * state_.n}};
+            {"state", 12 * parameters + 2 * state_.n * state_.d_in + 16 * state_.n}};
   }
 
  private:
-  assay::sae::TopKOptions options() const {
-    assay::sae::TopKOptions o;
-    o.k = settings_.at("k");
-    o.aux_k = state_.d / 2;
-    o.aux_coefficient = settings_.at("aux_coefficient");
-    o.dead_after = settings_.at("dead_after");
-    o.variance = settings_.at("variance");
-    o.eps = settings_.at("eps");
-    return o;
+  static assay::sae::VariantOptions options(const json& settings) {
+    assay::sae::ModelConfig model;
+    model.n = settings.at("n");
+    model.k = settings.at("k");
+    assay::sae::TrainConfig train;
+    train.aux_coefficient = settings.at("aux_coefficient");
+    train.dead_after_tokens = settings.at("dead_after");
+    train.eps = settings.at("eps");
+    const int64_t d = settings.at("d");
+    return {model, with_defaults(train, model, d), d, d, settings.at("variance")};
   }
 
   fs::path folder_;
   json settings_;
   int64_t start_;
   assay::Context context_;
-  assay::sae::TopKState state_;
-  assay::sae::TopKStep step_;
+  std::unique_ptr<assay::sae::Variant> variant_;
+  assay::sae::State state_;
   std::vector<float> x_;
 };
 
