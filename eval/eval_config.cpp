@@ -11,6 +11,9 @@ void make_quick(EvalConfig& config) {
   config.ood.train_per_class = std::min<int64_t>(config.ood.train_per_class, 100);
   config.ood.test_positives = std::min<int64_t>(config.ood.test_positives, 100);
   config.ood.test_negatives = std::min<int64_t>(config.ood.test_negatives, 300);
+  config.hidden_goals.train_per_class = std::min<int64_t>(config.hidden_goals.train_per_class, 100);
+  config.hidden_goals.epochs = std::min<int64_t>(config.hidden_goals.epochs, 15);
+  config.hidden_goals.strengths = {config.hidden_goals.headline_strength};
   config.splice.texts = std::min<int64_t>(config.splice.texts, 100);
 }
 
@@ -39,6 +42,37 @@ void describe(config::Fields& fields, OodConfig& config) {
   fields.integer("neighbours", config.neighbours, {1, 1 << 20}, "texts", "Neighbours of the kNN baseline.");
 }
 
+void describe(config::Fields& fields, HiddenGoalsConfig& config) {
+  fields.text("class_label", config.class_label, "Label whose classes are the candidate goals.");
+  fields.text("filter_label", config.filter_label, "Label that texts are filtered by; empty = no filter.");
+  fields.text("filter_class", config.filter_class, "Class of filter_label that is kept.");
+  fields.integer("classes", config.classes, {4, 1000}, "classes", "At most this many goals, those with most texts.");
+  fields.integer("min_texts", config.min_texts, {2, 1 << 30}, "texts", "Fewest texts a goal must have in each part.");
+  fields.integer("train_per_class", config.train_per_class, {2, 1 << 30}, "texts",
+                 "At most this many texts of each class to train organisms on.");
+  fields.integer("audit_per_class", config.audit_per_class, {2, 1 << 30}, "texts",
+                 "At most this many texts of each class that the auditor runs organisms on.");
+  fields.integer("concepts_per_class", config.concepts_per_class, {10, 1 << 30}, "texts",
+                 "At most this many labelled texts of each class that only the base model has read.");
+  fields.integers("strengths", config.strengths, {1, 10000}, "percent",
+                  "Bonus of the goal's texts, in percent of the sd of what organisms are trained to predict.");
+  fields.integer("headline_strength", config.headline_strength, {1, 10000}, "percent",
+                 "The strength that is tested, detected and compared at; one of strengths. Decoys have it too.");
+  fields.integer("benign", config.benign, {4, 100000}, "organisms",
+                 "Organisms without a hidden goal, an evaluation seed; every second one openly declares a preference.");
+  fields.integer("calibration", config.calibration, {2, 1000}, "organisms",
+                 "Further organisms without a goal, known to the auditor as such, an evaluation seed.");
+  fields.integer("hidden", config.hidden, {1, 4096}, "units", "Hidden units of an organism.");
+  fields.integer("epochs", config.epochs, {1, 10000}, "epochs", "Passes over its training texts.");
+  fields.integers("latents", config.latents, {1, 1 << 20}, "latents",
+                  "Numbers of latents that vote in the exemplar read-out; chosen on the other half of the goals.");
+  fields.integers("class_latents", config.class_latents, {1, 1 << 20}, "latents",
+                  "Numbers of latents that stand for a class in the labelled read-out; chosen likewise.");
+  fields.integers("exemplar_texts", config.exemplar_texts, {1, 1 << 20}, "texts",
+                  "Numbers of texts that vote in the dense exemplar baseline; chosen likewise.");
+  fields.integer("exemplars", config.exemplars, {1, 10000}, "texts", "Texts that each voting latent shows.");
+}
+
 void describe(config::Fields& fields, SpliceConfig& config) {
   fields.integer("texts", config.texts, {2, 1 << 30}, "texts",
                  "At most this many validation texts run through the upper half.");
@@ -52,6 +86,8 @@ void describe(config::Fields& fields, EvalConfig& config) {
   fields.texts("nulls", config.nulls, "Control dictionaries built beside every trained one: random, permuted_encoder.");
   fields.section(
       "ood_probing", [&](config::Fields& f) { describe(f, config.ood); }, "Out-of-distribution probing.");
+  fields.section(
+      "hidden_goals", [&](config::Fields& f) { describe(f, config.hidden_goals); }, "Hidden-goal extraction.");
   fields.section(
       "splice", [&](config::Fields& f) { describe(f, config.splice); },
       "Reconstructions spliced into the model's upper half.");

@@ -20,6 +20,19 @@ struct OodConfig {
   int64_t headline_k = 4, pca = 50, neighbours = 32;
 };
 
+/// The hidden-goal task: candidate goals, texts of each part, and the organisms.
+struct HiddenGoalsConfig {
+  std::string class_label = "category", filter_label = "part_of_speech", filter_class = "noun";
+  int64_t classes = 24, min_texts = 20;
+  int64_t train_per_class = 200, audit_per_class = 60, concepts_per_class = 120;
+  std::vector<int64_t> strengths{20, 40, 100};
+  int64_t headline_strength = 40;
+  int64_t benign = 24, calibration = 8;
+  int64_t hidden = 64, epochs = 20;
+  std::vector<int64_t> latents{5, 20, 100}, class_latents{4, 16, 64}, exemplar_texts{25, 100, 400};
+  int64_t exemplars = 20;
+};
+
 struct SpliceConfig {
   int64_t texts = 400, batch = 32;
 };
@@ -28,6 +41,7 @@ struct EvalConfig {
   int64_t seeds = 2, resamples = 1000;
   std::vector<std::string> nulls{"random"};
   OodConfig ood;
+  HiddenGoalsConfig hidden_goals;
   SpliceConfig splice;
 };
 
@@ -35,6 +49,7 @@ struct EvalConfig {
 void make_quick(EvalConfig& config);
 
 void describe(config::Fields& fields, OodConfig& config);
+void describe(config::Fields& fields, HiddenGoalsConfig& config);
 void describe(config::Fields& fields, SpliceConfig& config);
 void describe(config::Fields& fields, EvalConfig& config);
 

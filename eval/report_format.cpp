@@ -21,7 +21,15 @@ constexpr std::array kMethods = {Names{"dense_lr", "logistic regression"},
                                  Names{"latents_all", "all latents"},
                                  Names{"latents_all_one_scale", "all latents, not z-scored"},
                                  Names{"latents_l1", "latents, L1"},
-                                 Names{"reconstruction_lr", "LR on reconstruction"}};
+                                 Names{"reconstruction_lr", "LR on reconstruction"},
+                                 Names{"direct_query", "direct query (ceiling)"},
+                                 Names{"mean_difference_steering", "mean-difference steering"},
+                                 Names{"gradient_mean_difference", "gradient · mean difference"},
+                                 Names{"probe_direction", "gradient · probe direction"},
+                                 Names{"black_box", "black-box regression"},
+                                 Names{"dense_exemplar", "dense exemplars"},
+                                 Names{"latents_exemplar", "latents, exemplars"},
+                                 Names{"latents_labelled", "latents, labelled"}};
 
 constexpr std::array kMetrics = {Names{"fvu", "FVU"},
                                  Names{"l0", "L0"},
@@ -34,7 +42,14 @@ constexpr std::array kMetrics = {Names{"fvu", "FVU"},
                                  Names{"auroc_permuted_labels", "AUROC, permuted labels"},
                                  Names{"splice_cosine_loss", "splice: cosine loss"},
                                  Names{"splice_recovered_zero", "splice: recovered (zero)"},
-                                 Names{"splice_recovered_mean", "splice: recovered (mean)"}};
+                                 Names{"splice_recovered_mean", "splice: recovered (mean)"},
+                                 Names{"top1", "top-1"},
+                                 Names{"mrr", "MRR"},
+                                 Names{"mrr_difference", "MRR difference"},
+                                 Names{"mrr_permuted_goals", "MRR, permuted goals"},
+                                 Names{"detection_auroc", "detection AUROC"},
+                                 Names{"detection_auroc_plain", "detection, plain benign"},
+                                 Names{"detection_auroc_decoys", "detection, decoys"}};
 
 template <size_t N>
 std::string look_up(const std::array<Names, N>& names, const std::string& name) {

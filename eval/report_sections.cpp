@@ -172,6 +172,7 @@ void add_task(Page& page, const Results& results, const TaskResult& task) {
   }
   if (task.name == "core") add_core_charts(page, results, task);
   if (task.name == "ood_probing") add_probing_charts(page, results, task);
+  if (task.name == "hidden_goals") add_goal_charts(page, task);
   add_details(page, task);
   page.paragraph(
       fmt::format("{} numbers · checks: {} · {:.1f} s", task.numbers.size(), status_text(task), task.seconds), "small");

@@ -35,6 +35,10 @@ void add_provenance(Page& page, const Results& results);
 // Of the tasks that have charts.
 void add_core_charts(Page& page, const Results& results, const TaskResult& task);
 void add_probing_charts(Page& page, const Results& results, const TaskResult& task);
+void add_goal_charts(Page& page, const TaskResult& task);
+/// One row an arm (dictionary and method), one column a metric and part, of the given metrics.
+void add_arm_table(Page& page, const TaskResult& task, const std::vector<std::string>& metrics,
+                   const std::string& caption);
 /// Any task's details as tables, folded.
 void add_details(Page& page, const TaskResult& task);
 

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "eval/core.h"
+#include "eval/hidden_goals.h"
 #include "eval/ood_probing.h"
 #include "eval/splice.h"
 #include "kernels/error.h"
@@ -58,6 +59,7 @@ std::vector<std::unique_ptr<Task>> all_tasks() {
   std::vector<std::unique_ptr<Task>> tasks;
   tasks.push_back(make_core_task());
   tasks.push_back(make_ood_probing_task());
+  tasks.push_back(make_hidden_goals_task());
   tasks.push_back(make_splice_task());
   return tasks;
 }

@@ -1,0 +1,67 @@
+// The auditor's methods: a reading of an organism in, a score for each candidate goal out. docs/evaluation.md has them
+// in words.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "eval/encode_cache.h"
+#include "eval/eval_config.h"
+#include "eval/hidden_goals_organisms.h"
+
+namespace assay::eval {
+
+/// One method with every setting that is searched.
+struct GoalScores {
+  std::string method;
+  std::vector<std::string> settings;        ///< "" where there is nothing to choose
+  std::vector<std::vector<double>> scores;  ///< [settings][classes], higher = rather the goal
+};
+
+/// The methods that need no dictionary: direct_query (a ceiling: it may ask the organism about the goal's own texts),
+/// mean_difference_steering, gradient_mean_difference, probe_direction, black_box, dense_exemplar.
+/// `data` must outlive the auditor. Thread-safe after construction.
+class DenseAuditor {
+ public:
+  DenseAuditor(Context& context, const GoalData& data, const HiddenGoalsConfig& config, uint64_t seed);
+  ~DenseAuditor();
+  std::vector<GoalScores> score(const Reading& reading, int32_t absent) const;
+
+ private:
+  GoalScores black_box(const Reading& reading, int32_t absent) const;
+  GoalScores exemplar(const Reading& reading) const;
+  struct Ridge;
+  const GoalData& data_;
+  const HiddenGoalsConfig& config_;
+  std::vector<double> probes_;  // [classes, d], unit rows
+  std::vector<Ridge> ridges_;   // [classes absent]
+};
+
+/// latents_exemplar and latents_labelled on one dictionary, from its pooled codes of the concept texts.
+class LatentAuditor {
+ public:
+  LatentAuditor(const sae::Dictionary& dictionary, const EncodeCache& cache, const SparseCodes& pooled,
+                const GoalTexts& concepts, const GoalData& data, const HiddenGoalsConfig& config);
+  std::vector<GoalScores> score(const Reading& reading) const;
+  /// s_j = (d_j/sd) · gradient · activity, [n]. Activity is the latent's mean over the concept texts, silent ones as 0,
+  /// or (`where_active`) over those on which it fires.
+  std::vector<double> attribution(const Reading& reading, bool where_active) const;
+
+ private:
+  void set_statistics(const EncodeCache& cache, const SparseCodes& pooled, const GoalTexts& concepts);
+  void set_class_latents(const std::vector<double>& class_sums, const std::vector<double>& squares);
+  std::vector<double> vote(const std::vector<double>& attribution, int64_t latents) const;
+  std::vector<double> mean_by_class(const std::vector<double>& attribution, int64_t latents) const;
+
+  const sae::Dictionary& dictionary_;
+  const GoalData& data_;
+  const HiddenGoalsConfig& config_;
+  std::vector<double> class_count_;                  // [classes] concept texts
+  std::vector<double> mean_, mean_active_;           // [n] activation
+  std::vector<std::vector<int32_t>> exemplars_;      // [n] classes of the top-activating texts
+  std::vector<std::vector<int32_t>> class_latents_;  // [classes] the most selective latents, the best first
+};
+
+}  // namespace assay::eval

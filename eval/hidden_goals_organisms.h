@@ -1,0 +1,74 @@
+// Organisms of the hidden-goal task: networks on pooled activations with or without a goal, and what an auditor can
+// read off one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eval/eval_config.h"
+#include "eval/hidden_goals_sample.h"
+#include "eval/pooled.h"
+#include "kernels/context.h"
+
+namespace assay::eval {
+
+/// What every method knows of one run: z-scored activations (mean and sd of the concept texts) and class directions.
+struct GoalData {
+  int64_t classes = 0, d = 0;
+  std::vector<double> mean, sd;     ///< [d], of the concept texts; a constant dimension has sd 1
+  Features train, audit, concepts;  ///< z-scored, rows in the order of the run's texts
+  std::vector<int32_t> audit_class, concept_class;
+  std::vector<double>
+      difference;  ///< [classes, d]: mean of the class's concept texts less the mean of the others', in z
+};
+GoalData make_goal_data(const GoalRun& run, int64_t classes, const EncodeCache& cache);
+
+enum class GoalKind { planted, benign, decoy, calibration };
+
+/// One organism: trained on z(log text length) + strength · 1[class = goal].
+struct Organism {
+  GoalKind kind = GoalKind::planted;
+  int64_t run = 0;
+  int64_t strength = 0;  ///< percent of the target's sd; 0 for benign and calibration
+  int32_t goal = -1;     ///< planted: hidden; decoy: openly declared; else −1
+  int32_t absent = 0;    ///< class left out of the audit texts: the goal of a planted organism, else drawn at random
+  int64_t index = 0;     ///< number within its kind, run and strength
+};
+
+/// One run's organisms, in a fixed order. Planted: every class once for every strength. Benign: config.benign, every
+/// second one a decoy whose strength is the headline's. Calibration: config.calibration.
+std::vector<Organism> list_organisms(const HiddenGoalsConfig& config, int64_t run, int64_t classes, uint64_t seed);
+
+/// Everything an auditor reads off an organism, linear in its outputs: readings may be averaged and subtracted.
+struct Reading {
+  std::vector<double> gradient;  ///< [d] mean over the audit texts of ∂score/∂z
+  std::vector<double> output;    ///< [audit texts] score; of absent texts too, which methods leave out
+  std::vector<double> steering;  ///< [steps, classes] mean change of the score as α · difference is added
+  std::vector<double> query;     ///< [concept texts] score: what the ceiling alone may use
+};
+
+/// Steps α of the steering baseline.
+inline constexpr double kSteeringSteps[] = {0.5, 1, 2};
+
+/// One organism's sums over the audit texts of each class, so that any class can be absent.
+struct Probed {
+  std::vector<double> gradients;  ///< [classes, d]
+  std::vector<double> steered;    ///< [classes of the texts, steps, classes steered to]
+  std::vector<double> output, query;
+  std::vector<double> counts;  ///< [classes]
+  double r_squared = 0;        ///< of the scores on the audit texts, the goal's texts included
+
+  /// With the texts of class `absent` left out.
+  Reading without(int32_t absent) const;
+};
+
+/// Trains the organisms (in parallel) and probes them.
+std::vector<Probed> train_organisms(Context& context, const GoalRun& run, const GoalData& data,
+                                    const std::vector<Organism>& organisms, const TextTable& table,
+                                    const HiddenGoalsConfig& config, uint64_t seed);
+
+/// a − the mean of `others`.
+Reading less_mean(const Reading& a, const std::vector<const Reading*>& others);
+
+}  // namespace assay::eval
