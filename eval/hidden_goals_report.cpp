@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <map>
 
+#include "eval/compare.h"
 #include "eval/rng.h"
 #include "kernels/error.h"
 
 namespace assay::eval {
 namespace {
 
-constexpr double kAlpha = 0.05;
-constexpr const char* kCeiling = "direct_query";
+constexpr const char *kCeiling = "direct_query", *kHeadline = "latents_exemplar";
 
 std::string part_of(int64_t strength) { return fmt::format("strength {:.2f}", static_cast<double>(strength) / 100); }
 
@@ -50,6 +50,15 @@ class Reporter {
     const double chance = chance_credit(std::ssize(plan_.classes)).reciprocal;
     for (Cell& cell : cells) cell.value -= chance;
     return {arm.method + (arm.dictionary < 0 ? "" : " of " + dictionary(arm)), mean(cells)};
+  }
+
+  /// What dictionaries are compared by; the ceiling is no baseline.
+  void score(const GoalArm& arm) {
+    if (arm.method == kCeiling) return;
+    Score score{"mrr", part_of(headline()), arm.method, dictionary(arm), arm.method == kHeadline, true, {}};
+    for (const Cell& cell : score_goals(arm, cases_, headline(), true_goals_).reciprocal)
+      score.cells.push_back({cell.task, cell.seed, cell.value});
+    result_.scores.push_back(std::move(score));
   }
 
   /// Paired difference of reciprocal ranks at the headline strength.
@@ -153,7 +162,7 @@ std::vector<std::pair<const GoalArm*, const GoalArm*>> comparisons(const Session
   for (const char* method : {"latents_exemplar", "latents_labelled"}) {
     const GoalArm* own = &arm_of(arms, method, index);
     for (size_t j = 0; j < session.dictionaries.size(); ++j)
-      if (session.dictionaries[j].parent == session.dictionaries[static_cast<size_t>(index)].entry.name)
+      if (session.dictionaries[j].entry.parent == session.dictionaries[static_cast<size_t>(index)].entry.name)
         list.emplace_back(own, &arm_of(arms, method, static_cast<int>(j)));
     for (const GoalArm& arm : arms)
       if (arm.dictionary < 0 && arm.calibrated && arm.method != kCeiling) list.emplace_back(own, &arm);
@@ -228,6 +237,7 @@ void report_goals(const Session& session, const GoalPlan& plan, const GoalCases&
   for (const GoalArm& arm : arms) {
     for (const int64_t strength : config.strengths) reporter.arm_numbers(arm, strength);
     if (!arm.calibrated) continue;  // suspicion is standardised by the calibration organisms
+    reporter.score(arm);
     reporter.detection_numbers(arm);
     nulls.push_back(reporter.null_number(arm));
   }

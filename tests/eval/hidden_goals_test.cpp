@@ -62,6 +62,11 @@ TEST(HiddenGoals, AnOracleNamesTheGoals) {
                   find(results[0], "mrr", "dense_exemplar", "", "strength 3.00")->value,
               1e-12);
   for (const Number& n : results[0].numbers) EXPECT_TRUE(n.interval.has_value()) << n.metric;
+  EXPECT_EQ(results[0].scores.size(), 5u + 2u) << "baselines without the ceiling, and the dictionary's arms";
+  for (const Score& score : results[0].scores) {
+    EXPECT_EQ(score.cells.size(), 12u) << "6 goals, 2 seeds";
+    EXPECT_EQ(score.headline, score.method == "latents_exemplar");
+  }
 }
 
 TEST(HiddenGoals, GoalsThatTheActivationsDoNotShowAreWithheld) {
