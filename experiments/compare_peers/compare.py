@@ -1,6 +1,6 @@
 """Times whole optimiser steps of ours and of each peer alternately, on the same data from the same initial weights.
 
-    .venv-peers/bin/python experiments/compare_peers/compare.py [--quick] [--sizes small …] [--dead 0 10] [--arms NAME …]
+    .venv-peers/bin/python experiments/compare_peers/compare.py [--quick] [--sizes small …] [--dead 0 10] [--arms …]
 
 For each peer both arms are started, warmed up, and run bursts of the same steps in turn; the ratio is taken burst by
 burst. Results are merged into results/step.json (each cell with its date and versions); render.py makes the tables.
@@ -145,7 +145,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="4 bursts an arm instead of 9")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--dead", nargs="+", type=int, choices=[0, 10], default=[0, 10], help="per cent dead at the start")
+    parser.add_argument("--dead", nargs="+", type=int, choices=[0, 10], default=[0, 10], help="per cent dead at first")
     parser.add_argument("--arms", nargs="+", choices=[*PEERS, "floor"], default=["floor", *PEERS])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--shards", type=Path, default=ROOT / "runs/quickstart/shards")

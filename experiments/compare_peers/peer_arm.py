@@ -87,10 +87,9 @@ class Sparsify:
         return int((self.silent > self.p.dead_after).sum())
 
     def weights(self) -> dict[str, torch.Tensor]:
-        self.coder.set_decoder_norm_to_unit_norm()
-        return dict(
-            w_enc=self.coder.encoder.weight, w_dec=self.coder.W_dec, b_enc=self.coder.encoder.bias, b_dec=self.coder.b_dec
-        )
+        coder = self.coder
+        coder.set_decoder_norm_to_unit_norm()
+        return dict(w_enc=coder.encoder.weight, w_dec=coder.W_dec, b_enc=coder.encoder.bias, b_dec=coder.b_dec)
 
 
 class DictionaryLearning:

@@ -66,7 +66,7 @@ def write_batches(folder: Path, problem: Problem, rows: np.ndarray) -> np.ndarra
     order = np.random.default_rng(problem.seed).permutation(len(rows))
     wanted = problem.batches * problem.rows + TEST_ROWS
     if wanted > len(rows):
-        raise SystemExit(f"{wanted} rows wanted for {problem.batches} batches, {len(rows)} are there: use fewer batches")
+        raise SystemExit(f"{wanted} rows wanted for {problem.batches} batches, {len(rows)} there: use fewer batches")
     sample = rows[np.sort(order[:50_000])].astype(np.float32)
     scale = np.float32(1 / np.sqrt((sample.astype(np.float64) ** 2).sum(1).mean()))
     test = rows[order[:TEST_ROWS]].astype(np.float32) * scale

@@ -1,0 +1,70 @@
+"""The step's time against n, k, B and d, each beside its floor, and the step's parts at the sizes of the comparison.
+
+    .venv-peers/bin/python experiments/compare_peers/curves.py [--quick]
+
+Random batches through `assay bench`; no peer and no data is needed. Writes results/curves.json; render.py draws it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from arms import HERE, ROOT, machine
+from compare import SIZES
+
+BASE = dict(rows=2048, dims=384, latents=16384, k=32)
+SWEEPS = {
+    "latents": [4096, 8192, 16384, 32768, 65536, 131072],
+    "k": [8, 16, 32, 64, 128, 256],
+    "rows": [256, 512, 1024, 2048, 4096, 8192],
+    "dims": [128, 256, 384, 768, 1536, 2304],
+}
+PARTS = ["encode_topk", "sparse_decode", "value_gradient", "backward_update"]
+
+
+def bench(what: str, size: dict, options) -> dict[str, float]:
+    """Median milliseconds by name."""
+    command = [options.build / "assay", "bench", what, "--json", "--threads", options.threads]
+    command += ["--repeats", 3 if options.quick else 9]
+    for key, value in size.items():
+        command += [f"--{key}", value]
+    output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+    return {name: t["median"] for name, t in json.loads(output.splitlines()[-1])["ms"].items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="3 repeats instead of 9")
+    parser.add_argument("--only", nargs="+", choices=[*SWEEPS, "parts"], default=[*SWEEPS, "parts"])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--build", type=Path, default=ROOT / "build")
+    parser.add_argument("--out", type=Path, default=HERE / "results/curves.json")
+    options = parser.parse_args()
+
+    content = json.loads(options.out.read_text()) if options.out.exists() else {"curves": {}, "parts": {}}
+    for name in options.only:
+        if name == "parts":
+            for size, s in SIZES.items():
+                flags = dict(rows=s["rows"], dims=s["d"], latents=s["n"], k=32)
+                parts = content["parts"][size] = {}
+                for what in ["step", *PARTS]:
+                    parts.update(bench(what, flags, options))
+                print(size, json.dumps(parts), flush=True)
+            continue
+        content["curves"][name] = []
+        for value in SWEEPS[name]:
+            ms = bench("step", BASE | {name: value}, options)
+            floor = sum(t for part, t in ms.items() if part.startswith("floor"))
+            content["curves"][name].append({name: value, "step": ms["step"], "floor": floor})
+            print(json.dumps(content["curves"][name][-1]), flush=True)
+    content |= {"base": BASE, "machine": machine(), "threads": options.threads}
+    content["date"] = time.strftime("%Y-%m-%d", time.gmtime())
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
