@@ -4,10 +4,13 @@
 //   bench_kernels [--benchmark_filter=REGEX] [--benchmark_format=json]
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "kernels/backward_update.h"
+#include "kernels/encode_batch_topk.h"
+#include "kernels/encode_threshold.h"
 #include "kernels/encode_topk.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
@@ -60,23 +63,82 @@ void bench_topk(benchmark::State& state, const TopkCase& c) {
   state.SetBytesProcessed(state.iterations() * c.rows * c.n * 4);
 }
 
-void bench_encode_topk(benchmark::State& state, const EncodeCase& c) {
+/// A batch and an encoder, ready to be encoded.
+struct Encoding {
+  const EncodeCase& c;
   Context context;
-  const std::vector<float> x = c.x(), w = c.w(), bias = c.bias();
-  ScreenCopy screen(c.n, c.d);
-  screen.refresh(context, matrix(w, c.n, c.d));
-  const Encoder encoder{matrix(w, c.n, c.d), bias.data(), &screen};
+  std::vector<float> x, w, bias;
+  ScreenCopy screen;
   SparseCodes codes;
   NumericFlag flag;
-  encode_topk(context, matrix(x, c.rows, c.d), encoder, c.k, codes, flag);
+
+  explicit Encoding(const EncodeCase& c_) : c(c_), x(c.x()), w(c.w()), bias(c.bias()), screen(c.n, c.d) {
+    screen.refresh(context, weights());
+  }
+  ConstMatrix input() const { return matrix(x, c.rows, c.d); }
+  ConstMatrix weights() const { return matrix(w, c.n, c.d); }
+  Encoder encoder() const { return {weights(), bias.data(), &screen}; }
+
+  /// The k largest canonical scores of row i, indices ascending.
+  std::vector<reference::Winner> winners(int64_t i, int64_t k) const {
+    return reference::encode_row(x.data() + i * c.d, weights(), bias.data(), k);
+  }
+  /// Whether row i's pairs are all the latents whose canonical score is `cut` or more.
+  bool all_from(int64_t i, float cut) const {
+    int64_t p = codes.row_offsets[i];
+    for (const auto& [index, value] : winners(i, c.n)) {
+      if (value < cut) continue;
+      if (p == codes.row_offsets[i + 1] || codes.indices[p] != index || codes.values[p] != value) return false;
+      ++p;
+    }
+    return p == codes.row_offsets[i + 1];
+  }
+  void count(benchmark::State& state) const {
+    state.counters["GFLOP/s"] = benchmark::Counter(2e-9 * static_cast<double>(c.rows * c.d * c.n),
+                                                   benchmark::Counter::kIsIterationInvariantRate);
+  }
+};
+
+void bench_encode_topk(benchmark::State& state, const EncodeCase& c) {
+  Encoding e(c);
+  const auto encode = [&] { encode_topk(e.context, e.input(), e.encoder(), c.k, e.codes, e.flag); };
+  encode();
   for (int64_t i = 0; i < kCheckedRows; ++i) {
-    const auto expected = reference::encode_row(x.data() + i * c.d, matrix(w, c.n, c.d), bias.data(), c.k);
-    const auto wrong = [&](int64_t p) { return codes.indices[i * c.k + p] - expected[p].index; };
+    const auto expected = e.winners(i, c.k);
+    const auto wrong = [&](int64_t p) { return e.codes.indices[i * c.k + p] - expected[p].index; };
     if (!verified(state, "encode_topk", c.k, wrong, 0)) return;
   }
-  for (auto _ : state) encode_topk(context, matrix(x, c.rows, c.d), encoder, c.k, codes, flag);
-  state.counters["GFLOP/s"] =
-      benchmark::Counter(2e-9 * static_cast<double>(c.rows * c.d * c.n), benchmark::Counter::kIsIterationInvariantRate);
+  for (auto _ : state) encode();
+  e.count(state);
+}
+
+/// One threshold for all latents: what the first row's k-th score just exceeds.
+void bench_encode_threshold(benchmark::State& state, const EncodeCase& c) {
+  Encoding e(c);
+  const auto first = e.winners(0, c.k);
+  const float cut = std::min_element(first.begin(), first.end(), [](const auto& a, const auto& b) {
+                      return a.value < b.value;
+                    })->value;
+  const std::vector<float> theta(c.n, std::nextafter(cut, 0.0f));
+  const auto encode = [&] {
+    encode_threshold(e.context, e.input(), e.encoder(), theta.data(), 0, e.codes, nullptr, e.flag);
+  };
+  encode();
+  const auto wrong = [&](int64_t i) { return e.all_from(i, cut) ? 0.0 : 1.0; };
+  if (!verified(state, "encode_threshold, row", kCheckedRows, wrong, 0)) return;
+  for (auto _ : state) encode();
+  e.count(state);
+}
+
+void bench_encode_batch_topk(benchmark::State& state, const EncodeCase& c) {
+  Encoding e(c);
+  const auto encode = [&] { encode_batch_topk(e.context, e.input(), e.encoder(), c.rows * c.k, e.codes, e.flag); };
+  encode();
+  const float cut = *std::min_element(e.codes.values.begin(), e.codes.values.end());
+  const auto wrong = [&](int64_t i) { return e.all_from(i, cut) && e.codes.pairs() == c.rows * c.k ? 0.0 : 1.0; };
+  if (!verified(state, "encode_batch_topk, row", kCheckedRows, wrong, 0)) return;
+  for (auto _ : state) encode();
+  e.count(state);
 }
 
 void bench_sparse_decode(benchmark::State& state, const SparseCase& c) {
@@ -118,9 +180,11 @@ void bench_value_gradient(benchmark::State& state, const SparseCase& c) {
 }
 
 void bench_sort_by_latent(benchmark::State& state, const SparseCase& c) {
+  Context context;
   const SparseCodes codes = c.codes();
   PairsByLatent order;
-  sort_by_latent(codes, c.n, order);
+  const auto sort = [&] { sort_by_latent(context, codes, c.n, codes.values.data(), nullptr, order); };
+  sort();
   int64_t kept = 0;
   for (const float value : codes.values) kept += value != 0;
   const auto wrong = [&](int64_t o) {
@@ -131,7 +195,7 @@ void bench_sort_by_latent(benchmark::State& state, const SparseCase& c) {
     return rises ? 0.0 : 1.0;
   };
   if (!verified(state, "sort_by_latent", kept, wrong, 0)) return;
-  for (auto _ : state) sort_by_latent(codes, c.n, order);
+  for (auto _ : state) sort();
   state.SetItemsProcessed(state.iterations() * codes.pairs());
 }
 
@@ -142,7 +206,7 @@ std::vector<double> stepped_encoder_row(const support::UpdateProblem& before, in
     double gradient = 0;
     for (int64_t i = 0; i < before.codes.rows(); ++i) {
       for (int64_t p = before.codes.row_offsets[i]; p < before.codes.row_offsets[i + 1]; ++p) {
-        if (before.codes.indices[p] != j || before.codes.values[p] == 0) continue;
+        if (before.codes.indices[p] != j) continue;
         gradient += static_cast<double>(before.d_values[p]) * before.x[i * before.d + column];
       }
     }
@@ -182,6 +246,8 @@ int main(int count, char** arguments) {
   using namespace assay;
   add("topk", bench_topk, kTopk);
   add("encode_topk", bench_encode_topk, kEncode);
+  add("encode_threshold", bench_encode_threshold, kEncode);
+  add("encode_batch_topk", bench_encode_batch_topk, kEncode);
   add("sparse_decode", bench_sparse_decode, kSparse);
   add("value_gradient", bench_value_gradient, kSparse);
   add("sort_by_latent", bench_sort_by_latent, kSparse);
