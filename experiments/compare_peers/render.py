@@ -236,7 +236,10 @@ def main() -> None:
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.S)
         if not pattern.search(text):
             raise SystemExit(f"{page}: no markers for {name}")
-        content = block()
+        try:
+            content = block()
+        except FileNotFoundError as missing:
+            content = f"Not measured yet ({Path(missing.filename).name} is missing)."
         text = pattern.sub(lambda m, content=content: f"{m[1]}{content}\n{m[2]}", text)
     page.write_text(text)
     print(f"wrote {page} and {DOCS / 'images/step-curves.svg'}")
