@@ -33,13 +33,24 @@ else
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
+# current FILE STAMP: whether the stamp says that the requirements in FILE are installed.
+current() { [[ -f $2 && $(<"$2") == "$(sha256sum "$1" | cut -d' ' -f1)" ]]; }
+# install FILE STAMP: installs them beside what the build needs, and says so in the stamp.
+install() {
+  .venv/bin/python -m pip install -q --disable-pip-version-check -c data/python/requirements.txt -r "$1"
+  sha256sum "$1" | cut -d' ' -f1 >"$2"
+}
+
 stamp=.venv/requirements.sha256
-wanted=$(sha256sum data/python/requirements.txt | cut -d' ' -f1)
-if [[ -f $stamp && $(<"$stamp") == "$wanted" ]]; then
+if current data/python/requirements.txt $stamp; then
   say "Python environment: .venv is up to date"
 else
   say "making the Python environment .venv (torch is large: a few minutes to download)"
   python3 -m venv .venv
-  .venv/bin/python -m pip install -q --disable-pip-version-check -r data/python/requirements.txt
-  printf '%s\n' "$wanted" >"$stamp"
+  install data/python/requirements.txt $stamp
+fi
+stamp=.venv/test-requirements.sha256
+if [[ "${1:-}" == --tests ]] && ! current tests/requirements.txt $stamp; then
+  say "adding what only the tests use"
+  install tests/requirements.txt $stamp
 fi

@@ -177,7 +177,13 @@ Handle create_file(const fs::path& path) {
   H5Pset_alignment(access, 64 << 10, 4096);  // the kernel copies whole pages faster
   const Handle creation(H5Pcreate(H5P_FILE_CREATE));
   H5Pset_obj_track_times(creation, false);
-  return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), path.string(), "cannot create");
+  try {
+    return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), path.string(), "cannot create");
+  } catch (const Error&) {
+    std::error_code none;  // a full disk leaves a file without content
+    if (fs::is_regular_file(path, none) && fs::file_size(path, none) == 0) fs::remove(path, none);
+    throw;
+  }
 }
 
 Handle create_dataset(hid_t file, const std::string& name, hid_t type, hid_t space, hid_t properties,

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -18,7 +19,9 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
+
+int64_t step_of(const fs::path& folder) { return std::stoll(folder.filename().string().substr(5)); }
 
 /// The run's checkpoints, newest first.
 std::vector<fs::path> list(const fs::path& run) {
@@ -26,10 +29,11 @@ std::vector<fs::path> list(const fs::path& run) {
   if (fs::is_directory(run / "checkpoints")) {
     for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
       const std::string name = entry.path().filename().string();
-      if (name.rfind("step-", 0) == 0 && name.find('.') == std::string::npos) found.push_back(entry.path());
+      const bool numbered = name.size() >= 15 && name.size() <= 20 && name.rfind("step-", 0) == 0;
+      if (numbered && name.find_first_not_of("0123456789", 5) == std::string::npos) found.push_back(entry.path());
     }
   }
-  std::sort(found.rbegin(), found.rend());
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) { return step_of(a) > step_of(b); });
   return found;
 }
 
@@ -48,7 +52,21 @@ Json to_json(const Checkpoint& c, const State& state, const std::string& state_h
             {"loss", c.metrics.loss},
             {"fvu", c.metrics.fvu},
             {"aux_loss", c.metrics.aux_loss},
-            {"l0", c.metrics.l0}}}};
+            {"l0", c.metrics.l0}}},
+          {"event_bytes", c.event_bytes},
+          {"first_loss", c.first_loss}};
+}
+
+/// The text of trainer.json, which ends with the checksum of what it would be without it.
+std::string sealed(Json json) {
+  json["sha256"] = data::sha256(json.dump());
+  return json.dump(2) + "\n";
+}
+
+bool seal_holds(Json json) {
+  const Json seal = json.value("sha256", Json());
+  json.erase("sha256");
+  return seal == data::sha256(json.dump());
 }
 
 Checkpoint from_json(const Json& json, State& state) {
@@ -62,6 +80,8 @@ Checkpoint from_json(const Json& json, State& state) {
   const Json& m = json.at("metrics");
   c.metrics = {m.at("bytes").get<int64_t>(), m.at("steps").get<int64_t>(),   m.at("loss").get<double>(),
                m.at("fvu").get<double>(),    m.at("aux_loss").get<double>(), m.at("l0").get<double>()};
+  json.at("event_bytes").get_to(c.event_bytes);
+  json.at("first_loss").get_to(c.first_loss);
   return c;
 }
 
@@ -72,6 +92,9 @@ Checkpoint load_one(const fs::path& folder, State& state) {
   if (json.value("version", Json()) != kVersion) {
     throw Error(fmt::format("{}: checkpoint version {}, this build reads {}", folder.string(),
                             json.value("version", Json()).dump(), kVersion));
+  }
+  if (!seal_holds(json)) {
+    throw Error(fmt::format("{}: trainer.json does not have the checksum that it records", folder.string()));
   }
   const fs::path file = folder / "state.safetensors";
   if (json.value("state_sha256", Json()) != data::sha256_file(file)) {
@@ -96,13 +119,19 @@ Checkpoint load_one(const fs::path& folder, State& state) {
   return checkpoint;
 }
 
-}  // namespace
+void check_finite(const State& state) {
+  for (const auto& [name, p] : state.parameters) {
+    for (const std::vector<float>* values : {&p.value, &p.m, &p.v}) {
+      if (std::all_of(values->begin(), values->end(), [](float v) { return std::isfinite(v); })) continue;
+      throw Error(
+          fmt::format("step {}: {} is not finite: training diverged and no checkpoint is written; lower train.lr",
+                      state.step, name));
+    }
+  }
+}
 
-void save_checkpoint(const fs::path& run, const State& state, const Checkpoint& checkpoint, int64_t keep) {
-  const fs::path folder = run / "checkpoints" / fmt::format("step-{:010}", state.step);
-  const fs::path part = folder.string() + ".part";
-  fs::remove_all(part);
-  fs::create_directories(part);
+void write_files(const fs::path& folder, const State& state, const Checkpoint& checkpoint) {
+  fs::create_directories(folder);
   data::TensorFile file;
   for (const auto& [name, p] : state.parameters) {
     file.tensors[name] = data::tensor_of(p.value, p.shape);
@@ -110,13 +139,57 @@ void save_checkpoint(const fs::path& run, const State& state, const Checkpoint& 
     file.tensors[name + ".v"] = data::tensor_of(p.v, p.shape);
   }
   file.tensors["silent"] = data::tensor_of(state.silent);
-  data::write_safetensors(file, part / "state.safetensors");
-  data::write_file_atomically(part / "trainer.json",
-                              to_json(checkpoint, state, data::sha256_file(part / "state.safetensors")).dump(2) + "\n");
-  fs::remove_all(folder);
+  const fs::path weights = folder / "state.safetensors";
+  data::write_safetensors(file, weights);
+  data::write_file_atomically(folder / "trainer.json", sealed(to_json(checkpoint, state, data::sha256_file(weights))));
+}
+
+/// Out of sight in one step, then deleted: a kill in between leaves no half of a checkpoint under a good name.
+void remove_checkpoint(const fs::path& folder) {
+  const fs::path gone = folder.string() + ".gone";
+  fs::remove_all(gone);
+  fs::rename(folder, gone);
+  fs::remove_all(gone);
+}
+
+}  // namespace
+
+fs::path checkpoint_folder(const fs::path& run, int64_t step) {
+  return run / "checkpoints" / fmt::format("step-{:010}", step);
+}
+
+fs::path save_checkpoint(const fs::path& run, const State& state, const Checkpoint& checkpoint,
+                         const CheckpointPolicy& policy) try {
+  check_finite(state);
+  fs::path folder = checkpoint_folder(run, state.step);
+  const fs::path part = folder.string() + ".part";
+  fs::remove_all(part);
+  try {
+    write_files(part, state, checkpoint);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(part, ignored);  // frees what a full disk needs
+    throw;
+  }
+  if (fs::exists(folder)) remove_checkpoint(folder);
   data::publish(part, folder);
-  const std::vector<fs::path> all = list(run);
-  for (size_t i = static_cast<size_t>(keep); i < all.size(); ++i) fs::remove_all(all[i]);
+  std::vector<int64_t> steps;
+  for (const fs::path& each : list(run)) steps.push_back(step_of(each));
+  for (const int64_t step : superseded(steps, state.step, policy)) remove_checkpoint(checkpoint_folder(run, step));
+  return folder;
+} catch (const fs::filesystem_error& error) {
+  throw Error(fmt::format("{}: cannot save the checkpoint of step {}: {}; older ones stand", error.path1().string(),
+                          state.step, error.code().message()));
+}
+
+void clean_checkpoints(const fs::path& run) {
+  if (!fs::is_directory(run / "checkpoints")) return;
+  std::vector<fs::path> remains;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
+    const fs::path suffix = entry.path().extension();
+    if (suffix == ".part" || suffix == ".gone") remains.push_back(entry.path());
+  }
+  for (const fs::path& path : remains) fs::remove_all(path);
 }
 
 std::optional<Checkpoint> load_checkpoint(const fs::path& run, State& state,

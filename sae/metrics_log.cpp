@@ -72,4 +72,15 @@ MetricsState MetricsLog::sync() {
   return state_;
 }
 
+std::vector<std::pair<std::string, float>> scalars_of(const MetricsLog::Line& line) {
+  const auto f = [](auto value) { return static_cast<float>(value); };
+  return {{"train/loss", f(line.loss)},
+          {"train/fvu", f(line.fvu)},
+          {"train/aux_loss", f(line.aux_loss)},
+          {"train/l0", f(line.l0)},
+          {"train/dead", f(line.dead)},
+          {"train/learning_rate", f(line.lr)},
+          {"speed/tokens_per_s", f(line.tokens_per_s)}};
+}
+
 }  // namespace assay::sae

@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "sae/variant.h"
 
@@ -40,5 +43,8 @@ class MetricsLog {
   std::FILE* file_;
   MetricsState state_;
 };
+
+/// The line's numbers under the tags that TensorBoard shows.
+std::vector<std::pair<std::string, float>> scalars_of(const MetricsLog::Line& line);
 
 }  // namespace assay::sae

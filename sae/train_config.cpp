@@ -31,7 +31,7 @@ void describe(config::Fields& f, ModelConfig& c) {
 
 void describe(config::Fields& f, TrainConfig& c) {
   f.integer("steps", c.steps, {1, int64_t{1} << 40}, "steps", "Optimiser steps.");
-  f.integer("batch", c.batch, {1, 1 << 24}, "tokens", "Activations a step.");
+  f.integer("batch", c.batch, {1, 1 << 24}, "tokens", "Activations a batch.");
   f.integer("seed", c.seed, {0, INT64_MAX}, "", "Seed of the initial weights and of the order of the data.");
   f.integer("threads", c.threads, {0, 1024}, "threads",
             "Compute threads; 0 takes every processor. Never changes the result.");
@@ -41,15 +41,28 @@ void describe(config::Fields& f, TrainConfig& c) {
   f.real("eps", c.eps, {0, 1}, "", "Adam's epsilon; 0 takes the variant's default.");
   f.integer("warmup_steps", c.warmup_steps, {0, int64_t{1} << 40}, "steps", "Linear warm-up of the learning rate.");
   f.real("decay_fraction", c.decay_fraction, {0, 1}, "share of steps",
-         "Linear decay to zero over this last share of the run.");
+         "Decay to zero over this last share of the run.");
+  f.choice("decay_shape", c.decay_shape, {"linear", "cosine", "sqrt"},
+           "How it decays: linear, half a cosine, or 1 - sqrt of the share passed.");
+  f.integer("accumulate", c.accumulate, {1, 1 << 20}, "batches",
+            "Batches laid one after another for one step: the bits of one batch of batch * accumulate.");
+  f.real(
+      "divergence", c.divergence, {0, 1e30}, "",
+      "Stop where a step's loss exceeds this many times max(1, the first step's); 0 stops only at a loss that is not "
+      "finite.");
   f.real("aux_coefficient", c.aux_coefficient, {0, 1e3}, "",
          "Weight of the AuxK loss that revives dead latents; 0 turns it off.");
   f.integer("aux_k", c.aux_k, {0, INT32_MAX}, "latents a token", "Dead latents the AuxK loss uses; 0 takes d / 2.");
   f.integer("dead_after_tokens", c.dead_after_tokens, {0, int64_t{1} << 50}, "tokens",
             "Silence after which a latent is dead; 0 takes min(10M, 10 % of the run).");
   f.integer("log_every", c.log_every, {1, 1 << 30}, "steps", "Steps between lines of metrics.jsonl.");
+  f.boolean("tensorboard", c.tensorboard, "Write the metrics for TensorBoard too, into RUN/tensorboard.");
   f.integer("checkpoint_every", c.checkpoint_every, {1, int64_t{1} << 40}, "steps", "Steps between checkpoints.");
+  f.real("checkpoint_minutes", c.checkpoint_minutes, {0, 1e6}, "minutes",
+         "A checkpoint is also due when this long has passed since the last; 0 = never by time.");
   f.integer("keep_checkpoints", c.keep_checkpoints, {1, 1 << 20}, "checkpoints", "Newest checkpoints kept.");
+  f.integer("keep_every", c.keep_every, {0, int64_t{1} << 40}, "steps",
+            "Checkpoints at multiples of this many steps are written and kept for good; 0 = none.");
 }
 
 TrainConfig with_defaults(TrainConfig train, const ModelConfig& model, int64_t d) {
@@ -60,18 +73,9 @@ TrainConfig with_defaults(TrainConfig train, const ModelConfig& model, int64_t d
   if (!(train.eps > 0)) train.eps = variant.eps;
   if (train.aux_k == 0) train.aux_k = std::max<int64_t>(1, d / 2);
   if (train.dead_after_tokens == 0) {
-    train.dead_after_tokens = std::max<int64_t>(1, std::min<int64_t>(10'000'000, train.steps * train.batch / 10));
+    train.dead_after_tokens = std::max<int64_t>(1, std::min<int64_t>(10'000'000, train.steps * train.step_rows() / 10));
   }
   return train;
-}
-
-double schedule_factor(const TrainConfig& train, int64_t step) {
-  const auto total = static_cast<double>(train.steps);
-  double factor = 1;
-  if (step < train.warmup_steps) factor = static_cast<double>(step + 1) / static_cast<double>(train.warmup_steps);
-  const double decay_steps = train.decay_fraction * total, left = total - static_cast<double>(step);
-  if (left < decay_steps) factor = std::min(factor, left / decay_steps);
-  return factor;
 }
 
 }  // namespace assay::sae

@@ -32,10 +32,20 @@ struct TrainConfig {
   double beta1 = -1, beta2 = -1, eps = 0;  ///< -1, -1, 0 = the variant's default
   int64_t warmup_steps = 100;
   double decay_fraction = 0.2;
+  std::string decay_shape = "linear";
+  int64_t accumulate = 1;
+  double divergence = 100;
   double aux_coefficient = 1.0 / 32;
   int64_t aux_k = 0;              ///< 0 = d / 2
   int64_t dead_after_tokens = 0;  ///< 0 = min(10M, 10 % of the run)
-  int64_t log_every = 20, checkpoint_every = 500, keep_checkpoints = 2;
+  int64_t log_every = 20;
+  bool tensorboard = true;
+  int64_t checkpoint_every = 500;
+  double checkpoint_minutes = 15;
+  int64_t keep_checkpoints = 2, keep_every = 0;
+
+  /// Activations an optimiser step: `accumulate` batches laid one after another.
+  int64_t step_rows() const { return batch * accumulate; }
 };
 
 void describe(config::Fields& fields, DataConfig& config);
@@ -44,8 +54,5 @@ void describe(config::Fields& fields, TrainConfig& config);
 
 /// Every 0 or −1 that stands for a default replaced by it, for activations of width d.
 TrainConfig with_defaults(TrainConfig train, const ModelConfig& model, int64_t d);
-/// Linear warm-up, constant, then linear decay to 0 over the last `decay_fraction` of the steps. Factor of the base
-/// learning rate for optimiser step `step` (0-based), in (0, 1].
-double schedule_factor(const TrainConfig& train, int64_t step);
 
 }  // namespace assay::sae

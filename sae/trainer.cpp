@@ -3,20 +3,24 @@
 #include <fmt/core.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
-#include <fstream>
-#include <set>
-#include <sstream>
+#include <optional>
 
 #include "data/atomic_file.h"
 #include "data/dataset.h"
 #include "data/stream.h"
 #include "kernels/error.h"
+#include "sae/batch_origin.h"
 #include "sae/checkpoint.h"
 #include "sae/dictionary.h"
 #include "sae/metrics_log.h"
 #include "sae/progress.h"
+#include "sae/resume_check.h"
+#include "sae/schedule.h"
+#include "sae/tensorboard.h"
 #include "sae/variants/variants.h"
 
 namespace assay::sae {
@@ -31,7 +35,7 @@ constexpr int64_t kMedianTokens = 1 << 15;  // activations b_dec is initialised 
 data::StreamOptions stream_options(const RunConfig& c) {
   data::StreamOptions o;
   o.hook = c.data.hook;
-  o.batch = c.train.batch;
+  o.batch = c.train.step_rows();
   o.lanes = static_cast<int>(c.data.lanes);
   o.window_chunks = c.data.window_chunks;
   o.seed = static_cast<uint64_t>(c.train.seed);
@@ -45,27 +49,15 @@ VariantOptions variant_options(const RunConfig& c, const data::HookInfo& hook) {
   return {c.model, with_defaults(c.train, c.model, hook.d), hook.d, hook.d, hook.variance * hook.scale * hook.scale};
 }
 
-/// Settings that do not change the result may differ on resume.
-bool free_to_change(const std::string& line) {
-  static const std::set<std::string> keys{"threads",          "readers",          "log_every",
-                                          "checkpoint_every", "keep_checkpoints", "path"};
-  const size_t first = line.find_first_not_of(' ');
-  return first != std::string::npos && keys.count(line.substr(first, line.find(':') - first)) > 0;
+/// By the bits of the exponent, which the compiler turns into vector instructions.
+bool all_finite(const float* values, int64_t count) {
+  uint32_t bad = 0;
+  for (int64_t i = 0; i < count; ++i) bad |= (std::bit_cast<uint32_t>(values[i]) & 0x7f800000u) == 0x7f800000u;
+  return bad == 0;
 }
 
-/// Throws UsageError naming the first setting that differs from the run's own.
-void check_same_configuration(const fs::path& file, const std::string& resolved) {
-  std::ifstream in(file);
-  std::stringstream now(resolved);
-  std::string before, after;
-  while (std::getline(in, before) && std::getline(now, after)) {
-    if (before != after && !free_to_change(before)) {
-      throw UsageError(
-          fmt::format("{}: the run has \"{}\", this configuration \"{}\": resume with the same settings or train into "
-                      "another folder",
-                      file.string(), before, after));
-    }
-  }
+CheckpointPolicy policy_of(const TrainConfig& c) {
+  return {c.checkpoint_every, c.checkpoint_minutes, c.keep_checkpoints, c.keep_every};
 }
 
 class Run {
@@ -79,20 +71,28 @@ class Run {
         stream_(dataset_, stream_options(config)),
         variant_(checked_variant()),
         state_(variant_->create()),
-        batch_(config.train.batch * hook_.d) {}
+        rows_(config.train.step_rows()),
+        batch_(rows_ * hook_.d) {}
 
   TrainSummary train(Resume resume, const volatile std::sig_atomic_t& stop) {
     Checkpoint checkpoint;
-    if (!restore(resume, checkpoint)) start(checkpoint);
+    if (!restore(resume, checkpoint)) start();
+    first_loss_ = checkpoint.first_loss;
     MetricsLog log(folder_ / "metrics.jsonl", checkpoint.metrics);
+    if (config_.train.tensorboard) events_.emplace(folder_ / "tensorboard", checkpoint.event_bytes);
     Progress progress(config_.train.steps);
     begun_ = logged_at_ = Clock::now();
     logged_step_ = state_.step;
+    const CheckpointPolicy policy = policy_of(config_.train);
+    CheckpointClock clock(policy, begun_);
     while (state_.step < config_.train.steps) {
       one_step(log);
-      if (state_.step % config_.train.log_every == 0 || state_.step == config_.train.steps) report(log, progress);
       const bool last = state_.step == config_.train.steps;
-      if (last || stop || state_.step % config_.train.checkpoint_every == 0) save(log);
+      if (last || state_.step % config_.train.log_every == 0) report(log, progress);
+      if (last || stop || clock.due(state_.step, Clock::now())) {
+        save(log, policy);
+        clock.written(Clock::now());
+      }
       if (stop && !last) return summary(Outcome::interrupted);
     }
     save_dictionary();
@@ -114,9 +114,10 @@ class Run {
 
   bool restore(Resume resume, Checkpoint& checkpoint) {
     if (resume == Resume::never) return false;
+    clean_checkpoints(folder_);
+    if (fs::exists(folder_ / "checkpoints")) check_same_configuration(folder_, config_.resolved_yaml);
     auto found = load_checkpoint(folder_, state_, [](const std::string& message) { spdlog::warn("{}", message); });
     if (!found) return false;
-    check_same_configuration(folder_ / "config.yaml", config_.resolved_yaml);
     if (found->data_hash != dataset_.info().content_hash) {
       throw Error(
           fmt::format("{}: the activations have changed since the run's checkpoint (content hash {}, then {}): restore "
@@ -126,60 +127,86 @@ class Run {
     state_.screen.refresh(context_, state_.encoder());
     stream_.seek(found->position);
     checkpoint = std::move(*found);
+    last_good_ = checkpoint_folder(folder_, state_.step).string();
     spdlog::info("resuming {} at step {}", folder_.string(), state_.step);
     return true;
   }
 
-  void start(const Checkpoint&) {
-    fs::create_directories(folder_);
+  void start() {
+    std::error_code failed;
+    fs::create_directories(folder_, failed);
+    if (failed) throw Error(fmt::format("{}: cannot create the run's folder: {}", folder_.string(), failed.message()));
     fs::remove(folder_ / "metrics.jsonl");
     data::write_file_atomically(folder_ / "config.yaml", config_.resolved_yaml);
     const data::StreamPosition origin = stream_.position();
-    const int64_t batch = config_.train.batch, batches = (kMedianTokens + batch - 1) / batch;
-    std::vector<float> sample(batches * batch * hook_.d);
-    for (int64_t b = 0; b < batches; ++b) stream_.next({sample.data() + b * batch * hook_.d, batch, hook_.d});
+    const int64_t batches = (kMedianTokens + rows_ - 1) / rows_;
+    std::vector<float> sample(batches * rows_ * hook_.d);
+    for (int64_t b = 0; b < batches; ++b) next_rows(sample.data() + b * rows_ * hook_.d);
     stream_.seek(origin);
-    const ConstMatrix rows(sample.data(), batches * batch, hook_.d);
+    const ConstMatrix rows(sample.data(), batches * rows_, hook_.d);
     variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), {rows, rows});
   }
 
+  /// The next step's rows into `to`, all of them finite.
+  void next_rows(float* to) {
+    stream_.next({to, rows_, hook_.d});
+    int64_t bad = 0;
+    while (bad < rows_ && all_finite(to + bad * hook_.d, hook_.d)) ++bad;
+    if (bad == rows_) return;
+    const data::RowOrigin origin = stream_.origin(bad);
+    throw Error(fmt::format("step {}: {}, row {}: the activation is not finite; {}", state_.step + 1, origin.file,
+                            origin.row, last_good()));
+  }
+
   void one_step(MetricsLog& log) {
-    stream_.next({batch_.data(), config_.train.batch, hook_.d});
-    const double lr = learning_rate(state_.step);
+    next_rows(batch_.data());
+    const ConstMatrix x(batch_.data(), rows_, hook_.d);
     NumericFlag flag;
-    const ConstMatrix x(batch_.data(), config_.train.batch, hook_.d);
-    last_ = variant_->step(context_, state_, {x, x}, lr, flag);
+    last_ = variant_->step(context_, state_, {x, x}, learning_rate(state_.step), flag);
     if (flag.raised()) {
-      const data::RowOrigin origin = stream_.origin(flag.row());
-      throw Error(
-          fmt::format("step {}: not finite at row {} of the batch ({}, row {}); the last good checkpoint in {} stands",
-                      state_.step, flag.row(), origin.file, origin.row, (folder_ / "checkpoints").string()));
+      diverged(state_.step + 1, fmt::format("a weight is not finite, or the code of row {} of the batch", flag.row()));
     }
-    if (!std::isfinite(last_.loss)) {
-      throw Error(fmt::format("step {}: the loss is not finite; lower train.lr; the last good checkpoint in {} stands",
-                              state_.step, (folder_ / "checkpoints").string()));
+    if (state_.step == 1) first_loss_ = last_.loss;
+    const double limit = config_.train.divergence * std::max(1.0, first_loss_);
+    if (!std::isfinite(last_.loss)) diverged(state_.step, "the loss is not finite");
+    if (config_.train.divergence > 0 && last_.loss > limit) {
+      diverged(state_.step,
+               fmt::format("the loss is {:.4g}, over train.divergence = {:g} times max(1, the first step's {:.4g})",
+                           last_.loss, config_.train.divergence, first_loss_));
     }
     log.add(last_);
   }
 
+  [[noreturn]] void diverged(int64_t step, const std::string& what) const {
+    throw Error(fmt::format("step {}: {}; the batch was {}; {}; lower train.lr", step, what,
+                            batch_origin(stream_, rows_), last_good()));
+  }
+
+  std::string last_good() const {
+    return last_good_.empty() ? "there is no checkpoint yet" : "the last good checkpoint is " + last_good_;
+  }
+
+  /// Of optimiser step `step`, 0-based.
   double learning_rate(int64_t step) const {
     return variant_->options().train.lr * schedule_factor(config_.train, step);
   }
 
   void report(MetricsLog& log, Progress& progress) {
     const auto now = Clock::now();
-    const int64_t batch = config_.train.batch;
-    const double lr = learning_rate(state_.step - 1);
-    line_ = log.write(state_.step, state_.step * batch, last_.dead, lr, (state_.step - logged_step_) * batch,
-                      std::chrono::duration<double>(now - logged_at_).count());
+    line_ = log.write(state_.step, state_.step * rows_, last_.dead, learning_rate(state_.step - 1),
+                      (state_.step - logged_step_) * rows_, std::chrono::duration<double>(now - logged_at_).count());
     logged_at_ = now;
     logged_step_ = state_.step;
     progress.show(line_, state_.n);
+    if (events_) events_->add(line_.step, scalars_of(line_));
   }
 
-  void save(MetricsLog& log) {
-    save_checkpoint(folder_, state_, {dataset_.info().content_hash, stream_.position(), log.sync()},
-                    config_.train.keep_checkpoints);
+  void save(MetricsLog& log, const CheckpointPolicy& policy) {
+    const int64_t event_bytes = events_ ? events_->sync() : 0;
+    last_good_ = save_checkpoint(
+                     folder_, state_,
+                     {dataset_.info().content_hash, stream_.position(), log.sync(), event_bytes, first_loss_}, policy)
+                     .string();
   }
 
   void save_dictionary() const {
@@ -193,7 +220,7 @@ class Run {
     info.data_hash = about.content_hash;
     info.split_rule = fmt::format("validation={},test={},seed={}", config_.data.validation, config_.data.test,
                                   config_.data.split_seed);
-    info.tokens = state_.step * config_.train.batch;
+    info.tokens = state_.step * rows_;
     info.seed = static_cast<uint64_t>(config_.train.seed);
     const std::vector<float> scale(hook_.d, static_cast<float>(hook_.scale));
     dictionary.fold(scale, scale);
@@ -203,7 +230,7 @@ class Run {
   TrainSummary summary(Outcome outcome) const {
     return {outcome,
             state_.step,
-            state_.step * config_.train.batch,
+            state_.step * rows_,
             last_.dead,
             line_.fvu,
             line_.l0,
@@ -218,7 +245,11 @@ class Run {
   data::ActivationStream stream_;
   std::unique_ptr<Variant> variant_;
   State state_;
+  int64_t rows_;  // of an optimiser step
   std::vector<float> batch_;
+  std::optional<EventFile> events_;
+  double first_loss_ = 0;
+  std::string last_good_;
   StepReport last_;
   MetricsLog::Line line_{};
   Clock::time_point begun_, logged_at_;
@@ -234,11 +265,11 @@ TrainSummary train(Context& context, const RunConfig& config, const fs::path& ru
         fmt::format("{}: already holds a run; use --resume auto to go on with it, or another --out", run.string()));
   }
   if (resume == Resume::automatic && fs::exists(run / "dictionary" / "cfg.json")) {
-    check_same_configuration(run / "config.yaml", config.resolved_yaml);
+    check_same_configuration(run, config.resolved_yaml);
     TrainSummary done;
     done.outcome = Outcome::already_finished;
     done.step = config.train.steps;
-    done.tokens = config.train.steps * config.train.batch;
+    done.tokens = config.train.steps * config.train.step_rows();
     return done;
   }
   return Run(context, config, run).train(resume, stop);

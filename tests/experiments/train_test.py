@@ -6,59 +6,13 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from train_support import ASSAY, checkpoints, limited, metrics, run, weights
 
-ASSAY = os.environ["ASSAY"]
-KILLS = int(os.environ.get("ASSAY_TEST_KILLS", "5"))
-
-
-def run(*arguments, **options):
-    return subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    """Sparse sums of planted directions in 40 documents, indexed by `assay index`."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(120, 32))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    codes = (rng.random((24_000, 120)) < 0.04) * (0.5 + rng.random((24_000, 120)))
-    x, document = (codes @ directions + 0.3).astype(np.float32), np.repeat(np.arange(40), 600)
-    files = [folder / f"{part}.h5" for part in range(8)]  # a chunk or more each, so that eight lanes have rows
-    for part, path in enumerate(files):
-        with h5py.File(path, "w") as file:
-            file["activations"] = x[part * 3000 : (part + 1) * 3000]
-            file["document"] = document[part * 3000 : (part + 1) * 3000]
-    result = run("index", *files, "--out", folder)
-    assert result.returncode == 0, result.stderr
-    return folder
-
-
-@pytest.fixture
-def config(tmp_path, shards):
-    def write(**train):
-        settings = {"steps": 400, "batch": 256, "log_every": 7, "checkpoint_every": 25, "seed": 3, **train}
-        file = tmp_path / "config.yaml"
-        file.write_text(f"data: {{path: {shards}, lanes: 8, window_chunks: 2}}\nmodel: {{n: 256, k: 6}}\ntrain:\n"
-                        + "".join(f"  {key}: {value}\n" for key, value in settings.items()))
-        return file
-    return write
-
-
-def weights(folder):
-    return (Path(folder) / "dictionary" / "dictionary.safetensors").read_bytes()
-
-
-def metrics(folder):
-    lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        del line["tokens_per_s"]
-    return lines
+KILLS = int(os.environ.get("ASSAY_TEST_KILLS", "5"))  # 100 takes a few minutes
 
 
 def test_learns_and_repeats_bit_for_bit(tmp_path, config):
@@ -74,20 +28,20 @@ def test_learns_and_repeats_bit_for_bit(tmp_path, config):
 
 
 def test_killed_at_random_moments_ends_in_the_same_bits(tmp_path, config):
-    assert run("train", config(), "--out", tmp_path / "whole").returncode == 0
+    file = config(steps=200 * KILLS, checkpoint_every=5, keep_every=70)  # many kills fall into a checkpoint
+    assert run("train", file, "--out", tmp_path / "whole").returncode == 0
     moments = random.Random(1)
-    command = [ASSAY, "train", str(config()), "--out", str(tmp_path / "killed"), "--resume", "auto"]
-    killed = 0
+    command = [ASSAY, "train", str(file), "--out", str(tmp_path / "killed"), "--resume", "auto"]
     for _ in range(KILLS):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(0.05 + 0.4 * moments.random())
         process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-    assert killed > 0, "every run finished before its kill"
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert process.wait() == -signal.SIGKILL, "the run finished before its kill"
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+    assert checkpoints(tmp_path / "whole") == checkpoints(tmp_path / "killed")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -109,7 +63,7 @@ def test_a_signal_checkpoints_and_asks_to_be_requeued(tmp_path, config, number):
 def test_resuming_names_what_differs(tmp_path, config):
     assert run("train", config(steps=30), "--out", tmp_path / "run").returncode == 0
     result = run("train", config(steps=30), "--out", tmp_path / "run", "--resume", "auto", "--set", "model.k=7")
-    assert result.returncode == 2 and "k: 6" in result.stderr and "k: 7" in result.stderr
+    assert result.returncode == 2 and "model.k is 6 there, 7 now" in result.stderr
     result = run("train", config(steps=30), "--out", tmp_path / "run")
     assert result.returncode == 2 and "--resume auto" in result.stderr
     result = run("train", config(steps=30), "--out", tmp_path / "run", "--resume", "auto", "--set", "train.threads=1")
@@ -157,15 +111,20 @@ def test_not_finite_activations_are_named_and_unindexed_files_are_refused(tmp_pa
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, config):
-    run_folder = tmp_path / "run"
-    assert run("train", config(steps=50), "--out", run_folder).returncode == 0
-    checkpoints = sorted(p.name for p in (run_folder / "checkpoints").iterdir())
-    for file in (run_folder / "dictionary").iterdir():
-        file.unlink()
-    # 64 KiB files at most: the dictionary (about 66 kB a matrix) does not fit.
-    limited = ["bash", "-c", 'ulimit -f 64; exec "$@"', "bash", ASSAY, "train", str(config(steps=50))]
-    result = subprocess.run([*limited, "--out", str(run_folder), "--resume", "auto"], capture_output=True, text=True,
-                            timeout=120)
+    folder, file = tmp_path / "run", config(steps=50, keep_checkpoints=5)
+    assert run("train", file, "--out", folder).returncode == 0
+    before = weights(folder)
+    for path in (folder / "dictionary").iterdir():
+        path.unlink()
+    result = limited(64, "train", file, "--out", folder, "--resume", "auto")  # a matrix of the dictionary has 32 kB
     assert result.returncode == 1 and "dictionary" in result.stderr, result.stderr
-    assert sorted(p.name for p in (run_folder / "checkpoints").iterdir()) == checkpoints
-    assert run("train", config(steps=50), "--out", run_folder, "--resume", "auto").returncode == 0
+    for path in (folder / "checkpoints" / "step-0000000050").iterdir():
+        path.unlink()
+    (folder / "checkpoints" / "step-0000000050").rmdir()
+    state = folder / "checkpoints" / "step-0000000025" / "state.safetensors"
+    saved = state.read_bytes()
+    result = limited(64, "train", file, "--out", folder, "--resume", "auto")
+    assert result.returncode == 1 and "step-0000000050" in result.stderr and "File too large" in result.stderr
+    assert checkpoints(folder) == ["step-0000000025"] and state.read_bytes() == saved
+    assert run("train", file, "--out", folder, "--resume", "auto").returncode == 0
+    assert weights(folder) == before

@@ -1,0 +1,103 @@
+#include "sae/tensorboard.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "data/crc32c.h"
+#include "kernels/error.h"
+
+namespace assay::sae {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
+
+template <class T>
+std::string raw(T value) {
+  std::string bytes(sizeof(T), '\0');
+  std::memcpy(bytes.data(), &value, sizeof(T));
+  return bytes;
+}
+
+/// The format's mask: a checksum of bytes that hold checksums is weak, so the stored one is rotated and shifted.
+std::string masked_crc(const std::string& bytes) {
+  const uint32_t crc = data::crc32c(0, bytes.data(), bytes.size());
+  return raw<uint32_t>(std::rotr(crc, 15) + 0xa282ead8u);
+}
+
+// Protocol buffers: a key is (field number << 3 | wire type), then a varint (0), 8 bytes (1), length and bytes (2) or 4
+// bytes (5).
+enum Wire : uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+
+std::string varint(uint64_t value) {
+  std::string bytes;
+  for (; value >= 0x80; value >>= 7) bytes += static_cast<char>(value | 0x80);
+  return bytes + static_cast<char>(value);
+}
+
+std::string key(uint64_t field, Wire wire) { return varint(field << 3 | wire); }
+std::string text(uint64_t field, const std::string& bytes) { return key(field, kBytes) + varint(bytes.size()) + bytes; }
+
+std::string wall_time_field(double seconds) { return key(1, kFixed64) + raw(seconds); }
+
+double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+std::string tf_record(const std::string& bytes) {
+  const std::string length = raw<uint64_t>(bytes.size());
+  return length + masked_crc(length) + bytes + masked_crc(bytes);
+}
+
+std::string version_event(double wall_time) { return wall_time_field(wall_time) + text(3, "brain.Event:2"); }
+
+std::string scalar_event(double wall_time, int64_t step, const std::vector<std::pair<std::string, float>>& scalars) {
+  std::string summary;
+  for (const auto& [tag, value] : scalars) {
+    summary += text(1, text(1, tag) + key(2, kFixed32) + raw(value));
+  }
+  return wall_time_field(wall_time) + key(2, kVarint) + varint(static_cast<uint64_t>(step)) + text(5, summary);
+}
+
+EventFile::EventFile(const fs::path& folder, int64_t bytes) : path_(folder / "events.out.tfevents.0.assay") {
+  std::error_code failed;
+  fs::create_directories(folder, failed);
+  const bool whole = bytes > 0 && fs::is_regular_file(path_) && static_cast<int64_t>(fs::file_size(path_)) >= bytes;
+  if (whole) fs::resize_file(path_, static_cast<uintmax_t>(bytes), failed);
+  file_ = failed ? nullptr : std::fopen(path_.c_str(), whole ? "ab" : "wb");
+  if (!file_) {
+    throw Error(fmt::format("{}: cannot open for writing: {}", path_.string(),
+                            failed ? failed.message() : std::strerror(errno)));
+  }
+  bytes_ = whole ? bytes : 0;
+  if (!whole) write(tf_record(version_event(now())));
+}
+
+EventFile::~EventFile() { std::fclose(file_); }
+
+void EventFile::add(int64_t step, const std::vector<std::pair<std::string, float>>& scalars) {
+  write(tf_record(scalar_event(now(), step, scalars)));
+}
+
+void EventFile::write(const std::string& record) {
+  if (std::fwrite(record.data(), 1, record.size(), file_) != record.size() || std::fflush(file_) != 0) {
+    throw Error(fmt::format("{}: cannot write {} bytes: {}", path_.string(), record.size(), std::strerror(errno)));
+  }
+  bytes_ += static_cast<int64_t>(record.size());
+}
+
+int64_t EventFile::sync() {
+  if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) {
+    throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
+  }
+  return bytes_;
+}
+
+}  // namespace assay::sae

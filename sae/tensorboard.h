@@ -1,0 +1,44 @@
+// TensorBoard's event files, written natively: TFRecords (length, masked CRC32C, bytes, masked CRC32C) of Event
+// protocol buffers that hold scalars. Format: tensorflow/core/lib/io/record_writer and
+// tensorflow/core/util/event.proto.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace assay::sae {
+
+/// One record framed as TFRecord.
+std::string tf_record(const std::string& bytes);
+/// An Event with the format's version, which every file starts with, and one with scalars by tag.
+std::string version_event(double wall_time);
+std::string scalar_event(double wall_time, int64_t step, const std::vector<std::pair<std::string, float>>& scalars);
+
+/// One event file a run. Records of the same scalars have the same length whatever the hour, so a file that was cut
+/// back and written again has its records where they were, and a TensorBoard that is watching goes on reading.
+class EventFile {
+ public:
+  /// Opens FOLDER/events.out.tfevents.0.assay cut to `bytes` (0 = a new one). A file shorter than that was tampered
+  /// with or removed: it is started anew. Throws Error naming the file where it cannot be written.
+  EventFile(const std::filesystem::path& folder, int64_t bytes);
+  ~EventFile();
+  EventFile(const EventFile&) = delete;
+  EventFile& operator=(const EventFile&) = delete;
+
+  void add(int64_t step, const std::vector<std::pair<std::string, float>>& scalars);
+  /// The file's length after flushing to disk.
+  int64_t sync();
+
+ private:
+  void write(const std::string& record);
+
+  std::filesystem::path path_;
+  std::FILE* file_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace assay::sae

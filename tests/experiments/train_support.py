@@ -1,0 +1,34 @@
+"""What the tests of `assay train` share."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+ASSAY = os.environ["ASSAY"]
+
+
+def run(*arguments, **options):
+    return subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+
+
+def limited(kilobytes, *arguments):
+    """`run` where no file may grow beyond that, which fails like a full disk."""
+    command = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", ASSAY, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def weights(folder):
+    return (Path(folder) / "dictionary" / "dictionary.safetensors").read_bytes()
+
+
+def metrics(folder):
+    """Without the times."""
+    lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["tokens_per_s"]
+    return lines
+
+
+def checkpoints(folder):
+    return sorted(path.name for path in (Path(folder) / "checkpoints").iterdir())
