@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -17,10 +18,9 @@ constexpr float kLowest = std::numeric_limits<float>::lowest();  // above the pa
 /// One worker's scratch.
 struct Scratch {
   Screening::Tile tile;
-  std::vector<float> order;        // of the certificate, [capacity]
+  std::vector<float> order;        // of the certificate, or of the ranks
   std::vector<int32_t> finalists;  // latents to be scored exactly
   std::vector<float> pre, ranks;   // of the finalists
-  std::vector<int32_t> places;     // among the finalists
 };
 
 class Search {
@@ -38,7 +38,6 @@ class Search {
   void run_tile(Scratch& s, int64_t first, int64_t rows) const {
     Screening::Tile& tile = s.tile;
     screening_.start(tile, 2 * k_ + 256, first, rows);
-    s.order.resize(tile.capacity);
     for (int64_t r = 0; r < rows; ++r) tile.threshold[r] = tile.usable[r] ? kLowest : kInfinity;
     screening_.stream(tile, [&](int64_t r) {
       compact(tile, r);
@@ -83,6 +82,7 @@ class Search {
   void finish_row(Scratch& s, int64_t r, int64_t row) const {
     s.finalists.clear();
     if (s.tile.count[r] >= k_) {
+      compact(s.tile, r);
       certify(s, r);
     } else {  // overflow (near-ties), or a row that is not finite
       s.finalists.resize(encoder_.w.rows);
@@ -107,6 +107,7 @@ class Search {
     const int32_t* indices = tile.indices.data() + r * tile.capacity;
     const int64_t count = tile.count[r];
     const Screening::RowBound& bound = tile.bound[r];
+    s.order.resize(count);
     for (int64_t c = 0; c < count; ++c) s.order[c] = kept[c] - screening_.error(bound, indices[c]);
     const float bar = kth_bound(s.order.data(), count);
     for (int64_t c = 0; c < count; ++c) {
@@ -121,16 +122,17 @@ class Search {
     if (encoder_.rank_scale != nullptr) {
       for (int64_t c = 0; c < count; ++c) s.ranks[c] *= encoder_.rank_scale[s.finalists[c]];
     }
-    s.places.resize(count);
-    std::iota(s.places.begin(), s.places.end(), 0);
-    const float* ranks = s.ranks.data();
-    std::nth_element(s.places.begin(), s.places.begin() + (k_ - 1), s.places.end(),
-                     [ranks](int32_t a, int32_t b) { return ranks[a] > ranks[b] || (ranks[a] == ranks[b] && a < b); });
-    const float cut = ranks[s.places[k_ - 1]];
-    const int32_t last_tie = s.places[k_ - 1];  // the last of the chosen among those that equal the cut
+    float bar = kth_bound(s.ranks.data(), count);
+    int64_t ties = count;
+    if (p_.count_at_least(s.ranks.data(), count, bar) != k_) {  // ties at the cut, or values bisection cannot part
+      s.order.assign(s.ranks.begin(), s.ranks.end());
+      std::nth_element(s.order.begin(), s.order.begin() + (k_ - 1), s.order.end(), std::greater<>());
+      bar = s.order[k_ - 1];
+      ties = k_ - std::count_if(s.ranks.begin(), s.ranks.end(), [bar](float rank) { return rank > bar; });
+    }
     int64_t at = row * k_;
-    for (int32_t c = 0; c < count; ++c) {
-      if (!(ranks[c] > cut || (ranks[c] == cut && c <= last_tie))) continue;
+    for (int64_t c = 0; c < count; ++c) {
+      if (s.ranks[c] < bar || (s.ranks[c] == bar && ties-- <= 0)) continue;
       out_.indices[at] = s.finalists[c];
       out_.values[at++] = s.pre[c];
     }

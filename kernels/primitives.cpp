@@ -55,8 +55,9 @@ void pack(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel) {
 
 float half(uint32_t pair, int which) { return std::bit_cast<float>(which == 0 ? pair << 16 : pair & 0xffff0000u); }
 
-void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
-             const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
+                 const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+  uint32_t hit_rows = 0;
   for (int64_t r = 0; r < kRows; ++r) {
     hits[r] = 0;
     for (int64_t j = 0; j < kScreenGroup; ++j) {
@@ -70,7 +71,9 @@ void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int6
       scores[r * kScreenGroup + j] = score;
       if (score >= threshold[r]) hits[r] |= 1u << j;
     }
+    if (hits[r] != 0) hit_rows |= 1u << r;
   }
+  return hit_rows;
 }
 
 int append(const float* scores, uint32_t hits, int32_t base, int32_t* indices, float* kept) {

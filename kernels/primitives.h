@@ -32,8 +32,9 @@ struct Screen {
   void (*pack)(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel);
   /// score[r, j] = scale[j]·Σ x[r]·w_j + bias[j]; bit j of hits[r] = score >= threshold[r] (never a NaN). w0, w1:
   /// blocks [pairs, 16]; scale, bias [32]; threshold, hits [rows]; scores [rows, 32] is whole where the row has a hit.
-  void (*product)(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
-                  const float* bias, const float* threshold, float* scores, uint32_t* hits);
+  /// Returns the rows that have one, as bits.
+  uint32_t (*product)(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
+                      const float* bias, const float* threshold, float* scores, uint32_t* hits);
 };
 
 struct Primitives {

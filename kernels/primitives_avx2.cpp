@@ -155,13 +155,14 @@ void quad_product(const uint32_t* x, const uint32_t* w, int64_t pairs, const flo
   }
 }
 
-void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
-             const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
+                 const float* bias, const float* threshold, float* scores, uint32_t* hits) {
   for (int64_t r = 0; r < kRows; r += kQuad) {
     quad_product(panel + r * pairs, w0, pairs, scale, bias, scores + r * kScreenGroup);
     quad_product(panel + r * pairs, w1, pairs, scale + kScreenBlock, bias + kScreenBlock,
                  scores + r * kScreenGroup + kScreenBlock);
   }
+  uint32_t hit_rows = 0;
   for (int64_t r = 0; r < kRows; ++r) {
     const __m256 bar = _mm256_set1_ps(threshold[r]);
     hits[r] = 0;
@@ -169,7 +170,9 @@ void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int6
       const __m256 reached = _mm256_cmp_ps(_mm256_loadu_ps(scores + r * kScreenGroup + j), bar, _CMP_GE_OQ);
       hits[r] |= static_cast<uint32_t>(_mm256_movemask_ps(reached)) << j;
     }
+    if (hits[r] != 0) hit_rows |= 1u << r;
   }
+  return hit_rows;
 }
 
 int append(const float* scores, uint32_t hits, int32_t base, int32_t* indices, float* kept) {

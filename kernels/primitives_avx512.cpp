@@ -117,8 +117,8 @@ void pack(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel) {
 }
 
 /// 24 accumulators stay in registers; a panel's rows lie side by side, so every operand is one base and a constant.
-void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
-             const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
+                 const float* bias, const float* threshold, float* scores, uint32_t* hits) {
   __m512 sum[kRows][2];
   for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
   for (int64_t p = 0; p < pairs; ++p, panel += kRows, w0 += kScreenBlock, w1 += kScreenBlock) {
@@ -132,6 +132,7 @@ void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int6
   }
   const __m512 scale0 = _mm512_loadu_ps(scale), scale1 = _mm512_loadu_ps(scale + kScreenBlock);
   const __m512 bias0 = _mm512_loadu_ps(bias), bias1 = _mm512_loadu_ps(bias + kScreenBlock);
+  uint32_t hit_rows = 0;
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
     const __m512 bar = _mm512_set1_ps(threshold[r]);
@@ -140,7 +141,9 @@ void product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int6
     _mm512_storeu_ps(scores + r * kScreenGroup + kScreenBlock, second);
     hits[r] = static_cast<uint32_t>(_mm512_cmp_ps_mask(first, bar, _CMP_GE_OQ)) |
               static_cast<uint32_t>(_mm512_cmp_ps_mask(second, bar, _CMP_GE_OQ)) << 16;
+    hit_rows |= static_cast<uint32_t>(hits[r] != 0) << r;
   }
+  return hit_rows;
 }
 
 int append(const float* scores, uint32_t hits, int32_t base, int32_t* indices, float* kept) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -93,15 +94,16 @@ void Screening::stream(Tile& tile, const Full& full) const {
   uint32_t hits[kMostPanelRows];
   for (int64_t g = 0; g < w.blocks() / 2; ++g) {
     for (int64_t first = 0; first < rows; first += screen.rows) {
-      screen.product(tile.panels.data() + first / screen.rows * panel_size, w.block(2 * g), w.block(2 * g + 1),
-                     w.pairs(), scale_.data() + g * kScreenGroup, shift_.data() + g * kScreenGroup,
-                     tile.threshold.data() + first, tile.scores.data(), hits);
-      for (int64_t r = first; r < std::min(rows, first + screen.rows); ++r) {
-        if (hits[r - first] == 0) continue;
+      uint32_t hit_rows =
+          screen.product(tile.panels.data() + first / screen.rows * panel_size, w.block(2 * g), w.block(2 * g + 1),
+                         w.pairs(), scale_.data() + g * kScreenGroup, shift_.data() + g * kScreenGroup,
+                         tile.threshold.data() + first, tile.scores.data(), hits);
+      for (; hit_rows != 0; hit_rows &= hit_rows - 1) {
+        const int64_t in_panel = std::countr_zero(hit_rows), r = first + in_panel;
         int64_t& count = tile.count[r];
-        count += p_.append(tile.scores.data() + (r - first) * kScreenGroup, hits[r - first],
-                           static_cast<int32_t>(g * kScreenGroup), tile.indices.data() + r * tile.capacity + count,
-                           tile.kept.data() + r * tile.capacity + count);
+        const int64_t at = r * tile.capacity + count;
+        count += p_.append(tile.scores.data() + in_panel * kScreenGroup, hits[in_panel],
+                           static_cast<int32_t>(g * kScreenGroup), tile.indices.data() + at, tile.kept.data() + at);
         if (count > tile.capacity - kScreenGroup) full(r);
       }
     }

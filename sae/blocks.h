@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/context.h"
+#include "kernels/primitives.h"
+#include "kernels/view.h"
 
 namespace assay::sae {
 
@@ -15,6 +18,21 @@ void parallel_for(Context& context, int64_t count, const Body& body) {
   context.pool().run((count + kEach - 1) / kEach, [&](int64_t task, int) {
     for (int64_t i = task * kEach; i < std::min(count, (task + 1) * kEach); ++i) body(i);
   });
+}
+
+/// out[c] = Σ over the rows of x [B, d], in an order that depends on B alone.
+inline void column_sums(Context& context, ConstMatrix x, float* out) {
+  constexpr int64_t kRows = 128;
+  const Primitives& p = primitives(context.isa());
+  const int64_t parts = (x.rows + kRows - 1) / kRows;
+  std::vector<float> sums(parts * x.cols);
+  context.pool().run(parts, [&](int64_t part, int) {
+    for (int64_t i = part * kRows; i < std::min(x.rows, (part + 1) * kRows); ++i) {
+      p.axpy(1, x.row(i), sums.data() + part * x.cols, x.cols);
+    }
+  });
+  std::fill_n(out, x.cols, 0.0f);
+  for (int64_t part = 0; part < parts; ++part) p.axpy(1, sums.data() + part * x.cols, out, x.cols);
 }
 
 }  // namespace assay::sae

@@ -92,11 +92,12 @@ void Variant::reconstruct(Context& context, const State& state, const Batch& bat
   row_loss_.resize(batch_);
   std::vector<double> reported(batch_);
   const bool one = weights_.size() == 1;
+  const Primitives& p = primitives(context.isa());
   sparse_decode(context, codes_, state.decoder(), one ? state.decoder_bias() : nullptr,
                 {gradient_.data(), codes_.rows(), options_.d_out});
   parallel_for(context, batch_, [&](int64_t i) {
     if (!one) nest(i, state.decoder_bias());
-    row_loss_[i] = differentiate(i, batch.y.row(i), reported[i]);
+    row_loss_[i] = differentiate(p, i, batch.y.row(i), reported[i]);
     if (!std::isfinite(row_loss_[i])) flag.raise(i);
   });
   const double scale = static_cast<double>(batch_) * options_.variance;
@@ -117,7 +118,7 @@ void Variant::nest(int64_t i, const float* bias) {
 
 /// Row i of every group, its reconstruction, becomes the gradient of all reconstructions it is part of. Returns the
 /// weighted squared error.
-double Variant::differentiate(int64_t i, const float* y, double& reported) {
+double Variant::differentiate(const Primitives& p, int64_t i, const float* y, double& reported) {
   const int64_t d = options_.d_out;
   const double scale = static_cast<double>(batch_) * options_.variance;
   double loss = 0;
@@ -125,14 +126,11 @@ double Variant::differentiate(int64_t i, const float* y, double& reported) {
   for (int64_t group = static_cast<int64_t>(weights_.size()) - 1; group >= 0; --group) {
     const auto factor = static_cast<float>(-2 * weights_[group] / scale);
     float* out = gradient_.data() + (group * batch_ + i) * d;
-    double squares = 0;
-    for (int64_t c = 0; c < d; ++c) {
-      const float r = y[c] - out[c];
-      if (group == reported_) residual_[i * d + c] = r;
-      out[c] = factor * r;
-      if (later) out[c] += later[c];
-      squares += static_cast<double>(r) * r;
-    }
+    p.subtract(y, out, out, d);
+    const double squares = p.dot(out, out, d);
+    if (group == reported_) std::copy_n(out, d, residual_.data() + i * d);
+    p.scale(factor, out, d);
+    if (later) p.axpy(1, later, out, d);
     loss += weights_[group] * squares;
     if (group == reported_) reported = squares;
     later = out;
@@ -173,11 +171,10 @@ void Variant::update(Context& context, State& state, ConstMatrix x, double lr, S
                   center.data());
   // b_dec moves x̂ directly (every row of the first group is part of every reconstruction; auxiliary rows have no bias)
   // and, where x is centred by it, every encoder input backwards.
-  parallel_for(context, options_.d_out, [&](int64_t c) {
-    float sum = 0;
-    for (int64_t i = 0; i < batch_; ++i) sum += gradient_[i * options_.d_out + c];
-    bias[c] = geometry_.centred ? sum - center[c] : sum;
-  });
+  column_sums(context, {gradient_.data(), batch_, options_.d_out}, bias.data());
+  if (geometry_.centred) {
+    for (int64_t c = 0; c < options_.d_out; ++c) bias[c] -= center[c];
+  }
   adapt(context, state.at("b_dec"), bias, adam);
   step_own(context, state, adam);
   ++state.step;

@@ -118,7 +118,7 @@ class Variant {
   void centre(Context& context, const State& state, ConstMatrix x);
   void reconstruct(Context& context, const State& state, const Batch& batch, StepReport& report, NumericFlag& flag);
   void nest(int64_t i, const float* bias);
-  double differentiate(int64_t i, const float* y, double& reported);
+  double differentiate(const Primitives& p, int64_t i, const float* y, double& reported);
   void count_firing(State& state, StepReport& report);
   double residual_variance(Context& context) const;
   void update(Context& context, State& state, ConstMatrix x, double lr, StepReport& report);
