@@ -97,7 +97,7 @@ def write_dictionary(folder, weights):
 def results(planted):
     folder, _, _ = planted
     run = assay("eval", folder / "dict", "--data", folder / "shards", "--config", folder / "eval.yaml", "--out",
-                folder / "out", "--seed", "3")
+                folder / "out", "--seed", "3", "--tasks", "core,ood_probing")
     assert run.returncode == 0, run.stderr
     return json.loads((folder / "out" / "results.json").read_text())
 
@@ -156,7 +156,8 @@ def test_a_failing_task_leaves_the_others(planted, tmp_path):
     folder, _, _ = planted
     config = tmp_path / "c.yaml"
     config.write_text("eval:\n  ood_probing:\n    filter_label: ''\n    source: gloss\n")
-    run = assay("eval", folder / "dict", "--data", folder / "shards", "--config", config, "--out", tmp_path / "out")
+    run = assay("eval", folder / "dict", "--data", folder / "shards", "--config", config, "--out", tmp_path / "out",
+                "--tasks", "core,ood_probing")
     assert run.returncode == 1
     assert "definition, example" in run.stderr
     tasks = {t["name"]: t["status"] for t in json.loads((tmp_path / "out" / "results.json").read_text())["tasks"]}
