@@ -9,6 +9,7 @@
 #include "kernels/cuda_device.h"
 #endif
 #include "kernels/error.h"
+#include "kernels/primitives.h"
 
 namespace assay {
 
@@ -18,7 +19,7 @@ Isa best_isa() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16")) {
-    return Isa::avx512;
+    return amx_usable() ? Isa::amx : Isa::avx512;
   }
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Isa::avx2 : Isa::scalar;
 }
@@ -27,7 +28,8 @@ Isa parse_isa(const std::string& name) {
   if (name == "scalar") return Isa::scalar;
   if (name == "avx2") return Isa::avx2;
   if (name == "avx512") return Isa::avx512;
-  throw UsageError(fmt::format("ASSAY_ISA={}: expected scalar, avx2 or avx512", name));
+  if (name == "amx") return Isa::amx;
+  throw UsageError(fmt::format("ASSAY_ISA={}: expected scalar, avx2, avx512 or amx", name));
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace assay {
 enum class Device { cpu, cuda };
 
 /// Instruction sets the CPU back end chooses among at run time. Every level gives the same bits.
-enum class Isa { scalar, avx2, avx512 };
+enum class Isa { scalar, avx2, avx512, amx };
 
 struct ContextOptions {
   Device device = Device::cpu;
@@ -23,7 +23,7 @@ class Context {
   explicit Context(ContextOptions options = {});
   Device device() const { return device_; }
   ThreadPool& pool() { return pool_; }
-  /// The best level this processor has, unless lowered by force_isa (tests) or ASSAY_ISA=scalar|avx2|avx512.
+  /// The best level this processor has, unless lowered by force_isa (tests) or ASSAY_ISA=scalar|avx2|avx512|amx.
   Isa isa() const { return isa_; }
   /// Throws UsageError where this processor lacks the level.
   void force_isa(Isa isa);

@@ -118,6 +118,8 @@ const Primitives kScalarPrimitives{dot,    dot4,           axpy,  axpy4,
 
 const Primitives& primitives(Isa isa) {
   switch (isa) {
+    case Isa::amx:
+      return amx_primitives();
     case Isa::avx512:
       return kAvx512Primitives;
     case Isa::avx2:

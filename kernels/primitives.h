@@ -67,5 +67,9 @@ struct Primitives {
 const Primitives& primitives(Isa isa);
 
 extern const Primitives kScalarPrimitives, kAvx2Primitives, kAvx512Primitives;
+/// AVX-512's table with the screening product on matrix tiles.
+const Primitives& amx_primitives();
+/// Has this processor AMX with bf16, and does the kernel let this process use it? Asks for the permission.
+bool amx_usable();
 
 }  // namespace assay

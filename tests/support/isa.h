@@ -14,7 +14,7 @@ namespace assay::support {
 inline std::vector<Isa> available_isas() {
   std::vector<Isa> found;
   Context context({Device::cpu, 1});
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx}) {
     try {
       context.force_isa(isa);
       found.push_back(isa);
@@ -26,7 +26,7 @@ inline std::vector<Isa> available_isas() {
 }
 
 inline std::string isa_name(const testing::TestParamInfo<Isa>& info) {
-  const char* names[] = {"scalar", "avx2", "avx512"};
+  const char* names[] = {"scalar", "avx2", "avx512", "amx"};
   return names[static_cast<int>(info.param)];
 }
 
