@@ -75,6 +75,27 @@ class Arm:
         self.close()
 
 
+class Others:
+    """The share of the processors that anybody but the given processes uses, from start to share()."""
+
+    def __init__(self, processes: list[int]):
+        self.processes = processes
+        self.begin = time.monotonic(), self.spent()
+
+    def spent(self) -> float:
+        """Seconds spent on this machine (stolen by its host too) less those of the processes."""
+        busy = [int(v) for v in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        own = 0
+        for process in self.processes:
+            fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+            own += int(fields[11]) + int(fields[12])
+        return (sum(busy) - busy[3] - busy[4] - own) / os.sysconf("SC_CLK_TCK")
+
+    def share(self) -> float:
+        wall, spent = time.monotonic() - self.begin[0], self.spent() - self.begin[1]
+        return spent / (wall * os.cpu_count())
+
+
 def available_bytes() -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from arms import HERE, ROOT, Arm, ArmFailed, available_bytes, machine, versions
+from arms import HERE, ROOT, Arm, ArmFailed, Others, available_bytes, machine, versions
 from problem import Problem, from_shards, held_out_fvu
 
 SIZES = {
@@ -33,9 +33,11 @@ PEERS = [
     "saelens-bf16",
 ]
 WARM_UP = 2  # steps
+MIN_BURSTS = 4  # undisturbed ones
 BURST_MS = 1000  # a peer's burst lasts about this long, or one step
 LONGEST_BURST = 4  # steps
-BATCHES = 40  # at least the steps of the longest run, so that every batch is fresh
+BUSY = 0.1  # a pair of bursts is taken again where others used more of the processors
+BATCHES = 80  # at least the steps of the longest run, so that every batch is fresh
 FVU_TOLERANCE = 0.02  # relative
 
 
@@ -67,17 +69,25 @@ def alternate(ours: Arm, peer: Arm, rounds: int) -> dict:
     first = peer.run(0, WARM_UP)["ms"][-1]
     ours.run(0, WARM_UP)
     burst = max(1, min(LONGEST_BURST, round(BURST_MS / first)))
-    ms, dead = {"ours": [], "peer": []}, {}
-    for r in range(rounds):
-        order = [("ours", ours), ("peer", peer)]
-        for side, arm in order if r % 2 == 0 else order[::-1]:
-            answer = arm.run(steps, burst)
-            ms[side].append(statistics.median(answer["ms"]))
-            dead[side] = answer["dead"]
+    ms, dead, disturbed = {"ours": [], "peer": []}, {}, 0
+    order = [("ours", ours), ("peer", peer)]
+    while len(ms["ours"]) < rounds and disturbed < rounds:
+        others = Others([arm.process.pid for _, arm in order])
+        answers = {side: arm.run(steps, burst) for side, arm in order}
+        order.reverse()
         steps += burst
+        dead = {side: answer["dead"] for side, answer in answers.items()}
+        if others.share() > BUSY:
+            disturbed += 1
+            continue
+        for side, answer in answers.items():
+            ms[side].append(statistics.median(answer["ms"]))
+    if len(ms["ours"]) < min(rounds, MIN_BURSTS):
+        raise ArmFailed(f"the machine is busy: others used more than {BUSY:.0%} of it in {disturbed} bursts; try again")
     return {
         "steps": steps,
         "burst": burst,
+        "disturbed": disturbed,
         "dead": dead,
         "ours_ms": interval(ms["ours"]),
         "peer_ms": interval(ms["peer"]),

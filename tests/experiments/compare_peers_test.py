@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "experiments/compare_peers"))
 
 import compare  # noqa: E402
-from arms import Arm, ArmFailed  # noqa: E402
+from arms import Arm, ArmFailed, Others  # noqa: E402
 from problem import TEST_ROWS, Problem, held_out_fvu, make, widened  # noqa: E402
 from same_loss import LIMIT, train_both  # noqa: E402
 
@@ -105,3 +107,16 @@ def test_faults_are_named():
 def test_a_failed_arm_says_why(tmp_path):
     with pytest.raises(ArmFailed, match="problem.json: not found"):
         Arm("ours", tmp_path, 1, BUILD)
+
+
+def test_others_are_told_from_our_own_processes():
+    """A busy loop outside the list counts (a whole processor of those there are); in the list it does not."""
+    with subprocess.Popen([PYTHON, "-c", "while True: pass"]) as loop:
+        time.sleep(0.2)
+        without, within = Others([]), Others([loop.pid])
+        time.sleep(1)
+        alone, together = within.share(), without.share()
+        used = [int(v) for v in Path(f"/proc/{loop.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]]
+        loop.kill()
+    assert sum(used) > 0
+    assert 0 < together - alone <= 1.1 / os.cpu_count()
