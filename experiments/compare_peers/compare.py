@@ -10,12 +10,11 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from arms import HERE, ROOT, Arm, ArmFailed, Others, available_bytes, machine, versions
+from arms import BUSY, HERE, ROOT, Arm, ArmFailed, Others, available_bytes, bench, machine, versions
 from problem import Problem, from_shards, held_out_fvu
 
 SIZES = {
@@ -36,7 +35,6 @@ WARM_UP = 2  # steps
 MIN_BURSTS = 4  # undisturbed ones
 BURST_MS = 1000  # a peer's burst lasts about this long, or one step
 LONGEST_BURST = 4  # steps
-BUSY = 0.1  # a pair of bursts is taken again where others used more of the processors
 BATCHES = 80  # at least the steps of the longest run, so that every batch is fresh
 FVU_TOLERANCE = 0.02  # relative
 
@@ -135,11 +133,11 @@ def measure(p: Problem, folder: Path, name: str, options) -> dict:
 
 def floor(p: Problem, options) -> dict:
     """The whole step on random batches beside its floor, from `assay bench`."""
-    sizes = ["--rows", p.rows, "--dims", p.d, "--latents", p.n, "--k", p.k, "--threads", options.threads]
-    repeats = ["--repeats", 5 if options.quick else 11]
-    command = [options.build / "assay", "bench", "step", *sizes, *repeats, "--json"]
-    output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+    size = dict(rows=p.rows, dims=p.d, latents=p.n, k=p.k)
+    try:
+        return bench(options.build, "step", size, 5 if options.quick else 11, options.threads)
+    except ArmFailed as failure:
+        return {"failed": str(failure)}
 
 
 def merge(path: Path, key: str, cell: dict) -> None:

@@ -8,11 +8,10 @@ Random batches through `assay bench`; no peer and no data is needed. Writes resu
 import argparse
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 
-from arms import HERE, ROOT, machine
+from arms import HERE, ROOT, bench, machine
 from compare import SIZES
 
 BASE = dict(rows=2048, dims=384, latents=16384, k=32)
@@ -25,14 +24,10 @@ SWEEPS = {
 PARTS = ["encode_topk", "sparse_decode", "value_gradient", "backward_update"]
 
 
-def bench(what: str, size: dict, options) -> dict[str, float]:
-    """Median milliseconds by name."""
-    command = [options.build / "assay", "bench", what, "--json", "--threads", options.threads]
-    command += ["--repeats", 3 if options.quick else 9]
-    for key, value in size.items():
-        command += [f"--{key}", value]
-    output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
-    return {name: t["median"] for name, t in json.loads(output.splitlines()[-1])["ms"].items()}
+def medians(what: str, size: dict, options) -> dict[str, float]:
+    """Milliseconds by name."""
+    answer = bench(options.build, what, size, 3 if options.quick else 9, options.threads)
+    return {name: t["median"] for name, t in answer["ms"].items()}
 
 
 def main() -> None:
@@ -51,12 +46,12 @@ def main() -> None:
                 flags = dict(rows=s["rows"], dims=s["d"], latents=s["n"], k=32)
                 parts = content["parts"][size] = {}
                 for what in ["step", *PARTS]:
-                    parts.update(bench(what, flags, options))
+                    parts.update(medians(what, flags, options))
                 print(size, json.dumps(parts), flush=True)
             continue
         content["curves"][name] = []
         for value in SWEEPS[name]:
-            ms = bench("step", BASE | {name: value}, options)
+            ms = medians("step", BASE | {name: value}, options)
             floor = sum(t for part, t in ms.items() if part.startswith("floor"))
             content["curves"][name].append({name: value, "step": ms["step"], "floor": floor})
             print(json.dumps(content["curves"][name][-1]), flush=True)

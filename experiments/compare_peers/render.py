@@ -54,7 +54,7 @@ def cells(dead: int, size: str) -> dict[str, dict]:
 def at_floor(size: str, cell: dict) -> str:
     """What the ratio would be if our step took its floor and nothing more: the most that this machine allows."""
     floor = load("step")["cells"].get(f"{size}/floor")
-    if floor is None:
+    if floor is None or "failed" in floor:
         return "not measured"
     total = sum(t["median"] for name, t in floor["ms"].items() if name.startswith("floor"))
     return f"{cell['peer_ms']['median'] / total:.1f}×"
@@ -108,7 +108,8 @@ def floor_table() -> str:
     found, rows = load("step")["cells"], []
     for size in SIZES:
         cell = found.get(f"{size}/floor")
-        if cell is None:
+        if cell is None or "failed" in cell:
+            rows.append([size_of(size), "not measured", "", "", "", f"≤ {FLOOR_TARGET[size]}", ""])
             continue
         product, adam = (cell["ms"][f"floor: {part}"]["median"] for part in ("bf16 product", "Adam streaming"))
         ratio, target = cell["step_over_floor"], FLOOR_TARGET[size]
