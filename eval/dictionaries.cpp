@@ -6,6 +6,7 @@
 
 #include "eval/nulls.h"
 #include "eval/rng.h"
+#include "kernels/error.h"
 
 namespace assay::eval {
 namespace {
@@ -39,16 +40,30 @@ EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
 
 }  // namespace
 
+TrainedNull parse_trained_null(const std::string& text) {
+  const size_t equals = text.find('=');
+  const std::string kind = text.substr(0, equals);
+  const bool named = equals != std::string::npos && equals + 1 < text.size() && !kind.empty() &&
+                     kind.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
+  if (!named)
+    throw UsageError(fmt::format("control '{}': expected KIND=DICT, such as frozen_decoder=runs/frozen", text));
+  return {kind, text.substr(equals + 1)};
+}
+
 std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem::path>& paths,
-                                              const data::Dataset& dataset) {
+                                              const std::vector<TrainedNull>& nulls, const data::Dataset& dataset) {
   std::vector<EvalDictionary> result;
   std::set<std::string> taken;
-  for (const auto& path : paths) {
-    const std::string folder = folder_name(path);
-    std::string name = folder;
-    for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}-{}", folder, i);
-    result.push_back(describe_dictionary(sae::Dictionary::load(path), name, path.string(), dataset));
-  }
+  const auto add = [&](const std::filesystem::path& path, const std::string& kind) {
+    const std::string own = folder_name(path) + (kind.empty() ? "" : ":" + kind);
+    std::string name = own;
+    for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}-{}", own, i);
+    sae::Dictionary dictionary = sae::Dictionary::load(path);
+    if (!kind.empty()) dictionary.info.null_kind = kind;
+    result.push_back(describe_dictionary(std::move(dictionary), name, path.string(), dataset));
+  };
+  for (const auto& path : paths) add(path, "");
+  for (const TrainedNull& null : nulls) add(null.path, null.kind);
   return result;
 }
 

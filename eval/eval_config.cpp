@@ -14,6 +14,9 @@ void make_quick(EvalConfig& config) {
   config.hidden_goals.train_per_class = std::min<int64_t>(config.hidden_goals.train_per_class, 100);
   config.hidden_goals.epochs = std::min<int64_t>(config.hidden_goals.epochs, 15);
   config.hidden_goals.strengths = {config.hidden_goals.headline_strength};
+  for (auto* levels : {&config.regimes.scarcity, &config.regimes.positive_percent, &config.regimes.flipped_percent})
+    if (levels->size() > 1) levels->erase(levels->begin() + 1, levels->end());
+  config.stability.latents = std::min<int64_t>(config.stability.latents, 256);
   config.splice.texts = std::min<int64_t>(config.splice.texts, 100);
 }
 
@@ -73,6 +76,20 @@ void describe(config::Fields& fields, HiddenGoalsConfig& config) {
   fields.integer("exemplars", config.exemplars, {1, 10000}, "texts", "Texts that each voting latent shows.");
 }
 
+void describe(config::Fields& fields, RegimesConfig& config) {
+  fields.integers("scarcity", config.scarcity, {2, 1 << 20}, "texts", "Training texts of each class, in turn.");
+  fields.integers("positive_percent", config.positive_percent, {1, 99}, "%",
+                  "Shares of positives among the training texts, in turn.");
+  fields.integers("flipped_percent", config.flipped_percent, {1, 49}, "%",
+                  "Shares of training labels of each class that are flipped, in turn.");
+}
+
+void describe(config::Fields& fields, ThemesConfig& config) {
+  fields.text("source", config.source, "Class of ood_probing.filter_label that probes train on.");
+  fields.text("target", config.target, "Class of ood_probing.filter_label that makes the OOD test.");
+  fields.texts("pairs", config.pairs, "Themes: SOURCE=TARGET classes of ood_probing.class_label.");
+}
+
 void describe(config::Fields& fields, SpliceConfig& config) {
   fields.integer("texts", config.texts, {2, 1 << 30}, "texts",
                  "At most this many validation texts run through the upper half.");
@@ -88,6 +105,19 @@ void describe(config::Fields& fields, EvalConfig& config) {
       "ood_probing", [&](config::Fields& f) { describe(f, config.ood); }, "Out-of-distribution probing.");
   fields.section(
       "hidden_goals", [&](config::Fields& f) { describe(f, config.hidden_goals); }, "Hidden-goal extraction.");
+  fields.section(
+      "probe_regimes", [&](config::Fields& f) { describe(f, config.regimes); },
+      "Probing with few, skewed or noisy labels.");
+  fields.section(
+      "probe_themes", [&](config::Fields& f) { describe(f, config.themes); },
+      "Probing across word classes: the same theme in another kind of word.");
+  fields.section(
+      "seed_stability",
+      [&](config::Fields& f) {
+        f.integer("latents", config.stability.latents, {1, 1 << 20}, "latents",
+                  "Latents of each dictionary that are looked for in its reseeds.");
+      },
+      "What another training seed finds again.");
   fields.section(
       "splice", [&](config::Fields& f) { describe(f, config.splice); },
       "Reconstructions spliced into the model's upper half.");

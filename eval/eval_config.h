@@ -33,6 +33,25 @@ struct HiddenGoalsConfig {
   int64_t exemplars = 20;
 };
 
+/// The same probes with few, skewed or wrong training labels; texts and classes are ood_probing's.
+struct RegimesConfig {
+  std::vector<int64_t> scarcity{4, 16, 64}, positive_percent{5, 20}, flipped_percent{10, 20, 40};
+};
+
+/// A second shift: probes that learn a theme on one kind of word, tested on another kind. Texts are ood_probing's
+/// source texts; filter_label tells the kinds apart.
+struct ThemesConfig {
+  std::string source = "noun", target = "verb";  ///< classes of ood_probing.filter_label
+  std::vector<std::string> pairs{
+      "noun.body=verb.body",         "noun.cognition=verb.cognition",   "noun.communication=verb.communication",
+      "noun.feeling=verb.emotion",   "noun.possession=verb.possession", "noun.food=verb.consumption",
+      "noun.phenomenon=verb.weather"};
+};
+
+struct StabilityConfig {
+  int64_t latents = 1024;
+};
+
 struct SpliceConfig {
   int64_t texts = 400, batch = 32;
 };
@@ -42,6 +61,9 @@ struct EvalConfig {
   std::vector<std::string> nulls{"random"};
   OodConfig ood;
   HiddenGoalsConfig hidden_goals;
+  RegimesConfig regimes;
+  ThemesConfig themes;
+  StabilityConfig stability;
   SpliceConfig splice;
 };
 
@@ -50,6 +72,8 @@ void make_quick(EvalConfig& config);
 
 void describe(config::Fields& fields, OodConfig& config);
 void describe(config::Fields& fields, HiddenGoalsConfig& config);
+void describe(config::Fields& fields, RegimesConfig& config);
+void describe(config::Fields& fields, ThemesConfig& config);
 void describe(config::Fields& fields, SpliceConfig& config);
 void describe(config::Fields& fields, EvalConfig& config);
 

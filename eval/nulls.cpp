@@ -14,6 +14,15 @@ namespace {
 
 void make_random(sae::Dictionary& dictionary, const std::vector<float>& mean, uint64_t seed) {
   const int64_t n = dictionary.info.n, d = dictionary.info.d;
+  if (dictionary.info.width() != d || dictionary.info.k < 1)
+    throw UsageError(
+        fmt::format("a random control needs a dictionary of one hook with k >= 1, not d_out = {} and k = {}",
+                    dictionary.info.width(), dictionary.info.k));
+  // Whatever the parent encodes by: k random latents a row have its L0.
+  dictionary.info.encoding = "topk";
+  dictionary.info.centred = true;
+  dictionary.info.prefixes.clear();
+  dictionary.extra.clear();
   Rng rng(seed);
   std::vector<double> row(static_cast<size_t>(d));
   for (int64_t i = 0; i < n; ++i) {

@@ -4,10 +4,11 @@
 //
 // Numbers: "auroc" (parts id, ood) per arm and dictionary, "auroc_permuted_labels" (the label null), "auroc_difference"
 // (paired, cell by cell). Values are means over classes × runs; intervals resample classes and runs (stats.h).
-// The score of a dictionary is auroc, part ood, method latents_top<headline_k>.
-// Check: every label null's mean is compatible with .5 (bootstrap p, Holm over the nulls, at .05), else "withheld".
-// details: classes (texts per part), per_class (class, method, dictionary, id, ood), differences (p, Holm's p),
-// left_out.
+// quiver_dense and quiver_latents take, probe by probe, the arm that is best on a fifth of the training texts, among
+// the baselines, and among baselines and latents. The score of a dictionary is auroc, part ood, method
+// latents_top<headline_k>. Check: every label null's mean is compatible with .5 (bootstrap p, Holm over the nulls, at
+// .05), else "withheld". details: classes (texts per part), per_class (class, method, dictionary, id, ood), differences
+// (p, Holm's p), left_out.
 #pragma once
 
 #include <memory>
@@ -17,5 +18,8 @@
 namespace assay::eval {
 
 std::unique_ptr<Task> make_ood_probing_task();
+/// Task "probe_themes": the same arms and numbers under a second shift, from one kind of word to another
+/// (ThemesConfig).
+std::unique_ptr<Task> make_probe_themes_task();
 
 }  // namespace assay::eval

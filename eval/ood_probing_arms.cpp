@@ -73,6 +73,18 @@ ArmScore one_scale_arm(const std::string& method, const ProbingCell& cell, const
 
 }  // namespace
 
+CellFeatures dense_features(const EncodeCache& cache, const std::vector<float>& pooled, const ProbingCell& cell) {
+  return {gather_dense(cache, pooled, cell.train.texts), gather_dense(cache, pooled, cell.id.texts),
+          gather_dense(cache, pooled, cell.ood.texts)};
+}
+
+CellFeatures latent_features(const EncodeCache& cache, const SparseCodes& pooled, const ProbingCell& cell) {
+  const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train.texts);
+  return {gather_latents(cache, pooled, cell.train.texts, latents),
+          gather_latents(cache, pooled, cell.id.texts, latents),
+          gather_latents(cache, pooled, cell.ood.texts, latents)};
+}
+
 std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense, const OodConfig& config,
                                  uint64_t seed) {
   ProbeOptions options;
@@ -99,7 +111,7 @@ ArmScore text_arm(const ProbingCell& cell, const TextTable& table, const std::ve
 
 std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& latents, const OodConfig& config,
                                   uint64_t seed) {
-  std::vector<ArmScore> arms = top_k_arms("latents", cell, latents, config, seed);
+  std::vector<ArmScore> arms = sparse_latent_arms(cell, latents, config, seed);
   arms.push_back(logistic_arm("latents_all", cell, latents, seed));
   arms.push_back(one_scale_arm("latents_all_one_scale", cell, latents, seed));
   LogisticOptions l1;
@@ -119,6 +131,38 @@ ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const Cel
 
 ArmScore logistic_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features, uint64_t seed) {
   return test(method, fit_logistic(features.train.view(), cell.train.labels, {}, seed), cell, features);
+}
+
+ArmScore diff_means_arm(const ProbingCell& cell, const CellFeatures& dense) {
+  return test("diff_means", fit_diff_means(dense.train.view(), cell.train.labels), cell, dense);
+}
+
+std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const CellFeatures& latents, const OodConfig& config,
+                                         uint64_t seed) {
+  return top_k_arms("latents", cell, latents, config, seed);
+}
+
+ProbingCell inner_cell(const ProbingCell& cell, uint64_t seed) {
+  ProbingCell inner;
+  inner.category = cell.category;
+  inner.run = cell.run;
+  const std::vector<int> fold = stratified_folds(cell.train.labels, 5, seed);
+  for (size_t i = 0; i < fold.size(); ++i) {
+    ProbingPart& part = fold[i] == 0 ? inner.id : inner.train;
+    part.texts.push_back(cell.train.texts[i]);
+    part.labels.push_back(cell.train.labels[i]);
+  }
+  inner.ood = inner.id;
+  return inner;
+}
+
+ArmScore choose_arm(const std::string& method, const std::vector<ArmScore>& inner, const std::vector<ArmScore>& arms) {
+  const ArmScore* best = nullptr;
+  for (const ArmScore& candidate : inner)
+    if (!best || candidate.id > best->id) best = &candidate;
+  for (const ArmScore& arm : arms)
+    if (best && arm.method == best->method) return {method, arm.id, arm.ood};
+  throw Error(fmt::format("ood_probing: no arm '{}' to choose from", best ? best->method : ""));
 }
 
 ProbingCell permute_labels(const ProbingCell& cell, uint64_t seed) {

@@ -22,6 +22,11 @@ struct CellFeatures {
   Features train, id, ood;
 };
 
+/// A cell's rows of a pooled dense matrix (activations or reconstructions).
+CellFeatures dense_features(const EncodeCache& cache, const std::vector<float>& pooled, const ProbingCell& cell);
+/// A cell's pooled codes on the latents that are active on its training texts.
+CellFeatures latent_features(const EncodeCache& cache, const SparseCodes& pooled, const ProbingCell& cell);
+
 /// dense_lr, diff_means, lda, pca_lr, knn, neurons_topK for every K of config.top_k (at most d).
 std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense, const OodConfig& config,
                                  uint64_t seed);
@@ -34,11 +39,23 @@ std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& l
                                   uint64_t seed);
 /// reconstruction_lr: the dense probe on pooled reconstructions.
 ArmScore reconstruction_arm(const ProbingCell& cell, const CellFeatures& reconstruction, uint64_t seed);
+/// Difference of means.
+ArmScore diff_means_arm(const ProbingCell& cell, const CellFeatures& dense);
+/// latents_topK for every K of config.top_k.
+std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const CellFeatures& latents, const OodConfig& config,
+                                         uint64_t seed);
 /// One k-sparse probe: the k features of best contrast on the training part, then logistic regression on them.
 ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features, int64_t k,
                    uint64_t seed);
 /// Logistic regression on all features.
 ArmScore logistic_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features, uint64_t seed);
+
+/// The cell's training part cut in two, by class: four fifths to train on, the rest as both tests. What is chosen by
+/// its scores is chosen without the test part.
+ProbingCell inner_cell(const ProbingCell& cell, uint64_t seed);
+/// The arm of `arms` whose partner of the same name in `inner` has the best id score (ties to the earlier), as
+/// `method`.
+ArmScore choose_arm(const std::string& method, const std::vector<ArmScore>& inner, const std::vector<ArmScore>& arms);
 
 /// The cell with its training labels permuted: what the arms find where there is nothing to find.
 ProbingCell permute_labels(const ProbingCell& cell, uint64_t seed);

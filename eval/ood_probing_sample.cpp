@@ -22,29 +22,41 @@ struct Pool {
   std::vector<int64_t> source, target;
 };
 
-Pool make_pool(const data::Dataset& dataset, const TextTable& texts, const OodConfig& config) {
+/// Where a pool's two sides come from: a class of the domain label and one of the filter label each.
+struct Sides {
+  std::string source, source_filter, target, target_filter;
+};
+
+Pool make_pool(const data::Dataset& dataset, const TextTable& texts, const OodConfig& config, const Sides& sides) {
   Pool pool;
   pool.category = text_labels(dataset, texts, config.class_label);
   pool.classes = static_cast<int64_t>(dataset.label(config.class_label).classes.size());
   const auto domain = text_labels(dataset, texts, config.domain_label);
-  const int32_t source = class_index(dataset.label(config.domain_label), config.source);
-  const int32_t target = class_index(dataset.label(config.domain_label), config.target);
+  const int32_t source = class_index(dataset.label(config.domain_label), sides.source);
+  const int32_t target = class_index(dataset.label(config.domain_label), sides.target);
   std::vector<int32_t> filter(domain.size(), 0);
-  int32_t kept = 0;
+  int32_t source_kept = 0, target_kept = 0;
   if (!config.filter_label.empty()) {
     filter = text_labels(dataset, texts, config.filter_label);
-    kept = class_index(dataset.label(config.filter_label), config.filter_class);
+    source_kept = class_index(dataset.label(config.filter_label), sides.source_filter);
+    target_kept = class_index(dataset.label(config.filter_label), sides.target_filter);
   }
   for (int64_t t = 0; t < texts.size(); ++t) {
-    if (filter[t] != kept || pool.category[t] < 0 || texts.ordinary[t] == 0) continue;
+    if (pool.category[t] < 0 || texts.ordinary[t] == 0) continue;
     if (pool.category[t] >= pool.classes)
       throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes", dataset.info().path.string(),
                               texts.number[t], config.class_label, pool.category[t], pool.classes));
-    if (domain[t] == source) pool.source.push_back(t);
-    if (domain[t] == target) pool.target.push_back(t);
+    if (domain[t] == source && filter[t] == source_kept) pool.source.push_back(t);
+    if (domain[t] == target && filter[t] == target_kept) pool.target.push_back(t);
   }
   return pool;
 }
+
+/// A class by its label on either side.
+struct ClassPair {
+  std::string name;
+  int32_t source, target;
+};
 
 /// One run's texts: the training half's sources, the test half's sources and targets, each in the run's random order.
 struct RunTexts {
@@ -92,19 +104,24 @@ std::vector<int64_t> count_classes(const std::vector<int64_t>& order, const Pool
   return counts;
 }
 
-std::vector<int32_t> choose_classes(const Pool& pool, const std::vector<RunTexts>& runs, const OodConfig& config) {
-  std::vector<uint8_t> enough(static_cast<size_t>(pool.classes), 1);
-  for (const RunTexts& run : runs) {
-    const auto train = count_classes(run.train, pool), id = count_classes(run.id, pool),
-               ood = count_classes(run.ood, pool);
-    for (int64_t c = 0; c < pool.classes; ++c)
-      enough[c] &= train[c] >= kMinTrain && id[c] >= 1 && ood[c] >= config.min_target;
-  }
+/// Has every half of the documents enough texts of this class?
+bool has_enough(const Pool& pool, const std::vector<RunTexts>& runs, const OodConfig& config, const ClassPair& pair) {
+  return std::all_of(runs.begin(), runs.end(), [&](const RunTexts& run) {
+    return count_classes(run.train, pool)[pair.source] >= kMinTrain && count_classes(run.id, pool)[pair.source] >= 1 &&
+           count_classes(run.ood, pool)[pair.target] >= config.min_target;
+  });
+}
+
+std::vector<ClassPair> choose_classes(const Pool& pool, const std::vector<RunTexts>& runs, const OodConfig& config,
+                                      const data::LabelInfo& label) {
   const auto targets = count_classes(pool.target, pool);
-  std::vector<int32_t> chosen;
-  for (int32_t c = 0; c < pool.classes; ++c)
-    if (enough[c]) chosen.push_back(c);
-  std::stable_sort(chosen.begin(), chosen.end(), [&](int32_t a, int32_t b) { return targets[a] > targets[b]; });
+  std::vector<ClassPair> chosen;
+  for (int32_t c = 0; c < pool.classes; ++c) {
+    ClassPair pair{label.classes[c], c, c};
+    if (has_enough(pool, runs, config, pair)) chosen.push_back(std::move(pair));
+  }
+  std::stable_sort(chosen.begin(), chosen.end(),
+                   [&](const ClassPair& a, const ClassPair& b) { return targets[a.target] > targets[b.target]; });
   if (static_cast<int64_t>(chosen.size()) > config.classes) chosen.resize(static_cast<size_t>(config.classes));
   if (chosen.size() < 2)
     throw Error(fmt::format(
@@ -114,27 +131,68 @@ std::vector<int32_t> choose_classes(const Pool& pool, const std::vector<RunTexts
   return chosen;
 }
 
-}  // namespace
-
-ProbingPlan plan_probing(const data::Dataset& dataset, const TextTable& texts, const OodConfig& config, int64_t seeds,
-                         uint64_t seed) {
-  const Pool pool = make_pool(dataset, texts, config);
+ProbingPlan make_plan(const Pool& pool, const TextTable& texts, const std::vector<RunTexts>& runs,
+                      const std::vector<ClassPair>& chosen, const OodConfig& config) {
   ProbingPlan plan;
-  plan.runs = 2 * seeds;
-  std::vector<RunTexts> runs;
-  for (int64_t run = 0; run < plan.runs; ++run) runs.push_back(cut(pool, texts, seed, run));
-  const std::vector<int32_t> chosen = choose_classes(pool, runs, config);
+  plan.runs = std::ssize(runs);
   for (size_t c = 0; c < chosen.size(); ++c) {
-    plan.classes.push_back(dataset.label(config.class_label).classes[chosen[c]]);
+    plan.classes.push_back(chosen[c].name);
     for (int64_t run = 0; run < plan.runs; ++run) {
       ProbingCell cell{static_cast<int64_t>(c), run, {}, {}, {}};
-      cell.train = sample(runs[run].train, pool.category, chosen[c], config.train_per_class, -1);
-      cell.id = sample(runs[run].id, pool.category, chosen[c], config.test_positives, config.test_negatives);
-      cell.ood = sample(runs[run].ood, pool.category, chosen[c], config.test_positives, config.test_negatives);
+      cell.train = sample(runs[run].train, pool.category, chosen[c].source, config.train_per_class, -1);
+      cell.id = sample(runs[run].id, pool.category, chosen[c].source, config.test_positives, config.test_negatives);
+      cell.ood = sample(runs[run].ood, pool.category, chosen[c].target, config.test_positives, config.test_negatives);
       check_disjoint(cell, texts);
       plan.cells.push_back(std::move(cell));
     }
   }
+  return plan;
+}
+
+std::vector<RunTexts> cut_runs(const Pool& pool, const TextTable& texts, int64_t seeds, uint64_t seed) {
+  std::vector<RunTexts> runs;
+  for (int64_t run = 0; run < 2 * seeds; ++run) runs.push_back(cut(pool, texts, seed, run));
+  return runs;
+}
+
+}  // namespace
+
+ProbingPlan plan_probing(const data::Dataset& dataset, const TextTable& texts, const OodConfig& config, int64_t seeds,
+                         uint64_t seed) {
+  const Sides sides{config.source, config.filter_class, config.target, config.filter_class};
+  const Pool pool = make_pool(dataset, texts, config, sides);
+  const std::vector<RunTexts> runs = cut_runs(pool, texts, seeds, seed);
+  return make_plan(pool, texts, runs, choose_classes(pool, runs, config, dataset.label(config.class_label)), config);
+}
+
+ProbingPlan plan_themes(const data::Dataset& dataset, const TextTable& texts, const OodConfig& config,
+                        const ThemesConfig& themes, int64_t seeds, uint64_t seed) {
+  if (config.filter_label.empty())
+    throw Error("probe_themes: needs ood_probing.filter_label, which tells the kinds apart");
+  const Sides sides{config.source, themes.source, config.source, themes.target};
+  const Pool pool = make_pool(dataset, texts, config, sides);
+  const std::vector<RunTexts> runs = cut_runs(pool, texts, seeds, seed);
+  const data::LabelInfo& label = dataset.label(config.class_label);
+  std::vector<ClassPair> chosen;
+  std::vector<std::string> left_out;
+  for (const std::string& text : themes.pairs) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos)
+      throw Error(fmt::format("probe_themes: pair '{}' is not SOURCE=TARGET, two classes of '{}'", text, label.name));
+    const ClassPair pair{text, class_index(label, text.substr(0, equals)), class_index(label, text.substr(equals + 1))};
+    if (has_enough(pool, runs, config, pair))
+      chosen.push_back(pair);
+    else
+      left_out.push_back(fmt::format("{}: fewer than {} training or {} test texts in a half of the documents", text,
+                                     kMinTrain, config.min_target));
+  }
+  if (chosen.size() < 2)
+    throw Error(
+        fmt::format("probe_themes: {} of {} themes have enough texts, and 2 are needed: harvest more texts, "
+                    "lower ood_probing.min_target or name other pairs",
+                    chosen.size(), themes.pairs.size()));
+  ProbingPlan plan = make_plan(pool, texts, runs, chosen, config);
+  plan.left_out = left_out;
   return plan;
 }
 

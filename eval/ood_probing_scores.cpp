@@ -121,6 +121,7 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
       add(headline, arm.key.method, -1, fmt::format("{} - {}", headline, arm.key.method));
   for (const char* arm : {"latents_all", "latents_all_one_scale", "reconstruction_lr"})
     add(arm, "dense_lr", -1, fmt::format("{} - dense_lr", arm));
+  add("quiver_latents", "quiver_dense", -1, "quiver_latents - quiver_dense");
   return list;
 }
 

@@ -35,6 +35,32 @@ std::vector<TableCell> summary_row(const SummaryRow& row) {
   return cells;
 }
 
+/// Verdicts shown as paragraphs; more than this become a table.
+constexpr size_t kVerdictParagraphs = 3;
+
+/// In words: does a simple baseline win?
+void add_verdicts(Page& page, const Summary& summary) {
+  std::vector<std::pair<const SummaryRow*, SummaryScore>> verdicts;
+  for (const SummaryRow& row : summary.rows)
+    for (const SummaryScore& score : row.scores)
+      if (score.card && score.card->beside) verdicts.emplace_back(&row, score);
+  Table table{{{"Dictionary"}, {"Task"}, {"Beside the best simple baseline"}}, {}};
+  for (const auto& [row, score] : verdicts) {
+    const std::string sentence = verdict_sentence(*score.table, *score.card);
+    const bool lost = score.card->verdict == Verdict::baseline_wins;
+    if (verdicts.size() <= kVerdictParagraphs)
+      page.paragraph(fmt::format("{}, {} — {}", row->entry.name, table_name(*score.table), sentence),
+                     lost ? "verdict lost" : "verdict");
+    const bool leads = score.card->verdict == Verdict::dictionary_leads;
+    table.rows.push_back({{row->entry.name, "name"},
+                          {table_name(*score.table), "wrap"},
+                          {sentence, leads  ? "wrap pass"
+                                     : lost ? "wrap fail"
+                                            : "wrap"}});
+  }
+  if (verdicts.size() > kVerdictParagraphs) page.table(table);
+}
+
 std::string status_text(const TaskResult& task) {
   const auto passed = std::count_if(task.checks.begin(), task.checks.end(), [](const Check& c) { return c.passed; });
   return task.checks.empty() ? "has none" : fmt::format("{} of {} passed", passed, task.checks.size());
@@ -90,14 +116,7 @@ void add_summary(Page& page, const Results& results, const Comparison& compariso
   }
   for (const SummaryRow& row : summary.rows) table.rows.push_back(summary_row(row));
   page.table(table);
-  for (const SummaryRow& row : summary.rows) {
-    for (const SummaryScore& score : row.scores) {
-      if (!score.card || !score.card->beside) continue;
-      const std::string where = comparison.tables.size() > 1 ? ", " + table_name(*score.table) : "";
-      page.paragraph(fmt::format("{}{} — {}", row.entry.name, where, verdict_sentence(*score.table, *score.card)),
-                     score.card->verdict == Verdict::baseline_wins ? "verdict lost" : "verdict");
-    }
-  }
+  add_verdicts(page, summary);
   for (const std::string& line : summary.withheld) page.paragraph(line, "notice");
   page.paragraph(
       "Brackets are 95 % intervals. FVU: share of variance left unexplained (a diagnostic of training, not a score). "
@@ -171,8 +190,11 @@ void add_task(Page& page, const Results& results, const TaskResult& task) {
                    "notice");
   }
   if (task.name == "core") add_core_charts(page, results, task);
-  if (task.name == "ood_probing") add_probing_charts(page, results, task);
   if (task.name == "hidden_goals") add_goal_charts(page, task);
+  if (task.name == "ood_probing" || task.name == "probe_themes") add_probing_charts(page, results, task);
+  if (task.name == "probe_regimes") add_regime_charts(page, results, task);
+  if (task.name == "splice" || task.name == "seed_stability" || task.name == "saebench_probing")
+    add_plain_numbers(page, task);
   add_details(page, task);
   page.paragraph(
       fmt::format("{} numbers · checks: {} · {:.1f} s", task.numbers.size(), status_text(task), task.seconds), "small");

@@ -39,6 +39,9 @@ void add_goal_charts(Page& page, const TaskResult& task);
 /// One row an arm (dictionary and method), one column a metric and part, of the given metrics.
 void add_arm_table(Page& page, const TaskResult& task, const std::vector<std::string>& metrics,
                    const std::string& caption);
+void add_regime_charts(Page& page, const Results& results, const TaskResult& task);
+/// The numbers of a task that has no charts, as one table.
+void add_plain_numbers(Page& page, const TaskResult& task);
 /// Any task's details as tables, folded.
 void add_details(Page& page, const TaskResult& task);
 

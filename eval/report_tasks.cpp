@@ -1,5 +1,6 @@
 // The charts of the tasks that the report knows, and the tables of all.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <tuple>
 
@@ -16,6 +17,9 @@ using nlohmann::json;
 /// A table shows at most this many rows; results.json has them all.
 constexpr size_t kTableRows = 2000;
 
+/// A task without charts of its own shows its numbers as a table where they are no more than this.
+constexpr size_t kPlainNumbers = 300;
+
 std::vector<std::string> metrics_of(const TaskResult& task) {
   std::vector<std::string> out;
   for (const Number& n : task.numbers) {
@@ -24,22 +28,30 @@ std::vector<std::string> metrics_of(const TaskResult& task) {
   return out;
 }
 
-/// One row a dictionary and part, one column a metric, in the order of the numbers.
+/// One row a dictionary, arm and part, one column a metric, in the order of the numbers.
 Table pivot(const TaskResult& task) {
   const std::vector<std::string> metrics = metrics_of(task);
-  Table table{{{"Dictionary"}, {"Part"}}, {}};
+  const bool arms =
+      std::any_of(task.numbers.begin(), task.numbers.end(), [](const Number& n) { return !n.method.empty(); });
+  Table table{{{"Dictionary"}}, {}};
+  if (arms) table.head.push_back({"Arm"});
+  table.head.push_back({"Part"});
+  const size_t first = table.head.size();
   for (const std::string& metric : metrics) table.head.push_back({metric_name(metric), "num"});
-  std::vector<std::pair<std::string, std::string>> keys;
+  std::vector<std::array<std::string, 3>> keys;
   for (const Number& n : task.numbers) {
-    const std::pair key(n.dictionary, n.part);
+    const std::array key = {n.dictionary, n.method, n.part};
     auto at = std::find(keys.begin(), keys.end(), key);
     if (at == keys.end()) {
       at = keys.insert(at, key);
-      table.rows.push_back({{n.dictionary.empty() ? "–" : n.dictionary, "name"}, {n.part}});
-      table.rows.back().resize(2 + metrics.size(), {"–", "num"});
+      std::vector<TableCell> row = {{n.dictionary.empty() ? "–" : n.dictionary, "name"}};
+      if (arms) row.push_back({n.method.empty() ? "–" : method_name(n.method), "wrap"});
+      row.push_back({n.part.empty() ? "–" : n.part});
+      row.resize(first + metrics.size(), {"–", "num"});
+      table.rows.push_back(std::move(row));
     }
-    const auto column = std::find(metrics.begin(), metrics.end(), n.metric) - metrics.begin();
-    table.rows[static_cast<size_t>(at - keys.begin())][static_cast<size_t>(2 + column)] = {
+    const auto column = static_cast<size_t>(std::find(metrics.begin(), metrics.end(), n.metric) - metrics.begin());
+    table.rows[static_cast<size_t>(at - keys.begin())][first + column] = {
         value_text(n.value) + (n.unit.empty() ? "" : " " + n.unit), "num", interval_text(n)};
   }
   return table;
@@ -247,6 +259,10 @@ Table rows_table(const json& rows) {
 void add_core_charts(Page& page, const Results& results, const TaskResult& task) {
   if (!task.numbers.empty()) page.table(pivot(task));
   add_density(page, results, task);
+}
+
+void add_plain_numbers(Page& page, const TaskResult& task) {
+  if (!task.numbers.empty() && task.numbers.size() <= kPlainNumbers) page.table(pivot(task));
 }
 
 void add_probing_charts(Page& page, const Results& results, const TaskResult& task) {

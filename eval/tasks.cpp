@@ -10,6 +10,9 @@
 #include "eval/core.h"
 #include "eval/hidden_goals.h"
 #include "eval/ood_probing.h"
+#include "eval/probe_regimes.h"
+#include "eval/saebench_probing.h"
+#include "eval/seed_stability.h"
 #include "eval/splice.h"
 #include "kernels/error.h"
 
@@ -58,8 +61,12 @@ std::optional<EncodeCache> encode(const Session& session, const EncodeRequest& r
 std::vector<std::unique_ptr<Task>> all_tasks() {
   std::vector<std::unique_ptr<Task>> tasks;
   tasks.push_back(make_core_task());
+  tasks.push_back(make_seed_stability_task());
   tasks.push_back(make_ood_probing_task());
   tasks.push_back(make_hidden_goals_task());
+  tasks.push_back(make_probe_themes_task());
+  tasks.push_back(make_probe_regimes_task());
+  tasks.push_back(make_saebench_probing_task());
   tasks.push_back(make_splice_task());
   return tasks;
 }

@@ -149,12 +149,14 @@ json frontier(json values, const std::string& x_title, const std::string& y_titl
     high = std::max(high, value.at("x").get<double>());
   }
   json x = quantitative("x", x_title), y = quantitative("y", y_title), from = y;
-  x["scale"] = {{"zero", false}, {"type", low > 0 && high > 4 * low ? "log" : "linear"}, {"padding", 24}};
+  x["scale"] = {
+      {"zero", false}, {"type", low > 0 && high > 4 * low ? "log" : "linear"}, {"padding", 24}, {"nice", false}};
   x["axis"] = {{"grid", false}, {"tickCount", 6}, {"format", "~g"}};
   y["scale"] = {{"zero", false}};
   y["axis"] = {{"tickCount", 6}};
   from["field"] = "low";
-  from["title"] = y_title;
+  json mean = y;  // reseeds share an x: the line runs through their mean
+  mean["aggregate"] = "mean";
   const json tooltip = {{{"field", "name"}, {"title", "dictionary"}},
                         quantitative("x", x_title),
                         quantitative("y", y_title),
@@ -168,7 +170,7 @@ json frontier(json values, const std::string& x_title, const std::string& y_titl
                       {"encoding", {{"y", {{"field", "at"}, {"type", "quantitative"}}}}}});
   }
   layers.push_back({{"mark", {{"type", "line"}, {"strokeWidth", 1.2}, {"opacity", 0.6}}},
-                    {"encoding", {{"x", x}, {"y", y}, {"color", colours}}}});
+                    {"encoding", {{"x", x}, {"y", mean}, {"color", colours}}}});
   layers.push_back({{"mark", {{"type", "rule"}, {"strokeWidth", 1.4}}},
                     {"encoding", {{"x", x}, {"y", from}, {"y2", {{"field", "high"}}}, {"color", colours}}}});
   layers.push_back({{"mark", {{"type", "point"}, {"filled", true}, {"size", 56}, {"opacity", 1}}},

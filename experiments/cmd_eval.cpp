@@ -21,7 +21,7 @@ struct Options {
   std::vector<std::filesystem::path> dictionaries;
   std::filesystem::path data, model, out;
   std::string config;
-  std::vector<std::string> tasks, nulls, overrides;
+  std::vector<std::string> tasks, nulls, trained_nulls, overrides;
   bool list = false, quick = false, json = false, trust_model_code = false;
   uint64_t seed = 0;
   int threads = 0;
@@ -81,7 +81,10 @@ void evaluate(Options options) {
   check_required(options);
   Context context({Device::cpu, options.threads});
   const data::Dataset dataset = data::Dataset::open(options.data);
-  std::vector<eval::EvalDictionary> dictionaries = eval::load_dictionaries(options.dictionaries, dataset);
+  std::vector<eval::TrainedNull> trained_nulls;
+  for (const std::string& text : options.trained_nulls) trained_nulls.push_back(eval::parse_trained_null(text));
+  std::vector<eval::EvalDictionary> dictionaries =
+      eval::load_dictionaries(options.dictionaries, trained_nulls, dataset);
   eval::add_nulls(dictionaries, config.eval.nulls, dataset, options.seed);
   const eval::Session session{context,
                               dataset,
@@ -121,6 +124,8 @@ void register_eval(CLI::App& app) {
   command->add_option("--out", options->out, "Folder for results.json");
   command->add_option("--tasks", options->tasks, "Only these tasks, comma separated")->delimiter(',');
   command->add_option("--null", options->nulls, "Control dictionaries: random, permuted_encoder, none")->delimiter(',');
+  command->add_option("--null-dictionary", options->trained_nulls,
+                      "A control that was trained, KIND=DICT (repeatable), such as frozen_decoder=runs/frozen");
   command->add_option("--seed", options->seed, "Seed of sampling, controls and intervals")->capture_default_str();
   command->add_option("--threads", options->threads, "Compute threads; 0 = all processors. Never changes the numbers");
   command->add_flag("--list", options->list, "List the tasks and stop");

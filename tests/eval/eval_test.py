@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 ASSAY = os.environ.get("ASSAY", "build/assay")
@@ -97,7 +98,7 @@ def write_dictionary(folder, weights):
 def results(planted):
     folder, _, _ = planted
     run = assay("eval", folder / "dict", "--data", folder / "shards", "--config", folder / "eval.yaml", "--out",
-                folder / "out", "--seed", "3", "--tasks", "core,ood_probing")
+                folder / "out", "--seed", "3", "--tasks", "core,ood_probing,saebench_probing")
     assert run.returncode == 0, run.stderr
     return json.loads((folder / "out" / "results.json").read_text())
 
@@ -152,6 +153,45 @@ def test_auroc_of_the_mean_difference_is_sklearns(planted, results):
         assert row["value"] == pytest.approx(np.mean(values), abs=1e-6)
 
 
+def test_saebench_probing_is_sklearns(planted, results):
+    """Its definition from the start: mean difference, plain logistic regression, balanced accuracy."""
+    _, data, w = planted
+    texts = int(data["text"].max()) + 1
+    keep = data["special"] == 0
+    pre = (data["x"].astype(np.float64) - w["b_dec"]) @ w["W_enc"].T.astype(np.float64) + w["b_enc"]
+    z = np.zeros_like(pre)
+    top = np.argsort(-pre, axis=1, kind="stable")[:, :K]
+    np.put_along_axis(z, top, np.maximum(np.take_along_axis(pre, top, 1), 0), 1)
+    features = {"dense": data["x"].astype(np.float64), "latents_top2": z}
+    pooled = {m: np.stack([v[keep & (data["text"] == t)].mean(0) for t in range(texts)]) for m, v in features.items()}
+    first = [int(np.argmax(data["text"] == t)) for t in range(texts)]
+    document, category, fmt = (data[name][first] for name in ("document", "category", "format"))
+    seed = derive_seed(derive_seed(3, ord("p")), 0, 0)
+    half = np.array([split_of(int(d), 0.5, 0, seed) == "validation" for d in document])
+    order = np.array(sorted(range(texts), key=lambda t: derive_seed(seed, 1, t)))
+    scores = {m: [] for m in features}
+    for label in range(CLASSES):
+        for test in (half, ~half):
+            parts = []
+            for inside in (~test, test):
+                side = [t for t in order if fmt[t] == 0 and inside[t]]
+                positive = [t for t in side if category[t] == label]
+                negative = [t for t in side if category[t] != label][: len(positive)]
+                parts.append((positive + negative, np.repeat([1, 0], [len(positive), len(negative)])))
+            (train, y), (tests, truth) = parts
+            for method, x in pooled.items():
+                columns = np.arange(x.shape[1])
+                if method != "dense":
+                    difference = np.abs(x[train][y == 1].mean(0) - x[train][y == 0].mean(0))
+                    columns = np.argsort(-difference, kind="stable")[:2]
+                probe = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8).fit(x[np.ix_(train, columns)], y)
+                scores[method].append(probe.score(x[np.ix_(tests, columns)], truth))
+    for method, values in scores.items():
+        row = number(results, "saebench_probing", metric="saebench_accuracy", method=method,
+                     dictionary="" if method == "dense" else "dict")
+        assert row["value"] == pytest.approx(np.mean(values), abs=1e-9)
+
+
 def test_a_failing_task_leaves_the_others(planted, tmp_path):
     folder, _, _ = planted
     config = tmp_path / "c.yaml"
@@ -199,5 +239,6 @@ def test_a_dictionary_of_another_width_exits_2(planted, tmp_path):
 def test_list_names_the_tasks():
     run = assay("eval", "--list")
     assert run.returncode == 0
-    for name in ("core", "ood_probing", "splice"):
+    for name in ("core", "ood_probing", "probe_themes", "probe_regimes", "seed_stability", "saebench_probing",
+                 "splice"):
         assert name in run.stdout

@@ -21,6 +21,7 @@ struct PlantedOptions {
   double strength = 4;            ///< of the class direction; noise has sd 1
   bool random_labels = false;     ///< labels that the activations know nothing of
   std::string format = "format";  ///< name of the domain label
+  bool verbs = false;             ///< every fifth document is a verb's
   bool whole_texts = true;        ///< false: positions start at 1
 };
 
@@ -60,7 +61,7 @@ inline void add_planted_text(Planted& p, Rng& rng, int64_t document, int64_t tex
     p.tokens.push_back(static_cast<int32_t>(rng.below(100)));
     p.position.push_back(static_cast<int32_t>(i + (p.options.whole_texts ? 0 : 1)));
     p.category.push_back(shown);
-    p.part_of_speech.push_back(document % 10 == 9 ? 1 : 0);
+    p.part_of_speech.push_back(p.options.verbs && document / 1000 % 5 == 4 ? 1 : 0);
     p.format.push_back(format);
     p.document.push_back(document);
     p.text.push_back(text);
