@@ -10,7 +10,10 @@ namespace assay {
 
 namespace {
 
-/// One worker's gradient rows of one latent.
+constexpr int64_t kCrowded = 16;  // a latent is crowded where it has a pair in one row of so many
+constexpr size_t kTogether = 16;  // crowded latents summed together: their gradients stay in L2
+
+/// The gradient rows of one latent.
 struct Gradient {
   std::vector<float> enc, dec;
   float bias, value;  ///< Σ d_bias, Σ d_value
@@ -28,25 +31,36 @@ class Gradients {
     sort_by_latent(context, *in.codes, state.w_enc.rows, dec_values_.data(), in.d_values->data(), order_);
   }
 
+  /// Has latent j so many pairs that others of its kind are likely to meet the same rows?
+  bool crowded(int64_t j) const { return (order_.offsets[j + 1] - order_.offsets[j]) * kCrowded >= in_.g.rows; }
+
   /// The gradients of latent j, the decoder's projected where asked for.
   void sum(int64_t j, Gradient& gradient) const {
-    gradient.enc.assign(s_.w_enc.cols, 0);
-    gradient.dec.assign(s_.w_dec.cols, 0);
-    gradient.bias = gradient.value = 0;
-    int64_t o = order_.offsets[j];
-    const int64_t end = order_.offsets[j + 1];
-    for (; o + 4 <= end; o += 4) add_four(o, gradient);
-    for (; o < end; ++o) add_one(o, gradient);
-    const float* dec = s_.w_dec.row(j);
-    if (in_.dec_shrink != nullptr) p_.axpy(in_.dec_shrink[j], dec, gradient.dec.data(), s_.w_dec.cols);
-    if (options_.unit_norm) {
-      p_.axpy(-p_.dot(gradient.dec.data(), dec, s_.w_dec.cols), dec, gradient.dec.data(), s_.w_dec.cols);
+    clear(gradient);
+    add(order_.offsets[j], order_.offsets[j + 1], gradient);
+    finish(j, gradient);
+  }
+
+  /// The same for several latents, a few pairs of each before the next few of any: rows that they share are fetched
+  /// once. A latent's own pairs are added in order.
+  void sum_together(const std::vector<int64_t>& latents, std::vector<Gradient>& gradients) const {
+    constexpr int64_t kFew = 32;
+    int64_t longest = 0;
+    for (size_t l = 0; l < latents.size(); ++l) {
+      clear(gradients[l]);
+      longest = std::max(longest, order_.offsets[latents[l] + 1] - order_.offsets[latents[l]]);
     }
+    for (int64_t done = 0; done < longest; done += kFew) {
+      for (size_t l = 0; l < latents.size(); ++l) {
+        const int64_t first = order_.offsets[latents[l]] + done;
+        add(first, std::min(order_.offsets[latents[l] + 1], first + kFew), gradients[l]);
+      }
+    }
+    for (size_t l = 0; l < latents.size(); ++l) finish(latents[l], gradients[l]);
   }
 
   /// Steps latent j and adds (Σ d_value)·W_enc[j] (before the step) to center [d_in] where there is one.
   void step(int64_t j, Gradient& gradient, float* center) const {
-    sum(j, gradient);
     if (options_.gradient_scale != 1) rescale(gradient);
     const int64_t d_in = s_.w_enc.cols, d_out = s_.w_dec.cols;
     if (center != nullptr && gradient.value != 0) p_.axpy(gradient.value, s_.w_enc.row(j), center, d_in);
@@ -60,6 +74,25 @@ class Gradients {
 
  private:
   const float* x_row(int64_t o) const { return in_.x.row(order_.rows[o] % in_.x.rows); }
+
+  void clear(Gradient& gradient) const {
+    gradient.enc.assign(s_.w_enc.cols, 0);
+    gradient.dec.assign(s_.w_dec.cols, 0);
+    gradient.bias = gradient.value = 0;
+  }
+
+  void add(int64_t o, int64_t end, Gradient& gradient) const {
+    for (; o + 4 <= end; o += 4) add_four(o, gradient);
+    for (; o < end; ++o) add_one(o, gradient);
+  }
+
+  void finish(int64_t j, Gradient& gradient) const {
+    const float* dec = s_.w_dec.row(j);
+    if (in_.dec_shrink != nullptr) p_.axpy(in_.dec_shrink[j], dec, gradient.dec.data(), s_.w_dec.cols);
+    if (options_.unit_norm) {
+      p_.axpy(-p_.dot(gradient.dec.data(), dec, s_.w_dec.cols), dec, gradient.dec.data(), s_.w_dec.cols);
+    }
+  }
 
   void add_four(int64_t o, Gradient& gradient) const {
     float dec[4], enc[4];
@@ -107,15 +140,40 @@ class Gradients {
   PairsByLatent order_;
 };
 
-/// Visit all latents in parts of whole blocks of the screening copy, so no two workers write one cache line of it.
+/// One worker's gradients: of one latent, and of the crowded latents of a stretch.
+struct Worker {
+  Gradient one;
+  std::vector<Gradient> many = std::vector<Gradient>(kTogether);
+  std::vector<int64_t> crowded;
+};
+
+/// body(part, latent, its gradients, worker) over all latents, ascending within a part. Parts are whole blocks of the
+/// screening copy, so no two workers write one cache line of it; a task is several parts, so that crowded latents meet.
 template <class Body>
-int64_t over_parts(Context& context, int64_t n, const Body& body) {
+void over_latents(Context& context, const Gradients& gradients, int64_t n, const Body& body) {
   const int64_t blocks = (n + kScreenBlock - 1) / kScreenBlock, parts = std::min(kCenterParts, blocks);
-  context.pool().run(parts, [&](int64_t part, int worker) {
-    const int64_t first = blocks * part / parts * kScreenBlock, last = blocks * (part + 1) / parts * kScreenBlock;
-    for (int64_t j = first; j < std::min(n, last); ++j) body(part, j, worker);
+  const int64_t tasks = std::min(parts, std::max<int64_t>(16, 4 * context.pool().threads()));
+  const auto start_of = [&](int64_t part) { return std::min(n, blocks * part / parts * kScreenBlock); };
+  std::vector<Worker> workers(context.pool().threads());
+  context.pool().run(tasks, [&](int64_t task, int worker) {
+    Worker& w = workers[worker];
+    int64_t part = parts * task / tasks;
+    const int64_t end = start_of(parts * (task + 1) / tasks);
+    for (int64_t first = start_of(part), last; first < end; first = last) {
+      w.crowded.clear();
+      for (last = first; last < end && w.crowded.size() < kTogether; ++last) {
+        if (gradients.crowded(last)) w.crowded.push_back(last);
+      }
+      gradients.sum_together(w.crowded, w.many);
+      size_t next = 0;
+      for (int64_t j = first; j < last; ++j) {
+        while (j >= start_of(part + 1)) ++part;
+        const bool summed = next < w.crowded.size() && w.crowded[next] == j;
+        if (!summed) gradients.sum(j, w.one);
+        body(part, j, summed ? w.many[next++] : w.one);
+      }
+    }
   });
-  return parts;
 }
 
 }  // namespace
@@ -124,14 +182,13 @@ void backward_update_cpu(Context& context, const BackwardInput& input, const Lat
                          const UpdateOptions& options, float* center_gradient) {
   const int64_t d = state.w_enc.cols;
   const Gradients gradients(context, input, state, options);
-  std::vector<Gradient> rows(context.pool().threads());
   std::vector<float> centers(center_gradient != nullptr ? kCenterParts * d : 0);
-  const int64_t parts = over_parts(context, state.w_enc.rows, [&](int64_t part, int64_t j, int worker) {
-    gradients.step(j, rows[worker], center_gradient != nullptr ? centers.data() + part * d : nullptr);
+  over_latents(context, gradients, state.w_enc.rows, [&](int64_t part, int64_t j, Gradient& gradient) {
+    gradients.step(j, gradient, center_gradient != nullptr ? centers.data() + part * d : nullptr);
   });
   if (center_gradient == nullptr) return;
   std::fill_n(center_gradient, d, 0.0f);
-  for (int64_t part = 0; part < parts; ++part) {
+  for (int64_t part = 0; part < kCenterParts; ++part) {
     for (int64_t i = 0; i < d; ++i) center_gradient[i] += centers[part * d + i];
   }
 }
@@ -140,11 +197,8 @@ double gradient_squares_cpu(Context& context, const BackwardInput& input, const 
                             const UpdateOptions& options) {
   const Primitives& p = primitives(context.isa());
   const Gradients gradients(context, input, state, options);
-  std::vector<Gradient> rows(context.pool().threads());
   std::vector<double> squares(kCenterParts);
-  over_parts(context, state.w_enc.rows, [&](int64_t part, int64_t j, int worker) {
-    Gradient& row = rows[worker];
-    gradients.sum(j, row);
+  over_latents(context, gradients, state.w_enc.rows, [&](int64_t part, int64_t, const Gradient& row) {
     squares[part] += static_cast<double>(p.dot(row.enc.data(), row.enc.data(), state.w_enc.cols)) +
                      p.dot(row.dec.data(), row.dec.data(), state.w_dec.cols) + row.bias * row.bias;
   });

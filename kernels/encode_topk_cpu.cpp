@@ -18,9 +18,10 @@ constexpr float kLowest = std::numeric_limits<float>::lowest();  // above the pa
 /// One worker's scratch.
 struct Scratch {
   Screening::Tile tile;
-  std::vector<float> order;        // of the certificate, or of the ranks
-  std::vector<int32_t> finalists;  // latents to be scored exactly
-  std::vector<float> pre, ranks;   // of the finalists
+  std::vector<float> order, errors;  // of the certificate, or of the ranks
+  std::vector<float> ranks;          // of the finalists
+  std::vector<int32_t> all;          // of the exact path: every latent, and its score
+  std::vector<float> pre;
 };
 
 class Search {
@@ -45,7 +46,27 @@ class Search {
       tile.threshold[r] = kInfinity;  // near-ties: to the exact path
       tile.count[r] = 0;
     });
-    for (int64_t r = 0; r < rows; ++r) finish_row(s, r, first + r);
+    for (int64_t r = 0; r < rows; ++r) {
+      if (tile.count[r] >= k_) {
+        compact(tile, r);
+        certify(s, r);
+      } else {  // overflow (near-ties), or a row that is not finite
+        tile.count[r] = 0;
+        search_all(s, first + r);
+      }
+    }
+    // A few finalists of every row before the next few of any: where k is a good part of n, rows share their weights.
+    constexpr int64_t kFew = 32;
+    for (int64_t done = 0; done < tile.capacity; done += kFew) {
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t at = r * tile.capacity + done, count = std::min(kFew, tile.count[r] - done);
+        if (count > 0) screening_.rescore(first + r, tile.indices.data() + at, count, tile.kept.data() + at);
+      }
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t at = r * tile.capacity;
+      if (tile.count[r] > 0) write_row(s, first + r, tile.indices.data() + at, tile.kept.data() + at, tile.count[r]);
+    }
   }
 
  private:
@@ -79,48 +100,47 @@ class Search {
     tile.count[r] = p_.filter(indices, kept, tile.count[r], tile.threshold[r]);
   }
 
-  void finish_row(Scratch& s, int64_t r, int64_t row) const {
-    s.finalists.clear();
-    if (s.tile.count[r] >= k_) {
-      compact(s.tile, r);
-      certify(s, r);
-    } else {  // overflow (near-ties), or a row that is not finite
-      s.finalists.resize(encoder_.w.rows);
-      std::iota(s.finalists.begin(), s.finalists.end(), 0);
-    }
-    const size_t count = s.finalists.size();
-    s.pre.resize(count);
-    screening_.rescore(row, s.finalists.data(), static_cast<int64_t>(count), s.pre.data());
-    if (std::all_of(s.pre.begin(), s.pre.end(), [](float v) { return std::isfinite(v); })) {
-      write_row(s, row);
-    } else {
-      flag_.raise(row);
-      std::iota(out_.indices.begin() + row * k_, out_.indices.begin() + (row + 1) * k_, 0);
-      std::fill_n(out_.values.begin() + row * k_, k_, 0.0f);
-    }
+  /// The exact path: every latent is a finalist.
+  void search_all(Scratch& s, int64_t row) const {
+    s.all.resize(encoder_.w.rows);
+    std::iota(s.all.begin(), s.all.end(), 0);
+    s.pre.resize(s.all.size());
+    const auto count = static_cast<int64_t>(s.all.size());
+    screening_.rescore(row, s.all.data(), count, s.pre.data());
+    write_row(s, row, s.all.data(), s.pre.data(), count);
   }
 
   /// Keep the candidates whose upper bound reaches the k-th best lower bound.
   void certify(Scratch& s, int64_t r) const {
-    const Screening::Tile& tile = s.tile;
+    Screening::Tile& tile = s.tile;
     const float* kept = tile.kept.data() + r * tile.capacity;
-    const int32_t* indices = tile.indices.data() + r * tile.capacity;
+    int32_t* indices = tile.indices.data() + r * tile.capacity;
     const int64_t count = tile.count[r];
-    const Screening::RowBound& bound = tile.bound[r];
     s.order.resize(count);
-    for (int64_t c = 0; c < count; ++c) s.order[c] = kept[c] - screening_.error(bound, indices[c]);
-    const float bar = kth_bound(s.order.data(), count);
+    s.errors.resize(count);
     for (int64_t c = 0; c < count; ++c) {
-      if (kept[c] + screening_.error(bound, indices[c]) >= bar) s.finalists.push_back(indices[c]);
+      s.errors[c] = screening_.error(tile.bound[r], indices[c]);
+      s.order[c] = kept[c] - s.errors[c];
     }
+    const float bar = kth_bound(s.order.data(), count);
+    int64_t left = 0;
+    for (int64_t c = 0; c < count; ++c) {
+      if (kept[c] + s.errors[c] >= bar) indices[left++] = indices[c];
+    }
+    tile.count[r] = left;
   }
 
-  /// Finalists stand in index order, so a stable choice by rank gives ties to the smaller index.
-  void write_row(Scratch& s, int64_t row) const {
-    const auto count = static_cast<int64_t>(s.finalists.size());
-    s.ranks.assign(s.pre.begin(), s.pre.end());
+  /// The k best of the finalists, which stand in index order: ties go to the smaller index.
+  void write_row(Scratch& s, int64_t row, const int32_t* indices, const float* pre, int64_t count) const {
+    if (!std::all_of(pre, pre + count, [](float v) { return std::isfinite(v); })) {
+      flag_.raise(row);
+      std::iota(out_.indices.begin() + row * k_, out_.indices.begin() + (row + 1) * k_, 0);
+      std::fill_n(out_.values.begin() + row * k_, k_, 0.0f);
+      return;
+    }
+    s.ranks.assign(pre, pre + count);
     if (encoder_.rank_scale != nullptr) {
-      for (int64_t c = 0; c < count; ++c) s.ranks[c] *= encoder_.rank_scale[s.finalists[c]];
+      for (int64_t c = 0; c < count; ++c) s.ranks[c] *= encoder_.rank_scale[indices[c]];
     }
     float bar = kth_bound(s.ranks.data(), count);
     int64_t ties = count;
@@ -133,8 +153,8 @@ class Search {
     int64_t at = row * k_;
     for (int64_t c = 0; c < count; ++c) {
       if (s.ranks[c] < bar || (s.ranks[c] == bar && ties-- <= 0)) continue;
-      out_.indices[at] = s.finalists[c];
-      out_.values[at++] = s.pre[c];
+      out_.indices[at] = indices[c];
+      out_.values[at++] = pre[c];
     }
   }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/back_ends.h"
+#include "kernels/pair_tiles.h"
 #include "kernels/prefetch.h"
 #include "kernels/primitives.h"
 
@@ -8,7 +9,7 @@ namespace assay {
 
 namespace {
 
-/// row += Σ value·w_dec[index] over a row's pairs in order, those of value 0 left out; four at a time.
+/// row += Σ value·w_dec[index] over `count` pairs in order, those of value 0 left out; four at a time.
 void add_pairs(const Primitives& p, const int32_t* indices, const float* values, int64_t count, ConstMatrix w_dec,
                float* row) {
   float alpha[4];
@@ -30,19 +31,15 @@ void add_pairs(const Primitives& p, const int32_t* indices, const float* values,
 
 void sparse_decode_cpu(Context& context, const SparseCodes& codes, ConstMatrix w_dec, const float* bias, Matrix out) {
   const Primitives& p = primitives(context.isa());
-  constexpr int64_t kRows = 32;
-  context.pool().run((out.rows + kRows - 1) / kRows, [&](int64_t task, int) {
-    for (int64_t i = task * kRows; i < std::min(out.rows, (task + 1) * kRows); ++i) {
-      float* row = out.row(i);
-      if (bias != nullptr) {
-        std::copy_n(bias, out.cols, row);
-      } else {
-        std::fill_n(row, out.cols, 0.0f);
-      }
-      const int64_t first = codes.row_offsets[i];
-      add_pairs(p, codes.indices.data() + first, codes.values.data() + first, codes.row_offsets[i + 1] - first, w_dec,
-                row);
+  const auto begin = [&](int64_t i) {
+    if (bias != nullptr) {
+      std::copy_n(bias, out.cols, out.row(i));
+    } else {
+      std::fill_n(out.row(i), out.cols, 0.0f);
     }
+  };
+  for_pairs_of_tiles(context, codes, begin, [&](int64_t i, int64_t first, int64_t count) {
+    add_pairs(p, codes.indices.data() + first, codes.values.data() + first, count, w_dec, out.row(i));
   });
 }
 

@@ -1,0 +1,24 @@
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace assay {
+namespace {
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(AlignedNew, LargeVectorsStartAtACacheLine) {
+  for (const size_t floats : {1024, 1025, 40'000, 3'000'000}) {
+    const std::vector<float> values(floats);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(values.data()) % 64, 0u) << floats;
+  }
+}
+#endif
+
+TEST(AlignedNew, ImpossibleSizesAreRefused) {
+  size_t huge = SIZE_MAX / 2;
+  EXPECT_ANY_THROW(std::vector<char>{}.reserve(huge));
+}
+
+}  // namespace
+}  // namespace assay
