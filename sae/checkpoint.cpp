@@ -113,6 +113,8 @@ Checkpoint load_one(const fs::path& folder, State& state) {
     p.value = tensors.at(name, p.shape).floats();
     p.m = tensors.at(name + ".m", p.shape).floats();
     p.v = tensors.at(name + ".v", p.shape).floats();
+    const std::string average = name + ".ema";
+    if (tensors.tensors.count(average) > 0) loaded.averaged[name] = tensors.at(average, p.shape).floats();
   }
   loaded.silent = tensors.at("silent", {state.n}).integers();
   state = std::move(loaded);
@@ -137,6 +139,9 @@ void write_files(const fs::path& folder, const State& state, const Checkpoint& c
     file.tensors[name] = data::tensor_of(p.value, p.shape);
     file.tensors[name + ".m"] = data::tensor_of(p.m, p.shape);
     file.tensors[name + ".v"] = data::tensor_of(p.v, p.shape);
+  }
+  for (const auto& [name, values] : state.averaged) {
+    file.tensors[name + ".ema"] = data::tensor_of(values, state.at(name).shape);
   }
   file.tensors["silent"] = data::tensor_of(state.silent);
   const fs::path weights = folder / "state.safetensors";

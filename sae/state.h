@@ -27,9 +27,10 @@ struct State {
   int64_t n = 0, d_in = 0, d_out = 0;
   std::map<std::string, Parameter> parameters;  ///< W_enc [n, d_in], W_dec [n, d_out], b_enc [n], b_dec [d_out], …
   std::map<std::string, double> numbers;        ///< what no gradient moves: a threshold's running mean, …
-  std::vector<int64_t> silent;                  ///< [n] tokens since each latent last fired
-  int64_t step = 0;                             ///< optimiser steps taken
-  ScreenCopy screen;                            ///< of W_enc
+  std::map<std::string, std::vector<float>> averaged;  ///< running averages by name; empty without train.ema
+  std::vector<int64_t> silent;                         ///< [n] tokens since each latent last fired
+  int64_t step = 0;                                    ///< optimiser steps taken
+  ScreenCopy screen;                                   ///< of W_enc
 
   /// Zero parameters of the four common names.
   State(int64_t n_, int64_t d_in_, int64_t d_out_);

@@ -50,11 +50,17 @@ void describe(config::Fields& f, TrainConfig& c) {
       "divergence", c.divergence, {0, 1e30}, "",
       "Stop where a step's loss exceeds this many times max(1, the first step's); 0 stops only at a loss that is not "
       "finite.");
+  f.real("clip_norm", c.clip_norm, {0, 1e30}, "",
+         "Scale the gradients of W_enc, W_dec, b_enc and b_dec down to this joint norm; 0 = never.");
+  f.real("ema", c.ema, {0, 0.999999}, "",
+         "Decay of a running average of the weights, which is published in their place; 0 = none.");
   f.real("aux_coefficient", c.aux_coefficient, {0, 1e3}, "",
          "Weight of the AuxK loss that revives dead latents; 0 turns it off.");
   f.integer("aux_k", c.aux_k, {0, INT32_MAX}, "latents a token", "Dead latents the AuxK loss uses; 0 takes d / 2.");
   f.integer("dead_after_tokens", c.dead_after_tokens, {0, int64_t{1} << 50}, "tokens",
             "Silence after which a latent is dead; 0 takes min(10M, 10 % of the run).");
+  f.integer("resample_every", c.resample_every, {0, int64_t{1} << 40}, "steps",
+            "Move dead latents to badly reconstructed inputs this often, until the decay; 0 = never. Instead of AuxK.");
   f.integer("log_every", c.log_every, {1, 1 << 30}, "steps", "Steps between lines of metrics.jsonl.");
   f.boolean("tensorboard", c.tensorboard, "Write the metrics for TensorBoard too, into RUN/tensorboard.");
   f.integer("checkpoint_every", c.checkpoint_every, {1, int64_t{1} << 40}, "steps", "Steps between checkpoints.");

@@ -35,6 +35,9 @@ struct TrainConfig {
   std::string decay_shape = "linear";
   int64_t accumulate = 1;
   double divergence = 100;
+  double clip_norm = 0;
+  double ema = 0;
+  int64_t resample_every = 0;
   double aux_coefficient = 1.0 / 32;
   int64_t aux_k = 0;              ///< 0 = d / 2
   int64_t dead_after_tokens = 0;  ///< 0 = min(10M, 10 % of the run)

@@ -16,8 +16,10 @@
 #include "sae/batch_origin.h"
 #include "sae/checkpoint.h"
 #include "sae/dictionary.h"
+#include "sae/ema.h"
 #include "sae/metrics_log.h"
 #include "sae/progress.h"
+#include "sae/resample.h"
 #include "sae/resume_check.h"
 #include "sae/schedule.h"
 #include "sae/tensorboard.h"
@@ -30,7 +32,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kMedianTokens = 1 << 15;  // activations b_dec is initialised from
+constexpr int64_t kSampleTokens = 1 << 15;  // activations that initialising and resampling look at
 
 data::StreamOptions stream_options(const RunConfig& c) {
   data::StreamOptions o;
@@ -75,6 +77,7 @@ class Run {
         batch_(rows_ * hook_.d) {}
 
   TrainSummary train(Resume resume, const volatile std::sig_atomic_t& stop) {
+    if (config_.train.resample_every > 0) check_resampling(*variant_, state_);
     Checkpoint checkpoint;
     if (!restore(resume, checkpoint)) start();
     first_loss_ = checkpoint.first_loss;
@@ -95,6 +98,7 @@ class Run {
       }
       if (stop && !last) return summary(Outcome::interrupted);
     }
+    if (config_.train.ema > 0) publish_average(context_, state_, variant_->geometry().unit_norm);
     save_dictionary();
     return summary(Outcome::finished);
   }
@@ -138,13 +142,20 @@ class Run {
     if (failed) throw Error(fmt::format("{}: cannot create the run's folder: {}", folder_.string(), failed.message()));
     fs::remove(folder_ / "metrics.jsonl");
     data::write_file_atomically(folder_ / "config.yaml", config_.resolved_yaml);
+    const std::vector<float> sample = peek();
+    const ConstMatrix rows(sample.data(), static_cast<int64_t>(sample.size()) / hook_.d, hook_.d);
+    variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), {rows, rows});
+    if (config_.train.ema > 0) start_average(state_);
+  }
+
+  /// The next kSampleTokens rows of the stream or a few more, which stays where it is.
+  std::vector<float> peek() {
     const data::StreamPosition origin = stream_.position();
-    const int64_t batches = (kMedianTokens + rows_ - 1) / rows_;
+    const int64_t batches = (kSampleTokens + rows_ - 1) / rows_;
     std::vector<float> sample(batches * rows_ * hook_.d);
     for (int64_t b = 0; b < batches; ++b) next_rows(sample.data() + b * rows_ * hook_.d);
     stream_.seek(origin);
-    const ConstMatrix rows(sample.data(), batches * rows_, hook_.d);
-    variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), {rows, rows});
+    return sample;
   }
 
   /// The next step's rows into `to`, all of them finite.
@@ -175,6 +186,15 @@ class Run {
                            last_.loss, config_.train.divergence, first_loss_));
     }
     log.add(last_);
+    if (config_.train.ema > 0) average(context_, state_, config_.train.ema);
+    if (resampling_due(config_.train, state_.step)) resample();
+  }
+
+  void resample() {
+    const std::vector<float> sample = peek();
+    const ConstMatrix rows(sample.data(), static_cast<int64_t>(sample.size()) / hook_.d, hook_.d);
+    const int64_t moved = resample_dead(context_, *variant_, state_, rows, static_cast<uint64_t>(config_.train.seed));
+    spdlog::info("step {}: {} dead latents resampled", state_.step, moved);
   }
 
   [[noreturn]] void diverged(int64_t step, const std::string& what) const {

@@ -8,6 +8,7 @@
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
 #include "sae/blocks.h"
+#include "sae/clip.h"
 
 namespace assay::sae {
 
@@ -167,13 +168,18 @@ void Variant::update(Context& context, State& state, ConstMatrix x, double lr, S
   value_gradient(context, codes_, g, state.decoder(), d_values_);
   report.loss += penalise(context, state);
   std::vector<float> center(options_.d_in), bias(options_.d_out);
-  backward_update(context, {&codes_, &d_values_, g, inputs}, state.latents(), {adam, geometry_.unit_norm},
-                  center.data());
+  const BackwardInput input{&codes_, &d_values_, g, inputs};
+  UpdateOptions how{adam, geometry_.unit_norm};
+  if (o.clip_norm > 0) {
+    how.gradient_scale = clip_scale(context, input, state.latents(), how, batch_, geometry_.centred, o.clip_norm);
+  }
+  backward_update(context, input, state.latents(), how, center.data());
   // b_dec moves x̂ directly (every row of the first group is part of every reconstruction; auxiliary rows have no bias)
   // and, where x is centred by it, every encoder input backwards.
   column_sums(context, {gradient_.data(), batch_, options_.d_out}, bias.data());
-  if (geometry_.centred) {
-    for (int64_t c = 0; c < options_.d_out; ++c) bias[c] -= center[c];
+  for (int64_t c = 0; c < options_.d_out; ++c) {
+    bias[c] *= how.gradient_scale;
+    if (geometry_.centred) bias[c] -= center[c];
   }
   adapt(context, state.at("b_dec"), bias, adam);
   step_own(context, state, adam);

@@ -81,6 +81,7 @@ class Variant {
   /// The codes of the last batch (for tests): group after group, AuxK's rows behind them where any latent was dead.
   const SparseCodes& codes() const { return codes_; }
   const VariantOptions& options() const { return options_; }
+  const Geometry& geometry() const { return geometry_; }
 
  protected:
   /// Fill codes_ (B rows, values after the activation function) from centred().
