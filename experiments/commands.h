@@ -20,5 +20,6 @@ void register_bench(CLI::App& app);
 void register_config(CLI::App& app);
 void register_plant(CLI::App& app);
 void register_recover(CLI::App& app);
+void register_plan(CLI::App& app);
 
 }  // namespace assay::commands

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   using namespace assay::commands;
   register_harvest(app);
   register_index(app);
+  register_plan(app);
   register_train(app);
   register_eval(app);
   register_encode(app);

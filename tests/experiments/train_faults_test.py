@@ -281,3 +281,22 @@ def test_tensorboard_reads_the_same_numbers_after_a_kill(tmp_path, config):
 def test_without_tensorboard_there_is_no_folder(tmp_path, config):
     assert run("train", config(steps=10, tensorboard="false"), "--out", tmp_path / "run").returncode == 0
     assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "config.yaml", "dictionary", "metrics.jsonl"]
+
+
+def test_every_habit_survives_a_kill(tmp_path, config):
+    habits = {"clip_norm": 0.05, "ema": 0.99, "resample_every": 40, "aux_coefficient": 0, "dead_after_tokens": 300}
+    file = config(steps=600, checkpoint_every=7, **habits)
+    result = run("train", file, "--out", tmp_path / "whole")
+    assert result.returncode == 0, result.stderr
+    moved = re.findall(r"step (\d+): (\d+) dead latents resampled", result.stderr)
+    assert [int(step) for step, _ in moved] == list(range(40, 480, 40)) and any(int(count) for _, count in moved)
+    command = [ASSAY, "train", str(file), "--out", str(tmp_path / "killed"), "--resume", "auto"]
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert run(*command[1:]).returncode == 0
+    assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
+    assert run("train", config(steps=600, **{**habits, "ema": 0}), "--out", tmp_path / "last").returncode == 0
+    assert weights(tmp_path / "last") != weights(tmp_path / "whole")

@@ -1,0 +1,57 @@
+// What a run will need, before anything starts: memory, disk, steps, and on a GPU a stated model of the time.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sae/train_config.h"
+
+namespace assay::sae {
+
+struct PlanInput {
+  DataConfig data;
+  ModelConfig model;
+  TrainConfig train;           ///< resolved: see with_defaults
+  int64_t d = 0;               ///< of the activations
+  int64_t rows = 0;            ///< of the whole data set; 0 = unknown, as are the next two
+  int64_t rows_per_epoch = 0;  ///< that are trained on
+  int64_t chunk_bytes = 0;     ///< of the largest chunk, as stored
+  int64_t ranks = 1;           ///< processes that share the latents
+};
+
+struct PlanItem {
+  std::string what;
+  int64_t bytes = 0;
+};
+
+struct Plan {
+  int64_t steps = 0, rows_a_step = 0, tokens = 0, parameters = 0;
+  double epochs = 0;                ///< 0 = unknown
+  std::vector<PlanItem> resident;   ///< a rank's, all the time
+  std::vector<PlanItem> transient;  ///< a rank's, one at a time
+  PlanItem aux_at_most;             ///< on top, were every latent dead
+  std::vector<PlanItem> disk;
+  int64_t received = 0;  ///< bytes a rank and step receives from the others
+
+  /// Bytes a rank needs at its worst moment, without AuxK's, the program itself and its libraries.
+  int64_t peak() const;
+  int64_t disk_bytes() const;
+};
+
+/// For the four parameters all variants share. Latents are divided among the ranks, rows are not (docs/training.md).
+Plan plan_run(const PlanInput& input);
+
+/// A device's data sheet: dense bf16 FLOP/s, memory bytes/s, memory bytes.
+struct Gpu {
+  const char* name;
+  double flops, bandwidth, memory;
+};
+const std::vector<Gpu>& known_gpus();
+
+/// Seconds a step by a stated model: the encoder product (2·B·d·n FLOP) at half the peak, and at 80 % of the bandwidth
+/// 24 bytes a parameter of both matrices for Adam and 16·B·k·d bytes for the active pairs. Communication and reading
+/// are left out. Not a measurement.
+double modelled_seconds(const PlanInput& input, const Gpu& gpu);
+
+}  // namespace assay::sae
