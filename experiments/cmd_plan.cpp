@@ -47,7 +47,9 @@ void look_at_data(const Config& config, const Options& options, sae::PlanInput& 
   in.d = hook.d;
   in.rows = dataset.info().rows;
   for (const data::ChunkInfo& chunk : dataset.chunks()) {
-    in.chunk_bytes = std::max(in.chunk_bytes, chunk.rows * hook.d * size_of(hook.dtype));
+    const int64_t bytes = chunk.rows * hook.d * size_of(hook.dtype);
+    in.chunk_bytes = std::max(in.chunk_bytes, bytes);
+    in.stored_bytes += bytes;
   }
   data::StreamOptions stream;
   stream.hook = config.data.hook;

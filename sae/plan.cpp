@@ -31,7 +31,9 @@ std::vector<PlanItem> resident_items(const PlanInput& in, int64_t parameters, in
                               {"bf16 copy for screening", (n + 31) / 32 * 32 * (d + d % 2) * 2 + 16 * n},
                               {"rows of a step, their errors and gradients", (aux ? 6 : 4) * 4 * rows * d},
                               {"active pairs", 24 * pairs}};
-  items.push_back({"stream windows", in.data.lanes * 2 * in.data.window_chunks * in.chunk_bytes});
+  // A lane holds two windows, and no more of a window than there is data.
+  const int64_t windows = in.data.lanes * in.data.window_chunks * in.chunk_bytes;
+  items.push_back({"stream windows", 2 * std::min(windows, in.stored_bytes)});
   items.push_back({"columns of the data set", 9 * in.rows});
   return items;
 }

@@ -14,9 +14,10 @@ struct PlanInput {
   ModelConfig model;
   TrainConfig train;           ///< resolved: see with_defaults
   int64_t d = 0;               ///< of the activations
-  int64_t rows = 0;            ///< of the whole data set; 0 = unknown, as are the next two
+  int64_t rows = 0;            ///< of the whole data set; 0 = unknown, as are the next three
   int64_t rows_per_epoch = 0;  ///< that are trained on
   int64_t chunk_bytes = 0;     ///< of the largest chunk, as stored
+  int64_t stored_bytes = 0;    ///< of all chunks
   int64_t ranks = 1;           ///< processes that share the latents
 };
 
