@@ -12,6 +12,7 @@
 #include "data/index_file.h"
 #include "data/row_file.h"
 #include "kernels/error.h"
+#include "kernels/thread_pool.h"
 
 namespace assay::data {
 namespace {
@@ -23,6 +24,11 @@ template <class T>
 struct Column {
   std::once_flag once;
   std::vector<T> values;
+};
+
+class ChecksumError : public Error {
+ public:
+  using Error::Error;
 };
 
 template <class T>
@@ -59,6 +65,9 @@ struct Dataset::State {
   void read_stored(size_t hook, int64_t chunk, int64_t skip, int64_t rows, char* to);
   std::shared_ptr<const std::string> decode(size_t hook, int64_t chunk);
   void verify(size_t hook, int64_t chunk, uint32_t found);
+  const ArrayLayout& array_of(size_t hook, int64_t chunk) const {
+    return index.files[static_cast<size_t>(chunks[static_cast<size_t>(chunk)].file)].arrays[hook];
+  }
   int64_t chunk_of(int64_t row) const;
   int64_t row_in_file(int64_t chunk) const {
     const ChunkInfo& c = chunks[static_cast<size_t>(chunk)];
@@ -107,7 +116,7 @@ void Dataset::State::verify(size_t hook, int64_t chunk, uint32_t found) {
     const uint32_t expected = array.crc32c[static_cast<size_t>(number)];
     if (found != expected) {
       const int64_t first = row_in_file(chunk);
-      throw Error(
+      throw ChecksumError(
           fmt::format("{}: corrupt chunk {} of {} (rows {} to {}): CRC32C is {:08x}, the index says {:08x}; restore "
                       "the file, or accept it with `assay index`",
                       file.path.string(), number, array.dataset(), first, first + c.rows, found, expected));
@@ -221,6 +230,34 @@ void Dataset::read_chunk(const std::string& hook, int64_t chunk, Matrix out) con
 void Dataset::read_chunk_raw(const std::string& hook, int64_t chunk, void* out) const {
   const ChunkInfo& c = chunks().at(static_cast<size_t>(chunk));
   state_->read_stored(state_->hook_number(hook), chunk, 0, c.rows, static_cast<char*>(out));
+}
+
+std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>& hooks, int threads) const {
+  std::vector<size_t> numbers;
+  for (const std::string& hook : hooks) numbers.push_back(state_->hook_number(hook));
+  std::vector<std::string> faults(chunks().size());
+  ThreadPool(threads).run(static_cast<int64_t>(faults.size()), [&](int64_t chunk, int) {
+    for (const size_t hook : numbers) {
+      const ArrayLayout& array = state_->array_of(hook, chunk);
+      if (array.crc32c.empty()) {
+        throw Error(
+            fmt::format("{}: {} has no checksums, so corrupt chunks cannot be told; make them with `assay index`",
+                        chunk_place(chunk).first, array.dataset()));
+      }
+      const int64_t rows = chunks()[static_cast<size_t>(chunk)].rows;
+      std::vector<char> bytes(static_cast<size_t>(rows * array.row_bytes()));
+      try {
+        state_->read_stored(hook, chunk, 0, rows, bytes.data());
+      } catch (const ChecksumError& error) {
+        faults[static_cast<size_t>(chunk)] = error.what();
+      }
+    }
+  });
+  std::vector<CorruptChunk> found;
+  for (size_t c = 0; c < faults.size(); ++c) {
+    if (!faults[c].empty()) found.push_back({static_cast<int64_t>(c), faults[c]});
+  }
+  return found;
 }
 
 std::pair<std::string, int64_t> Dataset::chunk_place(int64_t chunk) const {

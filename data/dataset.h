@@ -52,6 +52,12 @@ struct ChunkInfo {
   int32_t file = 0;
 };
 
+/// A chunk whose bytes are not those that were written.
+struct CorruptChunk {
+  int64_t chunk = 0;
+  std::string what;  ///< file, chunk, array, rows
+};
+
 /// Thread-safe for reading. Every read of activations verifies the chunk's CRC32C where the index has one.
 class Dataset {
  public:
@@ -74,6 +80,9 @@ class Dataset {
 
   /// The chunk's bytes as stored (hook's dtype), checksum verified, into out [chunk.rows · d · size_of(dtype)].
   void read_chunk_raw(const std::string& hook, int64_t chunk, void* out) const;
+  /// Reads every chunk of the hooks on `threads` threads and names those whose CRC32C is wrong, in order, each once.
+  /// Throws Error where the data set has no checksums.
+  std::vector<CorruptChunk> corrupt_chunks(const std::vector<std::string>& hooks, int threads) const;
   /// The path of the file a chunk lies in, and the chunk's first row within that file.
   std::pair<std::string, int64_t> chunk_place(int64_t chunk) const;
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -10,7 +11,9 @@
 #include <mutex>
 #include <thread>
 
-#include "data/stream_plan.h"
+#include "data/mixture.h"
+#include "data/pass.h"
+#include "data/sha256.h"
 #include "kernels/error.h"
 
 namespace assay::data {
@@ -18,13 +21,15 @@ namespace {
 
 /// The rows of one window, as stored, and the order in which they leave.
 struct Window {
-  std::vector<char> stored;
-  std::vector<int64_t> rows;  ///< global numbers, in stored order
+  std::shared_ptr<const Pass> pass;
+  std::vector<std::vector<char>> stored;  ///< [hooks]
+  std::vector<int64_t> rows;              ///< global numbers, in stored order
   std::vector<uint32_t> order;
 };
 
 /// A window on its way. Guarded by the stream's mutex until it is ready.
 struct Slot {
+  size_t source = 0;
   int lane = 0;
   LanePosition start;
   bool ready = false;
@@ -33,45 +38,78 @@ struct Slot {
 };
 using SlotPointer = std::shared_ptr<Slot>;
 
+/// Where the rows of one lane of one source come from just now.
+struct Tap {
+  SlotPointer current;  ///< null until its first row is taken
+  SlotPointer next;     ///< on its way
+};
+
+struct DeliveredRow {
+  std::shared_ptr<const Pass> pass;
+  int64_t row = 0;
+};
+
+constexpr auto kRetry = std::chrono::milliseconds(20);  // between looks for an epoch that is not there yet
+
 }  // namespace
 
 struct ActivationStream::State {
-  const Dataset& dataset;
   StreamOptions options;
-  StreamPlan plan;
-  const HookInfo& hook;
+  std::vector<HookInfo> hooks;
+  Mixture mixture;
+  std::vector<std::unique_ptr<PassSource>> sources;
+  std::string data_hash;
   std::vector<int> lanes;  ///< this rank's
   StreamPosition position;
-  std::vector<int64_t> left;       ///< [S] rows left in the window at `position`
-  std::vector<int64_t> delivered;  ///< global rows of the last batch
+  std::vector<int64_t> left;  ///< [sources · S] rows left in the window at `position`; −1 where not yet known
+  int64_t drawn = 0;          ///< rows each lane has delivered since the start of the stream
+  std::vector<Tap> taps;      ///< [sources · own lanes]
+  std::vector<DeliveredRow> delivered;
 
   std::mutex mutex;
   std::condition_variable wanted, arrived;
   bool stopping = false;
   std::deque<SlotPointer> jobs;
-  std::vector<std::deque<SlotPointer>> slots;  ///< [own lanes]: the current window and the next
   std::vector<std::thread> readers;
 
-  State(const Dataset& from, StreamOptions with);
+  State(const Sources& from, StreamOptions with);
   ~State();
   void stop();
   void work();
-  void load(Slot& slot) const;
-  void request(size_t own, LanePosition start);
+  bool load(Slot& slot) const;
+  void read(Window& window, const Slot& slot) const;
+  SlotPointer request(size_t source, int lane, LanePosition start);
   void seek(const StreamPosition& to);
-  void fill_lane(size_t own, Matrix out);
-  void copy_row(const Window& window, uint32_t stored, float* to) const;
+  void require_valid(const StreamPosition& to) const;
+  int64_t rows_before(const StreamPosition& to, int lane) const;
+  size_t place(size_t source, int lane) const {
+    return source * static_cast<size_t>(options.lanes) + static_cast<size_t>(lane);
+  }
+  Slot& current(size_t source, size_t own);
+  void fill_lane(size_t own, const std::vector<Matrix>& out);
+  void copy_row(const Window& window, uint32_t stored, int64_t row, const std::vector<Matrix>& out) const;
+  void advance(size_t source, int lane, int64_t rows);
   void advance_all(int64_t rows);
 };
 
-ActivationStream::State::State(const Dataset& from, StreamOptions with)
-    : dataset(from), options(std::move(with)), plan(from, options), hook(from.hook(options.hook)) {
-  if (options.scaled && hook.mean.empty()) {
+ActivationStream::State::State(const Sources& from, StreamOptions with)
+    : options(std::move(with)), mixture(from, options.seed), data_hash(from.info().content_hash) {
+  hooks.push_back(from.hook(options.hook));
+  for (const std::string& name : options.more_hooks) hooks.push_back(from.hook(name));
+  for (const HookInfo& hook : hooks) {
+    if (!options.scaled || !hook.mean.empty()) continue;
     throw Error(fmt::format("{}: no mean and scale are known for {}; make them with `assay index FILES --out FOLDER`",
-                            dataset.info().path.string(), hook.name));
+                            from.info().path.string(), hook.name));
+  }
+  for (size_t s = 0; s < from.all().size(); ++s) {
+    PlanVariant variant;
+    variant.source = s;
+    auto pass = make_pass(from.all()[s].dataset, options, variant);
+    for (const std::string& line : pass->skipped) data_hash = sha256(data_hash + line);
+    sources.push_back(std::make_unique<RepeatedPass>(std::move(pass)));
   }
   for (int lane = options.rank; lane < options.lanes; lane += options.ranks) lanes.push_back(lane);
-  seek(StreamPosition(static_cast<size_t>(options.lanes)));
+  seek(StreamPosition(sources.size() * static_cast<size_t>(options.lanes)));
   try {
     for (int i = 0; i < options.readers; ++i) readers.emplace_back([this] { work(); });
   } catch (...) {
@@ -101,131 +139,218 @@ void ActivationStream::State::work() {
     const SlotPointer slot = jobs.front();
     jobs.pop_front();
     held.unlock();
+    bool there = true;
     std::exception_ptr failed;
     try {
-      load(*slot);
+      there = load(*slot);
     } catch (...) {
       failed = std::current_exception();
     }
     held.lock();
+    if (!there) {  // other lanes may go on meanwhile
+      jobs.push_back(slot);
+      wanted.wait_for(held, kRetry, [this] { return stopping; });
+      continue;
+    }
     slot->failed = failed;
     slot->ready = true;
     arrived.notify_all();
   }
 }
 
-void ActivationStream::State::load(Slot& slot) const {
-  const auto row_bytes = static_cast<size_t>(hook.d * size_of(hook.dtype));
-  const LanePosition& at = slot.start;
-  const int64_t rows = plan.window_rows(slot.lane, at.epoch, at.window);
-  Window& window = slot.window;
-  window.rows.reserve(static_cast<size_t>(rows));
-  window.stored.resize(static_cast<size_t>(rows) * row_bytes);
-  char* to = window.stored.data();
-  std::vector<char> whole;
-  for (const int64_t number : plan.window_chunks(slot.lane, at.epoch, at.window)) {
-    const ChunkInfo& chunk = dataset.chunks()[static_cast<size_t>(number)];
-    whole.resize(static_cast<size_t>(chunk.rows) * row_bytes);
-    dataset.read_chunk_raw(hook.name, number, whole.data());
-    for (int64_t i = 0; i < chunk.rows; ++i) {
-      if (!plan.delivers(chunk.first + i)) continue;
-      std::memcpy(to, whole.data() + static_cast<size_t>(i) * row_bytes, row_bytes);
-      to += row_bytes;
-      window.rows.push_back(chunk.first + i);
-    }
+/// False where the epoch is not there yet. Epochs that hold nothing of the lane are passed over.
+bool ActivationStream::State::load(Slot& slot) const {
+  PassSource& source = *sources[slot.source];
+  for (;; slot.start = {slot.start.epoch + 1, 0, 0}) {
+    if (!source.ready(slot.start.epoch)) return false;
+    slot.window.pass = source.pass(slot.start.epoch);
+    if (slot.window.pass->plan.windows(slot.lane) > 0) break;
   }
-  window.order = plan.window_order(slot.lane, at.epoch, at.window, rows);
+  read(slot.window, slot);
+  return true;
 }
 
-void ActivationStream::State::request(size_t own, LanePosition start) {
+void ActivationStream::State::read(Window& window, const Slot& slot) const {
+  const StreamPlan& plan = window.pass->plan;
+  const Dataset& dataset = *window.pass->dataset;
+  const std::vector<int64_t> chunks = plan.window_chunks(slot.lane, slot.start.epoch, slot.start.window);
+  for (const int64_t number : chunks) {
+    const ChunkInfo& chunk = dataset.chunks()[static_cast<size_t>(number)];
+    for (int64_t i = 0; i < chunk.rows; ++i) {
+      if (plan.delivers(chunk.first + i)) window.rows.push_back(chunk.first + i);
+    }
+  }
+  std::vector<char> whole;
+  for (const HookInfo& mixed : hooks) {
+    const HookInfo& hook = dataset.hook(mixed.name);  // each source has its own dtype
+    const auto row_bytes = static_cast<size_t>(hook.d * size_of(hook.dtype));
+    std::vector<char>& stored = window.stored.emplace_back(window.rows.size() * row_bytes);
+    char* to = stored.data();
+    size_t next = 0;
+    for (const int64_t number : chunks) {
+      const ChunkInfo& chunk = dataset.chunks()[static_cast<size_t>(number)];
+      whole.resize(static_cast<size_t>(chunk.rows) * row_bytes);
+      dataset.read_chunk_raw(hook.name, number, whole.data());
+      for (; next < window.rows.size(); ++next, to += row_bytes) {
+        const int64_t row = window.rows[next] - chunk.first;
+        if (row < 0 || row >= chunk.rows) break;
+        std::memcpy(to, whole.data() + static_cast<size_t>(row) * row_bytes, row_bytes);
+      }
+    }
+  }
+  window.order =
+      plan.window_order(slot.lane, slot.start.epoch, slot.start.window, static_cast<int64_t>(window.rows.size()));
+}
+
+SlotPointer ActivationStream::State::request(size_t source, int lane, LanePosition start) {
   auto slot = std::make_shared<Slot>();
-  slot->lane = lanes[own];
+  slot->source = source;
+  slot->lane = lane;
   slot->start = {start.epoch, start.window, 0};
   const std::lock_guard held(mutex);
-  slots[own].push_back(slot);
-  jobs.push_back(std::move(slot));
+  jobs.push_back(slot);
   wanted.notify_one();
+  return slot;
+}
+
+void ActivationStream::State::require_valid(const StreamPosition& to) const {
+  bool valid = to.size() == sources.size() * static_cast<size_t>(options.lanes);
+  for (size_t s = 0; valid && s < sources.size(); ++s) {
+    for (int lane = 0; lane < options.lanes; ++lane) {
+      const LanePosition& p = to[place(s, lane)];
+      valid = valid && p.epoch >= 0 && sources[s]->pass(p.epoch)->plan.holds(lane, p);
+    }
+  }
+  for (int lane = 1; valid && lane < options.lanes; ++lane) valid = rows_before(to, lane) == rows_before(to, 0);
+  if (valid) return;
+  throw Error(
+      fmt::format("{}: the saved position does not belong to this stream: data sets, weights, lanes, window, "
+                  "split or seed changed",
+                  sources.front()->pass(0)->dataset->info().path.string()));
+}
+
+/// Rows the lane has delivered up to a position, over all sources.
+int64_t ActivationStream::State::rows_before(const StreamPosition& to, int lane) const {
+  int64_t rows = 0;
+  for (size_t s = 0; s < sources.size(); ++s) {
+    const LanePosition& p = to[place(s, lane)];
+    const auto pass = sources[s]->pass(p.epoch);
+    rows += p.epoch * pass->plan.lane_rows(lane) + pass->plan.rows_before(lane, p);
+  }
+  return rows;
 }
 
 void ActivationStream::State::seek(const StreamPosition& to) {
-  plan.require_valid(to);
+  require_valid(to);
   position = to;
+  drawn = rows_before(to, 0);
+  left.assign(position.size(), -1);
   {
     const std::lock_guard held(mutex);
     jobs.clear();
-    slots.assign(lanes.size(), {});
   }
-  left.clear();
-  for (size_t lane = 0; lane < position.size(); ++lane) {
-    const LanePosition& p = position[lane];
-    left.push_back(plan.window_rows(static_cast<int>(lane), p.epoch, p.window) - p.offset);
-  }
-  for (size_t own = 0; own < lanes.size(); ++own) request(own, position[static_cast<size_t>(lanes[own])]);
-  for (size_t own = 0; own < lanes.size(); ++own) {
-    request(own, plan.following(lanes[own], position[static_cast<size_t>(lanes[own])]));
+  taps.clear();
+  for (size_t s = 0; s < sources.size(); ++s) {
+    for (const int lane : lanes) taps.push_back({nullptr, request(s, lane, position[place(s, lane)])});
   }
 }
 
-void ActivationStream::State::copy_row(const Window& window, uint32_t stored, float* to) const {
-  to_float(hook.dtype, window.stored.data() + static_cast<int64_t>(stored) * hook.d * size_of(hook.dtype), to, hook.d);
-  if (!options.scaled) return;
-  const auto scale = static_cast<float>(hook.scale);
-  for (int64_t j = 0; j < hook.d; ++j) to[j] *= scale;
+/// The window that the lane's next row of this source lies in; waits for it, and asks for the one after.
+Slot& ActivationStream::State::current(size_t source, size_t own) {
+  Tap& tap = taps[source * lanes.size() + own];
+  if (!tap.current) {
+    {
+      std::unique_lock held(mutex);
+      arrived.wait(held, [&] { return tap.next->ready; });
+      if (tap.next->failed) std::rethrow_exception(tap.next->failed);
+    }
+    tap.current = std::move(tap.next);
+    const Slot& slot = *tap.current;
+    tap.next = request(source, slot.lane, slot.window.pass->plan.following(slot.lane, slot.start));
+  }
+  return *tap.current;
+}
+
+void ActivationStream::State::copy_row(const Window& window, uint32_t stored, int64_t row,
+                                       const std::vector<Matrix>& out) const {
+  for (size_t h = 0; h < hooks.size(); ++h) {
+    const HookInfo& hook = window.pass->dataset->hook(hooks[h].name);
+    float* to = out[h].row(row);
+    to_float(hook.dtype, window.stored[h].data() + static_cast<int64_t>(stored) * hook.d * size_of(hook.dtype), to,
+             hook.d);
+    if (!options.scaled) continue;
+    const auto scale = static_cast<float>(hooks[h].scale);
+    for (int64_t j = 0; j < hook.d; ++j) to[j] *= scale;
+  }
 }
 
 /// The lane's rows of this batch: rows own, own + L, own + 2L, ... of `out`, L lanes being ours.
-void ActivationStream::State::fill_lane(size_t own, Matrix out) {
-  int64_t offset = position[static_cast<size_t>(lanes[own])].offset;
-  SlotPointer slot;
-  for (auto row = static_cast<int64_t>(own); row < out.rows; row += static_cast<int64_t>(lanes.size())) {
-    if (!slot) {
-      std::unique_lock held(mutex);
-      slot = slots[own].front();
-      arrived.wait(held, [&] { return slot->ready; });
-      if (slot->failed) std::rethrow_exception(slot->failed);
+void ActivationStream::State::fill_lane(size_t own, const std::vector<Matrix>& out) {
+  const int lane = lanes[own];
+  std::vector<int64_t> offset(sources.size());
+  for (size_t s = 0; s < sources.size(); ++s) offset[s] = position[place(s, lane)].offset;
+  int64_t number = drawn;
+  for (auto row = static_cast<int64_t>(own); row < out[0].rows; row += static_cast<int64_t>(lanes.size())) {
+    const size_t source = mixture.choose(number++ * options.lanes + lane);
+    const Window& window = current(source, own).window;
+    const uint32_t stored = window.order[static_cast<size_t>(offset[source])];
+    copy_row(window, stored, row, out);
+    delivered[static_cast<size_t>(row)] = {window.pass, window.rows[stored]};
+    if (++offset[source] < static_cast<int64_t>(window.order.size())) continue;
+    offset[source] = 0;
+    taps[source * lanes.size() + own].current.reset();
+  }
+}
+
+/// Moves a position on; a position at the start of an epoch needs nothing of that epoch.
+void ActivationStream::State::advance(size_t source, int lane, int64_t rows) {
+  LanePosition& p = position[place(source, lane)];
+  int64_t& rest = left[place(source, lane)];
+  while (rows > 0) {
+    const auto pass = sources[source]->pass(p.epoch);
+    if (pass->plan.windows(lane) == 0) {
+      p = {p.epoch + 1, 0, 0};
+      continue;
     }
-    const Window& window = slot->window;
-    const uint32_t stored = window.order[static_cast<size_t>(offset)];
-    copy_row(window, stored, out.row(row));
-    delivered[static_cast<size_t>(row)] = window.rows[stored];
-    if (++offset < static_cast<int64_t>(window.order.size())) continue;
-    offset = 0;
-    slot.reset();
-    LanePosition last;
-    {
-      const std::lock_guard held(mutex);
-      slots[own].pop_front();
-      last = slots[own].back()->start;
-    }
-    request(own, plan.following(lanes[own], last));
+    if (rest < 0) rest = pass->plan.window_rows(lane, p.epoch, p.window) - p.offset;
+    const int64_t step = std::min(rows, rest);
+    rows -= step;
+    rest -= step;
+    p.offset += step;
+    if (rest > 0) continue;
+    p = pass->plan.following(lane, p);
+    rest = -1;
   }
 }
 
 void ActivationStream::State::advance_all(int64_t rows) {
-  for (size_t lane = 0; lane < position.size(); ++lane) {
-    left[lane] -= rows;
-    if (left[lane] > 0) {
-      position[lane].offset += rows;
-      continue;
-    }
-    LanePosition& p = position[lane];
-    const int number = static_cast<int>(lane);
-    p = plan.advance(number, p, rows);
-    left[lane] = plan.window_rows(number, p.epoch, p.window) - p.offset;
+  std::vector<int64_t> count(sources.size());
+  for (int lane = 0; lane < options.lanes; ++lane) {
+    std::fill(count.begin(), count.end(), 0);
+    for (int64_t i = 0; i < rows; ++i) ++count[mixture.choose((drawn + i) * options.lanes + lane)];
+    for (size_t s = 0; s < sources.size(); ++s) advance(s, lane, count[s]);
   }
+  drawn += rows;
 }
 
 ActivationStream::ActivationStream(const Dataset& dataset, StreamOptions options)
-    : state_(std::make_unique<State>(dataset, std::move(options))) {}
+    : ActivationStream(Sources(dataset), std::move(options)) {}
+ActivationStream::ActivationStream(const Sources& sources, StreamOptions options)
+    : state_(std::make_unique<State>(sources, std::move(options))) {}
 ActivationStream::~ActivationStream() = default;
 
-void ActivationStream::next(Matrix out) {
+void ActivationStream::next(const std::vector<Matrix>& out) {
   State& s = *state_;
   const int64_t rows = s.options.batch / s.options.ranks;
-  if (out.rows != rows || out.cols != s.hook.d) {
-    throw Error(fmt::format("a batch is [{}, {}], the buffer [{}, {}]", rows, s.hook.d, out.rows, out.cols));
+  if (out.size() != s.hooks.size()) {
+    throw Error(fmt::format("{} buffers for {} hooks", out.size(), s.hooks.size()));
   }
-  s.delivered.assign(static_cast<size_t>(rows), 0);
+  for (size_t h = 0; h < out.size(); ++h) {
+    if (out[h].rows == rows && out[h].cols == s.hooks[h].d) continue;
+    throw Error(fmt::format("a batch of {} is [{}, {}], the buffer [{}, {}]", s.hooks[h].name, rows, s.hooks[h].d,
+                            out[h].rows, out[h].cols));
+  }
+  s.delivered.assign(static_cast<size_t>(rows), {});
   try {
     for (size_t own = 0; own < s.lanes.size(); ++own) s.fill_lane(own, out);
   } catch (...) {
@@ -240,14 +365,30 @@ StreamPosition ActivationStream::position() const { return state_->position; }
 void ActivationStream::seek(const StreamPosition& position) { state_->seek(position); }
 
 RowOrigin ActivationStream::origin(int64_t i) const {
-  const int64_t row = state_->delivered.at(static_cast<size_t>(i));
-  const std::vector<ChunkInfo>& chunks = state_->dataset.chunks();
-  const auto after = std::upper_bound(chunks.begin(), chunks.end(), row,
+  const DeliveredRow& from = state_->delivered.at(static_cast<size_t>(i));
+  const Dataset& dataset = *from.pass->dataset;
+  const std::vector<ChunkInfo>& chunks = dataset.chunks();
+  const auto after = std::upper_bound(chunks.begin(), chunks.end(), from.row,
                                       [](int64_t r, const ChunkInfo& chunk) { return r < chunk.first; });
-  const auto [file, first] = state_->dataset.chunk_place(after - chunks.begin() - 1);
-  return {file, first + row - (after - 1)->first};
+  const auto [file, first] = dataset.chunk_place(after - chunks.begin() - 1);
+  return {file, first + from.row - (after - 1)->first};
 }
 
-int64_t ActivationStream::rows_per_epoch() const { return state_->plan.rows_per_epoch(); }
+int64_t ActivationStream::rows_per_epoch() const {
+  int64_t rows = 0;
+  for (const auto& source : state_->sources) rows += source->pass(0)->plan.rows_per_epoch();
+  return rows;
+}
+
+const std::string& ActivationStream::data_hash() const { return state_->data_hash; }
+
+std::vector<std::string> ActivationStream::skipped() const {
+  std::vector<std::string> lines;
+  for (const auto& source : state_->sources) {
+    const auto pass = source->pass(0);
+    lines.insert(lines.end(), pass->skipped.begin(), pass->skipped.end());
+  }
+  return lines;
+}
 
 }  // namespace assay::data

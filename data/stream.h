@@ -3,6 +3,9 @@
 // Chunk c belongs to lane c mod S. Each lane is an endless stream of its own: epoch after epoch it visits its chunks in
 // an order drawn from (seed, lane, epoch), reads `window_chunks` of them at a time and permutes the rows they hold.
 // Global row i comes from lane i mod S, so the global sequence depends on neither the number of ranks nor of readers.
+//
+// Of several sources each has lanes of its own, and global row i comes from the source that a Weyl sequence of i
+// chooses (u_i = i·φ mod 1 against the cumulated weights): any run of rows has the weights' shares but for a few rows.
 #pragma once
 
 #include <cstdint>
@@ -11,22 +14,25 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/sources.h"
 #include "data/split.h"
 
 namespace assay::data {
 
 struct StreamOptions {
   std::string hook = "activations";
-  int64_t batch = 2048;       ///< global rows a batch; a multiple of lanes
-  int lanes = 16;             ///< S; lowered to the number of chunks that hold rows, by an Error that says so
-  int64_t window_chunks = 4;  ///< chunks a lane shuffles together
+  std::vector<std::string> more_hooks;  ///< of the same rows, delivered beside `hook`
+  int64_t batch = 2048;                 ///< global rows a batch; a multiple of lanes
+  int lanes = 16;                       ///< S; lowered to the number of chunks that hold rows, by an Error that says so
+  int64_t window_chunks = 4;            ///< chunks a lane shuffles together
   uint64_t seed = 0;
   int readers = 1;  ///< reader threads; never changes the rows delivered
   bool include_special = false;
   Split split = Split::train;
   SplitRule rule;
-  bool scaled = true;       ///< multiply by the hook's stored scale
-  int rank = 0, ranks = 1;  ///< rank r delivers the rows of lanes ≡ r mod R; R divides S
+  bool scaled = true;         ///< multiply by the hook's stored scale
+  bool skip_corrupt = false;  ///< read everything once, name corrupt chunks and leave them out; else they are an Error
+  int rank = 0, ranks = 1;    ///< rank r delivers the rows of lanes ≡ r mod R; R divides S
 };
 
 /// Where a lane stands: the next row is permuted row `offset` of window `window` of epoch `epoch`.
@@ -34,7 +40,7 @@ struct LanePosition {
   int64_t epoch = 0, window = 0, offset = 0;
   bool operator==(const LanePosition&) const = default;
 };
-using StreamPosition = std::vector<LanePosition>;  ///< [lanes], all lanes, whatever the rank
+using StreamPosition = std::vector<LanePosition>;  ///< [sources · lanes], all lanes, whatever the rank
 
 /// Where a delivered row came from, for error messages.
 struct RowOrigin {
@@ -46,16 +52,23 @@ struct RowOrigin {
 class ActivationStream {
  public:
   ActivationStream(const Dataset& dataset, StreamOptions options);
+  ActivationStream(const Sources& sources, StreamOptions options);
   ~ActivationStream();
   /// Fill out [batch / ranks, d] with the next rows.
-  void next(Matrix out);
+  void next(Matrix out) { next(std::vector<Matrix>{out}); }
+  /// The same rows of every hook: out[0] of options.hook, then one of each of more_hooks.
+  void next(const std::vector<Matrix>& out);
   /// The position after the last delivered batch; exact.
   StreamPosition position() const;
   void seek(const StreamPosition& position);
   /// Origin of row i of the batch that next() delivered last.
   RowOrigin origin(int64_t i) const;
-  /// Rows of the chosen split (without special ones unless included).
+  /// Rows of the chosen split (without special ones unless included), over all sources.
   int64_t rows_per_epoch() const;
+  /// Changes where other rows would come: the sources' content hash, and the chunks left out.
+  const std::string& data_hash() const;
+  /// One line a corrupt chunk that skip_corrupt left out.
+  std::vector<std::string> skipped() const;
 
  private:
   struct State;

@@ -32,20 +32,26 @@ void check_options(const StreamOptions& options) {
 
 }  // namespace
 
-StreamPlan::StreamPlan(const Dataset& dataset, const StreamOptions& options) : dataset_(dataset), options_(options) {
+StreamPlan::StreamPlan(const Dataset& dataset, const StreamOptions& options, PlanVariant variant)
+    : dataset_(dataset), options_(options), variant_(std::move(variant)) {
   check_options(options);
+  if (variant_.source > 0) options_.seed = mix64(options.seed ^ mix64(variant_.source));
   const std::string where = dataset.info().path.string();
   const auto lanes = static_cast<size_t>(options.lanes);
   lanes_.resize(lanes);
   size_t filled = 0;
+  const auto first_lane = static_cast<size_t>(variant_.first_lane % options.lanes);
   for (size_t c = 0; c < dataset.chunks().size(); ++c) {
     const ChunkInfo& chunk = dataset.chunks()[c];
     int64_t count = 0;
-    for (int64_t row = chunk.first; row < chunk.first + chunk.rows; ++row) count += delivers(row);
+    if (variant_.left_out.count(static_cast<int64_t>(c)) == 0) {
+      for (int64_t row = chunk.first; row < chunk.first + chunk.rows; ++row) count += delivers(row);
+    }
     counts_.push_back(count);
     rows_ += count;
-    if (count > 0) lanes_[filled++ % lanes].push_back(static_cast<int64_t>(c));
+    if (count > 0) lanes_[(first_lane + filled++) % lanes].push_back(static_cast<int64_t>(c));
   }
+  if (variant_.lanes_may_be_empty) return;
   if (filled == 0) throw Error(fmt::format("{}: no rows in the {} split", where, name_of(options.split)));
   if (filled < lanes) {
     throw UsageError(
@@ -61,10 +67,15 @@ bool StreamPlan::delivers(int64_t row) const {
   return split_of(dataset_.document()[at], options_.rule) == options_.split;
 }
 
-std::vector<int64_t> StreamPlan::window_chunks(int lane, int64_t epoch, int64_t window) const {
+std::vector<int64_t> StreamPlan::chunk_order(int lane, int64_t epoch) const {
   std::vector<int64_t> order = lanes_[static_cast<size_t>(lane)];
   Random random{options_.seed, kChunkOrder, static_cast<uint64_t>(lane), static_cast<uint64_t>(epoch)};
   shuffle(std::span<int64_t>(order), random);
+  return order;
+}
+
+std::vector<int64_t> StreamPlan::window_chunks(int lane, int64_t epoch, int64_t window) const {
+  const std::vector<int64_t> order = chunk_order(lane, epoch);
   const auto count = static_cast<int64_t>(order.size());
   const int64_t first = window * options_.window_chunks, last = std::min(first + options_.window_chunks, count);
   return {order.begin() + first, order.begin() + last};
@@ -78,7 +89,7 @@ int64_t StreamPlan::window_rows(int lane, int64_t epoch, int64_t window) const {
 
 int64_t StreamPlan::windows(int lane) const {
   const auto chunks = static_cast<int64_t>(lanes_[static_cast<size_t>(lane)].size());
-  return (chunks - 1) / options_.window_chunks + 1;
+  return (chunks + options_.window_chunks - 1) / options_.window_chunks;
 }
 
 std::vector<uint32_t> StreamPlan::window_order(int lane, int64_t epoch, int64_t window, int64_t rows) const {
@@ -95,30 +106,24 @@ LanePosition StreamPlan::following(int lane, LanePosition position) const {
   return {position.epoch + 1, 0, 0};
 }
 
-LanePosition StreamPlan::advance(int lane, LanePosition position, int64_t rows) const {
-  position.offset += rows;
-  for (;;) {
-    const int64_t held = window_rows(lane, position.epoch, position.window);
-    if (position.offset < held) return position;
-    const int64_t over = position.offset - held;
-    position = following(lane, position);
-    position.offset = over;
+int64_t StreamPlan::rows_before(int lane, LanePosition position) const {
+  const std::vector<int64_t> order = chunk_order(lane, position.epoch);
+  int64_t rows = position.offset;
+  for (int64_t i = 0; i < position.window * options_.window_chunks; ++i) {
+    rows += counts_[static_cast<size_t>(order.at(static_cast<size_t>(i)))];
   }
+  return rows;
 }
 
-void StreamPlan::require_valid(const StreamPosition& position) const {
-  bool valid = position.size() == lanes_.size();
-  for (size_t lane = 0; valid && lane < position.size(); ++lane) {
-    const LanePosition& p = position[lane];
-    const int number = static_cast<int>(lane);
-    valid = p.epoch >= 0 && p.window >= 0 && p.window < windows(number) && p.offset >= 0 &&
-            p.offset < window_rows(number, p.epoch, p.window);
-  }
-  if (valid) return;
-  throw Error(
-      fmt::format("{}: the saved position does not belong to this stream: data set, lanes, window, split or seed "
-                  "changed",
-                  dataset_.info().path.string()));
+int64_t StreamPlan::lane_rows(int lane) const {
+  int64_t rows = 0;
+  for (const int64_t chunk : lanes_[static_cast<size_t>(lane)]) rows += counts_[static_cast<size_t>(chunk)];
+  return rows;
+}
+
+bool StreamPlan::holds(int lane, LanePosition position) const {
+  return position.epoch >= 0 && position.window >= 0 && position.window < windows(lane) && position.offset >= 0 &&
+         position.offset < window_rows(lane, position.epoch, position.window);
 }
 
 }  // namespace assay::data

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "data/dataset.h"
@@ -9,11 +10,19 @@
 
 namespace assay::data {
 
-/// Deterministic in (data set, options); independent of ranks and readers. Chunks without a row of the split are left
-/// out before they are numbered: the i-th chunk that holds rows belongs to lane i mod S.
+/// How one plan differs from those of the same options.
+struct PlanVariant {
+  uint64_t source = 0;     ///< of a mixture: each source has its own order
+  int64_t first_lane = 0;  ///< the first chunk's
+  bool lanes_may_be_empty = false;
+  std::set<int64_t> left_out;  ///< chunks treated as if they held no row
+};
+
+/// Deterministic in (data set, options, variant); independent of ranks and readers. Chunks without a row of the split
+/// are left out before they are numbered: the i-th chunk that holds rows belongs to lane (first_lane + i) mod S.
 class StreamPlan {
  public:
-  StreamPlan(const Dataset& dataset, const StreamOptions& options);
+  StreamPlan(const Dataset& dataset, const StreamOptions& options, PlanVariant variant = {});
 
   int64_t rows_per_epoch() const { return rows_; }
   /// Whether the stream delivers this row (global number).
@@ -27,14 +36,18 @@ class StreamPlan {
   std::vector<uint32_t> window_order(int lane, int64_t epoch, int64_t window, int64_t rows) const;
   /// The window after.
   LanePosition following(int lane, LanePosition position) const;
-  /// The position `rows` rows later.
-  LanePosition advance(int lane, LanePosition position, int64_t rows) const;
-  /// Throws Error where the position cannot be one of this stream.
-  void require_valid(const StreamPosition& position) const;
+  /// Rows that leave the lane from the start of its epoch to `position`, and in an epoch.
+  int64_t rows_before(int lane, LanePosition position) const;
+  int64_t lane_rows(int lane) const;
+  /// Whether such a window exists and holds more than position.offset rows.
+  bool holds(int lane, LanePosition position) const;
 
  private:
+  std::vector<int64_t> chunk_order(int lane, int64_t epoch) const;
+
   const Dataset& dataset_;
   StreamOptions options_;
+  PlanVariant variant_;
   int64_t rows_ = 0;
   std::vector<int64_t> counts_;              ///< [chunks] rows delivered
   std::vector<std::vector<int64_t>> lanes_;  ///< [S] chunks of each lane

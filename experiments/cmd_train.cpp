@@ -46,7 +46,9 @@ void run(const Options& options) {
   Config config;
   const auto describe_all = [&](config::Fields& fields) { describe(fields, config); };
   config::read_yaml(options.config, options.overrides, describe_all);
-  if (config.data.path.empty()) throw UsageError(options.config + ": data.path is empty: name the folder of shards");
+  if (config.data.path.empty() == config.data.mixture.empty()) {
+    throw UsageError(options.config + ": name the folder of shards in data.path, or several in data.mixture, not both");
+  }
   std::signal(SIGTERM, request_stop);
   std::signal(SIGUSR1, request_stop);
   std::signal(SIGINT, request_stop);

@@ -9,6 +9,8 @@ namespace assay::sae {
 
 void describe(config::Fields& f, DataConfig& c) {
   f.text("path", c.path, "Folder of shards with an index.yaml, or one HDF5 file with /activations.");
+  f.texts("mixture", c.mixture,
+          "Several data sets instead of path, each \"WEIGHT PATH\": rows are drawn in the weights' shares.");
   f.text("hook", c.hook, "Which array to train on: activations, or the NAME of /hooks/NAME.");
   f.real("validation", c.validation, {0, 0.5}, "share of documents", "Held out for choices and for reported FVU.");
   f.real("test", c.test, {0, 0.5}, "share of documents", "Held out for final evaluation only.");
@@ -19,6 +21,10 @@ void describe(config::Fields& f, DataConfig& c) {
             "Chunks a lane shuffles together (memory: lanes × window_chunks × chunk).");
   f.integer("readers", c.readers, {1, 64}, "threads", "Reader threads; they never change the rows delivered.");
   f.boolean("include_special", c.include_special, "Train on special tokens (BOS, EOS, padding) too.");
+  f.boolean(
+      "skip_corrupt", c.skip_corrupt,
+      "Read all data once before training, name chunks with a wrong checksum and leave them out; else the first is "
+      "an error.");
 }
 
 void describe(config::Fields& f, ModelConfig& c) {

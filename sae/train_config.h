@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "data/config_fields.h"
 #include "data/split.h"
@@ -12,11 +13,12 @@ namespace assay::sae {
 
 struct DataConfig {
   std::string path;
+  std::vector<std::string> mixture;  ///< "WEIGHT PATH" each; instead of path
   std::string hook = "activations";
   double validation = 0.05, test = 0.05;
   int64_t split_seed = 0;
   int64_t lanes = 16, window_chunks = 4, readers = 1;
-  bool include_special = false;
+  bool include_special = false, skip_corrupt = false;
 
   data::SplitRule rule() const { return {validation, test, static_cast<uint64_t>(split_seed)}; }
 };

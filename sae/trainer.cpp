@@ -43,8 +43,14 @@ data::StreamOptions stream_options(const RunConfig& c) {
   o.seed = static_cast<uint64_t>(c.train.seed);
   o.readers = static_cast<int>(c.data.readers);
   o.include_special = c.data.include_special;
+  o.skip_corrupt = c.data.skip_corrupt;
   o.rule = c.data.rule();
   return o;
+}
+
+data::Sources open_sources(const RunConfig& c) {
+  if (!c.data.mixture.empty()) return data::Sources::open_mixture(c.data.mixture);
+  return data::Sources({{std::make_shared<const data::Dataset>(data::Dataset::open(c.data.path)), 1}});
 }
 
 VariantOptions variant_options(const RunConfig& c, const data::HookInfo& hook) {
@@ -68,13 +74,16 @@ class Run {
       : context_(context),
         config_(config),
         folder_(folder),
-        dataset_(data::Dataset::open(config.data.path)),
-        hook_(dataset_.hook(config.data.hook)),
-        stream_(dataset_, stream_options(config)),
+        sources_(open_sources(config)),
+        hook_(sources_.hook(config.data.hook)),
+        stream_(sources_, stream_options(config)),
         variant_(checked_variant()),
         state_(variant_->create()),
         rows_(config.train.step_rows()),
-        batch_(rows_ * hook_.d) {}
+        batch_(rows_ * hook_.d) {
+    for (const std::string& line : stream_.skipped()) spdlog::warn("left out: {}", line);
+    if (!stream_.skipped().empty()) spdlog::warn("{} corrupt chunk(s) left out", stream_.skipped().size());
+  }
 
   TrainSummary train(Resume resume, const volatile std::sig_atomic_t& stop) {
     if (config_.train.resample_every > 0) check_resampling(*variant_, state_);
@@ -111,7 +120,7 @@ class Run {
     }
     if (!(hook_.variance > 0)) {
       throw Error(fmt::format("{}: the activations of hook {} are constant (variance {}): nothing to learn",
-                              config_.data.path, hook_.name, hook_.variance));
+                              sources_.info().path.string(), hook_.name, hook_.variance));
     }
     return make_variant(variant_options(config_, hook_));
   }
@@ -122,11 +131,11 @@ class Run {
     if (fs::exists(folder_ / "checkpoints")) check_same_configuration(folder_, config_.resolved_yaml);
     auto found = load_checkpoint(folder_, state_, [](const std::string& message) { spdlog::warn("{}", message); });
     if (!found) return false;
-    if (found->data_hash != dataset_.info().content_hash) {
+    if (found->data_hash != stream_.data_hash()) {
       throw Error(
           fmt::format("{}: the activations have changed since the run's checkpoint (content hash {}, then {}): restore "
                       "them or train afresh",
-                      config_.data.path, dataset_.info().content_hash, found->data_hash));
+                      sources_.info().path.string(), stream_.data_hash(), found->data_hash));
     }
     state_.screen.refresh(context_, state_.encoder());
     stream_.seek(found->position);
@@ -160,7 +169,7 @@ class Run {
 
   /// The next step's rows into `to`, all of them finite.
   void next_rows(float* to) {
-    stream_.next({to, rows_, hook_.d});
+    stream_.next(Matrix(to, rows_, hook_.d));
     int64_t bad = 0;
     while (bad < rows_ && all_finite(to + bad * hook_.d, hook_.d)) ++bad;
     if (bad == rows_) return;
@@ -223,21 +232,21 @@ class Run {
 
   void save(MetricsLog& log, const CheckpointPolicy& policy) {
     const int64_t event_bytes = events_ ? events_->sync() : 0;
-    last_good_ = save_checkpoint(
-                     folder_, state_,
-                     {dataset_.info().content_hash, stream_.position(), log.sync(), event_bytes, first_loss_}, policy)
-                     .string();
+    last_good_ =
+        save_checkpoint(folder_, state_,
+                        {stream_.data_hash(), stream_.position(), log.sync(), event_bytes, first_loss_}, policy)
+            .string();
   }
 
   void save_dictionary() const {
-    const data::DatasetInfo& about = dataset_.info();
+    const data::DatasetInfo& about = sources_.info();
     Dictionary dictionary = variant_->dictionary(state_);
     DictionaryInfo& info = dictionary.info;
     info.model = about.model;
     info.revision = about.revision;
     info.hook = hook_.name == "activations" ? about.hook : hook_.name;
     info.scale = hook_.scale;
-    info.data_hash = about.content_hash;
+    info.data_hash = stream_.data_hash();
     info.split_rule = fmt::format("validation={},test={},seed={}", config_.data.validation, config_.data.test,
                                   config_.data.split_seed);
     info.tokens = state_.step * rows_;
@@ -260,7 +269,7 @@ class Run {
   Context& context_;
   const RunConfig& config_;
   fs::path folder_;
-  data::Dataset dataset_;
+  data::Sources sources_;
   data::HookInfo hook_;
   data::ActivationStream stream_;
   std::unique_ptr<Variant> variant_;
