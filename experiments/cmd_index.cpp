@@ -1,4 +1,4 @@
-// assay index: index, checksums and statistics for HDF5 files in place; conversion of .npy and .safetensors.
+// assay index: index, checksums and statistics for HDF5 files in place; conversion of .npy, .safetensors and Arrow.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -18,6 +18,7 @@ struct Options {
   std::vector<std::filesystem::path> files;
   std::filesystem::path out;
   std::string tensor, dtype;
+  std::vector<int32_t> special_tokens;
   int64_t rows_per_shard = 1 << 18;
   bool replace = false, json = false;
 };
@@ -47,8 +48,8 @@ void run(const Options& options) {
     throw UsageError("index: HDF5 files and files to convert cannot be mixed; run it once for each kind");
   }
   if (convertible == 0) {
-    if (!options.tensor.empty() || !options.dtype.empty()) {
-      throw UsageError("index: --tensor and --dtype are for .npy and .safetensors; HDF5 files stay as they are");
+    if (!options.tensor.empty() || !options.dtype.empty() || !options.special_tokens.empty()) {
+      throw UsageError("index: --tensor, --dtype and --special-tokens are for conversion; HDF5 files stay as they are");
     }
     const data::Index index = data::build_index(options.files, options.out, options.replace);
     return print_summary(index.info, index.files.size(), options.json);
@@ -56,6 +57,7 @@ void run(const Options& options) {
   data::ConvertOptions convert;
   convert.folder = options.out;
   convert.tensor = options.tensor;
+  convert.special_tokens = options.special_tokens;
   if (!options.dtype.empty()) convert.dtype = parse_dtype(options.dtype);
   convert.rows_per_shard = options.rows_per_shard;
   data::convert_arrays(options.files, convert);
@@ -67,14 +69,21 @@ void run(const Options& options) {
 
 void register_index(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand(
-      "index", "Make a data set of files: index and checksums for HDF5 in place, shards from .npy and .safetensors");
-  command->add_option("files", options->files, "HDF5 files with /activations [N, d], or .npy or .safetensors files")
+  CLI::App* command = app.add_subcommand("index",
+                                         "Make a data set of files: index and checksums for HDF5 in place, shards from "
+                                         ".npy, .safetensors and Arrow caches");
+  command
+      ->add_option(
+          "files", options->files,
+          "HDF5 files with /activations [N, d]; or .npy, .safetensors or .arrow files, or folders of data-*.arrow "
+          "(SAELens's activation caches)")
       ->required();
   command->add_option("--out", options->out, "Folder of the data set; index.yaml (and converted shards) go there")
       ->required();
   command->add_option("--tensor", options->tensor,
-                      "Name of the tensor in .safetensors files (default: the only matrix)");
+                      "Tensor of .safetensors files, or column of a cache (default: the only one)");
+  command->add_option("--special-tokens", options->special_tokens,
+                      "Token ids (of a cache's token_ids) whose rows are special: BOS, EOS, padding");
   command->add_option("--dtype", options->dtype,
                       "Stored type of converted rows: f16, bf16 or f32 (default: the source's)");
   command->add_option("--rows-per-shard", options->rows_per_shard, "Rows of a converted shard")->capture_default_str();
