@@ -139,6 +139,11 @@ ShardWriterOptions writer_options(const Corpus& corpus, const LowerHalf& half, c
   w.d = half.d();
   w.dtype = options.dtype;
   w.rows_per_shard = options.rows_per_shard;
+  w.disk_limit = options.disk_limit;
+  // A rolling shard is shuffled by itself, so its chunks must be many enough for the stream's lanes.
+  if (w.disk_limit > 0) {
+    w.chunk_bytes = std::min(w.chunk_bytes, std::max<int64_t>(1, w.rows_per_shard / 64) * w.d * size_of(w.dtype));
+  }
   w.labels = corpus.labels;
   w.model = options.model;
   w.revision = options.revision;
@@ -204,7 +209,7 @@ HarvestResult harvest(const Corpus& corpus, LowerHalf& half, const HarvestOption
     writer.append(columns.rows(block.slice(0, stop - start), std::max<int64_t>(0, resumed - start)));
     if (options.progress) options.progress(stop, resumed, total);
   }
-  write_texts(corpus, options.out);
+  if (options.disk_limit == 0) write_texts(corpus, options.out);
   writer.finish();
   return {total, resumed, texts};
 }

@@ -28,6 +28,7 @@ struct HarvestOptions {
   int threads = 0;         ///< workers, each running batches of its own; 0 = the processors; never changes a bit
   int64_t max_tokens = 0;  ///< stop before the text that would pass this many tokens; 0 = the whole corpus
   int64_t rows_per_shard = 1 << 18;
+  int64_t disk_limit = 0;  ///< > 0: a rolling cache of at most so many bytes (data/rolling.h), without texts.h5
   // What the half was exported as.
   std::string model, revision, hook, tokenizer_hash;
   int64_t vocabulary = 0, max_length = 0;

@@ -20,6 +20,7 @@ class Mixture {
       sum += source.weight / total;
       ends_.push_back(sum < 1 ? static_cast<uint64_t>(std::ldexp(sum, 64)) : UINT64_MAX);
     }
+    if (ends_.empty()) ends_.push_back(0);  // a rolling cache is read alone
     ends_.back() = UINT64_MAX;
   }
   /// Steps of the golden ratio fall evenly: among any consecutive rows each source's share is off by O(log rows) rows

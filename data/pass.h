@@ -29,9 +29,12 @@ class PassSource {
   /// Whether pass(epoch) can be had at once. Throws Error where it never will.
   virtual bool ready(int64_t epoch) = 0;
   virtual std::shared_ptr<const Pass> pass(int64_t epoch) = 0;
+  /// Epochs below `epoch` will not be asked for again, in this process or after a resume.
+  virtual void release(int64_t) {}
+  virtual int64_t released() const { return 0; }
 };
 
-/// The same data set every epoch.
+/// The same data set every epoch; nothing is released.
 class RepeatedPass : public PassSource {
  public:
   explicit RepeatedPass(std::shared_ptr<const Pass> pass) : pass_(std::move(pass)) {}

@@ -3,9 +3,11 @@
 #include <fmt/core.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "data/atomic_file.h"
 #include "data/index_file.h"
+#include "data/rolling.h"
 #include "data/shard_file.h"
 #include "kernels/error.h"
 
@@ -36,10 +38,12 @@ void check_options(const ShardWriterOptions& options) {
   }
 }
 
-/// The whole shards an earlier writer left, checked against the options.
-std::vector<FileLayout> find_shards(const ShardWriterOptions& options) {
+/// The whole shards from number `first` that an earlier writer left, checked against the options.
+std::vector<FileLayout> find_shards(const ShardWriterOptions& options, size_t first) {
   std::vector<fs::path> paths;
-  while (fs::exists(shard_path(options, paths.size()))) paths.push_back(shard_path(options, paths.size()));
+  while (fs::exists(shard_path(options, first + paths.size()))) {
+    paths.push_back(shard_path(options, first + paths.size()));
+  }
   std::vector<FileLayout> shards = read_layouts(paths);
   const nlohmann::json ours = nlohmann::json::parse(options_text(options));
   for (const FileLayout& shard : shards) {
@@ -81,18 +85,32 @@ void check_block(const ShardWriterOptions& options, const RowBlock& block) {
   }
 }
 
+/// What a full shard takes on disk, with some room for the file's own metadata.
+int64_t shard_bytes(const ShardWriterOptions& options) {
+  constexpr int64_t kColumns = 32, kMetadata = 256 << 10;  // a row's columns; the file's own
+  int64_t row = options.d * size_of(options.dtype) + kColumns + 4 * static_cast<int64_t>(options.labels.size());
+  for (const HookInfo& hook : options.extra_hooks) row += hook.d * size_of(hook.dtype);
+  return options.rows_per_shard * row + kMetadata;
+}
+
 }  // namespace
 
 struct ShardWriter::State {
   ShardWriterOptions options;
+  std::optional<RollingProducer> rolling;
   int64_t resumed = 0, rows = 0;
   size_t shards = 0;
   std::unique_ptr<ShardFile> open;
   bool finished = false;
 
+  void open_shard() {
+    if (rolling) rolling->wait_for_room();
+    open = std::make_unique<ShardFile>(options, shard_path(options, shards));
+  }
   void close_shard() {
     open->finish();
     open.reset();
+    if (rolling && shards == 0) rolling->write_header(shard_path(options, 0));
     ++shards;
   }
 };
@@ -106,10 +124,19 @@ ShardWriter::ShardWriter(ShardWriterOptions options) : state_(std::make_unique<S
     throw Error(fmt::format("{}: already holds a finished data set; choose another folder", options.folder.string()));
   }
   state_->options = std::move(options);
-  const std::vector<FileLayout> shards = find_shards(state_->options);
+  if (state_->options.disk_limit > 0) {
+    const ShardWriterOptions& o = state_->options;
+    state_->rolling.emplace(o.folder, o.disk_limit, shard_bytes(o));
+    state_->shards = static_cast<size_t>(state_->rolling->released());
+    state_->resumed = static_cast<int64_t>(state_->shards) * o.rows_per_shard;
+  }
+  const std::vector<FileLayout> shards = find_shards(state_->options, state_->shards);
   for (const FileLayout& shard : shards) state_->resumed += shard.rows;
   state_->rows = state_->resumed;
-  state_->shards = shards.size();
+  state_->shards += shards.size();
+  if (state_->rolling && state_->shards > 0 && !fs::exists(state_->options.folder / "rolling.json")) {
+    state_->rolling->write_header(shard_path(state_->options, 0));
+  }
 }
 
 ShardWriter::~ShardWriter() = default;
@@ -122,7 +149,7 @@ void ShardWriter::append(const RowBlock& block) {
   check_block(s.options, block);
   try {
     for (int64_t i = 0; i < block.x.rows; ++i) {
-      if (!s.open) s.open = std::make_unique<ShardFile>(s.options, shard_path(s.options, s.shards));
+      if (!s.open) s.open_shard();
       s.open->append(block, i, s.rows);
       ++s.rows;
       if (s.open->rows() == s.options.rows_per_shard) s.close_shard();
@@ -137,9 +164,10 @@ void ShardWriter::append(const RowBlock& block) {
 void ShardWriter::finish() {
   State& s = *state_;
   if (s.finished) throw Error(s.options.folder.string() + ": the data set is finished already or a write failed");
-  if (!s.open && s.shards == 0) s.open = std::make_unique<ShardFile>(s.options, shard_path(s.options, 0));
+  if (!s.open && s.shards == 0) s.open_shard();
   s.finished = true;
   if (s.open) s.close_shard();
+  if (s.rolling) return s.rolling->finish({static_cast<int64_t>(s.shards), s.rows});
   std::vector<fs::path> paths;
   for (size_t i = 0; i < s.shards; ++i) paths.push_back(shard_path(s.options, i));
   write_index(s.options.folder, combine(s.options.folder, read_layouts(paths)));

@@ -21,6 +21,8 @@ struct ShardWriterOptions {
   bool tokens = true, document = true, position = true, special = true, text = true;
   std::vector<LabelInfo> labels;
   std::vector<HookInfo> extra_hooks;  ///< name, d and dtype of each /hooks/NAME
+  /// > 0: a rolling cache (data/rolling.h) of at most this many bytes; append() waits for the trainer to make room.
+  int64_t disk_limit = 0;
   // Attributes of every shard.
   std::string model, revision, hook, tokenizer_hash, source_hash, chat_template;
   int64_t context_length = 0;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "data/rolling.h"
 #include "data/sha256.h"
 #include "kernels/error.h"
 
@@ -50,7 +51,20 @@ Sources Sources::open_mixture(const std::vector<std::string>& texts) {
   return Sources(std::move(sources));
 }
 
+Sources Sources::open_rolling(const std::filesystem::path& folder, int64_t wait_seconds) {
+  Sources sources;
+  sources.rolling_ = std::make_shared<RollingCache>(folder, wait_seconds);
+  sources.info_ = sources.rolling_->info();
+  return sources;
+}
+
 HookInfo Sources::hook(const std::string& name) const {
+  if (rolling_) {
+    for (const HookInfo& hook : info_.hooks) {
+      if (hook.name == name) return hook;
+    }
+    throw UsageError(fmt::format("{}: no hook '{}'", info_.path.string(), name));
+  }
   HookInfo mixed = sources_.front().dataset->hook(name);
   if (sources_.size() == 1) return mixed;
   double total = 0, square = 0;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <cstring>
 #include <deque>
 #include <exception>
 #include <mutex>
@@ -13,19 +12,13 @@
 
 #include "data/mixture.h"
 #include "data/pass.h"
+#include "data/rolling.h"
 #include "data/sha256.h"
+#include "data/stream_window.h"
 #include "kernels/error.h"
 
 namespace assay::data {
 namespace {
-
-/// The rows of one window, as stored, and the order in which they leave.
-struct Window {
-  std::shared_ptr<const Pass> pass;
-  std::vector<std::vector<char>> stored;  ///< [hooks]
-  std::vector<int64_t> rows;              ///< global numbers, in stored order
-  std::vector<uint32_t> order;
-};
 
 /// A window on its way. Guarded by the stream's mutex until it is ready.
 struct Slot {
@@ -58,7 +51,8 @@ struct ActivationStream::State {
   std::vector<HookInfo> hooks;
   Mixture mixture;
   std::vector<std::unique_ptr<PassSource>> sources;
-  std::string data_hash;
+  std::shared_ptr<RollingCache> rolling;  ///< the only source, where it is there
+  std::string where, data_hash;
   std::vector<int> lanes;  ///< this rank's
   StreamPosition position;
   std::vector<int64_t> left;  ///< [sources · S] rows left in the window at `position`; −1 where not yet known
@@ -77,7 +71,6 @@ struct ActivationStream::State {
   void stop();
   void work();
   bool load(Slot& slot) const;
-  void read(Window& window, const Slot& slot) const;
   SlotPointer request(size_t source, int lane, LanePosition start);
   void seek(const StreamPosition& to);
   void require_valid(const StreamPosition& to) const;
@@ -85,15 +78,21 @@ struct ActivationStream::State {
   size_t place(size_t source, int lane) const {
     return source * static_cast<size_t>(options.lanes) + static_cast<size_t>(lane);
   }
+  void wait_for(const Slot& slot);
   Slot& current(size_t source, size_t own);
   void fill_lane(size_t own, const std::vector<Matrix>& out);
   void copy_row(const Window& window, uint32_t stored, int64_t row, const std::vector<Matrix>& out) const;
   void advance(size_t source, int lane, int64_t rows);
   void advance_all(int64_t rows);
+  int64_t least_epoch() const;
 };
 
 ActivationStream::State::State(const Sources& from, StreamOptions with)
-    : options(std::move(with)), mixture(from, options.seed), data_hash(from.info().content_hash) {
+    : options(std::move(with)),
+      mixture(from, options.seed),
+      rolling(from.rolling()),
+      where(from.info().path.string()),
+      data_hash(from.info().content_hash) {
   hooks.push_back(from.hook(options.hook));
   for (const std::string& name : options.more_hooks) hooks.push_back(from.hook(name));
   for (const HookInfo& hook : hooks) {
@@ -108,6 +107,7 @@ ActivationStream::State::State(const Sources& from, StreamOptions with)
     for (const std::string& line : pass->skipped) data_hash = sha256(data_hash + line);
     sources.push_back(std::make_unique<RepeatedPass>(std::move(pass)));
   }
+  if (rolling) sources.push_back(std::make_unique<RollingPasses>(rolling, options));
   for (int lane = options.rank; lane < options.lanes; lane += options.ranks) lanes.push_back(lane);
   seek(StreamPosition(sources.size() * static_cast<size_t>(options.lanes)));
   try {
@@ -163,43 +163,11 @@ bool ActivationStream::State::load(Slot& slot) const {
   PassSource& source = *sources[slot.source];
   for (;; slot.start = {slot.start.epoch + 1, 0, 0}) {
     if (!source.ready(slot.start.epoch)) return false;
-    slot.window.pass = source.pass(slot.start.epoch);
-    if (slot.window.pass->plan.windows(slot.lane) > 0) break;
+    std::shared_ptr<const Pass> pass = source.pass(slot.start.epoch);
+    if (pass->plan.windows(slot.lane) == 0) continue;
+    slot.window = read_window(std::move(pass), hooks, slot.lane, slot.start);
+    return true;
   }
-  read(slot.window, slot);
-  return true;
-}
-
-void ActivationStream::State::read(Window& window, const Slot& slot) const {
-  const StreamPlan& plan = window.pass->plan;
-  const Dataset& dataset = *window.pass->dataset;
-  const std::vector<int64_t> chunks = plan.window_chunks(slot.lane, slot.start.epoch, slot.start.window);
-  for (const int64_t number : chunks) {
-    const ChunkInfo& chunk = dataset.chunks()[static_cast<size_t>(number)];
-    for (int64_t i = 0; i < chunk.rows; ++i) {
-      if (plan.delivers(chunk.first + i)) window.rows.push_back(chunk.first + i);
-    }
-  }
-  std::vector<char> whole;
-  for (const HookInfo& mixed : hooks) {
-    const HookInfo& hook = dataset.hook(mixed.name);  // each source has its own dtype
-    const auto row_bytes = static_cast<size_t>(hook.d * size_of(hook.dtype));
-    std::vector<char>& stored = window.stored.emplace_back(window.rows.size() * row_bytes);
-    char* to = stored.data();
-    size_t next = 0;
-    for (const int64_t number : chunks) {
-      const ChunkInfo& chunk = dataset.chunks()[static_cast<size_t>(number)];
-      whole.resize(static_cast<size_t>(chunk.rows) * row_bytes);
-      dataset.read_chunk_raw(hook.name, number, whole.data());
-      for (; next < window.rows.size(); ++next, to += row_bytes) {
-        const int64_t row = window.rows[next] - chunk.first;
-        if (row < 0 || row >= chunk.rows) break;
-        std::memcpy(to, whole.data() + static_cast<size_t>(row) * row_bytes, row_bytes);
-      }
-    }
-  }
-  window.order =
-      plan.window_order(slot.lane, slot.start.epoch, slot.start.window, static_cast<int64_t>(window.rows.size()));
 }
 
 SlotPointer ActivationStream::State::request(size_t source, int lane, LanePosition start) {
@@ -215,6 +183,7 @@ SlotPointer ActivationStream::State::request(size_t source, int lane, LanePositi
 
 void ActivationStream::State::require_valid(const StreamPosition& to) const {
   bool valid = to.size() == sources.size() * static_cast<size_t>(options.lanes);
+  if (rolling && valid) return;  // its shards may not be there yet
   for (size_t s = 0; valid && s < sources.size(); ++s) {
     for (int lane = 0; lane < options.lanes; ++lane) {
       const LanePosition& p = to[place(s, lane)];
@@ -226,7 +195,7 @@ void ActivationStream::State::require_valid(const StreamPosition& to) const {
   throw Error(
       fmt::format("{}: the saved position does not belong to this stream: data sets, weights, lanes, window, "
                   "split or seed changed",
-                  sources.front()->pass(0)->dataset->info().path.string()));
+                  where));
 }
 
 /// Rows the lane has delivered up to a position, over all sources.
@@ -243,7 +212,7 @@ int64_t ActivationStream::State::rows_before(const StreamPosition& to, int lane)
 void ActivationStream::State::seek(const StreamPosition& to) {
   require_valid(to);
   position = to;
-  drawn = rows_before(to, 0);
+  drawn = rolling ? 0 : rows_before(to, 0);
   left.assign(position.size(), -1);
   {
     const std::lock_guard held(mutex);
@@ -255,15 +224,27 @@ void ActivationStream::State::seek(const StreamPosition& to) {
   }
 }
 
+/// Only a rolling cache can keep the stream waiting long: its harvester may be slow, or dead.
+void ActivationStream::State::wait_for(const Slot& slot) {
+  const auto begun = std::chrono::steady_clock::now();
+  std::unique_lock held(mutex);
+  while (!arrived.wait_for(held, kRetry, [&] { return slot.ready; })) {
+    if (!rolling) continue;
+    if (options.interrupted && options.interrupted()) throw Interrupted();
+    if (std::chrono::steady_clock::now() - begun < std::chrono::seconds(rolling->wait_seconds())) continue;
+    throw Error(
+        fmt::format("{}: shard {} did not come in {} s: is the harvester running, and does its disk limit hold "
+                    "all shards from {} on?",
+                    where, slot.start.epoch, rolling->wait_seconds(), sources.front()->released()));
+  }
+  if (slot.failed) std::rethrow_exception(slot.failed);
+}
+
 /// The window that the lane's next row of this source lies in; waits for it, and asks for the one after.
 Slot& ActivationStream::State::current(size_t source, size_t own) {
   Tap& tap = taps[source * lanes.size() + own];
   if (!tap.current) {
-    {
-      std::unique_lock held(mutex);
-      arrived.wait(held, [&] { return tap.next->ready; });
-      if (tap.next->failed) std::rethrow_exception(tap.next->failed);
-    }
+    wait_for(*tap.next);
     tap.current = std::move(tap.next);
     const Slot& slot = *tap.current;
     tap.next = request(source, slot.lane, slot.window.pass->plan.following(slot.lane, slot.start));
@@ -333,6 +314,12 @@ void ActivationStream::State::advance_all(int64_t rows) {
   drawn += rows;
 }
 
+int64_t ActivationStream::State::least_epoch() const {
+  int64_t least = position.front().epoch;
+  for (const LanePosition& p : position) least = std::min(least, p.epoch);
+  return least;
+}
+
 ActivationStream::ActivationStream(const Dataset& dataset, StreamOptions options)
     : ActivationStream(Sources(dataset), std::move(options)) {}
 ActivationStream::ActivationStream(const Sources& sources, StreamOptions options)
@@ -374,8 +361,17 @@ RowOrigin ActivationStream::origin(int64_t i) const {
   return {file, first + from.row - (after - 1)->first};
 }
 
+bool ActivationStream::can_release() const {
+  return state_->rolling && state_->least_epoch() > state_->sources.front()->released();
+}
+
+void ActivationStream::release() {
+  if (state_->rolling) state_->sources.front()->release(state_->least_epoch());
+}
+
 int64_t ActivationStream::rows_per_epoch() const {
   int64_t rows = 0;
+  if (state_->rolling) return rows;
   for (const auto& source : state_->sources) rows += source->pass(0)->plan.rows_per_epoch();
   return rows;
 }
@@ -384,6 +380,7 @@ const std::string& ActivationStream::data_hash() const { return state_->data_has
 
 std::vector<std::string> ActivationStream::skipped() const {
   std::vector<std::string> lines;
+  if (state_->rolling) return lines;
   for (const auto& source : state_->sources) {
     const auto pass = source->pass(0);
     lines.insert(lines.end(), pass->skipped.begin(), pass->skipped.end());

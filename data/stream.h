@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "data/dataset.h"
 #include "data/sources.h"
 #include "data/split.h"
+#include "kernels/error.h"
 
 namespace assay::data {
 
@@ -32,7 +34,9 @@ struct StreamOptions {
   SplitRule rule;
   bool scaled = true;         ///< multiply by the hook's stored scale
   bool skip_corrupt = false;  ///< read everything once, name corrupt chunks and leave them out; else they are an Error
-  int rank = 0, ranks = 1;    ///< rank r delivers the rows of lanes ≡ r mod R; R divides S
+  /// Asked while the stream waits for a rolling cache: true makes next() throw Interrupted.
+  std::function<bool()> interrupted;
+  int rank = 0, ranks = 1;  ///< rank r delivers the rows of lanes ≡ r mod R; R divides S
 };
 
 /// Where a lane stands: the next row is permuted row `offset` of window `window` of epoch `epoch`.
@@ -46,6 +50,12 @@ using StreamPosition = std::vector<LanePosition>;  ///< [sources · lanes], all 
 struct RowOrigin {
   std::string file;
   int64_t row = 0;  ///< within the file
+};
+
+/// next() gave up waiting because StreamOptions::interrupted said so; the position is that before it.
+class Interrupted : public Error {
+ public:
+  Interrupted() : Error("interrupted while waiting for activations") {}
 };
 
 /// Prefetches on its own threads; worker exceptions rethrow in next().
@@ -63,7 +73,11 @@ class ActivationStream {
   void seek(const StreamPosition& position);
   /// Origin of row i of the batch that next() delivered last.
   RowOrigin origin(int64_t i) const;
-  /// Rows of the chosen split (without special ones unless included), over all sources.
+  /// Of a rolling cache: whether shards wait to be released, all lanes having left them; and release them, which
+  /// deletes them. Call it when the present position is safe in a checkpoint.
+  bool can_release() const;
+  void release();
+  /// Rows of the chosen split (without special ones unless included), over all sources; 0 for a rolling cache.
   int64_t rows_per_epoch() const;
   /// Changes where other rows would come: the sources' content hash, and the chunks left out.
   const std::string& data_hash() const;

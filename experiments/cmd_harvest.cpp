@@ -21,7 +21,7 @@ namespace {
 struct Arguments {
   std::string model, corpus, out, dtype = "f16", half = "compiled";
   int threads = 0, layer = -1;
-  int64_t max_tokens = 0, rows_per_shard = 1 << 18;
+  int64_t max_tokens = 0, rows_per_shard = 1 << 18, disk_limit = 0;
   bool trust = false, json = false;
 };
 
@@ -55,6 +55,7 @@ data::HarvestOptions options_of(const Arguments& a, const sae::ModelFolder& mode
   o.threads = a.threads;
   o.max_tokens = a.max_tokens;
   o.rows_per_shard = a.rows_per_shard;
+  o.disk_limit = a.disk_limit;
   o.model = model.model;
   o.revision = model.revision;
   o.hook = model.hook();
@@ -119,6 +120,12 @@ void register_harvest(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--rows-per-shard", a->rows_per_shard, "Tokens a shard file; a kill loses at most one shard")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--disk-limit", a->disk_limit,
+                   "Make OUT a rolling cache of at most so much (as 20GB): wait for a trainer with data.rolling to use "
+                   "shards up (0: an ordinary data set)")
+      ->transform(CLI::AsSizeValue(true))
       ->capture_default_str();
   command->add_option("--threads", a->threads, "Worker threads (0: the processors); never changes the result")
       ->check(CLI::Range(0, 1024))

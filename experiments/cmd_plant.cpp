@@ -18,6 +18,7 @@ struct Options {
   std::string config, kind = "independent", out;
   std::vector<std::string> overrides;
   int threads = 0;
+  int64_t rows_per_shard = 1 << 18, disk_limit = 0;
   bool json = false, reference = false;
 };
 
@@ -28,8 +29,9 @@ void run(const Options& options) {
   if (options.out.empty()) throw UsageError("plant: --out is missing: name the folder to write");
   config::read_yaml(options.config, options.overrides, describe_all);
   Context context({Device::cpu, options.threads});
-  sae::plant(context, planted, options.out);
+  sae::plant(context, planted, {options.out, options.rows_per_shard, options.disk_limit});
   const sae::PlantedModel model(planted);
+  if (options.disk_limit > 0) return;  // by now the trainer may have deleted it all
   const data::Dataset dataset = data::Dataset::open(options.out);
   const data::HookInfo& hook = dataset.hook("activations");
   if (options.json) {
@@ -63,6 +65,15 @@ void register_plant(CLI::App& app) {
   command->add_option("--set", options->overrides, "Override an option: --set n=800 (repeatable)")
       ->allow_extra_args(false);
   command->add_option("--out", options->out, "Folder to write; a killed run continues");
+  command->add_option("--rows-per-shard", options->rows_per_shard, "Rows of a shard")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--disk-limit", options->disk_limit,
+                   "Make OUT a rolling cache of at most so much (as 20GB): wait for a trainer with data.rolling to use "
+                   "shards up (0: an ordinary data set)")
+      ->transform(CLI::AsSizeValue(true))
+      ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads (0: the processors); never changes the result")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

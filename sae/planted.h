@@ -85,7 +85,12 @@ class PlantedModel {
 /// `planted.yaml` (the options) and `truth/` (the true features as an ordinary TopK dictionary with encoder = decoder
 /// and k = round(L0), and planted.safetensors with probabilities and parents). Killed, it continues after the last
 /// whole shard to the same bytes.
-void plant(Context& context, const PlantedOptions& options, const std::filesystem::path& folder);
+/// disk_limit > 0: a rolling cache of at most so many bytes, in shards of `rows_per_shard`, instead of a data set.
+struct PlantFiles {
+  std::filesystem::path folder;
+  int64_t rows_per_shard = 1 << 18, disk_limit = 0;
+};
+void plant(Context& context, const PlantedOptions& options, const PlantFiles& files);
 
 /// The options of a planted folder. Error where it has no planted.yaml.
 PlantedOptions read_planted(const std::filesystem::path& folder);

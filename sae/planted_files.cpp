@@ -79,15 +79,18 @@ void write_truth(const PlantedModel& model, const fs::path& folder) {
   data::write_safetensors(facts, folder / "truth" / "planted.safetensors");
 }
 
-data::ShardWriterOptions shard_options(const PlantedOptions& o, const fs::path& folder) {
+data::ShardWriterOptions shard_options(const PlantedOptions& o, const PlantFiles& files) {
   data::ShardWriterOptions shards;
-  shards.folder = folder;
+  shards.folder = files.folder;
+  shards.rows_per_shard = files.rows_per_shard;
+  shards.disk_limit = files.disk_limit;
   shards.d = o.d;
   shards.dtype = DType::f32;
   shards.hook = "planted";
   shards.tokens = shards.document = shards.position = shards.special = shards.text = false;
-  // Small data sets are cut in 64, so that the stream's lanes have chunks to share.
-  shards.chunk_bytes = std::min(shards.chunk_bytes, std::max<int64_t>(1, o.rows / 64) * o.d * size_of(shards.dtype));
+  // Small data sets, and the shards of a rolling cache, are cut in 64, so that the stream's lanes have chunks to share.
+  const int64_t whole = files.disk_limit > 0 ? files.rows_per_shard : o.rows;
+  shards.chunk_bytes = std::min(shards.chunk_bytes, std::max<int64_t>(1, whole / 64) * o.d * size_of(shards.dtype));
   return shards;
 }
 
@@ -129,9 +132,10 @@ PlantedOptions planted_kind(const std::string& kind) {
   throw UsageError(fmt::format("no planted kind '{}'; known: {}", kind, fmt::join(planted_kinds(), ", ")));
 }
 
-void plant(Context& context, const PlantedOptions& options, const fs::path& folder) {
+void plant(Context& context, const PlantedOptions& options, const PlantFiles& files) {
+  const fs::path& folder = files.folder;
   const PlantedModel model(options);
-  data::ShardWriter writer(shard_options(options, folder));
+  data::ShardWriter writer(shard_options(options, files));
   const fs::path record = folder / "planted.yaml";
   if (fs::exists(record) && options_yaml(read_planted(folder)) != options_yaml(options)) {
     throw UsageError(fmt::format("{}: begun with other options; use the same, or another folder", record.string()));

@@ -25,6 +25,10 @@ void describe(config::Fields& f, DataConfig& c) {
       "skip_corrupt", c.skip_corrupt,
       "Read all data once before training, name chunks with a wrong checksum and leave them out; else the first is "
       "an error.");
+  f.boolean("rolling", c.rolling,
+            "path is a rolling cache that a harvester fills meanwhile: wait for its shards, and delete each when a "
+            "checkpoint has passed it.");
+  f.integer("rolling_wait", c.rolling_wait, {1, 1 << 30}, "s", "Longest wait for a shard of a rolling cache.");
 }
 
 void describe(config::Fields& f, ModelConfig& c) {

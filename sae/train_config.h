@@ -18,7 +18,8 @@ struct DataConfig {
   double validation = 0.05, test = 0.05;
   int64_t split_seed = 0;
   int64_t lanes = 16, window_chunks = 4, readers = 1;
-  bool include_special = false, skip_corrupt = false;
+  bool include_special = false, skip_corrupt = false, rolling = false;
+  int64_t rolling_wait = 600;  ///< seconds
 
   data::SplitRule rule() const { return {validation, test, static_cast<uint64_t>(split_seed)}; }
 };

@@ -34,8 +34,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kSampleTokens = 1 << 15;  // activations that initialising and resampling look at
 
-data::StreamOptions stream_options(const RunConfig& c) {
+data::StreamOptions stream_options(const RunConfig& c, const volatile std::sig_atomic_t& stop) {
   data::StreamOptions o;
+  o.interrupted = [&stop] { return stop != 0; };
   o.hook = c.data.hook;
   o.batch = c.train.step_rows();
   o.lanes = static_cast<int>(c.data.lanes);
@@ -49,6 +50,7 @@ data::StreamOptions stream_options(const RunConfig& c) {
 }
 
 data::Sources open_sources(const RunConfig& c) {
+  if (c.data.rolling) return data::Sources::open_rolling(c.data.path, c.data.rolling_wait);
   if (!c.data.mixture.empty()) return data::Sources::open_mixture(c.data.mixture);
   return data::Sources({{std::make_shared<const data::Dataset>(data::Dataset::open(c.data.path)), 1}});
 }
@@ -70,13 +72,13 @@ CheckpointPolicy policy_of(const TrainConfig& c) {
 
 class Run {
  public:
-  Run(Context& context, const RunConfig& config, const fs::path& folder)
+  Run(Context& context, const RunConfig& config, const fs::path& folder, const volatile std::sig_atomic_t& stop)
       : context_(context),
         config_(config),
         folder_(folder),
         sources_(open_sources(config)),
         hook_(sources_.hook(config.data.hook)),
-        stream_(sources_, stream_options(config)),
+        stream_(sources_, stream_options(config, stop)),
         variant_(checked_variant()),
         state_(variant_->create()),
         rows_(config.train.step_rows()),
@@ -88,7 +90,11 @@ class Run {
   TrainSummary train(Resume resume, const volatile std::sig_atomic_t& stop) {
     if (config_.train.resample_every > 0) check_resampling(*variant_, state_);
     Checkpoint checkpoint;
-    if (!restore(resume, checkpoint)) start();
+    try {
+      if (!restore(resume, checkpoint)) start();
+    } catch (const data::Interrupted&) {  // nothing has been learnt yet
+      return summary(Outcome::interrupted);
+    }
     first_loss_ = checkpoint.first_loss;
     MetricsLog log(folder_ / "metrics.jsonl", checkpoint.metrics);
     if (config_.train.tensorboard) events_.emplace(folder_ / "tensorboard", checkpoint.event_bytes);
@@ -98,10 +104,15 @@ class Run {
     const CheckpointPolicy policy = policy_of(config_.train);
     CheckpointClock clock(policy, begun_);
     while (state_.step < config_.train.steps) {
-      one_step(log);
+      try {
+        one_step(log);
+      } catch (const data::Interrupted&) {
+        save(log, policy);
+        return summary(Outcome::interrupted);
+      }
       const bool last = state_.step == config_.train.steps;
       if (last || state_.step % config_.train.log_every == 0) report(log, progress);
-      if (last || stop || clock.due(state_.step, Clock::now())) {
+      if (last || stop || clock.due(state_.step, Clock::now()) || stream_.can_release()) {
         save(log, policy);
         clock.written(Clock::now());
       }
@@ -236,6 +247,7 @@ class Run {
         save_checkpoint(folder_, state_,
                         {stream_.data_hash(), stream_.position(), log.sync(), event_bytes, first_loss_}, policy)
             .string();
+    stream_.release();  // of a rolling cache: what this checkpoint has passed
   }
 
   void save_dictionary() const {
@@ -301,7 +313,7 @@ TrainSummary train(Context& context, const RunConfig& config, const fs::path& ru
     done.tokens = config.train.steps * config.train.step_rows();
     return done;
   }
-  return Run(context, config, run).train(resume, stop);
+  return Run(context, config, run, stop).train(resume, stop);
 }
 
 }  // namespace assay::sae
