@@ -19,16 +19,10 @@ namespace {
 using Settings = std::map<std::string, std::string>;  // "train.lr" → its value as YAML
 
 bool free_to_change(const std::string& key) {
-  static const std::set<std::string> keys{"data.path",
-                                          "data.readers",
-                                          "train.threads",
-                                          "train.log_every",
-                                          "train.checkpoint_every",
-                                          "train.keep_every",
-                                          "train.keep_checkpoints",
-                                          "train.divergence",
-                                          "train.tensorboard",
-                                          "train.checkpoint_minutes"};
+  static const std::set<std::string> keys{"data.path",         "data.rolling_wait",       "data.readers",
+                                          "train.threads",     "train.log_every",         "train.checkpoint_every",
+                                          "train.keep_every",  "train.keep_checkpoints",  "train.divergence",
+                                          "train.tensorboard", "train.checkpoint_minutes"};
   return keys.count(key) > 0;
 }
 
