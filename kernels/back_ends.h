@@ -12,8 +12,8 @@
 namespace assay {
 
 decltype(topk) topk_cpu, topk_cuda;
-decltype(encode_topk) encode_topk_cpu;
-decltype(encode_threshold) encode_threshold_cpu;
+decltype(encode_topk) encode_topk_cpu, encode_topk_cuda;
+decltype(encode_threshold) encode_threshold_cpu, encode_threshold_cuda;
 decltype(sparse_decode) sparse_decode_cpu, sparse_decode_cuda;
 decltype(value_gradient) value_gradient_cpu, value_gradient_cuda;
 decltype(backward_update) backward_update_cpu, backward_update_cuda;

@@ -4,26 +4,38 @@
 #include <cmath>
 
 #include "kernels/backward_update.h"
-#include "kernels/cuda_thread.cuh"
-#include "kernels/dtype.h"
+#include "kernels/encode_topk.cuh"
+#include "kernels/sort_by_latent.cuh"
 
 namespace assay {
 
-/// BackwardInput, the pairs by latent, and LatentState in device memory.
+/// The scalar primitive's Adam, operation by operation.
+ASSAY_DEVICE inline void adam_step(const AdamStep& s, float g, float& p, float& m, float& v) {
+  m = fmaf(s.beta1, m, (1 - s.beta1) * g);
+  v = fmaf(s.beta2, v, ((1 - s.beta2) * g) * g);
+  p -= s.lr * m / (sqrtf(v * s.v_scale) + s.eps);
+}
+
+/// What backward_update takes, in a machine's memory.
 struct DeviceUpdate {
-  const float* values;     ///< of each pair
-  const float* d_values;   ///< of each pair
-  ConstMatrix g, x;        ///< [B', d]
-  const int64_t* offsets;  ///< [n + 1] PairsByLatent
-  const int32_t* rows;
-  const int64_t* pairs;
-  Matrix w_enc, w_enc_m, w_enc_v, w_dec, w_dec_m, w_dec_v;  ///< [n, d]
+  ConstMatrix g;                                            ///< [B', d_out]
+  ConstMatrix x;                                            ///< [B, d_in], B divides B': row r reads x row r mod B
+  const int32_t* offsets;                                   ///< [n + 1] the pairs by latent
+  const LatentPair* pairs;                                  ///< by latent, then row
+  const float *bias, *enc;                                  ///< [n] Σ bias and Σ enc of each latent's pairs
+  const float* dec_shrink;                                  ///< [n] or null
+  Matrix w_enc, w_enc_m, w_enc_v, w_dec, w_dec_m, w_dec_v;  ///< [n, d_in], [n, d_out]
   float *b_enc, *b_enc_m, *b_enc_v;                         ///< [n]
-  bf16* copy;                                               ///< [n, d] of w_enc, refreshed; row-major
-  UpdateOptions options;
-  float* bias_gradient;  ///< [n] workspace
-  float* center_parts;   ///< [center_parts_of(n), d] workspace
-  float* center;         ///< [d]
+  bf16* copy;           ///< [n, padded_depth(d_in)] of w_enc, refreshed, the padding left alone
+  float *norm, *error;  ///< [n] of the copy
+  AdamStep adam;
+  bool unit_norm = true;
+  float gradient_scale = 1;
+  float* center_parts;             ///< [center_parts_of(n), d_in] workspace
+  float* center;                   ///< [d_in] or null
+  const long long* bad = nullptr;  ///< null, or: nothing is changed where this is not NumericFlag::kNone
+
+  ASSAY_DEVICE bool stopped() const { return bad != nullptr && *bad != NumericFlag::kNone; }
 };
 
 /// The parts the centre's gradient is summed in: the CPU's.
@@ -32,23 +44,7 @@ constexpr int64_t center_parts_of(int64_t n) {
   return blocks < kCenterParts ? blocks : kCenterParts;
 }
 
-/// db_enc, a thread a latent.
-struct BiasGradientKernel {
-  static constexpr const char* kName = "backward_update: bias gradient";
-  static constexpr int kThreads = 128;
-  DeviceUpdate u;
-
-  template <class Thread>
-  ASSAY_DEVICE void operator()(Thread& t) const {
-    const int64_t j = t.block() * kThreads + t.thread();
-    if (j >= u.w_enc.rows) return;
-    float sum = 0;
-    for (int64_t o = u.offsets[j]; o < u.offsets[j + 1]; ++o) sum += u.d_values[u.pairs[o]];
-    u.bias_gradient[j] = sum;
-  }
-};
-
-/// Σ_j db_enc[j]·W_enc[j] over the latents of one part; a thread a column.
+/// Σ_j (Σ enc)·W_enc[j] over the latents of one part; a thread a column.
 struct CenterPartKernel {
   static constexpr const char* kName = "backward_update: centre";
   static constexpr int kThreads = 128;
@@ -64,7 +60,8 @@ struct CenterPartKernel {
     const int64_t first = blocks * part / parts * kScreenBlock, end = blocks * (part + 1) / parts * kScreenBlock;
     float sum = 0;
     for (int64_t j = first; j < (end < n ? end : n); ++j) {
-      if (u.bias_gradient[j] != 0) sum = fmaf(u.bias_gradient[j], u.w_enc.row(j)[c], sum);
+      const float weight = u.gradient_scale != 1 ? u.enc[j] * u.gradient_scale : u.enc[j];
+      if (weight != 0) sum = fmaf(weight, u.w_enc.row(j)[c], sum);
     }
     u.center_parts[part * d + c] = sum;
   }
@@ -90,76 +87,154 @@ struct CenterSumKernel {
 struct LatentStepKernel {
   static constexpr const char* kName = "backward_update: step";
   static constexpr int kThreads = 128;
+  static constexpr int kColumns = 4;  // a thread sums at a time, kThreads apart
   DeviceUpdate u;
 
-  static size_t shared_bytes(int64_t d) { return static_cast<size_t>(d + 1) * sizeof(float); }
+  static size_t shared_bytes(int64_t d_out) { return static_cast<size_t>(d_out + 3) * sizeof(float); }
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
-    float* gradient = reinterpret_cast<float*>(t.shared());  // [d] of the decoder's row
-    const int64_t j = t.block(), d = u.w_enc.cols;
-    float* dec = u.w_dec.row(j);
-    for (int64_t c = t.thread(); c < d; c += kThreads) {
-      float enc = 0;
-      sum_pairs(j, c, gradient[c], enc);
-      step(enc, u.w_enc.row(j)[c], u.w_enc_m.row(j)[c], u.w_enc_v.row(j)[c]);
-      u.copy[j * d + c] = to_bf16(u.w_enc.row(j)[c]);
+    if (u.stopped()) return;
+    float* gradient = reinterpret_cast<float*>(t.shared());  // [d_out] of the decoder's row
+    float* slots = gradient + u.w_dec.cols;                  // [3]
+    const int64_t j = t.block(), d_in = u.w_enc.cols, d_out = u.w_dec.cols, width = padded_depth(d_in);
+    float *enc = u.w_enc.row(j), *dec = u.w_dec.row(j);
+    sum_pairs(
+        t, j, u.x, [](const LatentPair& p) { return p.enc; },
+        [&](int64_t c, float sum) {
+          adam_step(u.adam, scaled(sum), enc[c], u.w_enc_m.row(j)[c], u.w_enc_v.row(j)[c]);
+          u.copy[j * width + c] = to_bf16(enc[c]);
+        });
+    sum_pairs(
+        t, j, u.g, [](const LatentPair& p) { return p.dec; },
+        [&](int64_t c, float sum) {
+          gradient[c] = u.dec_shrink != nullptr ? fmaf(u.dec_shrink[j], dec[c], sum) : sum;
+        });
+    t.sync();
+    if (t.thread() < 2 * kWarp) three_dots(t, enc, d_in, gradient, dec, d_out, slots);
+    t.sync();
+    if (t.thread() == 0) {
+      u.norm[j] = sqrtf(slots[1]) * norm_margin(d_in);
+      u.error[j] = sqrtf(slots[2]) * norm_margin(d_in);
+      adam_step(u.adam, scaled(u.bias[j]), u.b_enc[j], u.b_enc_m[j], u.b_enc_v[j]);
     }
-    const bool unit = u.options.unit_norm;
-    const float along = unit ? -block_dot(t, gradient, dec, gradient + d) : 0.0f;
-    for (int64_t c = t.thread(); c < d; c += kThreads) {
-      const float projected = unit ? fmaf(along, dec[c], gradient[c]) : gradient[c];
-      step(projected, dec[c], u.w_dec_m.row(j)[c], u.w_dec_v.row(j)[c]);
+    const float along = -slots[0];
+    for (int64_t c = t.thread(); c < d_out; c += kThreads) {
+      const float projected = u.unit_norm ? fmaf(along, dec[c], gradient[c]) : gradient[c];
+      adam_step(u.adam, scaled(projected), dec[c], u.w_dec_m.row(j)[c], u.w_dec_v.row(j)[c]);
     }
-    if (unit) {
-      const float scale = 1 / sqrtf(block_dot(t, dec, dec, gradient + d));
-      for (int64_t c = t.thread(); c < d; c += kThreads) dec[c] *= scale;
-    }
-    if (t.thread() == 0) step(u.bias_gradient[j], u.b_enc[j], u.b_enc_m[j], u.b_enc_v[j]);
+    if (u.unit_norm) normalise(t, dec, d_out, slots);
   }
 
  private:
-  ASSAY_DEVICE void sum_pairs(int64_t j, int64_t c, float& dec, float& enc) const {
-    float dec_sum = 0, enc_sum = 0;
-    for (int64_t o = u.offsets[j]; o < u.offsets[j + 1]; ++o) {
-      const int64_t pair = u.pairs[o], row = u.rows[o];
-      dec_sum = fmaf(u.values[pair], u.g.row(row)[c], dec_sum);
-      enc_sum = fmaf(u.d_values[pair], u.x.row(row)[c], enc_sum);
+  ASSAY_DEVICE float scaled(float gradient) const {
+    return u.gradient_scale != 1 ? gradient * u.gradient_scale : gradient;
+  }
+
+  /// done(c, Σ weight(pair)·rows[pair's row][c]) for this thread's columns c, the sum in row order.
+  template <class Thread, class Weight, class Done>
+  ASSAY_DEVICE void sum_pairs(Thread& t, int64_t j, ConstMatrix rows, Weight weight, Done done) const {
+    const int64_t begin = u.offsets[j], end = u.offsets[j + 1], d = rows.cols;
+    for (int64_t first = t.thread(); first < d; first += kThreads * kColumns) {
+      float sum[kColumns] = {};
+      for (int64_t o = begin; o < end; ++o) {
+        const LatentPair pair = u.pairs[o];
+        const float w = weight(pair);
+        const float* row = rows.row(pair.row < rows.rows ? pair.row : pair.row % rows.rows);
+        for (int c = 0; c < kColumns; ++c) {
+          if (first + c * kThreads < d) sum[c] = fmaf(w, row[first + c * kThreads], sum[c]);
+        }
+      }
+      for (int c = 0; c < kColumns; ++c) {
+        if (first + c * kThreads < d) done(first + c * kThreads, sum[c]);
+      }
     }
-    dec = dec_sum;
-    enc = enc_sum;
   }
 
-  /// The scalar primitive's Adam, operation by operation.
-  ASSAY_DEVICE void step(float g, float& p, float& m, float& v) const {
-    const AdamStep& s = u.options.adam;
-    m = fmaf(s.beta1, m, (1 - s.beta1) * g);
-    v = fmaf(s.beta2, v, ((1 - s.beta2) * g) * g);
-    p -= s.lr * m / (sqrtf(v * s.v_scale) + s.eps);
-  }
-
-  /// The canonical dot of two rows that the whole block has written; every thread gets it through `slot`.
+  /// The canonical dots (decoder gradient, decoder), (encoder, encoder), and of the encoder's rounding with itself, by
+  /// the halves of the first two warps.
   template <class Thread>
-  ASSAY_DEVICE float block_dot(Thread& t, const float* a, const float* b, float* slot) const {
-    t.sync();  // the rows are written, and the slot has been read
+  ASSAY_DEVICE static void three_dots(Thread& t, const float* enc, int64_t d_in, const float* gradient,
+                                      const float* dec, int64_t d_out, float* slots) {
+    const int half = t.thread() / 16;
+    const auto rounding = [enc](int64_t i) { return enc[i] - to_float(to_bf16(enc[i])); };
+    const auto left = [&](int64_t i) { return half == 0 ? gradient[i] : half == 1 ? enc[i] : rounding(i); };
+    const auto right = [&](int64_t i) { return half == 0 ? dec[i] : half == 1 ? enc[i] : rounding(i); };
+    const float dot = canonical_dot_of(t, half == 0 ? d_out : half < 3 ? d_in : 0, left, right);
+    if (half < 3 && t.thread() % 16 == 0) slots[half] = dot;
+  }
+
+  template <class Thread>
+  ASSAY_DEVICE static void normalise(Thread& t, float* dec, int64_t d, float* slot) {
+    t.sync();  // the row is written, and the slots have been read
     if (t.thread() < kWarp) {
-      const float sum = canonical_dot(t, a, b, u.w_enc.cols);
-      if (t.thread() == 0) *slot = sum;
+      const float squares = canonical_dot(t, dec, dec, d);
+      if (t.thread() == 0) *slot = squares;
     }
     t.sync();
-    return *slot;
+    const float scale = 1 / sqrtf(*slot);
+    for (int64_t c = t.thread(); c < d; c += kThreads) dec[c] *= scale;
   }
 };
 
-/// Launches the four kernels in order. `launch(kernel, blocks, shared bytes)` is a device's launcher or the emulator's.
-template <class Launch>
-void launch_backward_update(const Launch& launch, const DeviceUpdate& u) {
-  const int64_t n = u.w_enc.rows, d = u.w_enc.cols;
-  const auto blocks = [](int64_t threads) { return (threads + 127) / 128; };
-  launch(BiasGradientKernel{u}, blocks(n), 0);
-  launch(CenterPartKernel{u}, center_parts_of(n) * blocks(d), 0);
-  launch(CenterSumKernel{u}, blocks(d), 0);
-  launch(LatentStepKernel{u}, n, LatentStepKernel::shared_bytes(d));
+/// Launches the kernels in order, from pairs that are sorted.
+template <class M>
+void launch_backward_update(const M& machine, const DeviceUpdate& u) {
+  const int64_t n = u.w_enc.rows, columns = (u.w_enc.cols + 127) / 128;
+  if (u.center != nullptr) {
+    machine(CenterPartKernel{u}, center_parts_of(n) * columns, 0);
+    machine(CenterSumKernel{u}, columns, 0);
+  }
+  machine(LatentStepKernel{u}, n, LatentStepKernel::shared_bytes(u.w_dec.cols));
+}
+
+/// A parameter with its moments, staged through a machine's memory.
+struct StagedParameter {
+  Matrix p, m, v;
+  DeviceMatrix device_p, device_m, device_v;
+
+  StagedParameter(Machine& machine, Matrix p_, Matrix m_, Matrix v_)
+      : p(p_), m(m_), v(v_), device_p(machine, p), device_m(machine, m), device_v(machine, v) {}
+  void download() const {
+    device_p.download(p);
+    device_m.download(m);
+    device_v.download(v);
+  }
+};
+
+/// backward_update on host views through a machine's memory; LatentState::screen is left to the caller.
+template <class M>
+void backward_update_on(M& machine, const BackwardInput& input, const LatentState& state, const UpdateOptions& options,
+                        float* center_gradient) {
+  const int64_t n = state.w_enc.rows, d_in = state.w_enc.cols, rows = input.codes->rows();
+  const auto& dec_values = input.dec_values != nullptr ? *input.dec_values : input.codes->values;
+  const auto& d_bias = input.d_bias != nullptr ? *input.d_bias : *input.d_values;
+  const Buffer<int64_t> row_offsets(machine, input.codes->row_offsets);
+  const Buffer<int32_t> indices(machine, input.codes->indices);
+  const Buffer<float> decode(machine, dec_values), encode(machine, *input.d_values), bias_of_pair(machine, d_bias);
+  SortByLatentOn<M> sort(machine, n, input.codes->pairs());
+  sort.run({row_offsets.data(), indices.data(), decode.data(), encode.data(), bias_of_pair.data()}, rows);
+  const DeviceMatrix g(machine, input.g), x(machine, input.x);
+  const StagedParameter enc(machine, state.w_enc, state.w_enc_m, state.w_enc_v),
+      dec(machine, state.w_dec, state.w_dec_m, state.w_dec_v);
+  const StagedParameter bias(machine, {state.b_enc, 1, n}, {state.b_enc_m, 1, n}, {state.b_enc_v, 1, n});
+  const Buffer<bf16> copy(machine, n * padded_depth(d_in));
+  const Buffer<float> norm(machine, n), error(machine, n), parts(machine, center_parts_of(n) * d_in),
+      center(machine, d_in);
+  const Buffer<float> shrink(machine, input.dec_shrink, input.dec_shrink != nullptr ? n : 0);
+  DeviceUpdate u{};
+  u.g = g.view(), u.x = x.view();
+  u.offsets = sort.offsets(), u.pairs = sort.pairs(), u.bias = sort.bias(), u.enc = sort.center();
+  u.w_enc = enc.device_p.view(), u.w_enc_m = enc.device_m.view(), u.w_enc_v = enc.device_v.view();
+  u.w_dec = dec.device_p.view(), u.w_dec_m = dec.device_m.view(), u.w_dec_v = dec.device_v.view();
+  u.b_enc = bias.device_p.view().data, u.b_enc_m = bias.device_m.view().data, u.b_enc_v = bias.device_v.view().data;
+  u.copy = copy.data(), u.norm = norm.data(), u.error = error.data();
+  u.dec_shrink = input.dec_shrink != nullptr ? shrink.data() : nullptr;
+  u.adam = options.adam, u.unit_norm = options.unit_norm, u.gradient_scale = options.gradient_scale;
+  u.center_parts = parts.data(), u.center = center_gradient != nullptr ? center.data() : nullptr;
+  launch_backward_update(machine, u);
+  for (const StagedParameter* parameter : {&enc, &dec, &bias}) parameter->download();
+  if (center_gradient != nullptr) center.download(center_gradient);
 }
 
 }  // namespace assay

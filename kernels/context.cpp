@@ -38,10 +38,10 @@ Context::Context(ContextOptions options) : device_(options.device), isa_(best_is
   if (device_ == Device::cuda) {
 #ifdef ASSAY_CUDA
     if (cuda_device_count() == 0) {
-      throw UsageError("device cuda: no CUDA device (or no driver for one) on this machine; use --device cpu");
+      throw UsageError("device cuda: no CUDA device (or no driver for one) on this machine; use device cpu");
     }
 #else
-    throw UsageError("device cuda: no CUDA back end in this build; configure with ASSAY_CUDA=ON, or use --device cpu");
+    throw UsageError("device cuda: no CUDA back end in this build; configure with ASSAY_CUDA=ON, or use device cpu");
 #endif
   }
   if (const char* name = std::getenv("ASSAY_ISA")) force_isa(parse_isa(name));

@@ -7,7 +7,8 @@ namespace assay {
 
 namespace {
 
-constexpr Operation<decltype(encode_threshold)> kEncodeThreshold{"encode_threshold", {encode_threshold_cpu, nullptr}};
+constexpr Operation<decltype(encode_threshold)> kEncodeThreshold{
+    "encode_threshold", {encode_threshold_cpu, ASSAY_CUDA_BACK_END(encode_threshold_cuda)}};
 
 }  // namespace
 

@@ -9,7 +9,8 @@ namespace assay {
 
 namespace {
 
-constexpr Operation<decltype(encode_topk)> kEncodeTopk{"encode_topk", {encode_topk_cpu, nullptr}};
+constexpr Operation<decltype(encode_topk)> kEncodeTopk{"encode_topk",
+                                                       {encode_topk_cpu, ASSAY_CUDA_BACK_END(encode_topk_cuda)}};
 
 }  // namespace
 
@@ -24,11 +25,16 @@ void check_encoder(const char* operation, ConstMatrix x, const Encoder& e) {
 
 void encode_topk(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
                  NumericFlag& flag) {
+  const auto& back_end = kEncodeTopk.on(context.device());
   check_encoder("encode_topk", x, encoder);
   if (k < 1 || k > encoder.w.rows) {
     throw UsageError(fmt::format("encode_topk: k = {} is outside 1…n = {}", k, encoder.w.rows));
   }
-  kEncodeTopk.on(context.device())(context, x, encoder, k, out, flag);
+  out.row_offsets.resize(x.rows + 1);
+  for (int64_t i = 0; i <= x.rows; ++i) out.row_offsets[i] = i * k;
+  out.indices.resize(x.rows * k);
+  out.values.resize(x.rows * k);
+  back_end(context, x, encoder, k, out, flag);
 }
 
 }  // namespace assay

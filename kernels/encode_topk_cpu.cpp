@@ -170,11 +170,6 @@ class Search {
 
 void encode_topk_cpu(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
                      NumericFlag& flag) {
-  out.row_offsets.resize(x.rows + 1);
-  for (int64_t i = 0; i <= x.rows; ++i) out.row_offsets[i] = i * k;
-  out.indices.resize(x.rows * k);
-  out.values.resize(x.rows * k);
-
   const Search search(context, x, encoder, k, out, flag);
   if (!search.screening().finite()) {
     for (int64_t p = 0; p < x.rows * k; ++p) {

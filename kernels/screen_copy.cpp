@@ -12,8 +12,7 @@ namespace assay {
 
 namespace {
 
-// Rounds a computed norm up past its own rounding error (relative error of the dot is below d·2⁻²⁴).
-float upper(float squared, int64_t d) { return std::sqrt(squared) * (1.0f + static_cast<float>(d + 8) * 0x1p-24f); }
+float upper(float squared, int64_t d) { return std::sqrt(squared) * norm_margin(d); }
 
 uint32_t pair_of(float even, float odd) { return to_bf16(even).bits | static_cast<uint32_t>(to_bf16(odd).bits) << 16; }
 

@@ -40,6 +40,9 @@ class ScreenCopy {
   std::vector<float> norm_, error_;
 };
 
+/// What a computed norm is multiplied by to be an upper bound: the relative error of its dot is below d·2⁻²⁴.
+constexpr float norm_margin(int64_t d) { return 1.0f + static_cast<float>(d + 8) * 0x1p-24f; }
+
 /// Round a row [d] to bf16 pairs [ceil(d/2)] and give ‖row‖ and ‖bf16(row) − row‖, both rounded up.
 struct RoundedRow {
   float norm, error;

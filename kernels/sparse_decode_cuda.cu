@@ -4,20 +4,21 @@
 //
 // Workspace: 1 KB of shared memory a block. Speed: not measured (no device yet).
 #include "kernels/back_ends.h"
-#include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_machine.cuh"
 #include "kernels/sparse_decode.cuh"
 
 namespace assay {
 
 void sparse_decode_cuda(Context&, const SparseCodes& codes, ConstMatrix w_dec, const float* bias, Matrix out) {
-  const DeviceArray<int64_t> row_offsets(codes.row_offsets);
-  const DeviceArray<int32_t> indices(codes.indices);
-  const DeviceArray<float> values(codes.values);
-  const DeviceMatrix weights(w_dec), result(out.rows, out.cols);
-  const DeviceArray<float> device_bias(bias, bias != nullptr ? out.cols : 0);
-  DeviceLauncher{}(SparseDecodeKernel{row_offsets.data(), indices.data(), values.data(), weights.view(),
-                                      device_bias.data(), result.view()},
-                   out.rows, sizeof(SparseDecodeKernel::Shared));
+  DeviceMachine machine;
+  const Buffer<int64_t> row_offsets(machine, codes.row_offsets);
+  const Buffer<int32_t> indices(machine, codes.indices);
+  const Buffer<float> values(machine, codes.values);
+  const DeviceMatrix weights(machine, w_dec), result(machine, out.rows, out.cols);
+  const Buffer<float> device_bias(machine, bias, bias != nullptr ? out.cols : 0);
+  machine(SparseDecodeKernel{row_offsets.data(), indices.data(), values.data(), weights.view(),
+                             bias != nullptr ? device_bias.data() : nullptr, result.view()},
+          out.rows, sizeof(SparseDecodeKernel::Shared));
   result.download(out);
 }
 

@@ -12,19 +12,20 @@
 //
 // Workspace: none but 18 KB of shared memory a block. Speed: not measured (no device yet).
 #include "kernels/back_ends.h"
-#include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_machine.cuh"
 #include "kernels/topk.cuh"
 
 namespace assay {
 
 void topk_cuda(Context&, ConstMatrix z, int64_t k, TopkOrder order, SparseCodes& out, NumericFlag& flag) {
-  const DeviceMatrix from(z);
-  const DeviceArray<int32_t> indices(z.rows * k);
-  const DeviceArray<float> values(z.rows * k);
+  DeviceMachine machine;
+  const DeviceMatrix from(machine, z);
+  const Buffer<int32_t> indices(machine, z.rows * k);
+  const Buffer<float> values(machine, z.rows * k);
   long long bad_row = NumericFlag::kNone;
-  const DeviceArray<long long> flagged(&bad_row, 1);
-  DeviceLauncher{}(TopkKernel{from.view(), k, order == TopkOrder::value, indices.data(), values.data(), flagged.data()},
-                   z.rows, sizeof(TopkKernel::Shared));
+  const Buffer<long long> flagged(machine, &bad_row, 1);
+  machine(TopkKernel{from.view(), k, order == TopkOrder::value, indices.data(), values.data(), flagged.data()}, z.rows,
+          sizeof(TopkKernel::Shared));
   indices.download(out.indices.data());
   values.download(out.values.data());
   flagged.download(&bad_row);

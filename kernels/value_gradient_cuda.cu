@@ -4,7 +4,7 @@
 //
 // Workspace: none. Speed: not measured (no device yet).
 #include "kernels/back_ends.h"
-#include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_machine.cuh"
 #include "kernels/value_gradient.cuh"
 
 namespace assay {
@@ -12,13 +12,14 @@ namespace assay {
 void value_gradient_cuda(Context&, const SparseCodes& codes, ConstMatrix g, ConstMatrix w_dec,
                          std::vector<float>& out) {
   out.resize(codes.pairs());
-  const DeviceArray<int64_t> row_offsets(codes.row_offsets);
-  const DeviceArray<int32_t> indices(codes.indices);
-  const DeviceArray<float> values(codes.values), gradient(codes.pairs());
-  const DeviceMatrix device_g(g), weights(w_dec);
-  DeviceLauncher{}(ValueGradientKernel{row_offsets.data(), indices.data(), values.data(), device_g.view(),
-                                       weights.view(), gradient.data()},
-                   codes.rows(), 0);
+  DeviceMachine machine;
+  const Buffer<int64_t> row_offsets(machine, codes.row_offsets);
+  const Buffer<int32_t> indices(machine, codes.indices);
+  const Buffer<float> values(machine, codes.values), gradient(machine, codes.pairs());
+  const DeviceMatrix device_g(machine, g), weights(machine, w_dec);
+  machine(ValueGradientKernel{row_offsets.data(), indices.data(), values.data(), device_g.view(), weights.view(),
+                              gradient.data()},
+          codes.rows(), 0);
   gradient.download(out.data());
 }
 

@@ -3,60 +3,32 @@
 
 #include "kernels/backward_update.cuh"
 #include "kernels/sparse_backward.h"
-#include "tests/support/cuda_emulator.h"
+#include "tests/support/emulated_machine.h"
 #include "tests/support/kernel_cases.h"
 
 namespace assay {
 namespace {
 
-using emulator::Guarded;
+using emulator::EmulatedMachine;
 using support::SparseCase;
 using support::UpdateProblem;
 
-/// Runs the kernels on the problem's state and reads it back; gives the bf16 copy's bits.
-std::vector<uint16_t> run_emulated(UpdateProblem& p, emulator::Order order) {
-  PairsByLatent by_latent;
-  Context context({Device::cpu, 1});
-  sort_by_latent(context, p.codes, p.n, p.codes.values.data(), p.d_values.data(), by_latent);
-  const Guarded<float> values(p.codes.values), d_values(p.d_values), g(p.g), x(p.x);
-  const Guarded<int64_t> offsets(by_latent.offsets), pairs(by_latent.pairs);
-  const Guarded<int32_t> rows(by_latent.rows);
-  const Guarded<float> we(p.w_enc), wem(p.w_enc_m), wev(p.w_enc_v), wd(p.w_dec), wdm(p.w_dec_m), wdv(p.w_dec_v);
-  const Guarded<float> be(p.b_enc), bem(p.b_enc_m), bev(p.b_enc_v), center(p.center);
-  constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
-  const Guarded<float> bias_gradient(std::vector<float>(p.n, kPoison));
-  const Guarded<float> parts(std::vector<float>(center_parts_of(p.n) * p.d, kPoison));
-  const Guarded<bf16> copy(std::vector<bf16>(p.n * p.d));
-  const auto view = [&](const Guarded<float>& v) { return Matrix{v.data(), p.n, p.d}; };
-  const auto rows_view = [&](const Guarded<float>& v) { return ConstMatrix{v.data(), p.codes.rows(), p.d}; };
-  launch_backward_update(emulator::Launcher{order}, {values.data(),
-                                                     d_values.data(),
-                                                     rows_view(g),
-                                                     rows_view(x),
-                                                     offsets.data(),
-                                                     rows.data(),
-                                                     pairs.data(),
-                                                     view(we),
-                                                     view(wem),
-                                                     view(wev),
-                                                     view(wd),
-                                                     view(wdm),
-                                                     view(wdv),
-                                                     be.data(),
-                                                     bem.data(),
-                                                     bev.data(),
-                                                     copy.data(),
-                                                     p.options,
-                                                     bias_gradient.data(),
-                                                     parts.data(),
-                                                     center.data()});
-  p.w_enc = we.read(), p.w_enc_m = wem.read(), p.w_enc_v = wev.read();
-  p.w_dec = wd.read(), p.w_dec_m = wdm.read(), p.w_dec_v = wdv.read();
-  p.b_enc = be.read(), p.b_enc_m = bem.read(), p.b_enc_v = bev.read(), p.center = center.read();
-  bias_gradient.read(), parts.read();
-  std::vector<uint16_t> bits;
-  for (const bf16 value : copy.read()) bits.push_back(value.bits);
-  return bits;
+void run_emulated(UpdateProblem& p, emulator::Order order) {
+  EmulatedMachine machine(order);
+  backward_update_on(machine, p.input(), p.state(), p.options, p.center.data());
+}
+
+void expect_same(const UpdateProblem& found, const UpdateProblem& expected) {
+  EXPECT_EQ(found.w_enc, expected.w_enc);
+  EXPECT_EQ(found.w_enc_m, expected.w_enc_m);
+  EXPECT_EQ(found.w_enc_v, expected.w_enc_v);
+  EXPECT_EQ(found.w_dec, expected.w_dec);
+  EXPECT_EQ(found.w_dec_m, expected.w_dec_m);
+  EXPECT_EQ(found.w_dec_v, expected.w_dec_v);
+  EXPECT_EQ(found.b_enc, expected.b_enc);
+  EXPECT_EQ(found.b_enc_m, expected.b_enc_m);
+  EXPECT_EQ(found.b_enc_v, expected.b_enc_v);
+  EXPECT_EQ(found.center, expected.center);
 }
 
 class UpdateCudaTest : public testing::TestWithParam<SparseCase> {};
@@ -67,19 +39,34 @@ TEST_P(UpdateCudaTest, HasTheCpusBitsInEveryThreadOrder) {
   expected.run(context);
   for (const emulator::Order& order : emulator::kOrders) {
     UpdateProblem found(GetParam());
-    const auto copy = run_emulated(found, order);
-    EXPECT_EQ(found.w_enc, expected.w_enc);
-    EXPECT_EQ(found.w_enc_m, expected.w_enc_m);
-    EXPECT_EQ(found.w_enc_v, expected.w_enc_v);
-    EXPECT_EQ(found.w_dec, expected.w_dec);
-    EXPECT_EQ(found.w_dec_m, expected.w_dec_m);
-    EXPECT_EQ(found.w_dec_v, expected.w_dec_v);
-    EXPECT_EQ(found.b_enc, expected.b_enc);
-    EXPECT_EQ(found.b_enc_m, expected.b_enc_m);
-    EXPECT_EQ(found.b_enc_v, expected.b_enc_v);
-    EXPECT_EQ(found.center, expected.center);
-    for (size_t i = 0; i < copy.size(); ++i) ASSERT_EQ(copy[i], to_bf16(expected.w_enc[i]).bits);
+    run_emulated(found, order);
+    expect_same(found, expected);
   }
+}
+
+// Weights of their own for decoder and bias, a shrinking decoder, inputs that repeat, clipping: what variants ask for.
+TEST_P(UpdateCudaTest, TakesEveryOptionWithTheCpusBits) {
+  UpdateProblem expected(GetParam());
+  if (expected.codes.rows() % 2 != 0) return;  // the inputs repeat once
+  Context context({Device::cpu, 2});
+  const auto dec_values = reference::normal(expected.codes.pairs(), 61),
+             d_bias = reference::normal(expected.codes.pairs(), 62), shrink = reference::normal(expected.n, 63);
+  expected.options.gradient_scale = 0.37f;
+  const auto with_options = [&](const UpdateProblem& p) {
+    BackwardInput in = p.input();
+    in.x.rows /= 2;
+    in.dec_values = &dec_values, in.d_bias = &d_bias, in.dec_shrink = shrink.data();
+    return in;
+  };
+  UpdateProblem found = [&] {
+    UpdateProblem p(GetParam());
+    p.options = expected.options;
+    return p;
+  }();
+  backward_update(context, with_options(expected), expected.state(), expected.options, expected.center.data());
+  EmulatedMachine machine(emulator::kOrders[2]);
+  backward_update_on(machine, with_options(found), found.state(), found.options, found.center.data());
+  expect_same(found, expected);
 }
 
 TEST_P(UpdateCudaTest, EncoderStepMatchesDenseGradientsInDouble) {
@@ -106,6 +93,27 @@ TEST_P(UpdateCudaTest, EncoderStepMatchesDenseGradientsInDouble) {
     double squares = 0;
     for (int64_t c = 0; c < after.d; ++c) squares += std::pow(after.w_dec[j * after.d + c], 2);
     EXPECT_NEAR(squares, 1, 1e-5);
+  }
+}
+
+// The device's order of pairs is the CPU's, whatever order the scatter's atomics came in.
+TEST_P(UpdateCudaTest, PairsStandByLatentThenRow) {
+  const UpdateProblem p(GetParam());
+  PairsByLatent expected;
+  Context context({Device::cpu, 1});
+  sort_by_latent(context, p.codes, p.n, p.codes.values.data(), nullptr, expected);
+  for (const emulator::Order& order : emulator::kOrders) {
+    EmulatedMachine machine(order);
+    const Buffer<int64_t> row_offsets(machine, p.codes.row_offsets);
+    const Buffer<int32_t> indices(machine, p.codes.indices);
+    const Buffer<float> values(machine, p.codes.values), zeros(machine, std::vector<float>(p.codes.pairs()));
+    SortByLatentOn<EmulatedMachine> sort(machine, p.n, p.codes.pairs());
+    sort.run({row_offsets.data(), indices.data(), values.data(), zeros.data(), zeros.data()}, p.codes.rows());
+    for (int64_t j = 0; j <= p.n; ++j) ASSERT_EQ(sort.offsets()[j], expected.offsets[j]);
+    for (size_t o = 0; o < expected.pairs.size(); ++o) {
+      ASSERT_EQ(sort.pairs()[o].row, expected.rows[o]);
+      ASSERT_EQ(sort.pairs()[o].dec, p.codes.values[expected.pairs[o]]);
+    }
   }
 }
 

@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "tests/support/emulated_machine.h"
+
 namespace assay::emulator {
 namespace {
 
@@ -43,6 +47,36 @@ TEST_P(EmulatorTest, ShufflesStayWithinTheWarp) {
     EXPECT_EQ(up[i], 0.5 + (i % 32 < 3 ? i : i - 3));
     EXPECT_EQ(crossed[i], 0.5 + (i / 32 * 32 + ((i % 32) ^ 5)));
   }
+}
+
+TEST_P(EmulatorTest, AShuffleReadsAnyLaneOfItsWarp) {
+  std::vector<int> third(64), next(64);
+  run(
+      [&](Thread& t) {
+        third[t.thread()] = t.shuffle(t.thread(), 3);
+        next[t.thread()] = t.shuffle(t.thread(), (t.thread() + 1) % 32);
+      },
+      1, 64);
+  for (int i = 0; i < 64; ++i) {
+    EXPECT_EQ(third[i], i / 32 * 32 + 3);
+    EXPECT_EQ(next[i], i / 32 * 32 + (i + 1) % 32);
+  }
+}
+
+TEST_P(EmulatorTest, AtomicsCountWhatEveryThreadAdds) {
+  int counted = 0;
+  uint32_t bits = 0, most = 0;
+  std::vector<int> places(96);
+  run(
+      [&](Thread& t) {
+        places[Thread::fetch_add(&counted, 1)] += 1;
+        Thread::atomic_or(&bits, 1u << t.thread() % 7);
+        Thread::atomic_max(&most, static_cast<uint32_t>(t.thread()));
+      },
+      1, 96);
+  EXPECT_EQ(places, std::vector<int>(96, 1));
+  EXPECT_EQ(bits, 0x7fu);
+  EXPECT_EQ(most, 95u);
 }
 
 TEST_P(EmulatorTest, ConsecutiveShufflesDoNotMix) {
@@ -235,6 +269,45 @@ TEST(Emulator, AWarpRunsAheadOfTheOthers) {
     caught += !broadcast(false, order);
   }
   EXPECT_GE(caught, 1);
+}
+
+/// Writes ones from `first` on.
+struct OnesKernel {
+  static constexpr const char* kName = "ones";
+  static constexpr int kThreads = 32;
+  float* to;
+  int64_t first, end;
+
+  template <class AnyThread>
+  void operator()(AnyThread& t) const {
+    if (first + t.thread() < end) to[first + t.thread()] = 1;
+  }
+};
+
+TEST(EmulatedMachine, MemoryIsPoisonedAndStrayWritesAreCaught) {
+  EmulatedMachine machine;
+  const Buffer<float> array(machine, 7);
+  for (const float v : array.read()) EXPECT_TRUE(std::isnan(v));
+  machine(OnesKernel{array.data(), 0, 7}, 1, 0);
+  EXPECT_EQ(array.read(), std::vector<float>(7, 1.0f));
+  array.clear();
+  EXPECT_EQ(array.read(), std::vector<float>(7, 0.0f));
+  EXPECT_STRAY_WRITE_CAUGHT(machine(OnesKernel{array.data(), 3, 8}, 1, 0));
+#ifndef __SANITIZE_ADDRESS__
+  EXPECT_STRAY_WRITE_CAUGHT(machine(OnesKernel{array.data(), -1, 2}, 1, 0));
+#endif
+}
+
+TEST(EmulatedMachine, ABatchTravelsWhileTheOneBeforeIsThere) {
+  EmulatedMachine machine;
+  const auto ring = machine.input_ring(sizeof(float));
+  *static_cast<float*>(ring->host()) = 3;
+  const auto* first = static_cast<const float*>(ring->send());
+  *static_cast<float*>(ring->host()) = 4;
+  const auto* second = static_cast<const float*>(ring->send());
+  EXPECT_EQ(*first, 3);
+  EXPECT_EQ(*second, 4);
+  EXPECT_TRUE(std::isnan(*static_cast<float*>(ring->host())));  // nobody may count on what was there
 }
 
 }  // namespace

@@ -51,6 +51,16 @@ class Thread {
   void sync(Site site = Site::current());
   /// A barrier that tells every thread whether any of them said yes.
   bool sync_or(bool mine, Site site = Site::current());
+  /// The value of a lane of the warp.
+  template <class T>
+  T shuffle(T value, int lane, Site site = Site::current()) {
+    static_assert(sizeof(T) <= sizeof(uint64_t));
+    uint64_t payload = 0;
+    std::memcpy(&payload, &value, sizeof(T));
+    payload = exchange(payload, lane, site);
+    std::memcpy(&value, &payload, sizeof(T));
+    return value;
+  }
   /// The value of lane (mine xor mask) of the warp.
   template <class T>
   T shuffle_xor(T value, int mask, Site site = Site::current()) {
@@ -69,18 +79,16 @@ class Thread {
   unsigned char* shared() const;
   static int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
   static void atomic_add(int* to, int value) { *to += value; }
+  static int fetch_add(int* to, int value) {
+    const int before = *to;
+    *to += value;
+    return before;
+  }
+  static void atomic_or(uint32_t* to, uint32_t bits) { *to |= bits; }
+  static void atomic_max(uint32_t* to, uint32_t value) { *to = value > *to ? value : *to; }
   static void atomic_min(long long* to, long long value) { *to = value < *to ? value : *to; }
 
  private:
-  template <class T>
-  T shuffle(T value, int lane, Site site) {
-    static_assert(sizeof(T) <= sizeof(uint64_t));
-    uint64_t payload = 0;
-    std::memcpy(&payload, &value, sizeof(T));
-    payload = exchange(payload, lane, site);
-    std::memcpy(&value, &payload, sizeof(T));
-    return value;
-  }
   uint64_t exchange(uint64_t payload, int lane, Site site);
 
   Block& block_;

@@ -61,14 +61,52 @@ inline const TopkCase kTopkCases[] = {
     {"nan_rows_radix", 4, 1500, 700, TopkCase::nan},
 };
 
-/// A batch and an encoder of normal numbers.
+/// Activations and an encoder; what makes the selection hard is in the kind.
 struct EncodeCase {
   const char* name;
   int64_t rows, d, n, k;
+  enum Kind {
+    random,
+    tied,       ///< latents in groups of eight equal rows: ties cross the edge of the selection
+    constant,   ///< all scores equal: more candidates than there is room for
+    near_ties,  ///< latents differ by less than bf16 can tell apart
+    tiny,       ///< scale 1e-12, every third latent smaller by 1e-4
+    huge,       ///< scale 1e12, the same
+    rising,     ///< every latent beats the ones before
+    nan_rows,   ///< rows 1 and 2 are not finite
+    nan_weight,
+    infinite_bias
+  } kind = random;
 
-  std::vector<float> x() const { return reference::normal(rows * d, 1); }
-  std::vector<float> w() const { return reference::normal(n * d, 2); }
-  std::vector<float> bias() const { return reference::normal(n, 3, 0.1f); }
+  std::vector<float> x() const {
+    std::vector<float> x = reference::normal(rows * d, 1);
+    for (float& v : x) v *= kind == constant ? 0.0f : kind == tiny ? 1e-12f : kind == huge ? 1e12f : 1.0f;
+    if (kind == nan_rows) x[d + d / 2] = std::numeric_limits<float>::quiet_NaN();
+    if (kind == nan_rows) x[2 * d] = -std::numeric_limits<float>::infinity();
+    return x;
+  }
+  std::vector<float> w() const {
+    std::vector<float> w = reference::normal(n * d, 2);
+    const auto base = reference::normal(d, 9);
+    for (int64_t i = 0; i < n * d; ++i) {
+      const int64_t j = i / d, c = i % d;
+      if (kind == tied) w[i] = w[j / 8 * 8 * d + c];
+      if (kind == near_ties) w[i] = base[c] * (1 + 1e-5f * w[i]);
+      if ((kind == tiny || kind == huge) && j % 3 == 0) w[i] *= 1e-4f;
+    }
+    if (kind == nan_weight) w[n / 2 * d] = std::numeric_limits<float>::quiet_NaN();
+    return w;
+  }
+  std::vector<float> bias() const {
+    std::vector<float> bias = reference::normal(n, 3, 0.1f);
+    for (int64_t j = 0; j < n; ++j) {
+      if (kind == tied) bias[j] = bias[j / 8 * 8];
+      if (kind == constant || kind == near_ties) bias[j] = 0.25f;
+      if (kind == rising) bias[j] = 0.01f * static_cast<float>(j);
+    }
+    if (kind == infinite_bias) bias[n - 1] = -std::numeric_limits<float>::infinity();
+    return bias;
+  }
 };
 inline void PrintTo(const EncodeCase& c, std::ostream* out) { *out << c.name; }
 
@@ -78,6 +116,21 @@ inline const EncodeCase kEncodeCases[] = {
     {"quickstart", 5, 384, 6144, 32}, {"past_a_tile", 200, 31, 700, 16}, {"all", 64, 48, 97, 97},
     {"the_largest", 17, 64, 3000, 1}, {"many", 9, 65, 2049, 300},        {"no_rows", 0, 8, 16, 2},
     {"few_latents", 33, 128, 31, 8},
+};
+
+/// k on both sides of what a device screens, scores that tie, nearly tie, fill every list, or are not finite.
+inline const EncodeCase kHardEncodeCases[] = {
+    {"many_winners", 2, 17, 2049, 600},
+    {"past_what_is_screened", 2, 4, 5000, 4500},
+    {"ties", 6, 24, 1280, 12, EncodeCase::tied},
+    {"all_equal", 3, 16, 4000, 32, EncodeCase::constant},
+    {"near_ties", 4, 32, 3000, 32, EncodeCase::near_ties},
+    {"tiny", 4, 40, 500, 10, EncodeCase::tiny},
+    {"huge", 4, 40, 500, 10, EncodeCase::huge},
+    {"every_latent_rises", 2, 8, 8192, 64, EncodeCase::rising},
+    {"nan_rows", 5, 20, 300, 8, EncodeCase::nan_rows},
+    {"nan_weight", 3, 20, 300, 8, EncodeCase::nan_weight},
+    {"infinite_bias", 3, 20, 300, 8, EncodeCase::infinite_bias},
 };
 
 /// Rows of pairs, some rows empty, some values zero or negative; d on both sides of 16 lanes and of 128 threads.

@@ -1,0 +1,187 @@
+// How the device encoders screen: rounded rows and their error bounds, the state of a search. See encode_topk_cuda.cu.
+#pragma once
+
+#include "kernels/block_select.cuh"
+#include "kernels/machine.h"
+#include "kernels/numeric_flag.h"
+#include "kernels/screen_copy.h"
+#include "kernels/view.h"
+
+namespace assay {
+
+/// An encoder in a machine's memory.
+struct DeviceEncoder {
+  ConstMatrix w;       ///< [n, d] fp32 master weights
+  const float* bias;   ///< [n]
+  const bf16* copy;    ///< [n, padded_depth(d)] of w, zero padded
+  const float* norm;   ///< [n] upper bounds of ‖w_j‖, and
+  const float* error;  ///< [n] of ‖bf16(w_j) − w_j‖
+};
+
+/// Which latents may win: all, or those silent for `dead_after` tokens, of which there are *count.
+struct Eligible {
+  const int64_t* silent = nullptr;
+  int64_t dead_after = 0;
+  const int32_t* count = nullptr;
+
+  ASSAY_DEVICE bool operator()(int64_t j) const { return silent == nullptr || silent[j] >= dead_after; }
+  ASSAY_DEVICE int64_t winners(int64_t k) const { return count == nullptr || k < *count ? k : *count; }
+};
+
+/// Where rows that are not finite are reported: the least of base + row is kept.
+struct DeviceFlag {
+  long long* bad;
+  long long base = 0;
+
+  ASSAY_DEVICE bool raised() const { return *bad != NumericFlag::kNone; }
+};
+
+/// The error of row i's screened score of latent j: by_norm·‖w_j‖ + by_error·‖δw_j‖ + the bias's rounding.
+struct RowBound {
+  float by_norm, by_error;
+};
+
+/// One encoding in progress, in a machine's memory.
+struct DeviceSearch {
+  DeviceEncoder encoder;
+  ConstMatrix x;  ///< [B, d] centred
+  int64_t k;
+  Eligible eligible;
+  bool rectify;      ///< values = max(pre, 0)
+  int32_t* indices;  ///< [B, k] of the result
+  float* values;
+  DeviceFlag flag;
+  bf16* rounded;  ///< [B, padded_depth(d)] of x
+  RowBound* bounds;
+  float* thresholds;        ///< [B]
+  int32_t* counts;          ///< [B] candidates; −1 = hand the row to the exact path
+  int64_t capacity;         ///< of a row's candidates; 0 = every row is exact
+  BlockSelect::Item* kept;  ///< [B, capacity] by index, the key of score with bias
+  int32_t* overflow;        ///< [1 + B] how many, then the rows of the exact path in any order
+  uint32_t* widest;         ///< [3] bits of the largest norm, error, |bias|: an infinity or a NaN is the largest of all
+  float* scratch;           ///< [kExactBlocks, n]
+
+  ASSAY_DEVICE static float bias_rounding(float bias) { return fabsf(bias) * 0x1p-22f; }
+  ASSAY_DEVICE float error_of(const RowBound& b, int64_t j) const {
+    return b.by_norm * encoder.norm[j] + b.by_error * encoder.error[j] + bias_rounding(encoder.bias[j]);
+  }
+  ASSAY_DEVICE float widest_error(const RowBound& b) const {
+    return b.by_norm * std::bit_cast<float>(widest[0]) + b.by_error * std::bit_cast<float>(widest[1]) +
+           bias_rounding(std::bit_cast<float>(widest[2]));
+  }
+  ASSAY_DEVICE bool encoder_finite() const {
+    constexpr uint32_t kInfinity = 0x7f800000u;
+    return widest[0] < kInfinity && widest[1] < kInfinity && widest[2] < kInfinity;
+  }
+  template <class Thread>
+  ASSAY_DEVICE void overflows(int64_t row) const {
+    overflow[1 + Thread::fetch_add(overflow, 1)] = static_cast<int32_t>(row);
+  }
+  ASSAY_DEVICE void write(int64_t row, int64_t where, int32_t index, float value) const {
+    indices[row * k + where] = index;
+    values[row * k + where] = rectify && value < 0 ? 0.0f : value;
+  }
+  template <class Thread>
+  ASSAY_DEVICE void reject(Thread& t, int64_t row) const {
+    if (t.thread() == 0) Thread::atomic_min(flag.bad, flag.base + row);
+    for (int64_t c = t.thread(); c < k; c += BlockSelect::kThreads) write(row, c, static_cast<int32_t>(c), 0);
+  }
+  /// The places beyond the winners, where fewer than k latents are eligible.
+  template <class Thread>
+  ASSAY_DEVICE void fill(Thread& t, int64_t row, int64_t winners) const {
+    for (int64_t c = winners + t.thread(); c < k; c += BlockSelect::kThreads) write(row, c, 0, 0);
+  }
+};
+
+/// Rounds a row to bf16 by 16 neighbouring lanes and gives upper bounds of its norm and of its rounding error's: the
+/// bits of round_row on the CPU. All 32 lanes must call; count 0 for none.
+template <class Thread>
+ASSAY_DEVICE RoundedRow round_row(Thread& t, const float* row, int64_t count, bf16* out, int64_t width) {
+  const auto rounding = [row](int64_t i) { return row[i] - to_float(to_bf16(row[i])); };
+  const auto value = [row](int64_t i) { return row[i]; };
+  for (int64_t i = t.thread() % 16; i < (count > 0 ? width : 0); i += 16) out[i] = to_bf16(i < count ? row[i] : 0.0f);
+  const float squares = canonical_dot_of(t, count, value, value);
+  const float errors = canonical_dot_of(t, count, rounding, rounding);
+  return {sqrtf(squares) * norm_margin(count), sqrtf(errors) * norm_margin(count)};
+}
+
+/// The bf16 copy and norms of rows; 16 lanes a row.
+struct RefreshCopyKernel {
+  static constexpr const char* kName = "encode_topk: copy";
+  static constexpr int kThreads = 128;
+  static constexpr int64_t kRows = kThreads / 16;
+  ConstMatrix w;
+  bf16* copy;
+  float *norm, *error;
+
+  template <class Thread>
+  ASSAY_DEVICE void operator()(Thread& t) const {
+    const int64_t j = t.block() * kRows + t.thread() / 16, width = padded_depth(w.cols);
+    const bool there = j < w.rows;
+    const RoundedRow r = round_row(t, there ? w.row(j) : nullptr, there ? w.cols : 0, copy + j * width, width);
+    if (there && t.thread() % 16 == 0) {
+      norm[j] = r.norm;
+      error[j] = r.error;
+    }
+  }
+};
+
+/// Centres rows (where there is a centre), rounds them and starts their search; 16 lanes a row.
+struct StartRowsKernel {
+  static constexpr const char* kName = "encode_topk: rows";
+  static constexpr int kThreads = 128;
+  static constexpr int64_t kRows = kThreads / 16;
+  DeviceSearch s;
+  ConstMatrix from;     ///< [B, d] what is centred into `centred`
+  const float* centre;  ///< [d]; null: x is there already
+  float* centred;       ///< [B, d], s.x
+
+  template <class Thread>
+  ASSAY_DEVICE void operator()(Thread& t) const {
+    const int64_t i = t.block() * kRows + t.thread() / 16, d = s.x.cols, width = padded_depth(d);
+    const bool there = i < s.x.rows;
+    if (there && centre != nullptr) {  // a lane reads below what it writes here
+      for (int64_t c = t.thread() % 16; c < d; c += 16) centred[i * d + c] = from.row(i)[c] - centre[c];
+    }
+    const RoundedRow r = round_row(t, there ? s.x.row(i) : nullptr, there ? d : 0, s.rounded + i * width, width);
+    if (!there || t.thread() % 16 != 0) return;
+    // γ: a product of two bf16 is exact; each of at most 2d truncated additions of a tensor core loses 2⁻²³ of a sum
+    // that is at most (‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖), doubled for safety; the canonical dot's own rounding is far below.
+    const float gamma = static_cast<float>(d + 16) * 0x1p-21f;
+    const float length = r.norm + r.error;
+    s.bounds[i] = {r.error + gamma * length, length * (1 + gamma)};
+    s.thresholds[i] = -3.402823466e38f;  // the lowest: what is not eligible stands below, at nothing
+    s.counts[i] = s.capacity > 0 && r.norm - r.norm == 0 ? 0 : -1;
+  }
+};
+
+/// The largest norm, error and |bias|.
+struct WidestKernel {
+  static constexpr const char* kName = "encode_topk: widest";
+  static constexpr int kThreads = 128;
+  static constexpr int64_t kLatents = kThreads * 8;
+  DeviceSearch s;
+
+  template <class Thread>
+  ASSAY_DEVICE void operator()(Thread& t) const {
+    uint32_t most[3] = {0, 0, 0};
+    const int64_t end = (t.block() + 1) * kLatents;
+    for (int64_t j = t.block() * kLatents + t.thread(); j < (end < s.encoder.w.rows ? end : s.encoder.w.rows);
+         j += kThreads) {
+      const float values[3] = {s.encoder.norm[j], s.encoder.error[j], s.encoder.bias[j]};
+      for (int v = 0; v < 3; ++v) {
+        const uint32_t bits = std::bit_cast<uint32_t>(values[v]) & 0x7fffffffu;  // as rises the magnitude
+        most[v] = bits > most[v] ? bits : most[v];
+      }
+    }
+    for (int v = 0; v < 3; ++v) {
+      for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+        const uint32_t other = t.shuffle_xor(most[v], mask);
+        most[v] = other > most[v] ? other : most[v];
+      }
+      if (t.thread() % kWarp == 0) Thread::atomic_max(&s.widest[v], most[v]);
+    }
+  }
+};
+
+}  // namespace assay
