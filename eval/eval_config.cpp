@@ -18,6 +18,10 @@ void make_quick(EvalConfig& config) {
     if (levels->size() > 1) levels->erase(levels->begin() + 1, levels->end());
   config.stability.latents = std::min<int64_t>(config.stability.latents, 256);
   config.splice.texts = std::min<int64_t>(config.splice.texts, 100);
+  config.unlearning.seeds = 1;
+  config.unlearning.classes = std::min<int64_t>(config.unlearning.classes, 5);
+  config.unlearning.train = std::min<int64_t>(config.unlearning.train, 60);
+  config.unlearning.test = std::min<int64_t>(config.unlearning.test, 60);
 }
 
 void describe(config::Fields& fields, OodConfig& config) {
@@ -96,6 +100,41 @@ void describe(config::Fields& fields, SpliceConfig& config) {
   fields.integer("batch", config.batch, {1, 4096}, "texts", "Texts a forward pass.");
 }
 
+void describe(config::Fields& fields, UnlearningConfig& config) {
+  constexpr int64_t kMost = 1 << 30;
+  fields.text("class_label", config.class_label, "Label whose classes are hidden, one after another.");
+  fields.text("domain_label", config.domain_label, "Label that texts are filtered by; empty = no filter.");
+  fields.text("domain_class", config.domain_class, "Class of domain_label that is kept.");
+  fields.text("filter_label", config.filter_label, "Label that texts are also filtered by; empty = no filter.");
+  fields.text("filter_class", config.filter_class, "Class of filter_label that is kept.");
+  fields.integer("seeds", config.seeds, {1, 1000}, "seeds", "Times the documents are dealt to the parts anew.");
+  fields.integer("classes", config.classes, {3, 10000}, "classes",
+                 "At most this many classes, those with most texts; each is hidden once and retained otherwise.");
+  fields.integer("longest", config.longest, {1, kMost}, "tokens", "Texts with more ordinary tokens are left out.");
+  fields.integer("estimate", config.estimate, {4, kMost}, "texts", "Texts a class that edits are estimated on.");
+  fields.integer("tune_train", config.tune_train, {2, kMost}, "texts",
+                 "Texts of the hidden class that settings are chosen on: the probes' training part.");
+  fields.integer("tune_test", config.tune_test, {2, kMost}, "texts", "The same, the probes' test part.");
+  fields.integer("tune_retain", config.tune_retain, {1, kMost}, "texts",
+                 "At most this many texts of each retained class in either of these two parts.");
+  fields.integer("train", config.train, {2, kMost}, "texts", "Texts a class that the published probes train on.");
+  fields.integer("test", config.test, {2, kMost}, "texts", "Texts a class that they are tested on.");
+  fields.integers("latents", config.latents, {1, 1 << 20}, "latents", "Numbers of latents that are clamped.");
+  fields.integers("clamps", config.clamps, {0, 1000}, "mean active values",
+                  "Latents are clamped to minus this many times their mean active value; 0 = zero ablation.");
+  fields.integers("labels", config.labels, {1, kMost}, "texts",
+                  "Labels of the hidden class that few-shot probes get, and as many of each retained class.");
+  fields.integer("headline_labels", config.headline_labels, {1, kMost}, "texts",
+                 "The number of labels that settings are chosen by and dictionaries scored by; one of labels.");
+  fields.integers("budgets", config.budgets, {0, 100}, "points of accuracy",
+                  "Damage to retained classes, on tuning texts, that a setting may do; the first is the headline.");
+  fields.integer("neighbours", config.neighbours, {1, 10000}, "classes",
+                 "Nearest classes whose damage is reported apart.");
+  fields.integer("padding", config.padding, {0, 100000}, "tokens",
+                 "Filler tokens of the padding attack on gates; 0 = no attack.");
+  fields.integer("batch", config.batch, {1, 4096}, "texts", "Texts a forward pass.");
+}
+
 void describe(config::Fields& fields, EvalConfig& config) {
   fields.integer("seeds", config.seeds, {1, 1000}, "seeds",
                  "Evaluation seeds; each cuts the documents in halves anew and is run with swapped roles.");
@@ -121,6 +160,9 @@ void describe(config::Fields& fields, EvalConfig& config) {
   fields.section(
       "splice", [&](config::Fields& f) { describe(f, config.splice); },
       "Reconstructions spliced into the model's upper half.");
+  fields.section(
+      "unlearning", [&](config::Fields& f) { describe(f, config.unlearning); },
+      "Hiding a class from probes on the model's output.");
 }
 
 }  // namespace assay::eval

@@ -56,6 +56,18 @@ struct SpliceConfig {
   int64_t texts = 400, batch = 32;
 };
 
+/// The unlearning task. Counts are texts of each class; docs/evaluation.md has the protocol.
+struct UnlearningConfig {
+  std::string class_label = "category";
+  std::string domain_label = "format", domain_class = "definition";
+  std::string filter_label = "part_of_speech", filter_class = "noun";
+  int64_t seeds = 1, classes = 13, longest = 24;
+  int64_t estimate = 110, tune_train = 16, tune_test = 24, tune_retain = 10, train = 100, test = 100;
+  std::vector<int64_t> latents{4, 16, 64, 256}, clamps{0, 1, 4};
+  std::vector<int64_t> labels{4, 8, 16, 32}, budgets{1, 2, 5};
+  int64_t headline_labels = 8, neighbours = 2, padding = 16, batch = 32;
+};
+
 struct EvalConfig {
   int64_t seeds = 2, resamples = 1000;
   std::vector<std::string> nulls{"random"};
@@ -65,6 +77,7 @@ struct EvalConfig {
   ThemesConfig themes;
   StabilityConfig stability;
   SpliceConfig splice;
+  UnlearningConfig unlearning;
 };
 
 /// Lowers what costs time: one evaluation seed, fewer resamples, fewer texts. For a look, not for publication.
@@ -75,6 +88,7 @@ void describe(config::Fields& fields, HiddenGoalsConfig& config);
 void describe(config::Fields& fields, RegimesConfig& config);
 void describe(config::Fields& fields, ThemesConfig& config);
 void describe(config::Fields& fields, SpliceConfig& config);
+void describe(config::Fields& fields, UnlearningConfig& config);
 void describe(config::Fields& fields, EvalConfig& config);
 
 }  // namespace assay::eval

@@ -14,6 +14,7 @@
 #include "eval/saebench_probing.h"
 #include "eval/seed_stability.h"
 #include "eval/splice.h"
+#include "eval/unlearning.h"
 #include "kernels/error.h"
 
 namespace assay::eval {
@@ -68,6 +69,7 @@ std::vector<std::unique_ptr<Task>> all_tasks() {
   tasks.push_back(make_probe_regimes_task());
   tasks.push_back(make_saebench_probing_task());
   tasks.push_back(make_splice_task());
+  tasks.push_back(make_unlearning_task());
   return tasks;
 }
 

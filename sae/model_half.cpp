@@ -16,6 +16,8 @@
 #include <torch/headeronly/version.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -129,6 +131,12 @@ class Program {
   }
   const std::string& where() const { return where_; }
   bool differentiable() const { return script_ != nullptr; }
+  /// The script's weights, in the order of the file.
+  std::vector<at::Tensor> parameters() const {
+    std::vector<at::Tensor> all;
+    for (const at::Tensor& parameter : script_->parameters()) all.push_back(parameter);
+    return all;
+  }
 
   at::Tensor operator()(const at::Tensor& first, const at::Tensor& mask, at::IntArrayRef shape) const {
     at::Tensor out = guarded(where_, "running", [&] {
@@ -178,6 +186,30 @@ class Lower final : public data::LowerHalf {
   int64_t d_;
 };
 
+/// What both kinds of upper half do with a program.
+void run_upper(const Program& program, const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+               int64_t d, int64_t d_out, float* out) {
+  use_this_thread_alone();
+  const torch::autograd::AutoGradMode no_gradient(false);
+  copy_out(program(view_of(residual, {batch, length, d}), view_of(mask, {batch, length}), {batch, d_out}), out);
+}
+
+void differentiate_upper(const Program& program, const float* residual, const int64_t* mask, int64_t batch,
+                         int64_t length, int64_t d, int64_t d_out, const float* g_out, float* out, float* d_residual) {
+  if (!program.differentiable()) {
+    throw UsageError(program.where() + ": compiled halves have no gradient; load the script kind");
+  }
+  use_this_thread_alone();
+  const torch::autograd::AutoGradMode with_gradient(true);
+  const at::Tensor x = view_of(residual, {batch, length, d}).set_requires_grad(true);
+  const at::Tensor y = program(x, view_of(mask, {batch, length}), {batch, d_out});
+  const at::Tensor g = guarded(program.where(), "differentiating", [&] {
+    return torch::autograd::grad({y}, {x}, {view_of(g_out, {batch, d_out})}).at(0);
+  });
+  copy_out(y.detach(), out);
+  copy_out(g, d_residual);
+}
+
 class Upper final : public UpperHalf {
  public:
   Upper(const ModelFolder& folder, HalfKind kind, int concurrency)
@@ -190,29 +222,83 @@ class Upper final : public UpperHalf {
   int64_t d() const override { return d_; }
   int64_t d_out() const override { return d_out_; }
   void run(const float* residual, const int64_t* mask, int64_t batch, int64_t length, float* out) const override {
-    use_this_thread_alone();
-    const torch::autograd::AutoGradMode no_gradient(false);
-    copy_out(program_(view_of(residual, {batch, length, d_}), view_of(mask, {batch, length}), {batch, d_out_}), out);
+    run_upper(program_, residual, mask, batch, length, d_, d_out_, out);
   }
-  void gradient(const float* residual, const int64_t* mask, int64_t batch, int64_t length, const float* d_out,
+  void gradient(const float* residual, const int64_t* mask, int64_t batch, int64_t length, const float* g_out,
                 float* out, float* d_residual) const override {
-    if (!program_.differentiable()) {
-      throw UsageError(program_.where() + ": compiled halves have no gradient; load the script kind");
-    }
-    use_this_thread_alone();
-    const torch::autograd::AutoGradMode with_gradient(true);
-    const at::Tensor x = view_of(residual, {batch, length, d_}).set_requires_grad(true);
-    const at::Tensor y = program_(x, view_of(mask, {batch, length}), {batch, d_out_});
-    const at::Tensor g = guarded(program_.where(), "differentiating", [&] {
-      return torch::autograd::grad({y}, {x}, {view_of(d_out, {batch, d_out_})}).at(0);
-    });
-    copy_out(y.detach(), out);
-    copy_out(g, d_residual);
+    differentiate_upper(program_, residual, mask, batch, length, d_, d_out_, g_out, out, d_residual);
   }
 
  private:
   Program program_;
   int64_t d_, d_out_;
+};
+
+class Trainable final : public TrainableHalf {
+ public:
+  explicit Trainable(const ModelFolder& folder)
+      : program_(folder, "upper", HalfKind::script, 1), d_(folder.d), d_out_(folder.d_out) {
+    for (at::Tensor& parameter : program_.parameters()) {
+      if (parameter.scalar_type() != at::kFloat) continue;
+      parameter.set_requires_grad(true);
+      weights_.push_back({parameter, at::zeros_like(parameter), at::zeros_like(parameter)});
+    }
+    if (weights_.empty()) throw Error(program_.where() + ": has no fp32 weights to train; export the model again");
+  }
+  int64_t d() const override { return d_; }
+  int64_t d_out() const override { return d_out_; }
+  void run(const float* residual, const int64_t* mask, int64_t batch, int64_t length, float* out) const override {
+    run_upper(program_, residual, mask, batch, length, d_, d_out_, out);
+  }
+  void gradient(const float* residual, const int64_t* mask, int64_t batch, int64_t length, const float* g_out,
+                float* out, float* d_residual) const override {
+    differentiate_upper(program_, residual, mask, batch, length, d_, d_out_, g_out, out, d_residual);
+  }
+  void step(const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+            const std::function<void(const float* out, float* d_out)>& loss_gradient, double learning_rate) override {
+    const std::vector<at::Tensor> gradients = weight_gradients(residual, mask, batch, length, loss_gradient);
+    ++steps_;
+    const torch::autograd::AutoGradMode no_gradient(false);
+    const double mean_scale = 1 - std::pow(0.9, steps_), square_scale = 1 - std::pow(0.999, steps_);
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      const at::Tensor& g = gradients[i];
+      if (!g.defined()) continue;  // a weight that the output does not depend on
+      Weight& w = weights_[i];
+      w.mean.mul_(0.9).add_(g, 0.1);
+      w.square.mul_(0.999).addcmul_(g, g, 0.001);
+      w.value.addcdiv_(w.mean, w.square.div(square_scale).sqrt_().add_(1e-8), -learning_rate / mean_scale);
+    }
+  }
+
+ private:
+  struct Weight {
+    at::Tensor value, mean, square;
+  };
+
+  std::vector<at::Tensor> weight_gradients(const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+                                           const std::function<void(const float*, float*)>& loss_gradient) const {
+    use_this_thread_alone();
+    const torch::autograd::AutoGradMode with_gradient(true);
+    const at::Tensor y =
+        program_(view_of(residual, {batch, length, d_}), view_of(mask, {batch, length}), {batch, d_out_});
+    const at::Tensor out = y.detach().contiguous();
+    std::vector<float> g(static_cast<size_t>(out.numel()), 0.0f);
+    loss_gradient(out.const_data_ptr<float>(), g.data());
+    if (!std::all_of(g.begin(), g.end(), [](float v) { return std::isfinite(v); })) {
+      throw Error(program_.where() + ": training: the gradient of the loss is not finite; lower the learning rate");
+    }
+    std::vector<at::Tensor> values;
+    for (const Weight& weight : weights_) values.push_back(weight.value);
+    return guarded(program_.where(), "differentiating", [&] {
+      return torch::autograd::grad({y}, values, {view_of(g.data(), {batch, d_out_})}, /*retain_graph=*/std::nullopt,
+                                   /*create_graph=*/false,
+                                   /*allow_unused=*/true);
+    });
+  }
+
+  Program program_;
+  int64_t d_, d_out_, steps_ = 0;
+  std::vector<Weight> weights_;
 };
 
 }  // namespace
@@ -223,6 +309,10 @@ std::unique_ptr<data::LowerHalf> load_lower_half(const ModelFolder& folder, Half
 
 std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind kind, int concurrency) {
   return std::make_unique<Upper>(folder, kind, concurrency);
+}
+
+std::unique_ptr<TrainableHalf> load_trainable_half(const ModelFolder& folder) {
+  return std::make_unique<Trainable>(folder);
 }
 
 }  // namespace assay::sae

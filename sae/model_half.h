@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -57,10 +58,21 @@ class UpperHalf {
                         float* out, float* d_residual) const = 0;
 };
 
+/// A script upper half whose weights train. One thread at a time; the same steps give the same bits on one machine.
+class TrainableHalf : public UpperHalf {
+ public:
+  /// One Adam step (β .9 and .999, ε 1e-8, bias-corrected) on every weight. `loss_gradient` gets the outputs
+  /// [batch, d_out] and fills the gradient of the loss by them. Throws Error where a gradient is not finite.
+  virtual void step(const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+                    const std::function<void(const float* out, float* d_out)>& loss_gradient, double learning_rate) = 0;
+};
+
 /// At most `concurrency` calls run at once (>= 1). Throws Error: file missing, wrong hash; for compiled halves another
 /// torch version or a CPU flag that this machine lacks; a half whose output has not the shape the manifest says.
 std::unique_ptr<data::LowerHalf> load_lower_half(const ModelFolder& folder, HalfKind kind, int concurrency);
 std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind kind, int concurrency);
+/// With the exported weights; what a step changes stays in this object.
+std::unique_ptr<TrainableHalf> load_trainable_half(const ModelFolder& folder);
 
 /// Throws UsageError unless a data set with these attributes holds what the folder's lower half computes: the same d,
 /// model and hook. `where` names the data set.

@@ -7,10 +7,12 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "eval/contrastive_pca.h"
 #include "eval/erasure.h"
 #include "eval/probes.h"
 #include "eval/probes_text.h"
 #include "eval/stats.h"
+#include "eval/steering.h"
 #include "kernels/error.h"
 
 namespace {
@@ -77,10 +79,11 @@ json run_text(const json& job, const std::filesystem::path& folder) {
 
 json run_erasure(const json& job, const Data& d) {
   const std::string method = job.at("method");
-  const Eraser eraser = method == "leace" ? fit_leace(d.train, d.y)
-                        : method == "inlp"
-                            ? fit_inlp(d.train, d.y, job.at("rank"), logistic_options(job), job.at("seed"))
-                            : fit_mean_projection(d.train, d.y);
+  const Eraser eraser =
+      method == "leace"             ? fit_leace(d.train, d.y)
+      : method == "contrastive_pca" ? fit_contrastive_pca(d.train, d.y, job.at("alpha"), job.at("rank"))
+      : method == "inlp"            ? fit_inlp(d.train, d.y, job.at("rank"), logistic_options(job), job.at("seed"))
+                                    : fit_mean_projection(d.train, d.y);
   std::vector<float> out(d.t.size());
   eraser.apply(d.test, {out.data(), d.test.rows, d.test.cols});
   return {{"out", out}, {"rank", eraser.rank()}};
@@ -100,6 +103,13 @@ json run(const json& job, const std::filesystem::path& folder) {
   }
   if (op == "diff_means") return linear_json(fit_diff_means(d.train, d.y), d.test);
   if (op == "lda") return linear_json(fit_lda(d.train, d.y), d.test);
+  if (op == "gate") {
+    const Gate gate = make_gate(fit_lda(d.train, d.y), d.train, d.y, job.at("false_positives"));
+    json open = json::array();
+    for (int64_t i = 0; i < d.test.rows; ++i)
+      open.push_back(gate.open({d.test.row(i), static_cast<size_t>(d.test.cols)}));
+    return {{"threshold", gate.threshold}, {"open", open}, {"shift", steering_vector(d.train, d.y)}};
+  }
   if (op == "knn") return {{"scores", fit_knn(d.train, d.y, job.at("k"))->score(d.test)}};
   if (op == "pca") {
     const Pca pca = fit_pca(d.train, job.at("k"));

@@ -236,6 +236,29 @@ def test_feature_selection(tmp_path):
     np.testing.assert_allclose(out["scores"], theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("alpha,rank", [(0.0, 3), (1.0, 4), (4.0, 2)])
+def test_contrastive_pca_is_numpys(tmp_path, alpha, rank):
+    x, y = planted(400, 60, seed=15)
+    out = np.array(drive(tmp_path, "erase", x, y, method="contrastive_pca", alpha=alpha, rank=rank)["out"])
+    wide = x.astype(np.float64) - x[y == 0].mean(axis=0, dtype=np.float64)
+    moment = [wide[y == c].T @ wide[y == c] / (y == c).sum() for c in (0, 1)]
+    values, vectors = np.linalg.eigh(moment[1] - alpha * moment[0])
+    axes = vectors[:, ::-1][:, :rank] * (values[::-1][:rank] > 0)
+    expected = x - wide @ axes @ axes.T
+    assert np.abs(out.reshape(x.shape) - expected).max() < 1e-5 * np.abs(wide).max()
+
+
+def test_the_gate_is_ldas_scores_cut_at_the_negatives_quantile(tmp_path):
+    x, y, t, _ = split(planted(500, 30, seed=16), 400)
+    out = drive(tmp_path / "gate", "gate", x, y, t, false_positives=0.05)
+    train = np.array(drive(tmp_path / "train", "lda", x, y, x)["scores"])
+    test = np.array(drive(tmp_path / "test", "lda", x, y, t)["scores"])
+    np.testing.assert_allclose(out["threshold"], np.quantile(train[y == 0], 0.95), rtol=1e-9)
+    np.testing.assert_array_equal(out["open"], test > out["threshold"])
+    shift = x[y == 0].mean(axis=0, dtype=np.float64) - x[y == 1].mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(out["shift"], shift, rtol=1e-9, atol=1e-9)
+
+
 def test_tfidf(tmp_path):
     rng = np.random.default_rng(11)
     vocabulary = [f"word{i}" for i in range(200)] + ["A", "It's", "co-operate", "x_1", "UPPER"]

@@ -6,33 +6,12 @@
 
 #include "kernels/error.h"
 #include "tests/eval/eval_session.h"
+#include "tests/eval/mean_half.h"
 
 namespace assay::eval {
 namespace {
 
 constexpr int64_t kD = 24;
-
-/// A model whose upper half is the mean over the masked-in tokens, then a tanh so that it is not linear.
-class MeanHalf : public sae::UpperHalf {
- public:
-  int64_t d() const override { return kD; }
-  int64_t d_out() const override { return kD; }
-  void run(const float* x, const int64_t* mask, int64_t batch, int64_t tokens, float* out) const override {
-    for (int64_t b = 0; b < batch; ++b)
-      for (int64_t j = 0; j < kD; ++j) {
-        double sum = 0, count = 0;
-        for (int64_t t = 0; t < tokens; ++t) {
-          if (!mask[b * tokens + t]) continue;
-          sum += std::min(x[(b * tokens + t) * kD + j], 10.0f);
-          ++count;
-        }
-        out[b * kD + j] = static_cast<float>(std::tanh(sum / count / 4));
-      }
-  }
-  void gradient(const float*, const int64_t*, int64_t, int64_t, const float*, float*, float*) const override {
-    throw Error("not needed here");
-  }
-};
 
 class SpliceTest : public ::testing::Test {
  protected:
@@ -42,7 +21,7 @@ class SpliceTest : public ::testing::Test {
   std::vector<SpliceLoss> losses(const sae::Dictionary& dictionary, int64_t batch) {
     const sae::Dictionary* list[] = {&dictionary};
     return splice_losses(fixture_.context, *fixture_.dataset, table_, {9, 2, 30, 31, 32, 5}, list,
-                         fixture_.dataset->hook("activations").mean, MeanHalf(), batch);
+                         fixture_.dataset->hook("activations").mean, test::MeanHalf(kD), batch);
   }
   test::SessionFixture fixture_;
   TextTable table_;
@@ -77,8 +56,8 @@ TEST_F(SpliceTest, LossesEqualTheNaiveOnes) {
   const std::vector<int64_t> mask(static_cast<size_t>(tokens), 1);
   const auto loss = [&](const std::vector<float>& changed) {
     std::vector<float> a(kD), b(kD);
-    MeanHalf().run(clean.data(), mask.data(), 1, tokens, a.data());
-    MeanHalf().run(changed.data(), mask.data(), 1, tokens, b.data());
+    test::MeanHalf(kD).run(clean.data(), mask.data(), 1, tokens, a.data());
+    test::MeanHalf(kD).run(changed.data(), mask.data(), 1, tokens, b.data());
     double aa = 0, bb = 0, ab = 0;
     for (int64_t j = 0; j < kD; ++j) aa += double(a[j]) * a[j], bb += double(b[j]) * b[j], ab += double(a[j]) * b[j];
     return 1 - ab / std::sqrt(aa * bb);

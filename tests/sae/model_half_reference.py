@@ -3,7 +3,8 @@
     model_half_reference.py INPUT OUTPUT
 
 INPUT: int64 B, T, d; ids [B, T], mask [B, T] int64; residual [B, T, d], d_out [B, d] fp32. OUTPUT, fp32: the residual
-stream after layer 4 for ids; the embedding from residual; the gradient of sum(d_out * embedding) by residual.
+stream after layer 4 for ids; the embedding from residual; the gradient of sum(d_out * embedding) by residual; the
+embedding after three steps of torch's Adam (lr 1e-4) on that sum, all weights above the layer trained.
 """
 
 import sys
@@ -32,14 +33,27 @@ def main():
     with torch.no_grad():
         hidden = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[LAYER]
     residual.requires_grad_(True)
-    x, additive = residual, (1.0 - mask.float())[:, None, None, :] * -1e9
-    for layer in model.encoder.layer[LAYER:]:
-        x = layer(x, attention_mask=additive)
-        x = x[0] if isinstance(x, tuple) else x
-    pooled = (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
-    embedding = pooled / pooled.norm(dim=1, keepdim=True)
+    additive = (1.0 - mask.float())[:, None, None, :] * -1e9
+    layers = model.encoder.layer[LAYER:]
+
+    def embed():
+        x = residual
+        for layer in layers:
+            x = layer(x, attention_mask=additive)
+            x = x[0] if isinstance(x, tuple) else x
+        pooled = (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        return pooled / pooled.norm(dim=1, keepdim=True)
+
+    embedding = embed()
     (embedding * d_out).sum().backward()
-    answers = [t.detach().numpy().astype(np.float32).tobytes() for t in (hidden, embedding, residual.grad)]
+    gradient = residual.grad.clone()
+    optimiser = torch.optim.Adam(layers.parameters(), lr=1e-4)
+    for _ in range(3):
+        optimiser.zero_grad()
+        (embed() * d_out).sum().backward()
+        optimiser.step()
+    trained = embed()
+    answers = [t.detach().numpy().astype(np.float32).tobytes() for t in (hidden, embedding, gradient, trained)]
     Path(sys.argv[2]).write_bytes(b"".join(answers))
 
 

@@ -89,10 +89,12 @@ class ModelHalf : public testing::Test {
     run_python(fmt::format("'{}' '{}' '{}' 2> /dev/null", (kRepo / "tests/sae/model_half_reference.py").string(),
                            (scratch_ / "input").string(), (scratch_ / "output").string()));
     const std::string bytes = read_file(scratch_ / "output");
-    ASSERT_EQ(bytes.size(), 4 * (2 * residual_.size() + d_out_.size()));
+    ASSERT_EQ(bytes.size(), 4 * (2 * residual_.size() + 2 * d_out_.size()));
     std::memcpy(hidden_.data(), bytes.data(), 4 * hidden_.size());
     std::memcpy(embedding_.data(), bytes.data() + 4 * hidden_.size(), 4 * embedding_.size());
     std::memcpy(gradient_.data(), bytes.data() + 4 * (hidden_.size() + embedding_.size()), 4 * gradient_.size());
+    trained_.resize(d_out_.size());
+    std::memcpy(trained_.data(), bytes.data() + bytes.size() - 4 * trained_.size(), 4 * trained_.size());
   }
 
   /// A copy of the folder whose manifest a test may spoil.
@@ -113,6 +115,7 @@ class ModelHalf : public testing::Test {
   static void check_lower(const ModelFolder& folder);
   static void check_upper(const ModelFolder& folder);
   static void check_gradient(const ModelFolder& folder);
+  static void check_training(const ModelFolder& folder);
 
   static double worst(const std::vector<float>& a, const std::vector<float>& b, bool tokens_only) {
     double most = 0;
@@ -124,7 +127,7 @@ class ModelHalf : public testing::Test {
 
   static inline fs::path scratch_, folder_;
   static inline std::vector<int64_t> ids_, mask_;
-  static inline std::vector<float> residual_, d_out_, hidden_, embedding_, gradient_;
+  static inline std::vector<float> residual_, d_out_, hidden_, embedding_, gradient_, trained_;
 };
 
 void ModelHalf::check_lower(const ModelFolder& folder) {
@@ -156,12 +159,27 @@ void ModelHalf::check_gradient(const ModelFolder& folder) {
   EXPECT_LT(worst(gradient, gradient_, false), 1e-5 * std::max(1.0, size));  // at padding too: zero
 }
 
+void ModelHalf::check_training(const ModelFolder& folder) {
+  const auto half = load_trainable_half(folder);
+  const auto ascend = [](const float*, float* g) { std::copy(d_out_.begin(), d_out_.end(), g); };
+  for (int i = 0; i < 3; ++i) half->step(residual_.data(), mask_.data(), kBatch, kLength, ascend, 1e-4);
+  std::vector<float> out(embedding_.size());
+  half->run(residual_.data(), mask_.data(), kBatch, kLength, out.data());
+  // Adam divides by |gradient|: where that is rounding noise a weight may go the other way, by 1e-4.
+  const double moved = worst(trained_, embedding_, false);
+  EXPECT_GT(moved, 1e-3);
+  EXPECT_LT(worst(out, trained_, false), 0.02 * moved);
+  load_upper_half(folder, HalfKind::script, 1)->run(residual_.data(), mask_.data(), kBatch, kLength, out.data());
+  EXPECT_LT(worst(out, embedding_, false), 1e-5) << "training changes its own copy alone";
+}
+
 TEST_F(ModelHalf, MatchesTheEagerModel) {  // one test: the reference takes seconds
   ask_reference();
   const ModelFolder folder = ModelFolder::open(folder_, false);
   check_lower(folder);
   check_upper(folder);
   check_gradient(folder);
+  check_training(folder);
 }
 
 TEST_F(ModelHalf, CompiledHasNoGradient) {
