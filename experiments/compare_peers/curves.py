@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from arms import HERE, ROOT, bench, machine
+from arms import HERE, ROOT, ArmFailed, bench, machine
 from compare import SIZES
 
 BASE = dict(rows=2048, dims=384, latents=16384, k=32)
@@ -30,6 +30,21 @@ def medians(what: str, size: dict, options) -> dict[str, float]:
     return {name: t["median"] for name, t in answer["ms"].items()}
 
 
+def parts(size: str, options) -> dict[str, float]:
+    s, found = SIZES[size], {}
+    for what in ["step", *PARTS]:
+        found |= medians(what, dict(rows=s["rows"], dims=s["d"], latents=s["n"], k=32), options)
+    print(size, json.dumps(found), flush=True)
+    return found
+
+
+def point(name: str, value: int, options) -> dict[str, float]:
+    ms = medians("step", BASE | {name: value}, options)
+    found = {name: value, "step": ms["step"], "floor": sum(t for part, t in ms.items() if part.startswith("floor"))}
+    print(json.dumps(found), flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="3 repeats instead of 9")
@@ -40,26 +55,19 @@ def main() -> None:
     options = parser.parse_args()
 
     content = json.loads(options.out.read_text()) if options.out.exists() else {"curves": {}, "parts": {}}
+    content |= {"base": BASE, "machine": machine(), "threads": options.threads}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     for name in options.only:
         if name == "parts":
-            for size, s in SIZES.items():
-                flags = dict(rows=s["rows"], dims=s["d"], latents=s["n"], k=32)
-                parts = content["parts"][size] = {}
-                for what in ["step", *PARTS]:
-                    parts.update(medians(what, flags, options))
-                print(size, json.dumps(parts), flush=True)
-            continue
-        content["curves"][name] = []
-        for value in SWEEPS[name]:
-            ms = medians("step", BASE | {name: value}, options)
-            floor = sum(t for part, t in ms.items() if part.startswith("floor"))
-            content["curves"][name].append({name: value, "step": ms["step"], "floor": floor})
-            print(json.dumps(content["curves"][name][-1]), flush=True)
-    content |= {"base": BASE, "machine": machine(), "threads": options.threads}
-    content["date"] = time.strftime("%Y-%m-%d", time.gmtime())
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=1) + "\n")
+            content["parts"] = {size: parts(size, options) for size in SIZES}
+        else:
+            content["curves"][name] = [point(name, value, options) for value in SWEEPS[name]]
+        content["date"] = time.strftime("%Y-%m-%d", time.gmtime())
+        options.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ArmFailed as failure:
+        raise SystemExit(str(failure)) from None
