@@ -176,7 +176,8 @@ def main() -> None:
                 cell = floor(p, options) if name == "floor" else measure(p, folder, name, options)
                 key = f"{size}/floor" if name == "floor" else f"{size}/dead{dead}/{name}"
                 stamp = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "threads": options.threads}
-                merge(options.out, key, cell | stamp | {"versions": versions(options.build)})
+                if "busy" not in cell.get("failed", ""):  # an earlier measurement stands
+                    merge(options.out, key, cell | stamp | {"versions": versions(options.build)})
                 said = cell.get("failed") or cell.get("ratio") or cell.get("step_over_floor")
                 print(f"{key}: {said} ({time.monotonic() - begin:.0f} s) {cell.get('faults') or ''}", flush=True)
 
