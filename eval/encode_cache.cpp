@@ -77,33 +77,57 @@ Plan make_plan(const data::Dataset& dataset, const TextTable* table, const Encod
   return plan;
 }
 
-/// Mean over the rows of a text, text after text.
-class TextMean {
+void close_row(SparseCodes& out) { out.row_offsets.push_back(static_cast<int64_t>(out.indices.size())); }
+
+/// A text's codes pooled over its rows, text after text: mean, and on request max and last.
+class TextPool {
  public:
-  explicit TextMean(int64_t size) : sum_(static_cast<size_t>(size)) {}
+  TextPool(int64_t size, bool others) : sum_(static_cast<size_t>(size)), max_(others ? sum_.size() : 0) {}
   void add(std::span<const int32_t> indices, std::span<const float> values) {
+    last_.clear();
     for (size_t i = 0; i < indices.size(); ++i) {
       if (!(values[i] > 0)) continue;
       if (sum_[indices[i]] == 0) touched_.push_back(indices[i]);
       sum_[indices[i]] += values[i];
+      if (max_.empty()) continue;
+      max_[indices[i]] = std::max(max_[indices[i]], values[i]);
+      last_.emplace_back(indices[i], values[i]);
     }
     ++rows_;
   }
-  void finish(SparseCodes& out) {
+  void finish(EncodedDictionary& out) {
     std::sort(touched_.begin(), touched_.end());
     for (const int32_t j : touched_) {
-      out.indices.push_back(j);
-      out.values.push_back(static_cast<float>(sum_[j] / rows_));
+      out.pooled.indices.push_back(j);
+      out.pooled.values.push_back(static_cast<float>(sum_[j] / rows_));
       sum_[j] = 0;
     }
-    out.row_offsets.push_back(static_cast<int64_t>(out.indices.size()));
+    close_row(out.pooled);
+    if (!max_.empty()) finish_others(out);
     touched_.clear();
     rows_ = 0;
   }
 
  private:
+  void finish_others(EncodedDictionary& out) {
+    for (const int32_t j : touched_) {
+      out.pooled_max.indices.push_back(j);
+      out.pooled_max.values.push_back(max_[j]);
+      max_[j] = 0;
+    }
+    std::sort(last_.begin(), last_.end());
+    for (const auto& [j, value] : last_) {
+      out.pooled_last.indices.push_back(j);
+      out.pooled_last.values.push_back(value);
+    }
+    close_row(out.pooled_max);
+    close_row(out.pooled_last);
+  }
+
   std::vector<double> sum_;
+  std::vector<float> max_;
   std::vector<int32_t> touched_;
+  std::vector<std::pair<int32_t, float>> last_;
   double rows_ = 0;
 };
 
@@ -128,8 +152,8 @@ void add_row(DocumentSums& sums, const float* x, const float* y, const std::vect
 /// One dictionary's share of the pass.
 class Encoder {
  public:
-  Encoder(const sae::Dictionary& dictionary, const Plan& plan, const data::Dataset& dataset)
-      : dictionary_(dictionary), plan_(plan), document_(dataset.document()), pool_(dictionary.info.n) {
+  Encoder(const sae::Dictionary& dictionary, const Plan& plan, const data::Dataset& dataset, bool other_poolings)
+      : dictionary_(dictionary), plan_(plan), document_(dataset.document()), pool_(dictionary.info.n, other_poolings) {
     for (PartStatistics* part : {&out_.validation, &out_.train}) {
       part->documents.resize(plan.documents.size());
       part->firing.resize(static_cast<size_t>(dictionary.info.n));
@@ -148,7 +172,7 @@ class Encoder {
       const Part part = plan_.part_of(rows[i]);
       if (part != kNone) statistics(part, rows[i], x.row(i), y.row(i), indices, values);
       if (const int32_t slot = plan_.slot_of(rows[i]); slot >= 0) {
-        if (slot != slot_ && slot_ >= 0) pool_.finish(out_.pooled);
+        if (slot != slot_ && slot_ >= 0) pool_.finish(out_);
         slot_ = slot;
         pool_.add(indices, values);
       }
@@ -156,7 +180,7 @@ class Encoder {
   }
 
   EncodedDictionary finish(Context& context, int64_t texts) {
-    if (slot_ >= 0) pool_.finish(out_.pooled);
+    if (slot_ >= 0) pool_.finish(out_);
     out_.reconstruction.resize(static_cast<size_t>(texts * dictionary_.info.d));
     if (texts > 0)
       dictionary_.decode(context, out_.pooled, Matrix(out_.reconstruction.data(), texts, dictionary_.info.d));
@@ -183,21 +207,39 @@ class Encoder {
   const sae::Dictionary& dictionary_;
   const Plan& plan_;
   const std::vector<int64_t>& document_;
-  TextMean pool_;
+  TextPool pool_;
   int32_t slot_ = -1;
   std::vector<float> decoded_;
   EncodedDictionary out_;
 };
 
-void pool_dense(const Plan& plan, std::span<const int64_t> rows, ConstMatrix x, std::vector<double>& sums,
-                std::vector<int64_t>& counts) {
-  for (int64_t i = 0; i < x.rows; ++i) {
-    const int32_t slot = plan.slot_of(rows[i]);
-    if (slot < 0) continue;
-    for (int64_t j = 0; j < x.cols; ++j) sums[slot * x.cols + j] += x.row(i)[j];
-    ++counts[slot];
+/// The texts' activations, pooled as their rows come by.
+struct DensePool {
+  std::vector<double> sums;
+  std::vector<int64_t> counts;
+  std::vector<float> max, last;  // empty unless asked for
+
+  DensePool(int64_t texts, int64_t d, bool others)
+      : sums(static_cast<size_t>(texts * d)),
+        counts(static_cast<size_t>(texts)),
+        max(others ? sums.size() : 0),
+        last(others ? sums.size() : 0) {}
+
+  void add(const Plan& plan, std::span<const int64_t> rows, ConstMatrix x) {
+    for (int64_t i = 0; i < x.rows; ++i) {
+      const int32_t slot = plan.slot_of(rows[i]);
+      if (slot < 0) continue;
+      const size_t at = static_cast<size_t>(slot * x.cols);
+      for (int64_t j = 0; j < x.cols; ++j) sums[at + j] += x.row(i)[j];
+      if (!max.empty()) {
+        for (int64_t j = 0; j < x.cols; ++j)
+          max[at + j] = counts[slot] ? std::max(max[at + j], x.row(i)[j]) : x.row(i)[j];
+        std::copy_n(x.row(i), x.cols, last.begin() + static_cast<int64_t>(at));
+      }
+      ++counts[slot];
+    }
   }
-}
+};
 
 void check_dimensions(const data::Dataset& dataset, std::span<const sae::Dictionary* const> dictionaries) {
   const int64_t d = dataset.hook("activations").d;
@@ -248,16 +290,18 @@ EncodeCache encode_once(Context& context, const data::Dataset& dataset, const Te
   const int64_t count = static_cast<int64_t>(cache.texts.size());
   const Plan plan = make_plan(dataset, texts, request, cache.texts, rule);
   std::vector<Encoder> encoders;
-  for (const sae::Dictionary* dictionary : dictionaries) encoders.emplace_back(*dictionary, plan, dataset);
-  std::vector<double> sums(static_cast<size_t>(count * cache.d));
-  std::vector<int64_t> counts(static_cast<size_t>(count));
+  for (const sae::Dictionary* dictionary : dictionaries)
+    encoders.emplace_back(*dictionary, plan, dataset, request.other_poolings);
+  DensePool pool(count, cache.d, request.other_poolings);
   gather_rows(dataset, plan.wanted, kBlock, [&](std::span<const int64_t> rows, ConstMatrix x) {
     for (Encoder& encoder : encoders) encoder.block(context, rows, x);
-    pool_dense(plan, rows, x, sums, counts);
+    pool.add(plan, rows, x);
   });
-  cache.dense.resize(sums.size());
-  for (size_t i = 0; i < sums.size(); ++i)
-    cache.dense[i] = static_cast<float>(sums[i] / static_cast<double>(counts[i / cache.d]));
+  cache.dense.resize(pool.sums.size());
+  for (size_t i = 0; i < pool.sums.size(); ++i)
+    cache.dense[i] = static_cast<float>(pool.sums[i] / static_cast<double>(pool.counts[i / cache.d]));
+  cache.dense_max = std::move(pool.max);
+  cache.dense_last = std::move(pool.last);
   for (Encoder& encoder : encoders) cache.dictionaries.push_back(encoder.finish(context, count));
   return cache;
 }

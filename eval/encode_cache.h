@@ -22,6 +22,7 @@ struct EncodeRequest {
   bool statistics = false;  ///< PartStatistics on the validation split and on a train sample of about its size
   std::vector<int64_t>
       texts;  ///< indices into the text table whose pooled features are wanted; any order, repeats fine
+  bool other_poolings = false;  ///< also the texts' max and last
 };
 
 /// Sums over the ordinary tokens of one document.
@@ -43,7 +44,9 @@ struct PartStatistics {
 
 struct EncodedDictionary {
   PartStatistics validation, train;
-  SparseCodes pooled;                 ///< [T] over n: mean over a text's ordinary tokens; only values > 0, ascending
+  SparseCodes pooled;  ///< [T] over n: mean over a text's ordinary tokens; only values > 0, ascending
+  SparseCodes pooled_max,
+      pooled_last;                    ///< other_poolings: each latent's largest value; the last ordinary token's values
   std::vector<float> reconstruction;  ///< [T, d]: decode(pooled), which is the mean of x̂ since decoding is affine
 };
 
@@ -51,6 +54,7 @@ struct EncodeCache {
   int64_t d = 0;
   std::vector<int64_t> texts;                   ///< ascending indices into the text table; T entries, "slots"
   std::vector<float> dense;                     ///< [T, d]: mean of x over a text's ordinary tokens
+  std::vector<float> dense_max, dense_last;     ///< [T, d] with other_poolings, else empty
   std::vector<EncodedDictionary> dictionaries;  ///< in the order given
 
   /// The slot of a text. Throws Error where nobody requested it.

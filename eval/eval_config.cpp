@@ -139,7 +139,8 @@ void describe(config::Fields& fields, EvalConfig& config) {
   fields.integer("seeds", config.seeds, {1, 1000}, "seeds",
                  "Evaluation seeds; each cuts the documents in halves anew and is run with swapped roles.");
   fields.integer("resamples", config.resamples, {100, 1000000}, "resamples", "Bootstrap resamples of every interval.");
-  fields.texts("nulls", config.nulls, "Control dictionaries built beside every trained one: random, permuted_encoder.");
+  fields.texts("nulls", config.nulls,
+               "Control dictionaries built beside every trained one: random, rate_matched, permuted_encoder.");
   fields.section(
       "ood_probing", [&](config::Fields& f) { describe(f, config.ood); }, "Out-of-distribution probing.");
   fields.section(

@@ -49,6 +49,14 @@ class HiddenGoalsTask : public Task {
            "dictionary help to notice that something is hidden, and to name it, and do gradients alone do as well?";
   }
 
+  std::string missing(const Session& session) const override {
+    const HiddenGoalsConfig& config = session.config.hidden_goals;
+    for (const std::string& label : {config.class_label, config.filter_label})
+      if (!label.empty() && !has_label(session.dataset, label))
+        return fmt::format("needs label '{}' (hidden_goals.class_label and .filter_label)", label);
+    return {};
+  }
+
   void request(const Session& session, EncodeRequest& request) override {
     const HiddenGoalsConfig& config = session.config.hidden_goals;
     const auto& strengths = config.strengths;

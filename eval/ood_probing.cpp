@@ -25,6 +25,38 @@ struct Inputs {
   const std::optional<std::vector<std::string>>& texts;
 };
 
+/// One arm under each pooling, chosen by the inner cell: `arm` fits and tests on a cell's features in one pooling.
+template <class Arm>
+ArmScore choose_pooling(const std::string& method, const ProbingCell& cell, const ProbingCell& inner, const Arm& arm) {
+  std::vector<ArmScore> outer_scores, inner_scores;
+  for (const int pooling : {0, 1, 2}) {
+    outer_scores.push_back(arm(cell, pooling));
+    inner_scores.push_back(arm(inner, pooling));
+    outer_scores.back().method = inner_scores.back().method = std::to_string(pooling);
+  }
+  return choose_arm(method + "_pooled", inner_scores, outer_scores);
+}
+
+std::vector<ArmScore> pooled_dense_arms(const Inputs& in, const ProbingCell& cell, const ProbingCell& inner,
+                                        uint64_t seed) {
+  const std::vector<float>* spaces[] = {&in.cache.dense, &in.cache.dense_max, &in.cache.dense_last};
+  const int64_t k = in.session.config.ood.headline_k;
+  const auto features = [&](const ProbingCell& c, int p) { return dense_features(in.cache, *spaces[p], c); };
+  return {choose_pooling("dense_lr", cell, inner,
+                         [&](const ProbingCell& c, int p) { return logistic_arm("", c, features(c, p), seed); }),
+          choose_pooling(fmt::format("neurons_top{}", k), cell, inner,
+                         [&](const ProbingCell& c, int p) { return top_k_arm("", c, features(c, p), k, seed); })};
+}
+
+ArmScore pooled_latent_arm(const Inputs& in, const ProbingCell& cell, const ProbingCell& inner,
+                           const EncodedDictionary& encoded, uint64_t seed) {
+  const SparseCodes* spaces[] = {&encoded.pooled, &encoded.pooled_max, &encoded.pooled_last};
+  const int64_t k = in.session.config.ood.headline_k;
+  return choose_pooling(fmt::format("latents_top{}", k), cell, inner, [&](const ProbingCell& c, int p) {
+    return top_k_arm("", c, latent_features(in.cache, *spaces[p], c), k, seed);
+  });
+}
+
 /// What the dictionary-free part of a cell hands to each dictionary's.
 struct Cells {
   const ProbingCell &cell, &permuted, &inner;
@@ -48,6 +80,7 @@ void score_dictionary(const Inputs& in, const Cells& cells, int index, uint64_t 
   inner.push_back(logistic_arm("latents_all", cells.inner, inner_latents, seed));
   for (ArmScore& arm : arms) outer.push_back(std::move(arm));
   scored.push_back(Scored{index, false, choose_arm("quiver_latents", inner, outer)});
+  scored.push_back(Scored{index, false, pooled_latent_arm(in, cells.cell, cells.inner, encoded, seed)});
 }
 
 std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
@@ -62,6 +95,7 @@ std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
                     dense_arms(inner, dense_features(in.cache, in.cache.dense, inner), config, seed)};
   for (const ArmScore& arm : cells.dense) scored.push_back(Scored{-1, false, arm});
   scored.push_back(Scored{-1, false, choose_arm("quiver_dense", cells.inner_dense, cells.dense)});
+  for (const ArmScore& arm : pooled_dense_arms(in, cell, inner, seed)) scored.push_back(Scored{-1, false, arm});
   if (in.texts) scored.push_back(Scored{-1, false, text_arm(cell, in.table, *in.texts, seed)});
   scored.push_back(Scored{-1, true, logistic_arm("dense_lr", permuted, dense, seed)});
   for (size_t i = 0; i < in.cache.dictionaries.size(); ++i)
@@ -107,6 +141,7 @@ class OodProbingTask : public Task {
       throw Error(fmt::format("{}: headline_k = {} is not one of top_k", shift_.name, config.headline_k));
     table_ = text_table(session.dataset);
     plan_ = shift_.plan(session.dataset, table_, session.config, derive_seed(session.seed, {'p'}));
+    request.other_poolings = true;
     for (const ProbingCell& cell : plan_.cells)
       for (const ProbingPart* part : {&cell.train, &cell.id, &cell.ood})
         request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());

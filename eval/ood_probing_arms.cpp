@@ -79,7 +79,8 @@ CellFeatures dense_features(const EncodeCache& cache, const std::vector<float>& 
 }
 
 CellFeatures latent_features(const EncodeCache& cache, const SparseCodes& pooled, const ProbingCell& cell) {
-  const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train.texts);
+  std::vector<int32_t> latents = active_latents(cache, pooled, cell.train.texts);
+  if (latents.empty()) latents.push_back(0);  // silent on all: one constant column, which scores .5
   return {gather_latents(cache, pooled, cell.train.texts, latents),
           gather_latents(cache, pooled, cell.id.texts, latents),
           gather_latents(cache, pooled, cell.ood.texts, latents)};

@@ -122,6 +122,9 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
   for (const char* arm : {"latents_all", "latents_all_one_scale", "reconstruction_lr"})
     add(arm, "dense_lr", -1, fmt::format("{} - dense_lr", arm));
   add("quiver_latents", "quiver_dense", -1, "quiver_latents - quiver_dense");
+  for (const std::string& other :
+       {std::string("dense_lr_pooled"), fmt::format("neurons_top{}_pooled", config.headline_k)})
+    add(headline + "_pooled", other, -1, fmt::format("{}_pooled - {}", headline, other));
   return list;
 }
 

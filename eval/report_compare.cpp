@@ -13,6 +13,8 @@ using nlohmann::json;
 
 /// Pairs shown in a table; results.json has them all.
 constexpr size_t kPairRows = 400;
+/// Longer tables of pairs open on a click.
+constexpr size_t kOpenPairs = 6;
 
 TableCell estimate_cell(const Estimate& estimate, bool with_sign = false) {
   const std::string text = estimate_text(estimate, with_sign);
@@ -102,7 +104,11 @@ void add_pairs(Page& page, const std::vector<RankedPair>& pairs, const std::stri
                            pair.ranked ? "pass" : ""},
                           {pair.reason, "wrap"}});
   }
-  page.table(table, caption);
+  const bool folded = pairs.size() > kOpenPairs;
+  const auto ranked = std::count_if(pairs.begin(), pairs.end(), [](const RankedPair& p) { return p.ranked; });
+  if (folded) page.begin_fold(fmt::format("{}: {} pairs, {} ranked", caption, pairs.size(), ranked));
+  page.table(table, folded ? "" : caption);
+  if (folded) page.end_fold();
 }
 
 void add_reliability(Page& page, const Comparison& comparison) {

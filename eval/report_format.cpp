@@ -81,6 +81,9 @@ std::string method_name(const std::string& method) {
   if (const size_t minus = method.find(" - "); minus != std::string::npos) {
     return method_name(method.substr(0, minus)) + " − " + method_name(method.substr(minus + 3));
   }
+  if (const size_t pooled = method.rfind("_pooled"); pooled != std::string::npos && pooled + 7 == method.size()) {
+    return method_name(method.substr(0, pooled)) + ", pooling chosen";
+  }
   if (const size_t top = method.find("_top"); top != std::string::npos && top > 0) {
     const std::string what = method.substr(0, top), k = method.substr(top + 4);
     const bool number = !k.empty() && k.find_first_not_of("0123456789") == std::string::npos;

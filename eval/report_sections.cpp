@@ -128,7 +128,7 @@ void add_summary(Page& page, const Results& results, const Comparison& compariso
 void add_checks(Page& page, const Results& results) {
   page.heading(2, "Checks");
   page.paragraph("A task whose own check fails is withheld from the summary.", "lead");
-  Table table{{{"Task"}, {"State"}, {"Its checks"}, {"What failed"}}, {}};
+  Table table{{{"Task"}, {"State"}, {"Its checks"}, {"Seconds", "num"}, {"What failed"}}, {}};
   for (const TaskResult& task : results.tasks) {
     std::string failed = task.status == "ok" ? "" : task.reason;
     for (const Check& check : task.checks) {
@@ -137,6 +137,7 @@ void add_checks(Page& page, const Results& results) {
     table.rows.push_back({{task.title.empty() ? task.name : task.title, "name"},
                           {task.status, task.status == "ok" ? "pass" : "fail"},
                           {status_text(task)},
+                          {fmt::format("{:.1f}", task.seconds), "num"},
                           {failed.empty() ? "nothing" : failed, "wrap"}});
   }
   page.table(table);

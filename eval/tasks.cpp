@@ -111,6 +111,7 @@ std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::uniqu
       EncodeRequest own;
       tasks[i]->request(session, own);
       request.statistics |= own.statistics;
+      request.other_poolings |= own.other_poolings;
       request.texts.insert(request.texts.end(), own.texts.begin(), own.texts.end());
     } catch (const std::exception& error) {
       fail(results[i], error);

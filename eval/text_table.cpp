@@ -30,6 +30,11 @@ TextTable text_table(const data::Dataset& dataset) {
   return table;
 }
 
+bool has_label(const data::Dataset& dataset, const std::string& name) {
+  const auto& labels = dataset.info().labels;
+  return std::any_of(labels.begin(), labels.end(), [&](const data::LabelInfo& label) { return label.name == name; });
+}
+
 std::vector<int32_t> text_labels(const data::Dataset& dataset, const TextTable& texts, const std::string& name) {
   const auto& values = dataset.label_values(name);
   const auto& special = dataset.special();

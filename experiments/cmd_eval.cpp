@@ -123,7 +123,8 @@ void register_eval(CLI::App& app) {
                       "Folder with the model's exported halves, for tasks that run the upper half");
   command->add_option("--out", options->out, "Folder for results.json");
   command->add_option("--tasks", options->tasks, "Only these tasks, comma separated")->delimiter(',');
-  command->add_option("--null", options->nulls, "Control dictionaries: random, permuted_encoder, none")->delimiter(',');
+  command->add_option("--null", options->nulls, "Control dictionaries: random, rate_matched, permuted_encoder, none")
+      ->delimiter(',');
   command->add_option("--null-dictionary", options->trained_nulls,
                       "A control that was trained, KIND=DICT (repeatable), such as frozen_decoder=runs/frozen");
   command->add_option("--seed", options->seed, "Seed of sampling, controls and intervals")->capture_default_str();

@@ -184,5 +184,39 @@ TEST_F(EncodeCacheTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(encode_once(context, *dataset_, &table_, list, {true, {}}, {0, 0, 0}), Error);
 }
 
+TEST_F(EncodeCacheTest, MaxAndLastAreOverTheOrdinaryTokens) {
+  const sae::Dictionary dictionary = test::random_dictionary(24, 100, 8, 5);
+  const std::vector<int64_t> texts{7, 2, 40};
+  const EncodeCache cache = encode({&dictionary}, {false, texts, true}, 2);
+  const EncodedDictionary& encoded = cache.dictionaries[0];
+  for (const int64_t t : texts) {
+    std::vector<double> z_max(100, 0.0), z_last;
+    std::vector<float> x_max(24, -1e9f), x_last;
+    for (int64_t row = table_.first[t]; row < table_.first[t] + table_.rows[t]; ++row) {
+      if (planted_.special[row]) continue;
+      const float* x = planted_.x.data() + row * 24;
+      const Naive naive(dictionary, x);
+      for (int64_t j = 0; j < 24; ++j) x_max[j] = std::max(x_max[j], x[j]);
+      for (int64_t j = 0; j < 100; ++j) z_max[j] = std::max(z_max[j], naive.z[j]);
+      z_last = naive.z;
+      x_last.assign(x, x + 24);
+    }
+    const int64_t slot = cache.slot(t);
+    for (int64_t j = 0; j < 24; ++j) {
+      EXPECT_EQ(cache.dense_max[slot * 24 + j], x_max[j]);
+      EXPECT_EQ(cache.dense_last[slot * 24 + j], x_last[j]);
+    }
+    for (const auto& [codes, wanted] : {std::pair(&encoded.pooled_max, &z_max), {&encoded.pooled_last, &z_last}}) {
+      std::vector<double> found(100, 0.0);
+      for (int64_t p = codes->row_offsets[slot]; p < codes->row_offsets[slot + 1]; ++p) {
+        EXPECT_GT(codes->values[p], 0);
+        found[codes->indices[p]] = codes->values[p];
+      }
+      for (int64_t j = 0; j < 100; ++j) EXPECT_NEAR(found[j], (*wanted)[j], 1e-4);
+    }
+  }
+  EXPECT_TRUE(encode({&dictionary}, {false, texts}, 2).dense_max.empty()) << "only where asked for";
+}
+
 }  // namespace
 }  // namespace assay::eval

@@ -216,7 +216,7 @@ def test_json_is_alone_on_stdout(planted, tmp_path):
 @pytest.mark.parametrize("arguments, says", [
     (["--tasks", "cor"], "nearest: core"),
     (["--tasks", "splice"], "--model"),
-    (["--null", "magic"], "random, permuted_encoder"),
+    (["--null", "magic"], "random, rate_matched, permuted_encoder"),
     (["--set", "eval.seeds=2"], "--config"),
 ])
 def test_usage_errors_exit_2(planted, tmp_path, arguments, says):

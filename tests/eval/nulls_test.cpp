@@ -13,12 +13,13 @@ namespace {
 
 class NullsTest : public ::testing::Test {
  protected:
-  NullsTest() : folder_("nulls") {
-    test::write_planted(test::make_planted({}), folder_.path());
+  NullsTest() : folder_("nulls"), planted_(test::make_planted({})) {
+    test::write_planted(planted_, folder_.path());
     dataset_ = std::make_unique<data::Dataset>(data::Dataset::open(folder_.path()));
     like_ = test::random_dictionary(24, 300, 8, 6);
   }
   test::TempFolder folder_;
+  test::Planted planted_;
   std::unique_ptr<data::Dataset> dataset_;
   sae::Dictionary like_;
 };
@@ -53,6 +54,34 @@ TEST_F(NullsTest, PermutedEncoderKeepsEachRowsWeights) {
     std::sort(sorted.w_enc.begin() + i * 24, sorted.w_enc.begin() + (i + 1) * 24);
   }
   EXPECT_EQ(null.w_enc, sorted.w_enc);
+}
+
+TEST_F(NullsTest, RateMatchedLatentsFireAsOftenAsTheParents) {
+  Context context({Device::cpu, 2});
+  const ConstMatrix x(planted_.x.data(), planted_.rows(), 24);
+  const auto rates = [&](const sae::Dictionary& dictionary) {
+    std::vector<double> counts(300, 0.0);
+    const SparseCodes codes = dictionary.encode(context, x);
+    for (int64_t row = 0; row < x.rows; ++row)
+      for (int64_t p = codes.row_offsets[row]; p < codes.row_offsets[row + 1]; ++p)
+        if (!planted_.special[row] && codes.values[p] > 0) ++counts[codes.indices[p]];
+    return counts;
+  };
+  const std::vector<double> parent = rates(like_);
+  const auto distance = [&](const char* kind) {
+    const std::vector<double> own = rates(make_null(kind, like_, *dataset_, 1));
+    double apart = 0, total = 0;
+    for (size_t j = 0; j < own.size(); ++j) {
+      apart += std::abs(own[j] - parent[j]);
+      total += parent[j];
+    }
+    return apart / total;
+  };
+  EXPECT_LT(distance("rate_matched"), 0.25);
+  EXPECT_GT(distance("random"), 0.5);
+  const sae::Dictionary null = make_null("rate_matched", like_, *dataset_, 1);
+  EXPECT_EQ(null.w_enc, make_null("random", like_, *dataset_, 1).w_enc);
+  EXPECT_EQ(null.b_enc, make_null("rate_matched", like_, *dataset_, 1).b_enc) << "same seed, same bits";
 }
 
 TEST_F(NullsTest, UnknownKindIsAUsageError) { EXPECT_THROW(make_null("magic", like_, *dataset_, 1), UsageError); }
