@@ -62,8 +62,8 @@ DictionaryInfo from_json(const Json& cfg) {
   cfg.at("tokens").get_to(info.tokens);
   cfg.at("seed").get_to(info.seed);
   cfg.at("null_kind").get_to(info.null_kind);
-  // Absent from dictionaries written before there was more than one encoding.
-  info.encoding = cfg.value("encoding", info.encoding);
+  // Absent from dictionaries written before there was more than one encoding: the variant's name says it.
+  info.encoding = cfg.value("encoding", info.variant);
   info.d_out = cfg.value("d_out", info.d);
   info.centred = cfg.value("centred", info.centred);
   info.prefixes = cfg.value("prefixes", info.prefixes);
