@@ -13,6 +13,7 @@
 namespace assay::eval {
 namespace {
 
+/// Encodes by TopK at the k of the dictionary it stands beside: a threshold means nothing to random latents.
 void make_random(sae::Dictionary& dictionary, const std::vector<float>& mean, uint64_t seed) {
   const int64_t n = dictionary.info.n, d = dictionary.info.d;
   if (dictionary.info.width() != d || dictionary.info.k < 1)
@@ -34,6 +35,9 @@ void make_random(sae::Dictionary& dictionary, const std::vector<float>& mean, ui
     }
     for (int64_t j = 0; j < d; ++j) dictionary.w_dec[i * d + j] = static_cast<float>(row[j] / std::sqrt(norm));
   }
+  dictionary.info.encoding = "topk";
+  dictionary.info.centred = true;
+  dictionary.extra.clear();
   dictionary.w_enc = dictionary.w_dec;
   std::fill(dictionary.b_enc.begin(), dictionary.b_enc.end(), 0.0f);
   dictionary.b_dec = mean;

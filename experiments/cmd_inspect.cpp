@@ -39,6 +39,7 @@ Json inspect_dictionary(const fs::path& folder) {
   Json facts{{"kind", "dictionary"},
              {"path", folder.string()},
              {"variant", info.variant},
+             {"encoding", info.encoding},
              {"d", info.d},
              {"n", info.n},
              {"k", info.k},

@@ -157,6 +157,14 @@ Dictionary Dictionary::load(const fs::path& path) {
     const std::vector<int64_t> shape = shape_of(needed.shape, info);
     dictionary.extra[needed.name] = {tensors.at(needed.name, shape).shape, weights(tensors, needed.name, shape)};
   }
+  if (const auto found = dictionary.extra.find("threshold"); found != dictionary.extra.end()) {
+    for (size_t j = 0; j < found->second.values.size(); ++j) {
+      if (found->second.values[j] < 0) {
+        throw Error(fmt::format("{}: tensor 'threshold' is negative at element {}; thresholds are ≥ 0",
+                                tensors.path.string(), j));
+      }
+    }
+  }
   return dictionary;
 }
 

@@ -4,6 +4,8 @@
 // the encoding needs besides, all fp32) and `cfg.json`. pre = W_enc (x − b_dec) + b_enc where `centred`, else W_enc x +
 // b_enc. Encodings (codes carry ReLU'd values):
 //   topk        the k largest of pre, ties to the smaller index; exactly k pairs a row, zeros among them
+//   threshold   pre where pre > threshold_j ≥ 0 (strict): BatchTopK, JumpReLU, ReLU
+//   gated       where pre > 0: ReLU(exp(r_mag)·(pre − b_enc) + b_mag)
 #pragma once
 
 #include <cstdint>
@@ -20,7 +22,7 @@ namespace assay::sae {
 
 struct DictionaryInfo {
   std::string variant = "topk";
-  int64_t d = 0, n = 0, k = 0;
+  int64_t d = 0, n = 0, k = 0;        ///< k: latents a token, of penalised variants the mean over training
   std::string model, revision, hook;  ///< what the activations came from
   double scale = 1;                   ///< the training scale that was folded in
   std::string data_hash;              ///< content_hash of the training data set

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "kernels/encode_threshold.h"
 #include "kernels/encode_topk.h"
 #include "kernels/screen_copy.h"
+#include "sae/gate.h"
 
 namespace assay::sae {
 
@@ -30,8 +32,22 @@ void encode_by_topk(Context& context, const Dictionary& d, ConstMatrix x, Sparse
   for (float& value : out.values) value = std::max(value, 0.0f);
 }
 
+void encode_by_threshold(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out, NumericFlag& flag) {
+  const Screened screened(context, d);
+  encode_threshold(context, x, screened.encoder(), d.extra.at("threshold").values.data(), 0, out, nullptr, flag);
+}
+
+void encode_by_gate(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out, NumericFlag& flag) {
+  const Screened screened(context, d);
+  const std::vector<float> zero(d.info.n);
+  encode_threshold(context, x, screened.encoder(), zero.data(), 0, out, nullptr, flag);
+  open_gates(out, d.b_enc.data(), d.extra.at("r_mag").values.data(), d.extra.at("b_mag").values.data());
+}
+
 const std::vector<Encoding>& encodings() {
-  static const std::vector<Encoding> all{{"topk", {}, encode_by_topk}};
+  static const std::vector<Encoding> all{{"topk", {}, encode_by_topk},
+                                         {"threshold", {{"threshold", "n"}}, encode_by_threshold},
+                                         {"gated", {{"r_mag", "n"}, {"b_mag", "n"}}, encode_by_gate}};
   return all;
 }
 

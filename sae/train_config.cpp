@@ -36,7 +36,20 @@ void describe(config::Fields& f, ModelConfig& c) {
   for (const VariantEntry* entry : variants()) names.push_back(entry->name);
   f.choice("variant", c.variant, names, "The sparse autoencoder's variant.");
   f.integer("n", c.n, {1, INT32_MAX}, "latents", "Size of the dictionary.");
-  f.integer("k", c.k, {1, INT32_MAX}, "latents a token", "Latents kept for each token; at most n.");
+  f.integer("k", c.k, {1, INT32_MAX}, "latents a token",
+            "Latents kept for each token (TopK family), or the L0 that JumpReLU aims at; at most n.");
+  f.integers("prefixes", c.prefixes, {1, INT32_MAX}, "latents",
+             "Matryoshka: ends of the nested dictionaries, rising to n; empty takes n/32, 3n/32, 7n/32, 15n/32, n.");
+  f.choice("threshold", c.threshold, {"average", "calibrated"},
+           "BatchTopK family: the published threshold is the running average of the smallest chosen value, or gives "
+           "mean L0 = k on the validation split.");
+  f.real("sparsity", c.sparsity, {0, 1e6}, "",
+         "Weight of the sparsity penalty (relu, p_anneal, gated, jumprelu*) at E|x|^2 = 1; 0 takes the variant's "
+         "default.");
+  f.real("sparsity_warmup", c.sparsity_warmup, {-1, 1}, "share of steps",
+         "The sparsity penalty rises linearly over this first share of the run; -1 takes the variant's default.");
+  f.choice("sparsity_loss", c.sparsity_loss, {"target", "l0"},
+           "JumpReLU: (L0 / k - 1)^2, which aims at k, or L0 itself.");
 }
 
 void describe(config::Fields& f, TrainConfig& c) {
@@ -64,8 +77,8 @@ void describe(config::Fields& f, TrainConfig& c) {
          "Scale the gradients of W_enc, W_dec, b_enc and b_dec down to this joint norm; 0 = never.");
   f.real("ema", c.ema, {0, 0.999999}, "",
          "Decay of a running average of the weights, which is published in their place; 0 = none.");
-  f.real("aux_coefficient", c.aux_coefficient, {0, 1e3}, "",
-         "Weight of the AuxK loss that revives dead latents; 0 turns it off.");
+  f.real("aux_coefficient", c.aux_coefficient, {-1, 1e3}, "",
+         "Weight of the AuxK loss that revives dead latents; 0 turns it off, -1 takes the variant's default.");
   f.integer("aux_k", c.aux_k, {0, INT32_MAX}, "latents a token", "Dead latents the AuxK loss uses; 0 takes d / 2.");
   f.integer("dead_after_tokens", c.dead_after_tokens, {0, int64_t{1} << 50}, "tokens",
             "Silence after which a latent is dead; 0 takes min(10M, 10 % of the run).");
@@ -87,6 +100,7 @@ TrainConfig with_defaults(TrainConfig train, const ModelConfig& model, int64_t d
   if (train.beta1 < 0) train.beta1 = variant.beta1;
   if (train.beta2 < 0) train.beta2 = variant.beta2;
   if (!(train.eps > 0)) train.eps = variant.eps;
+  if (train.aux_coefficient < 0) train.aux_coefficient = variant.aux_coefficient;
   if (train.aux_k == 0) train.aux_k = std::max<int64_t>(1, d / 2);
   if (train.dead_after_tokens == 0) {
     train.dead_after_tokens = std::max<int64_t>(1, std::min<int64_t>(10'000'000, train.steps * train.step_rows() / 10));

@@ -27,6 +27,11 @@ struct DataConfig {
 struct ModelConfig {
   std::string variant = "topk";
   int64_t n = 6144, k = 32;
+  std::vector<int64_t> prefixes;         ///< Matryoshka; empty: n/32, 3n/32, 7n/32, 15n/32, n
+  std::string threshold = "average";     ///< BatchTopK family: where the published threshold comes from
+  double sparsity = 0;                   ///< weight of the sparsity penalty; 0 = the variant's default
+  double sparsity_warmup = -1;           ///< share of the run; -1 = the variant's default
+  std::string sparsity_loss = "target";  ///< JumpReLU
 };
 
 struct TrainConfig {
@@ -41,7 +46,7 @@ struct TrainConfig {
   double clip_norm = 0;
   double ema = 0;
   int64_t resample_every = 0;
-  double aux_coefficient = 1.0 / 32;
+  double aux_coefficient = -1;    ///< -1 = the variant's default
   int64_t aux_k = 0;              ///< 0 = d / 2
   int64_t dead_after_tokens = 0;  ///< 0 = min(10M, 10 % of the run)
   int64_t log_every = 20;

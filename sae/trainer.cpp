@@ -133,7 +133,11 @@ class Run {
       throw Error(fmt::format("{}: the activations of hook {} are constant (variance {}): nothing to learn",
                               sources_.info().path.string(), hook_.name, hook_.variance));
     }
-    return make_variant(variant_options(config_, hook_));
+    auto variant = make_variant(variant_options(config_, hook_));
+    if (variant->needs_validation() && !(config_.data.validation > 0)) {
+      throw UsageError("model.threshold = calibrated needs validation rows: set data.validation > 0");
+    }
+    return variant;
   }
 
   bool restore(Resume resume, Checkpoint& checkpoint) {
@@ -250,8 +254,21 @@ class Run {
     stream_.release();  // of a rolling cache: what this checkpoint has passed
   }
 
-  void save_dictionary() const {
+  /// On rows of the validation split, as many as b_dec was initialised from.
+  void calibrate() {
+    data::StreamOptions options = stream_options(config_);
+    options.split = data::Split::validation;
+    options.lanes = 1;
+    options.batch = kMedianTokens;
+    data::ActivationStream validation(sources_, options);
+    std::vector<float> rows(options.batch * hook_.d);
+    validation.next(Matrix(rows.data(), options.batch, hook_.d));
+    variant_->calibrate(context_, state_, {rows.data(), options.batch, hook_.d});
+  }
+
+  void save_dictionary() {
     const data::DatasetInfo& about = sources_.info();
+    if (variant_->needs_validation()) calibrate();
     Dictionary dictionary = variant_->dictionary(state_);
     DictionaryInfo& info = dictionary.info;
     info.model = about.model;

@@ -30,16 +30,17 @@ void Variant::initialise(Context& context, State& state, uint64_t seed, const Ba
 
 StepReport Variant::step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag) {
   StepReport report;
+  target_ = batch.y;
   centre(context, state, batch.x);
   encode(context, state, flag);
   if (flag.raised()) return report;
   split();
-  reconstruct(context, state, batch, report, flag);
+  reconstruct(context, state, report, flag);
   if (flag.raised()) return report;
   count_firing(state, report);
   auxiliary(context, state, report, flag);
   if (flag.raised()) return report;
-  update(context, state, batch.x, lr, report);
+  update(context, state, lr, report);
   return report;
 }
 
@@ -77,17 +78,13 @@ void Variant::split() {
 }
 
 void Variant::append_rows(const SparseCodes& codes) {
-  const int64_t pairs = codes_.pairs(), rows = codes_.rows();
+  const int64_t pairs = codes_.pairs();
   for (int64_t i = 1; i <= codes.rows(); ++i) codes_.row_offsets.push_back(pairs + codes.row_offsets[i]);
   codes_.indices.insert(codes_.indices.end(), codes.indices.begin(), codes.indices.end());
   codes_.values.insert(codes_.values.end(), codes.values.begin(), codes.values.end());
-  const int64_t size = batch_ * options_.d_in;
-  centred_.resize(codes_.rows() * options_.d_in);
-  if (rows > 0) std::copy_n(centred_.begin(), size, centred_.begin() + rows * options_.d_in);
 }
 
-void Variant::reconstruct(Context& context, const State& state, const Batch& batch, StepReport& report,
-                          NumericFlag& flag) {
+void Variant::reconstruct(Context& context, const State& state, StepReport& report, NumericFlag& flag) {
   gradient_.resize(codes_.rows() * options_.d_out);
   residual_.resize(batch_ * options_.d_out);
   row_loss_.resize(batch_);
@@ -98,7 +95,7 @@ void Variant::reconstruct(Context& context, const State& state, const Batch& bat
                 {gradient_.data(), codes_.rows(), options_.d_out});
   parallel_for(context, batch_, [&](int64_t i) {
     if (!one) nest(i, state.decoder_bias());
-    row_loss_[i] = differentiate(p, i, batch.y.row(i), reported[i]);
+    row_loss_[i] = differentiate(p, i, target_.row(i), reported[i]);
     if (!std::isfinite(row_loss_[i])) flag.raise(i);
   });
   const double scale = static_cast<double>(batch_) * options_.variance;
@@ -153,22 +150,28 @@ void Variant::count_firing(State& state, StepReport& report) {
     if (state.silent[j] >= options_.train.dead_after_tokens) dead_.push_back(static_cast<int32_t>(j));
   }
   report.l0 = static_cast<double>(active) / static_cast<double>(batch_);
+  const auto [mean, first] = state.numbers.try_emplace("l0", report.l0);
+  if (!first) mean->second = 0.99 * mean->second + 0.01 * report.l0;
   report.dead = static_cast<int64_t>(dead_.size());
 }
 
-void Variant::update(Context& context, State& state, ConstMatrix x, double lr, StepReport& report) {
-  (void)x;
+void Variant::update(Context& context, State& state, double lr, StepReport& report) {
   const TrainConfig& o = options_.train;
   const double t = static_cast<double>(state.step + 1);
   const AdamStep adam{static_cast<float>(lr / (1 - std::pow(o.beta1, t))), static_cast<float>(o.beta1),
                       static_cast<float>(o.beta2), static_cast<float>(o.eps),
                       static_cast<float>(1 / (1 - std::pow(o.beta2, t)))};
   const ConstMatrix g(gradient_.data(), codes_.rows(), options_.d_out);
-  const ConstMatrix inputs(centred_.data(), codes_.rows(), options_.d_in);
   value_gradient(context, codes_, g, state.decoder(), d_values_);
+  dec_values_.clear();
+  d_bias_.clear();
+  dec_shrink_.clear();
   report.loss += penalise(context, state);
   std::vector<float> center(options_.d_in), bias(options_.d_out);
-  const BackwardInput input{&codes_, &d_values_, g, inputs};
+  BackwardInput input{&codes_, &d_values_, g, centred()};
+  if (!dec_values_.empty()) input.dec_values = &dec_values_;
+  if (!d_bias_.empty()) input.d_bias = &d_bias_;
+  if (!dec_shrink_.empty()) input.dec_shrink = dec_shrink_.data();
   UpdateOptions how{adam, geometry_.unit_norm};
   if (o.clip_norm > 0) {
     how.gradient_scale = clip_scale(context, input, state.latents(), how, batch_, geometry_.centred, o.clip_norm);
@@ -191,6 +194,16 @@ void Variant::adapt(Context& context, Parameter& parameter, const std::vector<fl
   primitives(context.isa())
       .adam(adam, gradient.data(), parameter.value.data(), parameter.m.data(), parameter.v.data(),
             static_cast<int64_t>(gradient.size()));
+}
+
+std::vector<float> Variant::decoder_norms(Context& context, const State& state) const {
+  const Primitives& p = primitives(context.isa());
+  std::vector<float> norms(state.n);
+  parallel_for(context, state.n, [&](int64_t j) {
+    const float* row = state.decoder().row(j);
+    norms[j] = std::sqrt(p.dot(row, row, state.d_out));
+  });
+  return norms;
 }
 
 Dictionary Variant::dictionary(const State& state) const {

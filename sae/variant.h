@@ -75,6 +75,11 @@ class Variant {
   /// it.
   virtual StepReport step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag);
 
+  /// Settle what the published dictionary needs from rows of the validation split (a threshold), where
+  /// needs_validation().
+  virtual void calibrate(Context&, State&, ConstMatrix) const {}
+  virtual bool needs_validation() const { return false; }
+
   /// What is published, still at the training scale; the caller fills in where the data came from.
   virtual Dictionary dictionary(const State& state) const;
 
@@ -100,32 +105,40 @@ class Variant {
   Encoder encoder(const State& state) const { return {state.encoder(), state.encoder_bias(), &state.screen}; }
   /// Adam on a whole parameter.
   void adapt(Context& context, Parameter& parameter, const std::vector<float>& gradient, const AdamStep& adam) const;
-  /// Append codes as further rows, and as many copies of the encoder's inputs.
+  /// Append B rows of codes; they share the batch's inputs.
   void append_rows(const SparseCodes& codes);
+  /// ‖d_j‖ of every latent.
+  std::vector<float> decoder_norms(Context& context, const State& state) const;
+  /// What one row's error is multiplied with in the loss: 1 / (B · variance). Penalties share it.
+  double row_weight() const { return 1 / (static_cast<double>(batch_) * options_.variance); }
 
   VariantOptions options_;
   Geometry geometry_;
   std::vector<double> weights_{1};  ///< of the nested reconstructions
   int64_t reported_ = 0;            ///< the reconstruction that FVU, firing and AuxK's residual mean
   int64_t batch_ = 0;               ///< B of this step
+  ConstMatrix target_;              ///< y of this step
 
   SparseCodes codes_;
-  std::vector<float> centred_;   // [rows of codes_, d_in]: x − b_dec, again for every further row
+  std::vector<float> centred_;   // [B, d_in]: x − b_dec
   std::vector<float> gradient_;  // [rows of codes_, d_out]: ∂L/∂x̂ of each row
   std::vector<float> residual_;  // [B, d_out]
   std::vector<float> d_values_;  // [pairs]
+  // Where not empty: the pairs' weights in dW_dec and db_enc, and what adds to dW_dec (see BackwardInput). Emptied by
+  // every step.
+  std::vector<float> dec_values_, d_bias_, dec_shrink_;
+  std::vector<int32_t> dead_;
 
  private:
   void centre(Context& context, const State& state, ConstMatrix x);
-  void reconstruct(Context& context, const State& state, const Batch& batch, StepReport& report, NumericFlag& flag);
+  void reconstruct(Context& context, const State& state, StepReport& report, NumericFlag& flag);
   void nest(int64_t i, const float* bias);
   double differentiate(const Primitives& p, int64_t i, const float* y, double& reported);
   void count_firing(State& state, StepReport& report);
   double residual_variance(Context& context) const;
-  void update(Context& context, State& state, ConstMatrix x, double lr, StepReport& report);
+  void update(Context& context, State& state, double lr, StepReport& report);
 
   std::vector<double> row_loss_;  // [B]
-  std::vector<int32_t> dead_;
 };
 
 }  // namespace assay::sae

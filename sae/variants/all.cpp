@@ -9,8 +9,12 @@ namespace assay::sae {
 
 double topk_learning_rate(int64_t n) { return 2e-4 / std::sqrt(static_cast<double>(n) / 16384.0); }
 
+double saebench_learning_rate(int64_t) { return 3e-4; }
+
 const std::vector<const VariantEntry*>& variants() {
-  static const std::vector<const VariantEntry*> all{&kTopK};
+  static const std::vector<const VariantEntry*> all{
+      &kTopK, &kMultiTopK, &kBatchTopK, &kMatryoshkaTopK, &kMatryoshkaBatchTopK,
+      &kReLU, &kPAnneal,   &kGated,     &kJumpReLU};
   return all;
 }
 

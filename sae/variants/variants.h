@@ -15,12 +15,17 @@ struct VariantEntry {
   /// The optimiser's defaults of the source the file cites.
   double (*learning_rate)(int64_t n);
   double beta1 = 0.9, beta2 = 0.999, eps = 6.25e-10;
+  double aux_coefficient = 1.0 / 32;
 };
 
 /// 2e-4/√(n/2¹⁴) (Gao et al. 2024, A.3): the TopK family's.
 double topk_learning_rate(int64_t n);
 
-extern const VariantEntry kTopK;
+/// 3e-4 for any n: what SAEBench (Karvonen et al. 2025) trains the penalised variants with.
+double saebench_learning_rate(int64_t n);
+
+extern const VariantEntry kTopK, kMultiTopK, kBatchTopK, kMatryoshkaTopK, kMatryoshkaBatchTopK, kReLU, kPAnneal, kGated,
+    kJumpReLU;
 
 const std::vector<const VariantEntry*>& variants();
 /// Throws UsageError naming the known ones.

@@ -1,0 +1,34 @@
+// BatchTopK (Bussmann, Leask, Nanda 2024, "BatchTopK sparse autoencoders"): the B·k largest of ReLU(pre) over the whole
+// batch; unit decoder rows and AuxK as TopK's. Published with a threshold in place of the batch: pre > θ, where θ is
+//   average     the running average (0.999) of the smallest chosen value, from step 1000 on (or half the run, where it
+//               is shorter), begun by its first value (the defaults of the authors' code and of dictionary_learning)
+//   calibrated  what gives mean L0 = k on rows of the validation split
+#pragma once
+
+#include "sae/variant.h"
+
+namespace assay::sae {
+
+class BatchTopK : public Variant {
+ public:
+  using Variant::Variant;
+
+  Dictionary dictionary(const State& state) const override;
+  void calibrate(Context& context, State& state, ConstMatrix rows) const override;
+  bool needs_validation() const override { return options_.model.threshold == "calibrated"; }
+
+ protected:
+  void encode(Context& context, State& state, NumericFlag& flag) override;
+  void step_own(Context& context, State& state, const AdamStep& adam) override;
+  /// What multiplies a value in the selection; empty: nothing does.
+  virtual std::vector<float> rank_scale(const State&) const { return {}; }
+
+ private:
+  void choose(Context& context, const State& state, ConstMatrix centred, SparseCodes& out, NumericFlag& flag) const;
+  /// Of scaled values; 0 where none was chosen.
+  float smallest(const SparseCodes& codes, const State& state) const;
+
+  float last_smallest_ = 0;
+};
+
+}  // namespace assay::sae

@@ -1,0 +1,214 @@
+// What holds for every variant: the same bits on any threads and instruction set, and a dictionary that is reloaded to
+// the same codes, which are the training step's own rule at the folded scale.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "kernels/error.h"
+#include "tests/sae/variant_support.h"
+#include "tests/support/isa.h"
+
+namespace assay::sae {
+namespace {
+
+using namespace test;
+
+class AnyVariant : public testing::TestWithParam<std::string> {};
+
+State trained(const std::string& name, int threads, Isa isa) {
+  Context context({Device::cpu, threads});
+  context.force_isa(isa);
+  VariantOptions options = small_options(name);
+  options.train.dead_after_tokens = 3 * kRows;
+  const auto variant = make_variant(options);
+  return some_state(context, *variant, 12, 1e-3);
+}
+
+TEST_P(AnyVariant, SameBitsOnAnyThreadsAndInstructionSet) {
+  const State expected = trained(GetParam(), 1, Isa::scalar);
+  for (const Isa isa : support::available_isas()) {
+    const State state = trained(GetParam(), 3, isa);
+    for (const auto& [name, p] : expected.parameters) {
+      EXPECT_EQ(state.at(name).value, p.value) << name;
+      EXPECT_EQ(state.at(name).v, p.v) << name;
+    }
+    EXPECT_EQ(state.numbers, expected.numbers);
+    EXPECT_EQ(state.silent, expected.silent);
+  }
+}
+
+TEST_P(AnyVariant, LearnsOnOneBatch) {
+  Context context({Device::cpu, 2});
+  VariantOptions options = small_options(GetParam());
+  const auto variant = make_variant(options);
+  State state = variant->create();
+  const auto x = small_batch(5);
+  variant->initialise(context, state, 3, batch_of(x));
+  double first = 0, last = 0;
+  for (int64_t t = 0; t < 100; ++t) {
+    NumericFlag flag;
+    last = variant->step(context, state, batch_of(x), 3e-3, flag).loss;
+    if (t == 0) first = last;
+  }
+  EXPECT_LT(last, 0.8 * first);
+}
+
+TEST_P(AnyVariant, ReloadsToTheSameCodesAndHash) {
+  Context context({Device::cpu, 2});
+  const auto variant = make_variant(small_options(GetParam()));
+  const State state = some_state(context, *variant, 80, 2e-3);
+  constexpr float kScale = 0.25f;  // a power of two: folding is exact, so the codes are equal bit for bit
+  Dictionary dictionary = variant->dictionary(state), folded = dictionary;
+  const std::vector<float> scale(kD, kScale);
+  folded.fold(scale, scale);
+  const auto folder = std::filesystem::temp_directory_path() / ("assay_variant_" + GetParam());
+  folded.save(folder);
+  const Dictionary loaded = Dictionary::load(folder);
+  std::filesystem::remove_all(folder);
+  EXPECT_EQ(loaded.hash(), folded.hash());
+  EXPECT_NE(loaded.hash(), dictionary.hash());
+  EXPECT_EQ(loaded.info.variant, GetParam());
+
+  const auto x = small_batch(99);
+  std::vector<float> raw = x;
+  for (float& value : raw) value /= kScale;
+  const SparseCodes expected = dictionary.encode(context, batch_of(x).x);
+  const SparseCodes codes = loaded.encode(context, batch_of(raw).x);
+  EXPECT_GT(codes.pairs(), kRows);
+  EXPECT_EQ(codes.row_offsets, expected.row_offsets);
+  EXPECT_EQ(codes.indices, expected.indices);
+  EXPECT_EQ(codes.values, expected.values);
+
+  std::vector<float> y(x.size()), raw_y(x.size());
+  dictionary.decode(context, expected, {y.data(), kRows, kD});
+  loaded.decode(context, codes, {raw_y.data(), kRows, kD});
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(raw_y[i] * kScale, y[i]);
+}
+
+std::vector<std::string> names() {
+  std::vector<std::string> all;
+  for (const VariantEntry* entry : variants()) all.push_back(entry->name);
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, AnyVariant, testing::ValuesIn(names()), [](const auto& c) { return c.param; });
+
+/// Published codes are the step's own where no threshold stands in for the batch.
+TEST(Variants, PublishedCodesAreTheSteps) {
+  for (const char* name : {"topk", "matryoshka_topk", "relu", "p_anneal", "gated", "jumprelu"}) {
+    Context context({Device::cpu, 2});
+    const auto variant = make_variant(small_options(name, 0));
+    State state = some_state(context, *variant, 20);
+    const Dictionary dictionary = variant->dictionary(state);
+    const auto x = small_batch(50);
+    NumericFlag flag;
+    const double l0 = variant->step(context, state, batch_of(x), 1e-3, flag).l0;
+    const SparseCodes codes = dictionary.encode(context, batch_of(x).x);
+    const auto active = std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v > 0; });
+    EXPECT_DOUBLE_EQ(l0, static_cast<double>(active) / kRows) << name;
+  }
+}
+
+TEST(BatchTopK, ThresholdAveragesFromHalfTheRunAndStartsAtItsFirstValue) {
+  Context context({Device::cpu, 1});
+  const auto variant = make_variant(small_options("batch_topk"));  // 100 steps: from step 50 on
+  State state = variant->create();
+  const auto sample = small_batch(1);
+  variant->initialise(context, state, 3, batch_of(sample));
+  double expected = 0;
+  for (int64_t t = 0; t < 60; ++t) {
+    const auto x = small_batch(10 + t);
+    NumericFlag flag;
+    variant->step(context, state, batch_of(x), 1e-3, flag);
+    const SparseCodes& codes = variant->codes();
+    ASSERT_EQ(codes.row_offsets[kRows], kK * kRows);
+    const float least = *std::min_element(codes.values.begin(), codes.values.begin() + kK * kRows);
+    EXPECT_EQ(state.numbers.count("threshold"), t >= 50 ? 1u : 0u) << t;
+    if (t >= 50) expected = t == 50 ? least : 0.999 * expected + 0.001 * least;
+  }
+  EXPECT_NEAR(state.numbers.at("threshold"), expected, 1e-9);
+}
+
+TEST(BatchTopK, CalibratedThresholdGivesTheMeanL0) {
+  Context context({Device::cpu, 2});
+  VariantOptions options = small_options("batch_topk");
+  options.model.threshold = "calibrated";
+  const auto variant = make_variant(options);
+  ASSERT_TRUE(variant->needs_validation());
+  State state = some_state(context, *variant, 30);
+  const auto x = small_batch(200);
+  variant->calibrate(context, state, batch_of(x).x);
+  EXPECT_EQ(variant->dictionary(state).encode(context, batch_of(x).x).pairs(), kK * kRows);
+}
+
+TEST(Matryoshka, PrefixesMustRiseToN) {
+  VariantOptions options = small_options("matryoshka_topk");
+  options.model.prefixes = {40, 20, kN};
+  EXPECT_THROW(make_variant(options), UsageError);
+  options.model.prefixes = {40, 60};
+  EXPECT_THROW(make_variant(options), UsageError);
+  options.model.prefixes = {40, kN};
+  EXPECT_EQ(make_variant(options)->dictionary(make_variant(options)->create()).info.prefixes, options.model.prefixes);
+}
+
+TEST(PAnneal, EndsAtTheLastExponentWithoutAJumpOfThePenalty) {
+  Context context({Device::cpu, 2});
+  VariantOptions options = small_options("p_anneal");
+  options.train.steps = 300;
+  const auto variant = make_variant(options);
+  State state = variant->create();
+  const auto sample = small_batch(1);
+  variant->initialise(context, state, 3, batch_of(sample));
+  int changes = 0;
+  double p = 1, before = 0;
+  bool changed = false;
+  for (int64_t t = 0; t < 300; ++t) {
+    const auto x = small_batch(10 + t);
+    NumericFlag flag;
+    const StepReport report = variant->step(context, state, batch_of(x), 1e-4, flag);
+    const double penalty = report.loss - report.fvu;
+    if (changed) {
+      EXPECT_NEAR(penalty, before, 0.1 * before) << t;
+    }
+    before = penalty;
+    changed = state.numbers["p"] != p;
+    changes += changed;
+    p = state.numbers["p"];
+  }
+  EXPECT_EQ(changes, 10);
+  EXPECT_NEAR(p, 0.2, 1e-12);
+}
+
+TEST(Dictionary, DamagedVariantsAreRefused) {
+  Context context({Device::cpu, 1});
+  const auto variant = make_variant(small_options("jumprelu"));
+  const State state = some_state(context, *variant, 1);
+  const auto folder = std::filesystem::temp_directory_path() / "assay_variant_damaged";
+  const auto refuses = [&](Dictionary dictionary, const std::string& text) {
+    dictionary.save(folder);
+    try {
+      Dictionary::load(folder);
+      ADD_FAILURE() << "accepted: " << text;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
+    }
+  };
+  const Dictionary good = variant->dictionary(state);
+  Dictionary bad = good;
+  bad.extra.clear();
+  refuses(bad, "threshold");
+  bad = good;
+  bad.extra["threshold"].values[3] = -1;
+  refuses(bad, "negative");
+  bad = good;
+  bad.info.encoding = "nonsense";
+  refuses(bad, "nonsense");
+  bad = good;
+  bad.info.prefixes = {5, 5};
+  refuses(bad, "prefixes");
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace assay::sae

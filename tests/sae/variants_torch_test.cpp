@@ -1,0 +1,212 @@
+// The gradient of every variant against torch's autograd of a naive dense implementation in double, through AuxK,
+// nested reconstructions and thresholds. After Adam's first step m = (1 − β1)·gradient.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <map>
+
+#include "tests/sae/variant_support.h"
+
+namespace assay::sae {
+namespace {
+
+using namespace test;
+using torch::Tensor;
+using Tensors = std::map<std::string, Tensor>;
+
+Tensor tensor(const std::vector<float>& values, at::IntArrayRef shape) {
+  return torch::from_blob(const_cast<float*>(values.data()), shape, torch::kFloat32).to(torch::kFloat64);
+}
+
+/// What a dense loss is computed from.
+struct Dense {
+  Tensors w;
+  Tensor x, silent;
+  VariantOptions options;
+  std::map<std::string, double> numbers;
+
+  Tensor pre(bool centred) const {
+    const Tensor input = centred ? x - w.at("b_dec") : x;
+    return torch::matmul(input, w.at("W_enc").t()) + w.at("b_enc");
+  }
+  Tensor error(const Tensor& z) const {
+    return (x - torch::matmul(z, w.at("W_dec")) - w.at("b_dec")).pow(2).sum(1).mean() / kVariance;
+  }
+  Tensor norms() const { return w.at("W_dec").norm(2, 1); }
+  double sparsity(double otherwise) const {
+    return (options.model.sparsity > 0 ? options.model.sparsity : otherwise) / kVariance;
+  }
+  /// AuxK on the residual of z, where options ask for it.
+  Tensor aux(const Tensor& z, const Tensor& scores) const {
+    const Tensor fired = (z > 0).any(0);
+    const Tensor dead = fired.logical_not().logical_and(silent + kRows >= kDeadAfter);
+    const int64_t count = dead.sum().item<int64_t>();
+    if (!(options.train.aux_coefficient > 0) || count == 0) return torch::zeros({}, torch::kFloat64);
+    const Tensor r = (x - torch::matmul(z, w.at("W_dec")) - w.at("b_dec")).detach();
+    const auto [values, indices] = scores.masked_fill(dead.logical_not(), -1e30).topk(std::min<int64_t>(5, count), 1);
+    const Tensor a = torch::zeros_like(scores).scatter(1, indices, values.relu());
+    const Tensor variance = (r - r.mean(0)).pow(2).sum(1).mean();
+    return options.train.aux_coefficient * (r - torch::matmul(a, w.at("W_dec"))).pow(2).sum(1).mean() / variance;
+  }
+};
+
+Tensor row_topk(const Tensor& pre, int64_t k) {
+  const auto [values, indices] = pre.topk(k, 1);
+  return torch::zeros_like(pre).scatter(1, indices, values.relu());
+}
+
+Tensor batch_topk(const Tensor& pre) {
+  const Tensor flat = pre.relu().flatten();
+  const auto [values, indices] = flat.topk(kK * kRows, 0);
+  return torch::zeros_like(flat).scatter(0, indices, values).view_as(pre);
+}
+
+Tensor matryoshka(const Dense& d, const Tensor& z, const Tensor& pre) {
+  Tensor loss = torch::zeros({}, torch::kFloat64);
+  const int64_t ends[] = {kN / 32, 3 * kN / 32, 7 * kN / 32, 15 * kN / 32, kN};
+  for (const int64_t end : ends) {
+    const Tensor mask = torch::arange(kN) < end;
+    loss = loss + d.error(z * mask) / 5;
+  }
+  return loss + d.aux(z, pre);
+}
+
+/// Heaviside(pre − θ) with the paper's rectangle as the derivative by θ.
+struct Step : torch::autograd::Function<Step> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& pre, const Tensor& theta) {
+    context->save_for_backward({pre, theta});
+    return (pre > theta).to(torch::kFloat64);
+  }
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               torch::autograd::tensor_list g) {
+    const auto saved = context->get_saved_variables();
+    const Tensor near = (saved[0] - saved[1]).abs() < 0.0005;
+    return {Tensor(), (-(g[0] * near) / 0.001).sum(0)};
+  }
+};
+
+/// pre·H(pre − θ): by pre the mask, by θ −θ/ε in the rectangle.
+struct Jump : torch::autograd::Function<Jump> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& pre, const Tensor& theta) {
+    context->save_for_backward({pre, theta});
+    return pre * (pre > theta);
+  }
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               torch::autograd::tensor_list g) {
+    const auto saved = context->get_saved_variables();
+    const Tensor near = (saved[0] - saved[1]).abs() < 0.0005;
+    return {g[0] * (saved[0] > saved[1]), (-(g[0] * near) * saved[1] / 0.001).sum(0)};
+  }
+};
+
+Tensor jumprelu(const Dense& d) {
+  const Tensor pre = d.pre(false), z = Jump::apply(pre, d.w.at("threshold"));
+  const Tensor l0 = Step::apply(pre.detach(), d.w.at("threshold")).sum(1).mean();
+  const Tensor penalty = d.options.model.sparsity_loss == "target" ? (l0 / kK - 1).pow(2) : l0;
+  return d.error(z) + d.sparsity(1) * penalty + d.aux(z, pre);
+}
+
+Tensor gated(const Dense& d) {
+  const Tensor input = d.x - d.w.at("b_dec"), dots = torch::matmul(input, d.w.at("W_enc").t());
+  const Tensor gate = (dots + d.w.at("b_enc")).relu();
+  const Tensor z = (gate > 0) * (d.w.at("r_mag").exp() * dots + d.w.at("b_mag")).relu();
+  const Tensor frozen = torch::matmul(gate, d.w.at("W_dec").detach()) + d.w.at("b_dec").detach();
+  return d.error(z) + d.sparsity(0.05) * gate.sum(1).mean() + (d.x - frozen).pow(2).sum(1).mean() / kVariance;
+}
+
+Tensor dense_loss(const Dense& d) {
+  const std::string& variant = d.options.model.variant;
+  if (variant == "jumprelu") return jumprelu(d);
+  if (variant == "gated") return gated(d);
+  const Tensor pre = d.pre(variant != "relu");
+  if (variant == "relu") {
+    const Tensor z = pre.relu();
+    return d.error(z) + d.sparsity(5 / std::sqrt(static_cast<double>(kD))) * (z * d.norms()).sum(1).mean() +
+           d.aux(z, pre);
+  }
+  if (variant == "p_anneal") {
+    const double p = d.numbers.at("p");
+    const Tensor z = pre.relu();
+    const Tensor penalty = torch::where(z > 0, (z + 1e-5).pow(p), torch::zeros_like(z)).sum(1).mean();
+    return d.error(z) + d.sparsity(0.05) * d.numbers.at("rescale") * penalty;
+  }
+  if (variant == "matryoshka_topk") return matryoshka(d, row_topk(pre, kK), pre);
+  if (variant == "matryoshka_batch_topk") return matryoshka(d, batch_topk(pre), pre);
+  if (variant == "batch_topk") return d.error(batch_topk(pre)) + d.aux(batch_topk(pre), pre);
+  const Tensor z = row_topk(pre, kK);
+  if (variant == "multi_topk") return d.error(z) + d.error(row_topk(pre, 4 * kK)) / 8 + d.aux(z, pre);
+  return d.error(z) + d.aux(z, pre);
+}
+
+struct Case {
+  std::string variant, sparsity_loss = "target";
+  double aux_coefficient = -1;
+};
+std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.variant << " " << c.sparsity_loss; }
+
+class VariantGradient : public testing::TestWithParam<Case> {};
+
+void prepare(State& state) {
+  state.step = 0;
+  for (int64_t j = 0; j < kN; j += 4) {
+    state.at("b_enc").value[j] -= 0.15f;  // seldom among the winners, so that AuxK has latents to teach
+    state.silent[j] = kDeadAfter;
+  }
+  for (auto& [name, p] : state.parameters) {
+    std::fill(p.m.begin(), p.m.end(), 0.0f);
+    std::fill(p.v.begin(), p.v.end(), 0.0f);
+    if (name == "threshold") {
+      for (size_t j = 0; j < p.value.size(); ++j) p.value[j] = 0.001f + 0.002f * static_cast<float>(j % 30);
+    }
+    if (name == "r_mag" || name == "b_mag") {
+      for (size_t j = 0; j < p.value.size(); ++j) p.value[j] = 0.02f * (static_cast<float>(j % 7) - 3);
+    }
+  }
+  if (state.numbers.count("p")) state.numbers["p"] = 0.5;
+  if (state.numbers.count("rescale")) state.numbers["rescale"] = 1.3;
+}
+
+TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
+  torch::set_num_threads(1);
+  Context context({Device::cpu, 2});
+  VariantOptions options = small_options(GetParam().variant, GetParam().aux_coefficient);
+  options.model.sparsity_loss = GetParam().sparsity_loss;
+  const auto variant = make_variant(options);
+  State state = some_state(context, *variant);
+  prepare(state);
+  const auto x = small_batch(77);
+  Dense dense{{}, tensor(x, {kRows, kD}), torch::tensor(state.silent), options, state.numbers};
+  for (const auto& [name, p] : state.parameters) dense.w[name] = tensor(p.value, p.shape).requires_grad_(true);
+  const Tensor loss = dense_loss(dense);
+  loss.backward();
+
+  NumericFlag flag;
+  const StepReport report = variant->step(context, state, batch_of(x), 1e-4, flag);
+  ASSERT_FALSE(flag.raised());
+  EXPECT_NEAR(report.loss, loss.item<double>(), 1e-5 * std::abs(loss.item<double>()));
+  if (options.train.aux_coefficient > 0) {
+    EXPECT_GT(report.aux_loss, 0) << "AuxK was not exercised";
+  }
+  const bool free_norms = GetParam().variant == "relu";
+  for (const auto& [name, p] : state.parameters) {
+    Tensor expected = dense.w.at(name).grad();
+    ASSERT_TRUE(expected.defined()) << name;
+    if (name == "W_dec" && !free_norms) {
+      const Tensor w = dense.w.at(name).detach();
+      expected = expected - (expected * w).sum(1, true) * w;
+    }
+    const Tensor found = tensor(p.m, p.shape) / (1 - options.train.beta1);
+    EXPECT_GT(expected.norm().item<double>(), 1e-4) << name;
+    EXPECT_LT((found - expected).norm().item<double>(), 2e-5 * expected.norm().item<double>()) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, VariantGradient,
+                         testing::Values(Case{"topk"}, Case{"multi_topk"}, Case{"batch_topk"}, Case{"matryoshka_topk"},
+                                         Case{"matryoshka_batch_topk"}, Case{"relu"}, Case{"relu", "target", 0.25},
+                                         Case{"p_anneal"}, Case{"gated"}, Case{"jumprelu", "target"},
+                                         Case{"jumprelu", "l0"}, Case{"jumprelu", "target", 0.25}));
+
+}  // namespace
+}  // namespace assay::sae
