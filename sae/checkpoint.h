@@ -22,7 +22,7 @@ struct Checkpoint {
   data::StreamPosition position;  ///< of the next batch
   MetricsState metrics;
   int64_t event_bytes = 0;  ///< length of the TensorBoard file
-  double first_loss = 0;    ///< of the run's first step: what divergence is measured by
+  double first_loss = 0;    ///< of the run's first step, without the sparsity penalty: what divergence is measured by
 };
 
 /// Where the checkpoint of a step lies.

@@ -69,10 +69,10 @@ void describe(config::Fields& f, TrainConfig& c) {
            "How it decays: linear, half a cosine, or 1 - sqrt of the share passed.");
   f.integer("accumulate", c.accumulate, {1, 1 << 20}, "batches",
             "Batches laid one after another for one step: the bits of one batch of batch * accumulate.");
-  f.real(
-      "divergence", c.divergence, {0, 1e30}, "",
-      "Stop where a step's loss exceeds this many times max(1, the first step's); 0 stops only at a loss that is not "
-      "finite.");
+  f.real("divergence", c.divergence, {0, 1e30}, "",
+         "Stop where a step's loss without its sparsity penalty exceeds this many times max(1, the first step's); 0 "
+         "stops only at a loss that is not "
+         "finite.");
   f.real("clip_norm", c.clip_norm, {0, 1e30}, "",
          "Scale the gradients of W_enc, W_dec, b_enc and b_dec down to this joint norm; 0 = never.");
   f.real("ema", c.ema, {0, 0.999999}, "",

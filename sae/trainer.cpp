@@ -119,7 +119,11 @@ class Run {
       if (stop && !last) return summary(Outcome::interrupted);
     }
     if (config_.train.ema > 0) publish_average(context_, state_, variant_->geometry().unit_norm);
-    save_dictionary();
+    try {
+      save_dictionary(stop);
+    } catch (const data::Interrupted&) {  // while it read validation rows; the last step's checkpoint stands
+      return summary(Outcome::interrupted);
+    }
     return summary(Outcome::finished);
   }
 
@@ -201,13 +205,14 @@ class Run {
     if (flag.raised()) {
       diverged(state_.step + 1, fmt::format("a weight is not finite, or the code of row {} of the batch", flag.row()));
     }
-    if (state_.step == 1) first_loss_ = last_.loss;
+    const double error = last_.loss - last_.penalty;  // a penalty may begin large and be warmed up
+    if (state_.step == 1) first_loss_ = error;
     const double limit = config_.train.divergence * std::max(1.0, first_loss_);
     if (!std::isfinite(last_.loss)) diverged(state_.step, "the loss is not finite");
-    if (config_.train.divergence > 0 && last_.loss > limit) {
+    if (config_.train.divergence > 0 && error > limit) {
       diverged(state_.step,
                fmt::format("the loss is {:.4g}, over train.divergence = {:g} times max(1, the first step's {:.4g})",
-                           last_.loss, config_.train.divergence, first_loss_));
+                           error, config_.train.divergence, first_loss_));
     }
     log.add(last_);
     if (config_.train.ema > 0) average(context_, state_, config_.train.ema);
@@ -255,20 +260,20 @@ class Run {
   }
 
   /// On rows of the validation split, as many as b_dec was initialised from.
-  void calibrate() {
-    data::StreamOptions options = stream_options(config_);
+  void calibrate(const volatile std::sig_atomic_t& stop) {
+    data::StreamOptions options = stream_options(config_, stop);
     options.split = data::Split::validation;
     options.lanes = 1;
-    options.batch = kMedianTokens;
+    options.batch = kSampleTokens;
     data::ActivationStream validation(sources_, options);
     std::vector<float> rows(options.batch * hook_.d);
     validation.next(Matrix(rows.data(), options.batch, hook_.d));
     variant_->calibrate(context_, state_, {rows.data(), options.batch, hook_.d});
   }
 
-  void save_dictionary() {
+  void save_dictionary(const volatile std::sig_atomic_t& stop) {
     const data::DatasetInfo& about = sources_.info();
-    if (variant_->needs_validation()) calibrate();
+    if (variant_->needs_validation()) calibrate(stop);
     Dictionary dictionary = variant_->dictionary(state_);
     DictionaryInfo& info = dictionary.info;
     info.model = about.model;

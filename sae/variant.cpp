@@ -166,7 +166,8 @@ void Variant::update(Context& context, State& state, double lr, StepReport& repo
   dec_values_.clear();
   d_bias_.clear();
   dec_shrink_.clear();
-  report.loss += penalise(context, state);
+  report.penalty = penalise(context, state);
+  report.loss += report.penalty;
   std::vector<float> center(options_.d_in), bias(options_.d_out);
   BackwardInput input{&codes_, &d_values_, g, centred()};
   if (!dec_values_.empty()) input.dec_values = &dec_values_;

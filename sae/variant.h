@@ -52,6 +52,7 @@ struct Batch {
 
 struct StepReport {
   double loss = 0;      ///< what is minimised
+  double penalty = 0;   ///< the variant's sparsity penalty within it
   double fvu = 0;       ///< mean squared error over the stored variance
   double aux_loss = 0;  ///< normalised, before its coefficient
   double l0 = 0;        ///< mean count of values > 0

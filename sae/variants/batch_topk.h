@@ -1,7 +1,7 @@
 // BatchTopK (Bussmann, Leask, Nanda 2024, "BatchTopK sparse autoencoders"): the B·k largest of ReLU(pre) over the whole
 // batch; unit decoder rows and AuxK as TopK's. Published with a threshold in place of the batch: pre > θ, where θ is
 //   average     the running average (0.999) of the smallest chosen value, from step 1000 on (or half the run, where it
-//               is shorter), begun by its first value (the defaults of the authors' code and of dictionary_learning)
+//               is shorter), begun by its first value (0.999 and 1000 are dictionary_learning's defaults)
 //   calibrated  what gives mean L0 = k on rows of the validation split
 #pragma once
 

@@ -1,4 +1,4 @@
-// Multi-TopK (Gao et al. 2024, appendix A.4; EleutherAI's sparsify): L(k) + L(4k)/8. Codes are read at any k up to 4k
+// Multi-TopK (Gao et al. 2024, section 5.3): L(k) + L(4k)/8. Codes are read at any k up to 4k
 // without the collapse that training at one k brings. Everything else is TopK's, AuxK on the residual of k.
 #include <algorithm>
 #include <numeric>

