@@ -13,6 +13,9 @@
 #include "data/random.h"
 #include "experiments/commands.h"
 #include "kernels/backward_update.h"
+#ifdef ASSAY_CUDA
+#include "kernels/device_bench.h"
+#endif
 #include "kernels/error.h"
 #include "kernels/screening.h"
 #include "kernels/sparse_backward.h"
@@ -27,6 +30,7 @@ struct Options {
   std::string what = "step", device = "cpu";
   int64_t rows = 2048, d = 384, n = 6144, k = 32, repeats = 15;
   int threads = 0;
+  double dead = 0;
   bool json = false;
 };
 
@@ -187,9 +191,48 @@ void print(const Options& o, const std::vector<Timing>& timings) {
   if (floor > 0) fmt::print("{:<24} {:>9.2f}\n", "step / floor", timings[0].ms / floor);
 }
 
+#ifdef ASSAY_CUDA
+void print(const Options& o, const DeviceBenchResult& result) {
+  double floor = 0;
+  for (size_t i = 1; i < result.timings.size(); ++i) floor += result.timings[i].ms;
+  nlohmann::json json{{"rows", o.rows},     {"d", o.d},
+                      {"n", o.n},           {"k", o.k},
+                      {"device", o.device}, {"device_name", result.device},
+                      {"dead", o.dead},     {"copied_gb_per_s", result.copied_gb_per_s}};
+  if (!o.json) {
+    fmt::print("B {}  d {}  n {}  k {}  device {} (copies {:.0f} GB/s)\n", o.rows, o.d, o.n, o.k, result.device,
+               result.copied_gb_per_s);
+  }
+  for (const DeviceTiming& t : result.timings) {
+    auto& entry = json["ms"][t.name] = {{"median", t.ms}, {"min", t.low}, {"max", t.high}};
+    const double rate = t.bytes / t.ms * 1e-6, share = rate / result.copied_gb_per_s;
+    if (t.bytes > 0) entry.update({{"gb_per_s", rate}, {"share_of_copied", share}});
+    if (o.json) continue;
+    fmt::print("{:<24} {:>9.4f} ms  [{:.4f}, {:.4f}]", t.name, t.ms, t.low, t.high);
+    if (t.bytes > 0) fmt::print("  {:.0f} GB/s, {:.0f} % of a copy's", rate, 100 * share);
+    fmt::print("\n");
+  }
+  if (floor > 0) json["step_over_floor"] = result.timings[0].ms / floor;
+  if (o.json) {
+    fmt::print("{}\n", json.dump());
+  } else if (floor > 0) {
+    fmt::print("{:<24} {:>9.2f}\n", "step / floor", result.timings[0].ms / floor);
+  }
+}
+#endif
+
+/// Times on a device are by its own events, in kernels/device_bench.cu.
+void run_on_cuda([[maybe_unused]] const Options& o) {
+  const Context available({Device::cuda, 1});  // says what is missing, where something is
+#ifdef ASSAY_CUDA
+  print(o, bench_device({o.what, o.rows, o.d, o.n, o.k, o.repeats, o.dead}));
+#endif
+}
+
 void run(const Options& o) {
   if (o.k > o.n) throw UsageError(fmt::format("--k {} is larger than --latents {}", o.k, o.n));
-  if (o.device != "cpu") throw UsageError("device cuda: the training step has no CUDA back end; use --device cpu");
+  if (o.device == "cuda") return run_on_cuda(o);
+  if (o.what == "topk" || o.dead > 0) throw UsageError("bench: topk and --dead are timed with --device cuda");
   print(o, Bench(o).run());
 }
 
@@ -201,9 +244,12 @@ void register_bench(CLI::App& app) {
       app.add_subcommand("bench", "Time one operation, or the whole step beside its floor, on random data.");
   command->footer(
       "Times are medians over the repeats, with the least and the most. The floor of a step is the bf16\n"
-      "product alone plus Adam's memory traffic alone, taken in the same run.");
-  command->add_option("operation", o->what, "step, encode_topk, sparse_decode, value_gradient or backward_update")
-      ->check(CLI::IsMember({"step", "encode_topk", "sparse_decode", "value_gradient", "backward_update"}));
+      "product alone plus Adam's memory traffic alone, taken in the same run. With --device cuda times are the\n"
+      "device's own, and what memory bounds is compared with a copy within the device's memory.");
+  command
+      ->add_option("operation", o->what,
+                   "step, encode_topk, sparse_decode, value_gradient, backward_update; on cuda also topk")
+      ->check(CLI::IsMember({"step", "topk", "encode_topk", "sparse_decode", "value_gradient", "backward_update"}));
   command->add_option("--rows", o->rows, "Rows B of a batch")->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--dims", o->d, "Dimensions d")->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--latents", o->n, "Latents n")->check(CLI::PositiveNumber)->capture_default_str();
@@ -213,6 +259,8 @@ void register_bench(CLI::App& app) {
   command->add_option("--device", o->device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
+  command->add_option("--dead", o->dead, "Share of latents that are dead in a cuda step, which AuxK then takes up")
+      ->check(CLI::Range(0.0, 1.0));
   command->add_flag("--json", o->json, "Print the timings as JSON on stdout");
   command->callback([o] { run(*o); });
 }

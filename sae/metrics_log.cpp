@@ -28,12 +28,13 @@ MetricsLog::MetricsLog(const fs::path& file, const MetricsState& state)
 
 MetricsLog::~MetricsLog() { std::fclose(file_); }
 
-void MetricsLog::add(const StepReport& report) {
-  ++state_.steps;
-  state_.loss += report.loss;
-  state_.fvu += report.fvu;
-  state_.aux_loss += report.aux_loss;
-  state_.l0 += report.l0;
+void MetricsLog::add(const StepReport& report, int64_t steps) {
+  const auto weight = static_cast<double>(steps);
+  state_.steps += steps;
+  state_.loss += weight * report.loss;
+  state_.fvu += weight * report.fvu;
+  state_.aux_loss += weight * report.aux_loss;
+  state_.l0 += weight * report.l0;
 }
 
 MetricsLog::Line MetricsLog::write(int64_t step, int64_t tokens, int64_t dead, double lr, int64_t tokens_since,

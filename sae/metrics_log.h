@@ -28,7 +28,8 @@ class MetricsLog {
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
 
-  void add(const StepReport& report);
+  /// The means of `steps` steps.
+  void add(const StepReport& report, int64_t steps);
   /// Write the averages since the last line. `seconds` is the time they took.
   struct Line {
     int64_t step, tokens, dead;

@@ -58,6 +58,9 @@ void describe(config::Fields& f, TrainConfig& c) {
   f.integer("seed", c.seed, {0, INT64_MAX}, "", "Seed of the initial weights and of the order of the data.");
   f.integer("threads", c.threads, {0, 1024}, "threads",
             "Compute threads; 0 takes every processor. Never changes the result.");
+  f.choice(
+      "device", c.device, {"cpu", "cuda"},
+      "Where the optimiser step runs; cuda: one device, variant topk. Losses are then checked when the log is due.");
   f.real("lr", c.lr, {0, 10}, "", "Learning rate; 0 takes the variant's default.");
   f.real("beta1", c.beta1, {-1, 0.99999}, "", "Adam's decay of the first moment; -1 takes the variant's default.");
   f.real("beta2", c.beta2, {-1, 0.9999999}, "", "Adam's decay of the second moment; -1 takes the variant's default.");

@@ -36,6 +36,7 @@ struct ModelConfig {
 
 struct TrainConfig {
   int64_t steps = 4000, batch = 2048, seed = 0, threads = 0;
+  std::string device = "cpu";
   double lr = 0;                           ///< 0 = the variant's default
   double beta1 = -1, beta2 = -1, eps = 0;  ///< -1, -1, 0 = the variant's default
   int64_t warmup_steps = 100;

@@ -15,6 +15,7 @@
 #include "kernels/error.h"
 #include "sae/batch_origin.h"
 #include "sae/checkpoint.h"
+#include "sae/device_step.h"
 #include "sae/dictionary.h"
 #include "sae/ema.h"
 #include "sae/metrics_log.h"
@@ -85,6 +86,7 @@ class Run {
         batch_(rows_ * hook_.d) {
     for (const std::string& line : stream_.skipped()) spdlog::warn("left out: {}", line);
     if (!stream_.skipped().empty()) spdlog::warn("{} corrupt chunk(s) left out", stream_.skipped().size());
+    if (config.train.device == "cuda") device_.emplace(device_step_options(variant_->options(), rows_));
   }
 
   TrainSummary train(Resume resume, const volatile std::sig_atomic_t& stop) {
@@ -95,6 +97,7 @@ class Run {
     } catch (const data::Interrupted&) {  // nothing has been learnt yet
       return summary(Outcome::interrupted);
     }
+    if (device_) device_->upload(host_state(state_));
     first_loss_ = checkpoint.first_loss;
     MetricsLog log(folder_ / "metrics.jsonl", checkpoint.metrics);
     if (config_.train.tensorboard) events_.emplace(folder_ / "tensorboard", checkpoint.event_bytes);
@@ -198,6 +201,7 @@ class Run {
   }
 
   void one_step(MetricsLog& log) {
+    if (device_) return queue_step(log);
     next_rows(batch_.data());
     const ConstMatrix x(batch_.data(), rows_, hook_.d);
     NumericFlag flag;
@@ -205,16 +209,8 @@ class Run {
     if (flag.raised()) {
       diverged(state_.step + 1, fmt::format("a weight is not finite, or the code of row {} of the batch", flag.row()));
     }
-    const double error = last_.loss - last_.penalty;  // a penalty may begin large and be warmed up
-    if (state_.step == 1) first_loss_ = error;
-    const double limit = config_.train.divergence * std::max(1.0, first_loss_);
-    if (!std::isfinite(last_.loss)) diverged(state_.step, "the loss is not finite");
-    if (config_.train.divergence > 0 && error > limit) {
-      diverged(state_.step,
-               fmt::format("the loss is {:.4g}, over train.divergence = {:g} times max(1, the first step's {:.4g})",
-                           error, config_.train.divergence, first_loss_));
-    }
-    log.add(last_);
+    check_loss();
+    log.add(last_, 1);
     if (config_.train.ema > 0) average(context_, state_, config_.train.ema);
     if (resampling_due(config_.train, state_.step)) resample();
   }
@@ -226,9 +222,43 @@ class Run {
     spdlog::info("step {}: {} dead latents resampled", state_.step, moved);
   }
 
+  /// On a device a step is only queued; what became of it shows when the log is due.
+  void queue_step(MetricsLog& log) {
+    next_rows(device_->input().data);
+    device_->run(learning_rate(state_.step));
+    if (++state_.step == 1) collect(log);
+  }
+
+  /// Waits for the steps queued and takes their means.
+  void collect(MetricsLog& log) {
+    if (!device_) return;
+    const TopKStepReport r = device_->report();
+    if (r.bad_step >= 0) {
+      throw Error(fmt::format("step {}: a weight is not finite, or the code of row {} of the batch; {}; lower train.lr",
+                              r.bad_step + 1, r.bad_row, last_good()));
+    }
+    if (r.steps == 0) return;
+    last_ = {r.loss, 0, r.fvu, r.aux_loss, r.l0, r.dead};
+    check_loss();
+    log.add(last_, r.steps);
+  }
+
+  void check_loss() {
+    const double error = last_.loss - last_.penalty;  // a penalty may begin large and be warmed up
+    if (state_.step == 1) first_loss_ = error;
+    const double limit = config_.train.divergence * std::max(1.0, first_loss_);
+    if (!std::isfinite(last_.loss)) diverged(state_.step, "the loss is not finite");
+    if (config_.train.divergence > 0 && error > limit) {
+      diverged(state_.step,
+               fmt::format("the loss is {:.4g}, over train.divergence = {:g} times max(1, the first step's {:.4g})",
+                           error, config_.train.divergence, first_loss_));
+    }
+  }
+
   [[noreturn]] void diverged(int64_t step, const std::string& what) const {
-    throw Error(fmt::format("step {}: {}; the batch was {}; {}; lower train.lr", step, what,
-                            batch_origin(stream_, rows_), last_good()));
+    const std::string where = device_ ? "on a device it is a mean over the steps since the last look at it"
+                                      : "the batch was " + batch_origin(stream_, rows_);
+    throw Error(fmt::format("step {}: {}; {}; {}; lower train.lr", step, what, where, last_good()));
   }
 
   std::string last_good() const {
@@ -241,6 +271,7 @@ class Run {
   }
 
   void report(MetricsLog& log, Progress& progress) {
+    collect(log);
     const auto now = Clock::now();
     line_ = log.write(state_.step, state_.step * rows_, last_.dead, learning_rate(state_.step - 1),
                       (state_.step - logged_step_) * rows_, std::chrono::duration<double>(now - logged_at_).count());
@@ -251,6 +282,8 @@ class Run {
   }
 
   void save(MetricsLog& log, const CheckpointPolicy& policy) {
+    collect(log);
+    if (device_) device_->download(host_state(state_));
     const int64_t event_bytes = events_ ? events_->sync() : 0;
     last_good_ =
         save_checkpoint(folder_, state_,
@@ -310,6 +343,7 @@ class Run {
   State state_;
   int64_t rows_;  // of an optimiser step
   std::vector<float> batch_;
+  std::optional<DeviceTopKStep> device_;  // holds the state between checkpoints, where it is asked for
   std::optional<EventFile> events_;
   double first_loss_ = 0;
   std::string last_good_;

@@ -1,0 +1,275 @@
+// Timed by events around each call, after two that warm up; steps follow one another without a pause, each timed from
+// the end of the one before, with its batch travelling from pinned memory while the one before is worked on.
+// The floor of a step: the bf16 product alone, the fastest over three tile sizes, its output overwritten; plus Adam's
+// memory traffic alone (24 bytes a parameter over both matrices), by a kernel that does nothing else.
+#include <functional>
+#include <random>
+
+#include "kernels/cuda_machine.cuh"
+#include "kernels/device_bench.h"
+#include "kernels/topk.cuh"
+#include "kernels/topk_step.cuh"
+
+namespace assay {
+
+namespace {
+
+/// Adam with a constant gradient: the traffic and nothing else.
+struct AdamStreamKernel {
+  static constexpr const char* kName = "floor: Adam streaming";
+  static constexpr int kThreads = 256;
+  float *p, *m, *v;
+  int64_t count;
+
+  template <class Thread>
+  ASSAY_DEVICE void operator()(Thread& t) const {
+    const int64_t i = t.block() * kThreads + t.thread();
+    if (i < count) adam_step({1e-9f, 0.9f, 0.999f, 1e-8f, 1.0f}, 1e-6f, p[i], m[i], v[i]);
+  }
+};
+
+class Clock {
+ public:
+  explicit Clock(cudaStream_t stream) : stream_(stream) {}
+  ~Clock() {
+    for (cudaEvent_t e : events_) cudaEventDestroy(e);
+  }
+  void tick() {
+    events_.push_back(nullptr);
+    check_cuda(cudaEventCreate(&events_.back()), "event");
+    check_cuda(cudaEventRecord(events_.back(), stream_), "event");
+  }
+  /// Milliseconds between ticks a and b.
+  double between(size_t a, size_t b) const {
+    check_cuda(cudaEventSynchronize(events_[b]), "wait");
+    float ms = 0;
+    check_cuda(cudaEventElapsedTime(&ms, events_[a], events_[b]), "event");
+    return ms;
+  }
+
+ private:
+  cudaStream_t stream_;
+  std::vector<cudaEvent_t> events_;
+};
+
+std::vector<float> random_values(int64_t count, uint64_t seed, float scale) {
+  std::mt19937 engine(static_cast<uint32_t>(seed));
+  std::vector<float> values(count);
+  for (float& v : values) v = scale * (static_cast<float>(engine() >> 8) * 0x1p-23f - 1);
+  return values;
+}
+
+class Bench {
+ public:
+  explicit Bench(const DeviceBenchOptions& o) : o_(o) {}
+
+  DeviceBenchResult run() {
+    DeviceBenchResult result;
+    int device = 0;
+    cudaDeviceProp about{};
+    check_cuda(cudaGetDevice(&device), "device");
+    check_cuda(cudaGetDeviceProperties(&about, device), "device");
+    result.device = about.name;
+    result.copied_gb_per_s = copy_bandwidth();
+    if (o_.what == "step") {
+      result.timings.push_back(step());
+      result.timings.push_back(product());
+      result.timings.push_back(adam());
+    } else if (o_.what == "topk") {
+      result.timings.push_back(selection());
+    } else {
+      result.timings.push_back(operation());
+    }
+    return result;
+  }
+
+ private:
+  DeviceTiming summary(const std::string& name, std::vector<double> ms, double bytes = 0) const {
+    std::sort(ms.begin(), ms.end());
+    return {name, ms[ms.size() / 2], ms.front(), ms.back(), bytes};
+  }
+
+  DeviceTiming time_it(const std::string& name, const std::function<void()>& body, double bytes = 0) {
+    std::vector<double> ms;
+    for (int64_t r = -2; r < o_.repeats; ++r) {
+      Clock clock(machine_.stream());
+      clock.tick();
+      body();
+      clock.tick();
+      if (r >= 0) ms.push_back(clock.between(0, 1));
+    }
+    return summary(name, ms, bytes);
+  }
+
+  double copy_bandwidth() {
+    constexpr int64_t kBytes = int64_t{1} << 29;
+    const Buffer<char> from(machine_, kBytes), to(machine_, kBytes);
+    from.clear();
+    const DeviceTiming t = time_it("copy", [&] {
+      check_cuda(cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice, machine_.stream()), "copy");
+    });
+    return 2.0 * kBytes / t.ms * 1e-6;
+  }
+
+  std::vector<float> rows(uint64_t seed) const {
+    return random_values(o_.rows * o_.d, seed, std::sqrt(3.0f / static_cast<float>(o_.d)));
+  }
+  std::vector<float> weights(uint64_t seed) const {
+    return random_values(o_.n * o_.d, seed, std::sqrt(3.0f / static_cast<float>(o_.d)));
+  }
+
+  DeviceTiming step() {
+    constexpr int64_t kDeadAfter = int64_t{1} << 30;
+    const double aux = o_.dead > 0 ? 1.0 / 32 : 0;
+    TopKStepOn<DeviceMachine> step(machine_,
+                                   {o_.rows, o_.n, o_.d, o_.k, std::max<int64_t>(1, o_.d / 2), aux, kDeadAfter});
+    {
+      std::vector<float> w = weights(1), zeros(o_.n * o_.d), b(o_.n), bm(o_.n), bv(o_.n), c(o_.d), cm(o_.d), cv(o_.d);
+      std::vector<float> w_m = zeros, w_v = zeros, d_m = zeros, d_v = zeros, dec = w;
+      std::vector<int64_t> silent(o_.n);
+      for (int64_t j = 0; j < static_cast<int64_t>(o_.dead * static_cast<double>(o_.n)); ++j) {
+        silent[j] = kDeadAfter;
+        for (int64_t i = 0; i < o_.d; ++i) w[j * o_.d + i] *= 1e-3f;  // too short ever to win
+      }
+      step.upload({{w.data(), w_m.data(), w_v.data()},
+                   {dec.data(), d_m.data(), d_v.data()},
+                   {b.data(), bm.data(), bv.data()},
+                   {c.data(), cm.data(), cv.data()},
+                   silent.data(),
+                   0});
+    }
+    Clock clock(machine_.stream());
+    const std::vector<float> batches[] = {rows(2), rows(3)};
+    for (int64_t r = -3; r < o_.repeats; ++r) {
+      if (r < -1) std::copy(batches[r + 3].begin(), batches[r + 3].end(), step.input().data);  // then they alternate
+      step.run(1e-5);
+      clock.tick();
+    }
+    std::vector<double> ms;
+    for (int64_t r = 0; r < o_.repeats; ++r) ms.push_back(clock.between(r + 2, r + 3));
+    const TopKStepReport report = step.report();
+    if (report.bad_step >= 0) throw Error("bench: a step on random data was not finite");
+    return summary("step", ms);
+  }
+
+  DeviceTiming product() {
+    const int64_t width = padded_depth(o_.d), rows = std::min<int64_t>(o_.rows, 4096);
+    const Buffer<bf16> x(machine_, o_.rows * width), w(machine_, o_.n * width);
+    x.clear();
+    w.clear();
+    DeviceTiming best;
+    for (const int64_t bytes : {machine_.tile_bytes(), 4 * machine_.tile_bytes(), 16 * machine_.tile_bytes()}) {
+      const int64_t latents = std::clamp<int64_t>(bytes / (4 * rows) / 64 * 64, std::min<int64_t>(64, o_.n), o_.n);
+      const Buffer<float> out(machine_, rows * latents);
+      const DeviceTiming t = time_it("floor: bf16 product", [&] {
+        for (int64_t i = 0; i < o_.rows; i += rows) {
+          for (int64_t j = 0; j < o_.n; j += latents) {
+            machine_.product(x.data() + i * width, std::min(rows, o_.rows - i), w.data() + j * width,
+                             std::min(latents, o_.n - j), width, out.data());
+          }
+        }
+      });
+      if (best.name.empty() || t.ms < best.ms) best = t;
+    }
+    return best;
+  }
+
+  DeviceTiming adam() {
+    const int64_t count = 2 * o_.n * o_.d;
+    const Buffer<float> p(machine_, count), m(machine_, count), v(machine_, count);
+    for (const auto* buffer : {&p, &m, &v}) buffer->clear();
+    const int64_t blocks = (count + AdamStreamKernel::kThreads - 1) / AdamStreamKernel::kThreads;
+    return time_it(
+        "floor: Adam streaming",
+        [&] {
+          machine_(AdamStreamKernel{p.data(), m.data(), v.data(), count}, blocks, 0);
+        },
+        24.0 * static_cast<double>(count));
+  }
+
+  DeviceTiming selection() {
+    const Buffer<float> z(machine_, random_values(o_.rows * o_.n, 4, 1)), values(machine_, o_.rows * o_.k);
+    const Buffer<int32_t> indices(machine_, o_.rows * o_.k);
+    const Buffer<long long> bad(machine_, 1);
+    return time_it(
+        "topk",
+        [&] {
+          machine_(TopkKernel{{z.data(), o_.rows, o_.n}, o_.k, false, indices.data(), values.data(), bad.data()},
+                   o_.rows, sizeof(TopkKernel::Shared));
+        },
+        4.0 * static_cast<double>(o_.rows) * static_cast<double>(o_.n));
+  }
+
+  /// One operation of the step, on what an encoding has left.
+  DeviceTiming operation() {
+    const int64_t pairs = o_.rows * o_.k;
+    const Buffer<float> x(machine_, rows(2)), g(machine_, rows(3)), w(machine_, weights(1)), bias(machine_, o_.n),
+        norm(machine_, o_.n), error(machine_, o_.n), values(machine_, pairs), d_values(machine_, pairs);
+    const Buffer<bf16> copy(machine_, o_.n * padded_depth(o_.d));
+    const Buffer<int32_t> indices(machine_, pairs);
+    const long long none = NumericFlag::kNone;
+    const Buffer<long long> bad(machine_, &none, 1);
+    std::vector<int64_t> offsets(o_.rows + 1);
+    for (int64_t i = 0; i <= o_.rows; ++i) offsets[i] = i * o_.k;
+    const Buffer<int64_t> row_offsets(machine_, offsets);
+    const Matrix batch(x.data(), o_.rows, o_.d), gradient(g.data(), o_.rows, o_.d), matrix(w.data(), o_.n, o_.d);
+    bias.clear();
+    machine_(RefreshCopyKernel{matrix, copy.data(), norm.data(), error.data()},
+             (o_.n + RefreshCopyKernel::kRows - 1) / RefreshCopyKernel::kRows, 0);
+    EncodeTopkOn<DeviceMachine> encoder(machine_, o_.rows, o_.n, o_.d, o_.k);
+    const auto encode = [&] {
+      encoder.run({matrix, bias.data(), copy.data(), norm.data(), error.data()}, batch, nullptr, batch, {}, true,
+                  indices.data(), values.data(), {bad.data()});
+    };
+    encode();
+    if (o_.what == "encode_topk") return time_it("encode_topk", encode);
+    if (o_.what == "sparse_decode") {
+      const SparseDecodeKernel kernel{row_offsets.data(), indices.data(), values.data(), matrix, nullptr, gradient};
+      return time_it("sparse_decode", [&] { machine_(kernel, o_.rows, sizeof(SparseDecodeKernel::Shared)); });
+    }
+    const ValueGradientKernel kernel{row_offsets.data(), indices.data(), values.data(),
+                                     gradient,           matrix,         d_values.data()};
+    const auto differentiate = [&] { machine_(kernel, o_.rows, 0); };
+    if (o_.what == "value_gradient") return time_it("value_gradient", differentiate);
+    differentiate();
+    return update(batch, gradient, matrix,
+                  {row_offsets.data(), indices.data(), values.data(), d_values.data(), d_values.data()}, bias, copy,
+                  norm, error);
+  }
+
+  DeviceTiming update(ConstMatrix x, ConstMatrix g, Matrix w, const PairSource& pairs, const Buffer<float>& bias,
+                      const Buffer<bf16>& copy, const Buffer<float>& norm, const Buffer<float>& error) {
+    const int64_t size = o_.n * o_.d;
+    const Buffer<float> dec(machine_, weights(5)), moments(machine_, 4 * size), bias_moments(machine_, 2 * o_.n),
+        parts(machine_, center_parts_of(o_.n) * o_.d), center(machine_, o_.d);
+    moments.clear();
+    bias_moments.clear();
+    SortByLatentOn<DeviceMachine> sort(machine_, o_.n, o_.rows * o_.k);
+    DeviceUpdate u{};
+    const auto moment = [&](int64_t i) { return Matrix(moments.data() + i * size, o_.n, o_.d); };
+    u.g = g, u.x = x;
+    u.offsets = sort.offsets(), u.pairs = sort.pairs(), u.bias = sort.bias(), u.enc = sort.center();
+    u.w_enc = w, u.w_enc_m = moment(0), u.w_enc_v = moment(1);
+    u.w_dec = {dec.data(), o_.n, o_.d}, u.w_dec_m = moment(2), u.w_dec_v = moment(3);
+    u.b_enc = bias.data(), u.b_enc_m = bias_moments.data(), u.b_enc_v = bias_moments.data() + o_.n;
+    u.copy = copy.data(), u.norm = norm.data(), u.error = error.data();
+    u.adam = {1e-7f, 0.9f, 0.999f, 1e-8f, 1.0f};
+    u.center_parts = parts.data(), u.center = center.data();
+    return time_it(
+        "backward_update",
+        [&] {
+          sort.run(pairs, o_.rows);
+          launch_backward_update(machine_, u);
+        },
+        24.0 * 2 * static_cast<double>(size));
+  }
+
+  DeviceBenchOptions o_;
+  DeviceMachine machine_;
+};
+
+}  // namespace
+
+DeviceBenchResult bench_device(const DeviceBenchOptions& options) { return Bench(options).run(); }
+
+}  // namespace assay

@@ -1,0 +1,31 @@
+// Times the device's operations and the whole step beside the step's floor, by events on the device's own clock.
+// Defined only where ASSAY_CUDA is.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace assay {
+
+struct DeviceBenchOptions {
+  std::string what;  ///< step, topk, encode_topk, sparse_decode, value_gradient or backward_update
+  int64_t rows, d, n, k, repeats;
+  double dead = 0;  ///< share of latents that are dead: AuxK's part of the step
+};
+
+struct DeviceTiming {
+  std::string name;
+  double ms, low, high;  ///< median, least and most of the repeats
+  double bytes = 0;      ///< what it must read or write at least, where that is what bounds it
+};
+
+struct DeviceBenchResult {
+  std::string device;                 ///< its name
+  double copied_gb_per_s;             ///< read + written by a copy within its memory, measured in the same run
+  std::vector<DeviceTiming> timings;  ///< a step's two floors stand behind it
+};
+
+DeviceBenchResult bench_device(const DeviceBenchOptions& options);
+
+}  // namespace assay
