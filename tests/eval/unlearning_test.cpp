@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "eval/unlearning_report.h"
@@ -318,6 +321,43 @@ TEST_F(UnlearningTest, AMissingModelFailsThisTaskAlone) {
   EXPECT_NE(results[1].reason.find("no-such-model"), std::string::npos) << results[1].reason;
 }
 
+TEST_F(UnlearningTest, AnotherModelsHalvesFailThisTaskAlone) {
+  const std::filesystem::path folder = fixture_.folder.path() / "halves";
+  std::filesystem::create_directory(folder);
+  nlohmann::json manifest = {{"format", "assay-model-halves"},
+                             {"format_version", 1},
+                             {"model", "a stranger"},
+                             {"revision", ""},
+                             {"tokenizer_hash", ""},
+                             {"torch_version", "2"},
+                             {"layer", 0},
+                             {"layers", 2},
+                             {"d", kD},
+                             {"d_out", kD},
+                             {"max_length", 64},
+                             {"vocabulary", 100},
+                             {"cpu_flags", nlohmann::json::array()}};
+  for (const char* key : {"lower_compiled", "lower_script", "upper_compiled", "upper_script"})
+    manifest["files"][key] = {{"name", key}, {"sha256", ""}};
+  std::ofstream(folder / "manifest.json") << manifest.dump();
+  Session session = fixture_.session();
+  session.model = folder;
+  session.trust_model_code = true;
+  auto tasks = choose_tasks({"unlearning", "core"}, session);
+  const auto results = run_tasks(session, tasks);
+  const auto of = [&](const std::string& name) {
+    return *std::find_if(results.begin(), results.end(), [&](const TaskResult& r) { return r.name == name; });
+  };
+  EXPECT_EQ(of("core").status, "ok") << of("core").reason;
+  EXPECT_EQ(of("unlearning").status, "failed");
+  EXPECT_TRUE(of("unlearning").numbers.empty());
+  const std::string reason = of("unlearning").reason;
+  for (const std::string& part : {std::string("does not fit: model is 'planted' there, 'a stranger' in"),
+                                  fixture_.dataset->info().path.string(), folder.string()})
+    EXPECT_NE(reason.find(part), std::string::npos) << reason;
+  EXPECT_EQ(reason.find('\n'), std::string::npos) << reason;
+}
+
 TEST(Unlearning, LabelsThatMeanNothingAreRefused) {
   test::SessionFixture fixture("unlearning_random", {.documents = 1000, .random_labels = true});
   fixture.config.unlearning = small_config();
@@ -327,53 +367,6 @@ TEST(Unlearning, LabelsThatMeanNothingAreRefused) {
       fixture.context,          *fixture.dataset, table, fixture.config.unlearning, {}, {}, half, nullptr, 0, {},
       [](const std::string&) {}};
   EXPECT_THROW(run_unlearning(in, plan_unlearning(*fixture.dataset, table, in.config, 5), 5), Error);
-}
-
-TEST(Unlearning, TheDropCountsSuccessOfEitherSign) {
-  EXPECT_DOUBLE_EQ(forget_drop(0.9, 0.9), 0);
-  EXPECT_DOUBLE_EQ(forget_drop(0.5, 0.9), 1);
-  EXPECT_DOUBLE_EQ(forget_drop(0.1, 0.9), 0) << "an inverted probe is a probe";
-  EXPECT_DOUBLE_EQ(forget_drop(0.7, 0.9), 0.5);
-  EXPECT_DOUBLE_EQ(forget_drop(0.5, 0.5), 1);
-}
-
-TEST(Unlearning, TheSettingIsTheBestWithinTheBudgetAndTheWeakerOfEquals) {
-  const std::vector<double> drop = {0.1, 0.4, 0.4, 0.9}, damage = {0, 0.5, 0.2, 3};
-  EXPECT_EQ(choose_setting(drop, damage, 1), 1);
-  EXPECT_EQ(choose_setting(drop, damage, 0), 0);
-  EXPECT_EQ(choose_setting(drop, damage, 5), 3);
-  EXPECT_EQ(choose_setting({-0.1, 0}, {0, 0}, 5), kNoSetting);
-}
-
-TEST(Unlearning, SelectionAndRateMatchingAreWhatTheySay) {
-  LatentRates rates;
-  Rng rng(3);
-  for (int64_t j = 0; j < 200; ++j) {
-    rates.forget.push_back(rng.uniform() * 0.3);
-    rates.retain.push_back(rng.uniform() * 0.3);
-    rates.overall.push_back((rates.forget[j] + rates.retain[j]) / 2);
-  }
-  const auto chosen = select_latents(rates, 10);
-  const auto score = [&](int64_t j) {
-    const double f = rates.forget[j], r = rates.retain[j];
-    return (f - r) / std::sqrt(f * (1 - f) + r * (1 - r) + 1e-3);
-  };
-  for (int64_t j = 0; j < 200; ++j)
-    if (std::find(chosen.begin(), chosen.end(), j) == chosen.end()) {
-      EXPECT_LE(score(j), score(chosen.back()));
-    }
-  const auto matched = rate_matched(rates, chosen, 1);
-  std::set<int64_t> all(chosen.begin(), chosen.end());
-  for (size_t i = 0; i < matched.size(); ++i) {
-    EXPECT_TRUE(all.insert(matched[i]).second) << "distinct, and not chosen";
-    int nearer = 0;
-    for (int64_t j = 0; j < 200; ++j)
-      nearer += std::fabs(rates.overall[j] - rates.overall[chosen[i]]) <
-                std::fabs(rates.overall[matched[i]] - rates.overall[chosen[i]]);
-    EXPECT_LE(nearer, 20 + 2 * 10) << "among the 20 nearest of those left";
-  }
-  EXPECT_EQ(matched, rate_matched(rates, chosen, 1));
-  EXPECT_NE(matched, rate_matched(rates, chosen, 2));
 }
 
 }  // namespace
