@@ -21,5 +21,6 @@ void register_config(CLI::App& app);
 void register_plant(CLI::App& app);
 void register_recover(CLI::App& app);
 void register_plan(CLI::App& app);
+void register_decoder_shard(CLI::App& app);
 
 }  // namespace assay::commands

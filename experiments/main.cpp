@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   register_config(app);
   register_plant(app);
   register_recover(app);
+  register_decoder_shard(app);
 
   try {
     app.parse(argc, argv);
