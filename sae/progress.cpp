@@ -3,10 +3,12 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <utility>
+
 namespace assay::sae {
 
-Progress::Progress(int64_t total_steps)
-    : total_(total_steps), terminal_(isatty(STDERR_FILENO) != 0), start_(Clock::now()) {}
+Progress::Progress(int64_t total_steps, std::string name)
+    : total_(total_steps), name_(std::move(name)), terminal_(isatty(STDERR_FILENO) != 0), start_(Clock::now()) {}
 
 Progress::~Progress() {
   if (terminal_ && first_ >= 0) fmt::print(stderr, "\n");
@@ -25,9 +27,8 @@ void Progress::show(const MetricsLog::Line& line, int64_t latents) {
   const std::string eta =
       done > 0 ? fmt::format("{:.0f} s", elapsed / static_cast<double>(done) * static_cast<double>(total_ - line.step))
                : "—";
-  fmt::print(stderr,
-             "{}train: step {}/{}  {:.0f} tokens/s  loss {:.4f}  FVU {:.4f}  L0 {:.1f}  dead {:.1f} %  ETA {}{}",
-             terminal_ ? "\r" : "", line.step, total_, line.tokens_per_s, line.loss, line.fvu, line.l0,
+  fmt::print(stderr, "{}{}: step {}/{}  {:.0f} tokens/s  loss {:.4f}  FVU {:.4f}  L0 {:.1f}  dead {:.1f} %  ETA {}{}",
+             terminal_ ? "\r" : "", name_, line.step, total_, line.tokens_per_s, line.loss, line.fvu, line.l0,
              100.0 * static_cast<double>(line.dead) / static_cast<double>(latents), eta, terminal_ ? "   " : "\n");
 }
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 
 #include "sae/metrics_log.h"
 
@@ -11,13 +12,15 @@ namespace assay::sae {
 
 class Progress {
  public:
-  explicit Progress(int64_t total_steps);
+  /// Lines begin with `name`.
+  Progress(int64_t total_steps, std::string name);
   ~Progress();
   void show(const MetricsLog::Line& line, int64_t latents);
 
  private:
   using Clock = std::chrono::steady_clock;
   int64_t total_, first_ = -1;
+  std::string name_;
   bool terminal_;
   Clock::time_point start_, shown_;
 };

@@ -15,6 +15,8 @@ void describe(config::Fields& f, DataConfig& c) {
   f.real("validation", c.validation, {0, 0.5}, "share of documents", "Held out for choices and for reported FVU.");
   f.real("test", c.test, {0, 0.5}, "share of documents", "Held out for final evaluation only.");
   f.integer("split_seed", c.split_seed, {0, INT64_MAX}, "", "Seed of the split by document hash.");
+  f.integer("order_seed", c.order_seed, {-1, INT64_MAX}, "",
+            "Seed of the order of the data; -1 takes train.seed. A sweep sets it, so that all seeds share batches.");
   f.integer("lanes", c.lanes, {1, 4096}, "lanes",
             "Fixed lanes the global stream interleaves; the batch is a multiple of it.");
   f.integer("window_chunks", c.window_chunks, {1, 1 << 16}, "chunks",
@@ -55,7 +57,8 @@ void describe(config::Fields& f, ModelConfig& c) {
 void describe(config::Fields& f, TrainConfig& c) {
   f.integer("steps", c.steps, {1, int64_t{1} << 40}, "steps", "Optimiser steps.");
   f.integer("batch", c.batch, {1, 1 << 24}, "tokens", "Activations a batch.");
-  f.integer("seed", c.seed, {0, INT64_MAX}, "", "Seed of the initial weights and of the order of the data.");
+  f.integer("seed", c.seed, {0, INT64_MAX}, "",
+            "Seed of the initial weights, and of the order of the data unless data.order_seed says otherwise.");
   f.integer("threads", c.threads, {0, 1024}, "threads",
             "Compute threads; 0 takes every processor. Never changes the result.");
   f.choice(

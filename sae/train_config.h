@@ -17,6 +17,7 @@ struct DataConfig {
   std::string hook = "activations";
   double validation = 0.05, test = 0.05;
   int64_t split_seed = 0;
+  int64_t order_seed = -1;  ///< of the stream; -1 = train.seed
   int64_t lanes = 16, window_chunks = 4, readers = 1;
   bool include_special = false, skip_corrupt = false, rolling = false;
   int64_t rolling_wait = 600;  ///< seconds

@@ -1,0 +1,57 @@
+// Where the batches of training come from: one shuffled stream over the activations, checked for values that are not
+// finite. Any number of dictionaries may learn from the same source.
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+#include <vector>
+
+#include "data/sources.h"
+#include "data/stream.h"
+#include "kernels/error.h"
+#include "kernels/view.h"
+#include "sae/train_config.h"
+#include "sae/variant.h"
+
+namespace assay::sae {
+
+/// An activation is not finite; says its shard and row.
+class BadRow : public Error {
+ public:
+  using Error::Error;
+};
+
+constexpr int64_t kSampleTokens = 1 << 15;  ///< activations that initialising, resampling and calibrating look at
+
+class BatchSource {
+ public:
+  /// `stop` ends a wait for a rolling cache. Names on the log what skip_corrupt left out.
+  BatchSource(const DataConfig& data, const TrainConfig& train, const volatile std::sig_atomic_t& stop);
+
+  const data::Sources& sources() const { return sources_; }
+  const data::HookInfo& hook() const { return hook_; }
+  data::ActivationStream& stream() { return stream_; }
+  const data::ActivationStream& stream() const { return stream_; }
+  int64_t rows() const { return rows_; }  ///< of an optimiser step
+
+  /// The rows [rows(), d] of the next optimiser step at the training scale, in `place` or else in a buffer of the
+  /// source's own; valid until the next call. Throws BadRow, and data::Interrupted.
+  Batch next(float* place = nullptr);
+  /// The next kSampleTokens rows or a few more; the stream stays where it is. Valid until next() or seek().
+  Batch peek();
+  /// kSampleTokens rows [·, d] of the validation split. Throws as next() does.
+  std::vector<float> validation();
+  void seek(const data::StreamPosition& position);
+
+ private:
+  void read(float* to);
+
+  data::Sources sources_;
+  data::HookInfo hook_;
+  data::StreamOptions options_;
+  data::ActivationStream stream_;
+  int64_t rows_;
+  std::vector<float> batch_, peeked_;
+};
+
+}  // namespace assay::sae

@@ -1,0 +1,245 @@
+#include "sae/member.h"
+
+#include <fmt/core.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "data/atomic_file.h"
+#include "sae/batch_origin.h"
+#include "sae/device_step.h"
+#include "sae/dictionary.h"
+#include "sae/ema.h"
+#include "sae/resample.h"
+#include "sae/resume_check.h"
+#include "sae/schedule.h"
+#include "sae/variants/variants.h"
+
+namespace assay::sae {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+VariantOptions variant_options(const RunConfig& c, const data::HookInfo& hook) {
+  return {c.model, with_defaults(c.train, c.model, hook.d), hook.d, hook.d, hook.variance * hook.scale * hook.scale};
+}
+
+}  // namespace
+
+Member::Member(Context& context, const RunConfig& config, fs::path folder, BatchSource& source)
+    : context_(context),
+      config_(config),
+      folder_(std::move(folder)),
+      source_(source),
+      variant_(checked_variant()),
+      state_(variant_->create()),
+      policy_{config.train.checkpoint_every, config.train.checkpoint_minutes, config.train.keep_checkpoints,
+              config.train.keep_every} {
+  if (config_.train.resample_every > 0) check_resampling(*variant_, state_);
+  if (config_.train.device == "cuda") device_.emplace(device_step_options(variant_->options(), source_.rows()));
+}
+
+std::unique_ptr<Variant> Member::checked_variant() const {
+  if (config_.model.k > config_.model.n) {
+    throw UsageError(
+        fmt::format("model.k = {} is larger than model.n = {}: set k ≤ n", config_.model.k, config_.model.n));
+  }
+  const data::HookInfo& hook = source_.hook();
+  if (!(hook.variance > 0)) {
+    throw Error(fmt::format("{}: the activations of hook {} are constant (variance {}): nothing to learn",
+                            source_.sources().info().path.string(), hook.name, hook.variance));
+  }
+  auto variant = make_variant(variant_options(config_, hook));
+  if (variant->needs_validation() && !(config_.data.validation > 0)) {
+    throw UsageError("model.threshold = calibrated needs validation rows: set data.validation > 0");
+  }
+  return variant;
+}
+
+void Member::begin(Resume resume) {
+  begun_ = Clock::now();
+  if (resume == Resume::never || !restore()) start();
+  if (device_) device_->upload(host_state(state_));
+  open_logs();
+}
+
+bool Member::restore() {
+  clean_checkpoints(folder_);
+  if (fs::exists(folder_ / "checkpoints")) check_same_configuration(folder_, config_.resolved_yaml);
+  auto found = load_checkpoint(folder_, state_, [](const std::string& message) { spdlog::warn("{}", message); });
+  if (!found) return false;
+  const std::string& hash = source_.stream().data_hash();
+  if (found->data_hash != hash) {
+    throw Error(
+        fmt::format("{}: the activations have changed since the run's checkpoint (content hash {}, then {}): restore "
+                    "them or train afresh",
+                    source_.sources().info().path.string(), hash, found->data_hash));
+  }
+  state_.screen.refresh(context_, state_.encoder());
+  checkpoint_ = std::move(*found);
+  last_good_ = checkpoint_folder(folder_, state_.step).string();
+  spdlog::info("resuming {} at step {}", folder_.string(), state_.step);
+  return true;
+}
+
+void Member::start() {
+  std::error_code failed;
+  fs::create_directories(folder_, failed);
+  if (failed) throw Error(fmt::format("{}: cannot create the run's folder: {}", folder_.string(), failed.message()));
+  fs::remove(folder_ / "metrics.jsonl");
+  data::write_file_atomically(folder_ / "config.yaml", config_.resolved_yaml);
+  variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), source_.peek());
+  if (config_.train.ema > 0) start_average(state_);
+  checkpoint_.position = source_.stream().position();
+}
+
+void Member::open_logs() {
+  log_.emplace(folder_ / "metrics.jsonl", checkpoint_.metrics);
+  if (config_.train.tensorboard) events_.emplace(folder_ / "tensorboard", checkpoint_.event_bytes);
+  begun_ = logged_at_ = Clock::now();
+  logged_step_ = state_.step;
+  clock_.emplace(policy_, begun_);
+}
+
+void Member::learn(const Batch& batch) {
+  if (device_) return queue(batch);
+  NumericFlag flag;
+  last_ = variant_->step(context_, state_, batch, learning_rate(state_.step), flag);
+  if (flag.raised()) {
+    diverged(state_.step + 1, fmt::format("a weight is not finite, or the code of row {} of the batch", flag.row()));
+  }
+  check_loss();
+  log_->add(last_, 1);
+  if (config_.train.ema > 0) average(context_, state_, config_.train.ema);
+}
+
+/// On a device a step is only queued; what became of it shows when the log is due.
+void Member::queue(const Batch& batch) {
+  const Matrix input = device_->input();
+  if (batch.x.data != input.data) std::copy_n(batch.x.data, batch.x.rows * batch.x.cols, input.data);
+  device_->run(learning_rate(state_.step));
+  if (++state_.step == 1) collect();
+}
+
+/// Waits for the steps queued and takes their means.
+void Member::collect() {
+  if (!device_) return;
+  const TopKStepReport r = device_->report();
+  if (r.bad_step >= 0) {
+    throw Diverged(
+        fmt::format("step {}: a weight is not finite, or the code of row {} of the batch; {}; lower train.lr",
+                    r.bad_step + 1, r.bad_row, last_good()));
+  }
+  if (r.steps == 0) return;
+  last_ = {r.loss, 0, r.fvu, r.aux_loss, r.l0, r.dead};
+  check_loss();
+  log_->add(last_, r.steps);
+}
+
+void Member::check_loss() {
+  const double error = last_.loss - last_.penalty;  // a penalty may begin large and be warmed up
+  double& first_loss = checkpoint_.first_loss;
+  if (state_.step == 1) first_loss = error;
+  const double limit = config_.train.divergence * std::max(1.0, first_loss);
+  if (!std::isfinite(last_.loss)) diverged(state_.step, "the loss is not finite");
+  if (config_.train.divergence > 0 && error > limit) {
+    diverged(state_.step,
+             fmt::format("the loss is {:.4g}, over train.divergence = {:g} times max(1, the first step's {:.4g})",
+                         error, config_.train.divergence, first_loss));
+  }
+}
+
+void Member::diverged(int64_t step, const std::string& what) const {
+  const std::string where = device_ ? "on a device it is a mean over the steps since the last look at it"
+                                    : "the batch was " + batch_origin(source_.stream(), source_.rows());
+  throw Diverged(fmt::format("step {}: {}; {}; {}; lower train.lr", step, what, where, last_good()));
+}
+
+void Member::conclude(bool stop) {
+  if (resampling_due(config_.train, state_.step)) resample();
+  const bool last = state_.step == config_.train.steps;
+  if (last || state_.step % config_.train.log_every == 0) report();
+  if (last || stop || clock_->due(state_.step, Clock::now()) || source_.stream().can_release()) {
+    save();
+    clock_->written(Clock::now());
+  }
+}
+
+void Member::resample() {
+  const int64_t moved =
+      resample_dead(context_, *variant_, state_, source_.peek().x, static_cast<uint64_t>(config_.train.seed));
+  spdlog::info("step {}: {} dead latents resampled", state_.step, moved);
+}
+
+std::string Member::last_good() const {
+  return last_good_.empty() ? "there is no checkpoint yet" : "the last good checkpoint is " + last_good_;
+}
+
+/// Of optimiser step `step`, 0-based.
+double Member::learning_rate(int64_t step) const {
+  return variant_->options().train.lr * schedule_factor(config_.train, step);
+}
+
+void Member::report() {
+  collect();
+  const auto now = Clock::now();
+  const int64_t rows = source_.rows();
+  line_ = log_->write(state_.step, state_.step * rows, last_.dead, learning_rate(state_.step - 1),
+                      (state_.step - logged_step_) * rows, std::chrono::duration<double>(now - logged_at_).count());
+  logged_at_ = now;
+  logged_step_ = state_.step;
+  if (progress_) progress_->show(line_, state_.n);
+  if (events_) events_->add(line_.step, scalars_of(line_));
+}
+
+void Member::save() {
+  collect();
+  if (device_) device_->download(host_state(state_));
+  const int64_t event_bytes = events_ ? events_->sync() : 0;
+  data::ActivationStream& stream = source_.stream();
+  const Checkpoint checkpoint{stream.data_hash(), stream.position(), log_->sync(), event_bytes, checkpoint_.first_loss};
+  last_good_ = save_checkpoint(folder_, state_, checkpoint, policy_).string();
+  stream.release();  // of a rolling cache: what this checkpoint has passed
+}
+
+void Member::finish() {
+  if (config_.train.ema > 0) publish_average(context_, state_, variant_->geometry().unit_norm);
+  save_dictionary();
+}
+
+void Member::save_dictionary() {
+  const data::DatasetInfo& about = source_.sources().info();
+  const data::HookInfo& hook = source_.hook();
+  if (variant_->needs_validation()) {
+    const std::vector<float> rows = source_.validation();
+    variant_->calibrate(context_, state_, {rows.data(), kSampleTokens, hook.d});
+  }
+  Dictionary dictionary = variant_->dictionary(state_);
+  DictionaryInfo& info = dictionary.info;
+  info.model = about.model;
+  info.revision = about.revision;
+  info.hook = hook.name == "activations" ? about.hook : hook.name;
+  info.scale = hook.scale;
+  info.data_hash = source_.stream().data_hash();
+  info.split_rule =
+      fmt::format("validation={},test={},seed={}", config_.data.validation, config_.data.test, config_.data.split_seed);
+  info.tokens = state_.step * source_.rows();
+  info.seed = static_cast<uint64_t>(config_.train.seed);
+  const std::vector<float> scale(static_cast<size_t>(hook.d), static_cast<float>(hook.scale));
+  dictionary.fold(scale, scale);
+  dictionary.save(folder_ / "dictionary");
+}
+
+TrainSummary Member::summary(Outcome outcome) const {
+  return {outcome,
+          state_.step,
+          state_.step * source_.rows(),
+          last_.dead,
+          line_.fvu,
+          line_.l0,
+          std::chrono::duration<double>(Clock::now() - begun_).count()};
+}
+
+}  // namespace assay::sae
