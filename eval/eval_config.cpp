@@ -17,6 +17,9 @@ void make_quick(EvalConfig& config) {
   for (auto* levels : {&config.regimes.scarcity, &config.regimes.positive_percent, &config.regimes.flipped_percent})
     if (levels->size() > 1) levels->erase(levels->begin() + 1, levels->end());
   config.stability.latents = std::min<int64_t>(config.stability.latents, 256);
+  config.spurious.classes = std::min<int64_t>(config.spurious.classes, 4);
+  config.spurious.train_per_class = std::min<int64_t>(config.spurious.train_per_class, 80);
+  config.spurious.format_texts = std::min<int64_t>(config.spurious.format_texts, 500);
   config.splice.texts = std::min<int64_t>(config.splice.texts, 100);
   config.unlearning.seeds = 1;
   config.unlearning.classes = std::min<int64_t>(config.unlearning.classes, 5);
@@ -94,6 +97,39 @@ void describe(config::Fields& fields, ThemesConfig& config) {
   fields.texts("pairs", config.pairs, "Themes: SOURCE=TARGET classes of ood_probing.class_label.");
 }
 
+void describe(config::Fields& fields, SpuriousConfig& config) {
+  fields.text("class_label", config.class_label, "Label whose classes are probed for, one against the rest.");
+  fields.text("format_label", config.format_label, "Label that the classes are made to go with in training.");
+  fields.text("usual", config.usual, "Class of format_label that positives have in training.");
+  fields.text("other", config.other, "Class of format_label that negatives have in training.");
+  fields.text("filter_label", config.filter_label, "Label that texts are filtered by.");
+  fields.text("filter_class", config.filter_class, "Class of filter_label whose texts are probed.");
+  fields.text("reference_class", config.reference_class,
+              "Class of filter_label whose texts fixes learn the formats from; none of them is probed.");
+  fields.integer("classes", config.classes, {2, 10000}, "classes",
+                 "At most this many classes, those with most texts of the other format.");
+  fields.integer("min_texts", config.min_texts, {4, 1 << 30}, "texts",
+                 "Fewest texts of either format a class must have in each half of the documents.");
+  fields.integer("train_per_class", config.train_per_class, {4, 1 << 30}, "texts",
+                 "At most this many positive training texts, and as many negatives.");
+  fields.integer("test_positives", config.test_positives, {1, 1 << 30}, "texts", "At most this many a test part.");
+  fields.integer("test_negatives", config.test_negatives, {1, 1 << 30}, "texts", "At most this many a test part.");
+  fields.integer("format_texts", config.format_texts, {4, 1 << 30}, "texts",
+                 "At most this many texts of either format to learn the formats from.");
+  fields.integers(
+      "shares", config.shares, {50, 100}, "percent",
+      "Shares of positives in the usual and of negatives in the other format; the first is the headline, 50 "
+      "(no correlation) is the ceiling and must be among them.");
+  fields.integers("latents", config.latents, {1, 1 << 20}, "latents", "Numbers of latents taken away, ascending.");
+  fields.integers("inlp", config.inlp, {1, 1 << 20}, "directions", "Numbers of INLP directions, ascending.");
+  fields.integers("neurons", config.neurons, {1, 1 << 20}, "dimensions",
+                  "Numbers of dimensions taken away, ascending.");
+  fields.integers("ablate", config.ablate, {1, 1 << 20}, "latents",
+                  "Task targeted_removal: numbers of latents ablated.");
+  fields.integer("headline_ablate", config.headline_ablate, {1, 1 << 20}, "latents",
+                 "Task targeted_removal: the number that dictionaries are compared at; one of ablate.");
+}
+
 void describe(config::Fields& fields, SpliceConfig& config) {
   fields.integer("texts", config.texts, {2, 1 << 30}, "texts",
                  "At most this many validation texts run through the upper half.");
@@ -158,6 +194,8 @@ void describe(config::Fields& fields, EvalConfig& config) {
                   "Latents of each dictionary that are looked for in its reseeds.");
       },
       "What another training seed finds again.");
+  fields.section(
+      "spurious", [&](config::Fields& f) { describe(f, config.spurious); }, "Removal of a spurious correlation.");
   fields.section(
       "splice", [&](config::Fields& f) { describe(f, config.splice); },
       "Reconstructions spliced into the model's upper half.");

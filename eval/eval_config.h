@@ -52,6 +52,18 @@ struct StabilityConfig {
   int64_t latents = 1024;
 };
 
+/// The spurious-correlation task: classes that go with a format in training and not in the test, and fixes.
+struct SpuriousConfig {
+  std::string class_label = "category", format_label = "format", usual = "definition", other = "example";
+  std::string filter_label = "part_of_speech", filter_class = "noun", reference_class = "verb";
+  int64_t classes = 8, min_texts = 40;
+  int64_t train_per_class = 120, test_positives = 200, test_negatives = 400, format_texts = 1500;
+  std::vector<int64_t> shares{100, 50};
+  std::vector<int64_t> latents{16, 64, 256, 512, 1536}, inlp{4, 16, 64, 128}, neurons{4, 16, 64};
+  std::vector<int64_t> ablate{2, 5, 10, 20, 50, 100, 500};
+  int64_t headline_ablate = 20;
+};
+
 struct SpliceConfig {
   int64_t texts = 400, batch = 32;
 };
@@ -76,6 +88,7 @@ struct EvalConfig {
   RegimesConfig regimes;
   ThemesConfig themes;
   StabilityConfig stability;
+  SpuriousConfig spurious;
   SpliceConfig splice;
   UnlearningConfig unlearning;
 };
@@ -87,6 +100,7 @@ void describe(config::Fields& fields, OodConfig& config);
 void describe(config::Fields& fields, HiddenGoalsConfig& config);
 void describe(config::Fields& fields, RegimesConfig& config);
 void describe(config::Fields& fields, ThemesConfig& config);
+void describe(config::Fields& fields, SpuriousConfig& config);
 void describe(config::Fields& fields, SpliceConfig& config);
 void describe(config::Fields& fields, UnlearningConfig& config);
 void describe(config::Fields& fields, EvalConfig& config);

@@ -88,7 +88,14 @@ class HiddenGoalsTask : public Task {
       cases.organisms.insert(cases.organisms.end(), organisms.begin(), organisms.end());
       for (const Probed& p : probed) fits.push_back(p.r_squared);
     }
-    report_goals(session, plan_, cases, arms, seen_by_dictionary(session), result);
+    const HiddenGoalsConfig& config = session.config.hidden_goals;
+    const GoalSetup setup{plan_.classes,
+                          config.strengths,
+                          config.headline_strength,
+                          "direct_query",
+                          {"latents_exemplar", "latents_labelled"},
+                          "organisms"};
+    report_goals(session, setup, cases, arms, seen_by_dictionary(session), result);
     describe_organisms(cases, fits, result);
   }
 

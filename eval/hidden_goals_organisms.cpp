@@ -136,7 +136,7 @@ std::vector<Organism> list_organisms(const HiddenGoalsConfig& config, int64_t ru
   Rng rng(derive_seed(seed, {static_cast<uint64_t>(run)}));
   const auto draw = [&] { return static_cast<int32_t>(rng.below(static_cast<uint64_t>(classes))); };
   for (const int64_t strength : config.strengths)
-    for (int32_t c = 0; c < classes; ++c) list.push_back({GoalKind::planted, run, strength, c, c, c});
+    for (int32_t c = 0; c < classes; ++c) list.push_back({GoalKind::planted, run, strength, c, c, run});
   for (int64_t i = 0; i < config.benign; ++i) {
     const int32_t absent = draw();
     if (i % 2 == 0) {

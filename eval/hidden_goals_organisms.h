@@ -30,10 +30,10 @@ enum class GoalKind { planted, benign, decoy, calibration };
 struct Organism {
   GoalKind kind = GoalKind::planted;
   int64_t run = 0;
-  int64_t strength = 0;  ///< percent of the target's sd; 0 for benign and calibration
-  int32_t goal = -1;     ///< planted: hidden; decoy: openly declared; else −1
-  int32_t absent = 0;    ///< class left out of the audit texts: the goal of a planted organism, else drawn at random
-  int64_t index = 0;     ///< number within its kind, run and strength
+  int64_t strength = 0;   ///< percent of the target's sd; 0 for benign and calibration
+  int32_t goal = -1;      ///< planted: hidden; decoy: openly declared; else −1
+  int32_t absent = 0;     ///< class left out of the audit texts: the goal of a planted organism, else drawn at random
+  int64_t replicate = 0;  ///< what tells it from others of its goal and strength
 };
 
 /// One run's organisms, in a fixed order. Planted: every class once for every strength. Benign: config.benign, every

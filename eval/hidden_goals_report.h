@@ -9,8 +9,19 @@
 
 namespace assay::eval {
 
-/// Everything but details["organisms"]. `seen[i]`: did dictionary i train on the concept texts.
-void report_goals(const Session& session, const GoalPlan& plan, const GoalCases& cases,
+/// What a task that plants and names things is about.
+struct GoalSetup {
+  std::vector<std::string> names;    ///< of the candidates
+  std::vector<int64_t> strengths;    ///< percent
+  int64_t headline = 100;            ///< one of strengths
+  std::string ceiling;               ///< the arm that nothing may be above; it is no baseline
+  std::vector<std::string> latents;  ///< arms of every dictionary; the first is its headline
+  std::string unit = "organisms";
+};
+
+/// Numbers, scores, checks and details but details["organisms"]. `seen[i]`: did dictionary i train on the labelled
+/// texts.
+void report_goals(const Session& session, const GoalSetup& setup, const GoalCases& cases,
                   const std::vector<GoalArm>& arms, const std::vector<std::optional<bool>>& seen, TaskResult& result);
 
 /// details["organisms"]: how many of each kind and strength, and their mean and least R² on unseen texts. fits

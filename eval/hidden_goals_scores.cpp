@@ -145,8 +145,8 @@ GoalCells score_goals(const GoalArm& arm, const GoalCases& cases, int64_t streng
     const Organism& o = cases.organisms[i];
     if (!is_planted(o, strength)) continue;
     const Credit c = credit(arm.scores[setting[cases.half[o.goal]]][i], goals[i]);
-    cells.top1.push_back({o.goal, kAnyDictionary, o.run, c.top1});
-    cells.reciprocal.push_back({o.goal, kAnyDictionary, o.run, c.reciprocal});
+    cells.top1.push_back({o.goal, kAnyDictionary, o.replicate, c.top1});
+    cells.reciprocal.push_back({o.goal, kAnyDictionary, o.replicate, c.reciprocal});
   }
   return cells;
 }
@@ -157,17 +157,11 @@ std::vector<int32_t> true_goals(const GoalCases& cases) {
   return goals;
 }
 
-std::vector<int32_t> permuted_goals(const GoalCases& cases, int64_t strength, uint64_t seed) {
-  std::map<int64_t, std::vector<size_t>> by_run;
-  for (size_t i = 0; i < cases.organisms.size(); ++i)
-    if (is_planted(cases.organisms[i], strength)) by_run[cases.organisms[i].run].push_back(i);
+std::vector<int32_t> random_goals(const GoalCases& cases, int64_t strength, uint64_t seed) {
   std::vector<int32_t> goals = true_goals(cases);
-  for (const auto& [run, members] : by_run) {
-    std::vector<int32_t> own;
-    for (const size_t i : members) own.push_back(goals[i]);
-    Rng(derive_seed(seed, {static_cast<uint64_t>(run)})).shuffle(std::span(own));
-    for (size_t i = 0; i < members.size(); ++i) goals[members[i]] = own[i];
-  }
+  Rng rng(seed);
+  for (size_t i = 0; i < goals.size(); ++i)
+    if (is_planted(cases.organisms[i], strength)) goals[i] = static_cast<int32_t>(rng.below(cases.half.size()));
   return goals;
 }
 

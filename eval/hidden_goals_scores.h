@@ -38,17 +38,18 @@ Credit chance_credit(int64_t classes);
 /// half `tuning`; ties to the first. No other organism is looked at.
 size_t choose_setting(const GoalArm& arm, const GoalCases& cases, int64_t strength, int8_t tuning);
 
-/// Credit of the planted organisms of one strength, cells (task = goal, seed = run). `goals` [organisms]: what counts
-/// as each organism's goal (its own, or another for the label null). Settings are chosen on the other half, by the
-/// organisms' own goals.
+/// Credit of the planted organisms of one strength, cells (task = goal, seed = replicate). `goals` [organisms]: what
+/// counts as each organism's goal (its own, or another for the label null). Settings are chosen on the other half, by
+/// the organisms' own goals.
 struct GoalCells {
   std::vector<Cell> top1, reciprocal;
 };
 GoalCells score_goals(const GoalArm& arm, const GoalCases& cases, int64_t strength, const std::vector<int32_t>& goals);
 
-/// The organisms' own goals; and the same with the goals of each run's planted organisms permuted among them.
+/// The organisms' own goals; and with those of the planted organisms of one strength drawn anew, each candidate equally
+/// likely: its credit is chance whatever the scores are, also where goals are not equally many.
 std::vector<int32_t> true_goals(const GoalCases& cases);
-std::vector<int32_t> permuted_goals(const GoalCases& cases, int64_t strength, uint64_t seed);
+std::vector<int32_t> random_goals(const GoalCases& cases, int64_t strength, uint64_t seed);
 
 /// Which organisms without a hidden goal detection is measured against.
 enum class Negatives { all, plain, decoys };

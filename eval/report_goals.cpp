@@ -1,4 +1,4 @@
-// The report's part of the hidden-goal task, and a table of arms that other tasks share.
+// The report's parts of the hidden-goal and the spurious-correlation task, and a table of arms.
 #include <algorithm>
 
 #include "eval/report_format.h"
@@ -87,6 +87,35 @@ void add_arm_table(Page& page, const TaskResult& task, const std::vector<std::st
         value_text(n.value), "num", interval_text(n)};
   }
   page.table(table, caption);
+}
+
+void add_spurious_charts(Page& page, const TaskResult& task) {
+  const Score* first = task.scores.empty() ? nullptr : &task.scores.front();
+  vega::DotOptions options;
+  options.parts = {"correlation reversed", "within a format"};
+  options.x_title = "AUROC";
+  options.references = {0.5};
+  options.label_room = 260;
+  json values = json::array();
+  for (const Number& n : task.numbers) {
+    const bool anti = n.metric == "anti_auroc";
+    if (!first || (!anti && n.metric != "within_auroc") || n.part != first->part) continue;
+    const bool none = n.method == "dense" || n.method == "latents";
+    const bool chosen = std::any_of(task.scores.begin(), task.scores.end(), [&](const Score& s) {
+      return s.method == n.method && s.dictionary == n.dictionary;
+    });
+    if (!none && !chosen) continue;
+    if (anti) options.rows.push_back(arm_name(n));
+    values.push_back(interval_row(arm_name(n), options.parts[anti ? 0 : 1], n));
+  }
+  if (values.empty()) return;
+  page.figure(vega::dots(std::move(values), options), "",
+              "AUROC with the correlation reversed and within a format, a fix a row", true);
+  page.caption("A fix a row, at the strength chosen on other classes, " + first->part +
+               "; lines are 95 % intervals. A fix that lowers the value within a format destroys what it should keep.");
+  page.begin_fold("Table: every fix at every strength");
+  add_arm_table(page, task, {"anti_auroc", "within_auroc"}, "");
+  page.end_fold();
 }
 
 void add_goal_charts(Page& page, const TaskResult& task) {

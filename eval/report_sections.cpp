@@ -197,6 +197,9 @@ void add_task(Page& page, const Results& results, const TaskResult& task) {
   if (task.name == "probe_regimes") add_regime_charts(page, results, task);
   if (task.name == "splice" || task.name == "seed_stability" || task.name == "saebench_probing")
     add_plain_numbers(page, task);
+  if (task.name == "debugging") add_arm_table(page, task, {"top1", "mrr", "detection_auroc"}, "");
+  if (task.name == "spurious") add_spurious_charts(page, task);
+  if (task.name == "targeted_removal") add_arm_table(page, task, {"scr", "tpp"}, "");
   add_details(page, task);
   page.paragraph(
       fmt::format("{} numbers · checks: {} · {:.1f} s", task.numbers.size(), status_text(task), task.seconds), "small");

@@ -37,6 +37,7 @@ void add_core_charts(Page& page, const Results& results, const TaskResult& task)
 void add_unlearning_charts(Page& page, const TaskResult& task);
 void add_probing_charts(Page& page, const Results& results, const TaskResult& task);
 void add_goal_charts(Page& page, const TaskResult& task);
+void add_spurious_charts(Page& page, const TaskResult& task);
 /// One row an arm (dictionary and method), one column a metric and part, of the given metrics.
 void add_arm_table(Page& page, const TaskResult& task, const std::vector<std::string>& metrics,
                    const std::string& caption);

@@ -8,12 +8,15 @@
 #include <cstdio>
 
 #include "eval/core.h"
+#include "eval/debugging.h"
 #include "eval/hidden_goals.h"
 #include "eval/ood_probing.h"
 #include "eval/probe_regimes.h"
+#include "eval/removal.h"
 #include "eval/saebench_probing.h"
 #include "eval/seed_stability.h"
 #include "eval/splice.h"
+#include "eval/spurious.h"
 #include "eval/unlearning.h"
 #include "kernels/error.h"
 
@@ -64,6 +67,9 @@ std::vector<std::unique_ptr<Task>> all_tasks() {
   tasks.push_back(make_core_task());
   tasks.push_back(make_seed_stability_task());
   tasks.push_back(make_ood_probing_task());
+  tasks.push_back(make_debugging_task());
+  tasks.push_back(make_spurious_task());
+  tasks.push_back(make_removal_task());
   tasks.push_back(make_hidden_goals_task());
   tasks.push_back(make_probe_themes_task());
   tasks.push_back(make_probe_regimes_task());

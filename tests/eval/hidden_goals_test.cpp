@@ -76,7 +76,7 @@ TEST(HiddenGoals, GoalsThatTheActivationsDoNotShowAreWithheld) {
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
   const auto results = fixture.run({"hidden_goals"});
   EXPECT_EQ(results[0].status, "withheld");
-  EXPECT_NE(results[0].reason.find("organisms learnt their goals"), std::string::npos) << results[0].reason;
+  EXPECT_NE(results[0].reason.find("organisms show what was planted"), std::string::npos) << results[0].reason;
   EXPECT_LT(find(results[0], "mrr", "latents_labelled", "a", "strength 3.00")->value, 0.75) << "chance is .408";
 }
 
@@ -208,10 +208,17 @@ TEST(HiddenGoals, DetectionSeparatesWhatIsSeparate) {
   EXPECT_EQ(detection(made.arm, made.cases, 40, Negatives::plain, 3, 200).value, 0);
 }
 
-TEST(HiddenGoals, PermutedGoalsStayAmongTheRunsOwn) {
+TEST(HiddenGoals, RandomGoalsAreAmongTheCandidates) {
   HandMade made;
-  const std::vector<int32_t> goals = permuted_goals(made.cases, 40, 9);
-  EXPECT_EQ(std::multiset<int32_t>(goals.begin(), goals.begin() + 4), (std::multiset<int32_t>{0, 1, 2, 3}));
+  const std::vector<int32_t> goals = random_goals(made.cases, 40, 9);
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(goals[i] >= 0 && goals[i] < 4);
+  // On average the credit is chance, whatever the scores are.
+  double sum = 0;
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
+    const std::vector<int32_t> drawn = random_goals(made.cases, 40, seed);
+    for (size_t i = 0; i < 4; ++i) sum += credit(made.arm.scores[0][i], drawn[i]).reciprocal / 8000;
+  }
+  EXPECT_NEAR(sum, chance_credit(4).reciprocal, 0.02);
   for (size_t i = 4; i < goals.size(); ++i) EXPECT_EQ(goals[i], -1);
 }
 

@@ -1,0 +1,177 @@
+#include "eval/spurious_fixes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "eval/probes.h"
+#include "eval/rng.h"
+
+namespace assay::eval {
+namespace {
+
+/// Features of a cell in one space: train, anti, within usual, within other.
+using Parts = std::array<Features, 4>;
+
+std::array<const ProbingPart*, 4> parts_of(const SpuriousCell& cell, size_t share) {
+  return {&cell.train[share], &cell.anti, &cell.within[0], &cell.within[1]};
+}
+
+Parts dense_parts(const EncodeCache& cache, const SpuriousCell& cell, size_t share) {
+  Parts parts;
+  for (size_t i = 0; i < parts.size(); ++i)
+    parts[i] = gather_dense(cache, cache.dense, parts_of(cell, share)[i]->texts);
+  return parts;
+}
+
+Parts latent_parts(const EncodeCache& cache, const SparseCodes& pooled, const SpuriousCell& cell, size_t share,
+                   const std::vector<int32_t>& latents) {
+  Parts parts;
+  for (size_t i = 0; i < parts.size(); ++i)
+    parts[i] = gather_latents(cache, pooled, parts_of(cell, share)[i]->texts, latents);
+  return parts;
+}
+
+/// Logistic regression on the columns (empty = all), and its AUROCs.
+SpuriousScore test(std::string fix, int64_t strength, const Parts& x, const SpuriousCell& cell, size_t share,
+                   const std::vector<int64_t>& columns, uint64_t seed) {
+  const auto parts = parts_of(cell, share);
+  const LinearProbe probe = columns.empty() ? fit_logistic(x[0].view(), parts[0]->labels, {}, seed)
+                                            : fit_columns(x[0].view(), parts[0]->labels, columns, {}, seed);
+  const auto score = [&](size_t i) { return auroc(probe.score(x[i].view()), parts[i]->labels); };
+  return {std::move(fix), strength, score(1), (score(2) + score(3)) / 2};
+}
+
+Parts erased(const Parts& x, const Eraser& eraser) {
+  Parts result = x;
+  for (Features& part : result) eraser.apply(part.view(), {part.values.data(), part.rows, part.cols});
+  return result;
+}
+
+Eraser first_directions(const Eraser& eraser, int64_t rank) {
+  Eraser result = eraser;
+  const auto size = static_cast<size_t>(std::min(rank, eraser.rank()) * eraser.features());
+  result.left.resize(size);
+  result.right.resize(size);
+  return result;
+}
+
+/// All columns but those of the first `count` entries of `dropped`. `latents` are the columns' latents, ascending.
+std::vector<int64_t> kept_columns(const std::vector<int32_t>& latents, const std::vector<int32_t>& dropped,
+                                  int64_t count) {
+  std::vector<uint8_t> gone(latents.size());
+  for (int64_t i = 0; i < std::min<int64_t>(count, std::ssize(dropped)); ++i) {
+    const auto at = std::lower_bound(latents.begin(), latents.end(), dropped[i]);
+    if (at != latents.end() && *at == dropped[i]) gone[at - latents.begin()] = 1;
+  }
+  std::vector<int64_t> kept;
+  for (size_t i = 0; i < gone.size(); ++i)
+    if (!gone[i]) kept.push_back(static_cast<int64_t>(i));
+  return kept;
+}
+
+/// Takes the part of the decoding that latents [from, to) of `ranked` made away from each text's pooled activations.
+void subtract_latents(const EncodeCache& cache, const sae::Dictionary& dictionary, const SparseCodes& pooled,
+                      const std::vector<int64_t>& texts, const std::vector<uint8_t>& taken, Features& x) {
+  for (int64_t i = 0; i < x.rows; ++i) {
+    const int64_t slot = cache.slot(texts[i]);
+    float* row = x.values.data() + i * x.cols;
+    for (int64_t p = pooled.row_offsets[slot]; p < pooled.row_offsets[slot + 1]; ++p) {
+      if (!taken[pooled.indices[p]]) continue;
+      const float* direction = dictionary.w_dec.data() + pooled.indices[p] * x.cols;
+      for (int64_t j = 0; j < x.cols; ++j) row[j] -= pooled.values[p] * direction[j];
+    }
+  }
+}
+
+void score_edits(const EncodeCache& cache, const sae::Dictionary& dictionary, const SparseCodes& pooled,
+                 const SpuriousCell& cell, size_t share, const LatentFormat& format, const SpuriousConfig& config,
+                 uint64_t seed, std::vector<SpuriousScore>& scores) {
+  Parts x = dense_parts(cache, cell, share);
+  scores.push_back(test("edit", 0, x, cell, share, {}, seed));
+  int64_t done = 0;
+  for (const int64_t m : config.latents) {
+    std::vector<uint8_t> taken(static_cast<size_t>(dictionary.info.n));
+    for (; done < std::min<int64_t>(m, std::ssize(format.ranked)); ++done) taken[format.ranked[done]] = 1;
+    for (size_t i = 0; i < x.size(); ++i)
+      subtract_latents(cache, dictionary, pooled, parts_of(cell, share)[i]->texts, taken, x[i]);
+    scores.push_back(test("edit", m, x, cell, share, {}, seed));
+  }
+}
+
+void permute(SpuriousCell& cell, size_t share, uint64_t seed) {
+  Rng(derive_seed(seed, {'n'})).shuffle(std::span(cell.train[share].labels));
+}
+
+}  // namespace
+
+DenseFormat learn_dense_format(const EncodeCache& cache, const ProbingPart& formats, const SpuriousConfig& config,
+                               uint64_t seed) {
+  const Features x = gather_dense(cache, cache.dense, formats.texts);
+  LogisticOptions one_c;
+  one_c.c_grid = {1};  // cross-validation in each of its rounds would cost 25 times as much
+  const int64_t rank = std::min(cache.d - 1, *std::max_element(config.inlp.begin(), config.inlp.end()));
+  return {fit_mean_projection(x.view(), formats.labels), fit_leace(x.view(), formats.labels),
+          fit_inlp(x.view(), formats.labels, std::max<int64_t>(1, rank), one_c, seed),
+          rank_features(x.view(), formats.labels)};
+}
+
+LatentFormat learn_latent_format(const EncodeCache& cache, const SparseCodes& pooled, const ProbingPart& formats,
+                                 uint64_t seed) {
+  const std::vector<int32_t> latents = active_latents(cache, pooled, formats.texts);
+  const Features x = gather_latents(cache, pooled, formats.texts, latents);
+  LatentFormat result;
+  for (const int64_t column : rank_features(x.view(), formats.labels)) result.ranked.push_back(latents[column]);
+  result.random = result.ranked;
+  Rng(derive_seed(seed, {'r'})).shuffle(std::span(result.random));
+  return result;
+}
+
+std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const SpuriousCell& cell, size_t share,
+                                             const DenseFormat& format, const SpuriousConfig& config, uint64_t seed) {
+  const Parts x = dense_parts(cache, cell, share);
+  std::vector<SpuriousScore> scores{test("dense", 0, x, cell, share, {}, seed)};
+  scores.push_back(test("mean_difference", 1, erased(x, format.mean_difference), cell, share, {}, seed));
+  scores.push_back(test("leace", 1, erased(x, format.leace), cell, share, {}, seed));
+  for (const int64_t rank : config.inlp)
+    scores.push_back(test("inlp", rank, erased(x, first_directions(format.inlp, rank)), cell, share, {}, seed));
+  for (const int64_t count : config.neurons) {
+    if (count >= cache.d) continue;
+    std::vector<int64_t> kept(format.neurons.begin() + count, format.neurons.end());
+    std::sort(kept.begin(), kept.end());
+    scores.push_back(test("neurons_drop", count, x, cell, share, kept, seed));
+  }
+  return scores;
+}
+
+std::vector<SpuriousScore> score_latent_fixes(const EncodeCache& cache, const sae::Dictionary& dictionary,
+                                              const SparseCodes& pooled, const SpuriousCell& cell, size_t share,
+                                              const LatentFormat& format, const SpuriousConfig& config, uint64_t seed) {
+  const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
+  const Parts x = latent_parts(cache, pooled, cell, share, latents);
+  std::vector<SpuriousScore> scores{test("latents", 0, x, cell, share, {}, seed)};
+  for (const auto& [fix, order] :
+       {std::pair("latents_drop", &format.ranked), std::pair("latents_random", &format.random)})
+    for (const int64_t m : config.latents) {
+      const std::vector<int64_t> kept = kept_columns(latents, *order, m);
+      // Without a latent left every text scores alike.
+      scores.push_back(kept.empty() ? SpuriousScore{fix, m, .5, .5} : test(fix, m, x, cell, share, kept, seed));
+    }
+  score_edits(cache, dictionary, pooled, cell, share, format, config, seed, scores);
+  return scores;
+}
+
+SpuriousScore score_dense_null(const EncodeCache& cache, SpuriousCell cell, size_t share, uint64_t seed) {
+  permute(cell, share, seed);
+  return test("dense", 0, dense_parts(cache, cell, share), cell, share, {}, seed);
+}
+
+SpuriousScore score_latent_null(const EncodeCache& cache, const SparseCodes& pooled, SpuriousCell cell, size_t share,
+                                uint64_t seed) {
+  permute(cell, share, seed);
+  const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
+  return test("latents", 0, latent_parts(cache, pooled, cell, share, latents), cell, share, {}, seed);
+}
+
+}  // namespace assay::eval
