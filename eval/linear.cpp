@@ -14,6 +14,10 @@ namespace {
 
 constexpr double kFoldTolerance = 1e-4, kTie = 1e-12;
 
+/// A feature whose deviation is below this share of the largest one is what rounding left: standardised it would be
+/// noise as loud as any feature.
+constexpr double kConstant = 1e-12;
+
 /// The penalty's curvature (l2) or slope (l1) is 1 whatever C is, so with a large C the loss's scale must not loosen
 /// it.
 double final_gradient(Penalty penalty, double loss_scale) {
@@ -151,8 +155,9 @@ Prepared prepare(ConstMatrix x, bool standardise) {
   result.mean = result.z.colwise().sum().transpose() / n;
   result.z.rowwise() -= result.mean.transpose();
   const Eigen::VectorXd sd = (result.z.colwise().squaredNorm().transpose() / n).cwiseSqrt();
+  const double floor = kConstant * sd.maxCoeff();
   for (int64_t j = 0; j < x.cols; ++j) {
-    if (range[j] > 0 && sd[j] > 0) result.inverse_scale[j] = standardise ? 1 / sd[j] : 1;
+    if (range[j] > 0 && sd[j] > floor) result.inverse_scale[j] = standardise ? 1 / sd[j] : 1;
   }
   result.z *= result.inverse_scale.asDiagonal();
   return result;

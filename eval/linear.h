@@ -37,8 +37,8 @@ struct LinearProbe : Scorer {
 enum class Penalty { l2, l1 };
 
 /// min over w, b of penalty(w) + C · Σ_i s_i log(1 + exp(−(2y_i − 1)(w·z_i + b))), penalty = ½‖w‖² or ‖w‖₁, the
-/// intercept free: scikit-learn's LogisticRegression. z = (x − mean)/sd over the training rows (sd with 1/n; a
-/// constant feature gets weight 0).
+/// intercept free: scikit-learn's LogisticRegression. z = (x − mean)/sd over the training rows (sd with 1/n). A
+/// constant feature gets weight 0, and so does one whose sd is below 1e-12 of the largest.
 struct LogisticOptions {
   Penalty penalty = Penalty::l2;
   std::vector<double> c_grid;  ///< ascending, > 0; empty = default_c_grid(penalty); one value = no cross-validation

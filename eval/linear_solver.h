@@ -15,7 +15,8 @@ using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::Ro
 /// Throws unless x and y fit, labels are 0 or 1, both classes are there and each feature is finite.
 void check_training(ConstMatrix x, Labels y, const char* probe);
 
-/// Centred (and scaled) rows: z = (x − mean) · inverse_scale. A constant feature has z = 0 and inverse_scale 0.
+/// Centred (and scaled) rows: z = (x − mean) · inverse_scale. A constant feature (as linear.h has it) has z = 0 and
+/// inverse_scale 0.
 /// Centring changes nothing where the intercept is free, and keeps the problems well conditioned.
 struct Prepared {
   RowMajor z;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "eval/compare.h"
 #include "eval/format_halves.h"
@@ -145,17 +144,18 @@ struct Pair {
   Asked biased;
 };
 
+/// The pair's texts, asked for class (0), format (1), or, where the two go together, either (2).
+Question ask_pair(const Part& part, int32_t first, int what) {
+  const auto own = [&part, first](size_t i) { return part.category[i] == first; };
+  const auto usual = [&part](size_t i) { return part.format[i] == kUsual; };
+  return ask(
+      part, [&](size_t i) { return part.category[i] / 2 == first / 2 && (what < 2 || own(i) == usual(i)); },
+      [&](size_t i) { return static_cast<uint8_t>(what == 1 ? usual(i) : own(i)); });
+}
+
 Pair make_pair(const RunData& data, const Run& run, int32_t first, uint64_t seed) {
-  const auto question = [&](const Part& part, int what) {
-    const auto own = [&part, first](size_t i) { return part.category[i] == first; };
-    const auto usual = [&part](size_t i) { return part.format[i] == kUsual; };
-    const auto in_pair = [&part, first](size_t i) { return part.category[i] / 2 == first / 2; };
-    return ask(
-        part, [&](size_t i) { return in_pair(i) && (what < 2 || own(i) == usual(i)); },
-        [&](size_t i) { return static_cast<uint8_t>(what == 1 ? usual(i) : own(i)); });
-  };
   const auto asked = [&](int what) {
-    return Asked(data.train, data.test, question(run.train, what), question(run.test, what),
+    return Asked(data.train, data.test, ask_pair(run.train, first, what), ask_pair(run.test, first, what),
                  derive_seed(seed, {static_cast<uint64_t>(what)}));
   };
   return {{asked(0), asked(1)}, asked(2)};
@@ -177,11 +177,34 @@ std::vector<double> scr(const RemovalSpace& space, const Pair& pair, const std::
   return values;
 }
 
-std::vector<Eraser> erasers_of(const Features& x, const std::vector<const Question*>& questions) {
+/// The oracle may see what no arm may: the test's texts. From the training texts alone, fewer than dimensions, LEACE
+/// would erase their noise.
+Eraser erase_attribute(const RunData& data, const Question& train, const Question& test) {
+  Features x = rows_of(data.train, train.rows);
+  const Features more = rows_of(data.test, test.rows);
+  x.values.insert(x.values.end(), more.values.begin(), more.values.end());
+  x.rows += more.rows;
+  std::vector<uint8_t> labels = train.labels;
+  labels.insert(labels.end(), test.labels.begin(), test.labels.end());
+  return fit_leace(x.view(), labels);
+}
+
+RemovalSpace class_oracle(const RunData& data, const Run& run, int32_t classes) {
   std::vector<Eraser> erasers;
-  for (const Question* question : questions)
-    erasers.push_back(fit_leace(rows_of(x, question->rows).view(), question->labels));
-  return erasers;
+  for (int32_t c = 0; c < classes; ++c) {
+    const auto question = [c](const Part& part) {
+      return ask(
+          part, [](size_t) { return true; }, [&](size_t i) { return static_cast<uint8_t>(part.category[i] == c); });
+    };
+    erasers.push_back(erase_attribute(data, question(run.train), question(run.test)));
+  }
+  return oracle_space(data.train, data.test, erasers);
+}
+
+RemovalSpace pair_oracle(const RunData& data, const Pair& pair) {
+  std::vector<Eraser> erasers;
+  for (const Asked& a : pair.attribute) erasers.push_back(erase_attribute(data, a.train, a.test));
+  return oracle_space(data.train, data.test, erasers);
 }
 
 std::vector<ArmValues> score_run(const RunData& data, const Run& run, int64_t classes,
@@ -194,10 +217,10 @@ std::vector<ArmValues> score_run(const RunData& data, const Run& run, int64_t cl
   for (int32_t c = 0; c + 1 < classes; c += 2)
     pairs.push_back(make_pair(data, run, c, derive_seed(seed, {'p', static_cast<uint64_t>(c)})));
   std::vector<ArmValues> result;
-  const auto pair_values = [&](const auto& space_of) {
-    std::vector<std::vector<double>> values(ablate.size());
+  const auto pair_values = [&](const auto& space_of, const std::vector<int64_t>& counts) {
+    std::vector<std::vector<double>> values(counts.size());
     for (const Pair& pair : pairs) {
-      const std::vector<double> own = scr(space_of(pair), pair, ablate);
+      const std::vector<double> own = scr(space_of(pair), pair, counts);
       for (size_t n = 0; n < own.size(); ++n) values[n].push_back(own[n]);
     }
     return values;
@@ -207,26 +230,17 @@ std::vector<ArmValues> score_run(const RunData& data, const Run& run, int64_t cl
     const RemovalSpace& space = data.spaces[a];
     result.push_back({"tpp", method, dictionary, tpp(space, probes, ablate)});
     result.push_back(
-        {"scr", method, dictionary, pair_values([&](const Pair&) -> const RemovalSpace& { return space; })});
+        {"scr", method, dictionary, pair_values([&](const Pair&) -> const RemovalSpace& { return space; }, ablate)});
   }
-  std::vector<const Question*> questions;
-  for (const Asked& asked : probes) questions.push_back(&asked.train);
   // Ablating more than the one latent that an oracle has for each attribute would be no oracle.
   const std::vector<int64_t> one(ablate.size(), 1);
-  result.push_back(
-      {"tpp", "oracle", -1, tpp(oracle_space(data.train, data.test, erasers_of(data.train, questions)), probes, one)});
-  std::vector<std::vector<double>> values(ablate.size());
-  for (const Pair& pair : pairs) {
-    const RemovalSpace space = oracle_space(
-        data.train, data.test, erasers_of(data.train, {&pair.attribute[0].train, &pair.attribute[1].train}));
-    const std::vector<double> own = scr(space, pair, one);
-    for (size_t n = 0; n < own.size(); ++n) values[n].push_back(own[n]);
-  }
-  result.push_back({"scr", "oracle", -1, std::move(values)});
+  const RemovalSpace oracle = class_oracle(data, run, static_cast<int32_t>(classes));
+  result.push_back({"tpp", "oracle", -1, tpp(oracle, probes, one)});
+  result.push_back({"scr", "oracle", -1, pair_values([&](const Pair& pair) { return pair_oracle(data, pair); }, one)});
   return result;
 }
 
-/// Values of all runs, by metric, method, dictionary and n.
+/// Values of all runs.
 struct ArmCells {
   std::string metric, method;
   int dictionary;
@@ -249,8 +263,7 @@ class RemovalTask : public Task {
   std::string title() const override { return "Targeted removal (SCR and TPP)"; }
   std::string question() const override {
     return "For whoever compares with published SCR and TPP scores: how well do a few latents separate one concept "
-           "from "
-           "others, and how far can these two scores be trusted?";
+           "from others, and how far can these two scores be trusted?";
   }
 
   void request(const Session& session, EncodeRequest& request) override {

@@ -111,6 +111,27 @@ TEST(ProbesTest, ColumnsScoreTheWholeMatrix) {
   }
 }
 
+TEST(ProbesTest, WhatRoundingLeftOfAFeatureIsNoFeature) {
+  const Rows good(200, 6, 8);
+  Rows with = good, residue(200, 1, 9);
+  with.features = 7;
+  with.values.clear();
+  for (int64_t i = 0; i < 200; ++i) {
+    with.values.insert(with.values.end(), good.values.begin() + i * 6, good.values.begin() + (i + 1) * 6);
+    // Standardised up it would tell the labels apart, and a row where it is 1 would score 1e33.
+    with.values.push_back(1e-33f * (residue.values[static_cast<size_t>(i)] + static_cast<float>(i % 2)));
+  }
+  for (const Penalty penalty : {Penalty::l2, Penalty::l1}) {
+    LogisticOptions options;
+    options.penalty = penalty;
+    const LinearProbe alone = fit_logistic(good.x(), good.y, options, 1);
+    const LinearProbe probe = fit_logistic(with.x(), good.y, options, 1);
+    EXPECT_EQ(probe.weights[6], 0);
+    for (size_t j = 0; j < 6; ++j) EXPECT_NEAR(probe.weights[j], alone.weights[j], 1e-6);
+    EXPECT_NEAR(probe.bias, alone.bias, 1e-6);
+  }
+}
+
 TEST(ProbesTest, ConstantFeaturesAloneGiveTheSameScoreToAll) {
   const std::vector<float> x(40 * 3, .1F);
   std::vector<uint8_t> y(40);

@@ -129,15 +129,21 @@ TEST(TargetedRemoval, APerfectDictionaryIsFarAboveARandomOne) {
   fixture.add(test::identity_dictionary(24, 48), "perfect");
   fixture.add(test::random_dictionary(24, 60, 8, 5), "random");
   const auto results = fixture.run({"targeted_removal"});
-  ASSERT_NE(results[0].status, "failed") << results[0].reason;
+  // The planted directions are the dictionary's own, so it ties with the oracle at most: the task is not withheld.
+  ASSERT_EQ(results[0].status, "ok") << results[0].reason;
   const auto value = [&](const char* metric, const char* method, const char* dictionary) {
     const Number* n = find(results[0], metric, method, dictionary, "n 2");
     return n ? n->value : -9;
   };
-  EXPECT_GT(value("scr", "oracle", ""), 0.5);
-  EXPECT_GT(value("scr", "latents", "perfect"), 0.5);
-  EXPECT_GT(value("tpp", "oracle", ""), 0.1);
-  EXPECT_GT(value("tpp", "latents", "perfect"), value("tpp", "latents", "random") + 0.1);
+  // Two latents (or one dimension) hold the format, and one the class: ablating them takes most of what there is.
+  EXPECT_GT(value("scr", "oracle", ""), 0.7);
+  EXPECT_GT(value("scr", "latents", "perfect"), 0.7);
+  EXPECT_LT(value("scr", "latents", "random"), 0.3);
+  // A probe that is right nearly always and then guesses loses almost .5.
+  EXPECT_GT(value("tpp", "oracle", ""), 0.35);
+  EXPECT_GT(value("tpp", "latents", "perfect"), 0.35);
+  EXPECT_LT(value("tpp", "latents", "perfect"), value("tpp", "oracle", ""));
+  EXPECT_LT(value("tpp", "latents", "random"), 0.2);
   EXPECT_GT(value("tpp", "neurons", ""), 0.1) << "here every class is a dimension";
   EXPECT_EQ(results[0].scores.size(), 2u * 3);
 }
