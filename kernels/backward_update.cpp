@@ -14,9 +14,16 @@ constexpr Operation<decltype(backward_update)> kBackwardUpdate{
 
 constexpr Operation<decltype(gradient_squares)> kGradientSquares{"gradient_squares", {gradient_squares_cpu, nullptr}};
 
-void check(const BackwardInput& in, const LatentState& s) {
+void check(const char* operation, const BackwardInput& in, const LatentState& s) {
   const int64_t rows = in.codes->rows();
-  const auto fail = [](const std::string& what) { throw UsageError("backward_update: " + what); };
+  const auto fail = [&](const std::string& what) { throw UsageError(fmt::format("{}: {}", operation, what)); };
+  if (s.w_dec.rows != s.w_enc.rows || s.screen->latents() != s.w_enc.rows ||
+      s.screen->pairs() != (s.w_enc.cols + 1) / 2) {
+    fail(
+        fmt::format("an encoder [{}, {}], a decoder of {} rows and a screening copy of {} latents and {} pairs of "
+                    "dimensions do not fit",
+                    s.w_enc.rows, s.w_enc.cols, s.w_dec.rows, s.screen->latents(), s.screen->pairs()));
+  }
   if (in.g.rows != rows || in.g.cols != s.w_dec.cols) {
     fail(fmt::format("codes of {} rows and a decoder of d = {} do not fit gradients [{}, {}]", rows, s.w_dec.cols,
                      in.g.rows, in.g.cols));
@@ -36,13 +43,13 @@ void check(const BackwardInput& in, const LatentState& s) {
 
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient) {
-  check(input, state);
+  check("backward_update", input, state);
   kBackwardUpdate.on(context.device())(context, input, state, options, center_gradient);
 }
 
 double gradient_squares(Context& context, const BackwardInput& input, const LatentState& state,
                         const UpdateOptions& options) {
-  check(input, state);
+  check("gradient_squares", input, state);
   return kGradientSquares.on(context.device())(context, input, state, options);
 }
 

@@ -21,7 +21,8 @@ struct BackwardInput {
   ConstMatrix g;                       ///< [B', d_out] ∂L/∂x̂ of each row
   ConstMatrix x;                       ///< [B, d_in] encoder inputs, B divides B': row r reads x row r mod B
   const std::vector<float>* dec_values = nullptr;  ///< weighs g in dW_dec, each pair; null: the codes' values
-  const std::vector<float>* d_bias = nullptr;      ///< ∂L/∂b_enc of each pair; null: d_values
+  const std::vector<float>* d_bias = nullptr;      ///< ∂L/∂b_enc of each pair; null: d_values. A pair that neither
+                                                   ///< of the two above weighs is left out, its d_bias with it
   const float* dec_shrink = nullptr;               ///< [n]: adds dec_shrink[j]·W_dec[j] to dW_dec[j]; null: nothing
 };
 
@@ -54,7 +55,7 @@ void backward_update(Context& context, const BackwardInput& input, const LatentS
                      const UpdateOptions& options, float* center_gradient);
 
 /// Σ of the squares of dW_enc, dW_dec (projected where options.unit_norm) and db_enc, before gradient_scale: the first
-/// of clipping's two passes. Changes nothing; `state` is read. In double, over parts in a fixed order. CPU only.
+/// of clipping's two passes. Changes nothing; `state` is read. fp32 dots, summed in double in a fixed order. CPU only.
 double gradient_squares(Context& context, const BackwardInput& input, const LatentState& state,
                         const UpdateOptions& options);
 

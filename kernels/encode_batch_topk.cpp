@@ -3,10 +3,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <deque>
 #include <functional>
+#include <numeric>
 #include <vector>
 
-#include "kernels/encode_threshold.h"
 #include "kernels/error.h"
 
 namespace assay {
@@ -16,33 +17,64 @@ namespace {
 class BatchSearch {
  public:
   BatchSearch(Context& context, ConstMatrix x, const Encoder& encoder, int64_t budget, NumericFlag& flag)
-      : context_(context), x_(x), encoder_(encoder), budget_(budget), flag_(flag) {}
+      : context_(context), x_(x), encoder_(encoder), budget_(budget), flag_(flag), found_(x.rows) {}
 
   void run(SparseCodes& out) {
-    const int64_t k = std::min(encoder_.w.rows, 2 * ((budget_ + x_.rows - 1) / x_.rows));
-    SparseCodes best, more;
-    encode_topk(context_, x_, encoder_, k, best, flag_);
-    if (flag_.raised()) return;
-    const float bar = cut({&best});
-    const std::vector<int64_t> saturated = above_throughout(best, bar);
-    if (!saturated.empty()) search_in_full(saturated, bar, more);
-    choose(best, more, saturated, out);
+    const int64_t n = encoder_.w.rows;
+    std::vector<int64_t> rows(x_.rows);
+    std::iota(rows.begin(), rows.end(), 0);
+    float bar = 0;
+    for (int64_t k = std::min(n, 2 * ((budget_ + x_.rows - 1) / x_.rows)); !rows.empty(); k = std::min(n, 2 * k)) {
+      search(rows, k);
+      if (flag_.raised()) return;
+      bar = cut();
+      if (k == n) break;
+      rows = above_throughout(bar);
+    }
+    choose(bar, out);
   }
 
  private:
+  /// The best of a row so far: a row of one round's codes.
+  struct Found {
+    const SparseCodes* codes;
+    int64_t row;
+  };
+
   float rank(int32_t index, float value) const {
     const float positive = std::max(value, 0.0f);
     return encoder_.rank_scale != nullptr ? positive * encoder_.rank_scale[index] : positive;
   }
 
+  template <class Body>
+  void visit(int64_t row, const Body& body) const {
+    const auto& [codes, at] = found_[row];
+    for (int64_t p = codes->row_offsets[at]; p < codes->row_offsets[at + 1]; ++p) {
+      body(codes->indices[p], codes->values[p], rank(codes->indices[p], codes->values[p]));
+    }
+  }
+
+  /// The k best of `rows`.
+  void search(const std::vector<int64_t>& rows, int64_t k) {
+    const int64_t d = x_.cols, count = static_cast<int64_t>(rows.size());
+    rounds_.emplace_back();
+    if (count == x_.rows) {
+      encode_topk(context_, x_, encoder_, k, rounds_.back(), flag_);
+    } else {
+      std::vector<float> x(count * d);
+      for (int64_t r = 0; r < count; ++r) std::copy_n(x_.row(rows[r]), d, x.data() + r * d);
+      encode_topk(context_, {x.data(), count, d}, encoder_, k, rounds_.back(), flag_);
+    }
+    for (int64_t r = 0; r < count; ++r) found_[rows[r]] = {&rounds_.back(), r};
+  }
+
   /// The budget-th largest rank, or 0 where fewer are positive.
-  float cut(const std::vector<const SparseCodes*>& all) {
+  float cut() {
     ranks_.clear();
-    for (const SparseCodes* codes : all) {
-      for (int64_t p = 0; p < codes->pairs(); ++p) {
-        const float r = rank(codes->indices[p], codes->values[p]);
+    for (int64_t i = 0; i < x_.rows; ++i) {
+      visit(i, [&](int32_t, float, float r) {
         if (r > 0) ranks_.push_back(r);
-      }
+      });
     }
     if (static_cast<int64_t>(ranks_.size()) < budget_) return 0;
     std::nth_element(ranks_.begin(), ranks_.begin() + (budget_ - 1), ranks_.end(), std::greater<>());
@@ -50,50 +82,24 @@ class BatchSearch {
   }
 
   /// Rows whose every listed pair could be chosen: others of theirs might, too.
-  std::vector<int64_t> above_throughout(const SparseCodes& best, float bar) const {
+  std::vector<int64_t> above_throughout(float bar) const {
     std::vector<int64_t> rows;
-    for (int64_t i = 0; i < best.rows(); ++i) {
-      const int64_t first = best.row_offsets[i], end = best.row_offsets[i + 1];
-      bool all = end - first < encoder_.w.rows;
-      for (int64_t p = first; all && p < end; ++p) {
-        const float r = rank(best.indices[p], best.values[p]);
-        all = r > 0 && r >= bar;
-      }
+    for (int64_t i = 0; i < x_.rows; ++i) {
+      bool all = true;
+      visit(i, [&](int32_t, float, float r) { all = all && r > 0 && r >= bar; });
       if (all) rows.push_back(i);
     }
     return rows;
   }
 
-  void search_in_full(const std::vector<int64_t>& rows, float bar, SparseCodes& more) {
-    const int64_t d = x_.cols;
-    std::vector<float> x(rows.size() * d), theta(encoder_.w.rows, bar);
-    for (size_t r = 0; r < rows.size(); ++r) std::copy_n(x_.row(rows[r]), d, x.data() + r * d);
-    for (int64_t j = 0; j < encoder_.w.rows; ++j) {
-      if (encoder_.rank_scale != nullptr) theta[j] /= encoder_.rank_scale[j];
-      theta[j] *= 1 - 0x1p-20f;  // below the bar after every rounding: ties are decided by rank, later
-    }
-    encode_threshold(context_, {x.data(), static_cast<int64_t>(rows.size()), d}, encoder_, theta.data(), 0, more,
-                     nullptr, flag_);
-  }
-
-  /// Rows of `best`, but those searched in full from `more`.
-  void choose(SparseCodes& best, const SparseCodes& more, const std::vector<int64_t>& full, SparseCodes& out) {
-    for (const int64_t i : full) {  // counted once, in `more`
-      std::fill(best.values.begin() + best.row_offsets[i], best.values.begin() + best.row_offsets[i + 1], 0.0f);
-    }
-    const float bar = cut({&best, &more});
+  void choose(float bar, SparseCodes& out) {
     int64_t ties = budget_ - std::count_if(ranks_.begin(), ranks_.end(), [bar](float r) { return r > bar; });
-    size_t next = 0;
-    for (int64_t i = 0; i < best.rows(); ++i) {
-      const bool whole = next < full.size() && full[next] == i;
-      const SparseCodes& from = whole ? more : best;
-      const int64_t row = whole ? static_cast<int64_t>(next++) : i;
-      for (int64_t p = from.row_offsets[row]; p < from.row_offsets[row + 1]; ++p) {
-        const float r = rank(from.indices[p], from.values[p]);
-        if (!(r > 0) || r < bar || (r == bar && ties-- <= 0)) continue;
-        out.indices.push_back(from.indices[p]);
-        out.values.push_back(from.values[p]);
-      }
+    for (int64_t i = 0; i < x_.rows; ++i) {
+      visit(i, [&](int32_t index, float value, float r) {
+        if (!(r > 0) || r < bar || (r == bar && ties-- <= 0)) return;
+        out.indices.push_back(index);
+        out.values.push_back(value);
+      });
       out.row_offsets[i + 1] = static_cast<int64_t>(out.indices.size());
     }
   }
@@ -103,6 +109,8 @@ class BatchSearch {
   const Encoder& encoder_;
   int64_t budget_;
   NumericFlag& flag_;
+  std::deque<SparseCodes> rounds_;
+  std::vector<Found> found_;
   std::vector<float> ranks_;
 };
 

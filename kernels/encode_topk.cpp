@@ -18,8 +18,11 @@ void check_encoder(const char* operation, ConstMatrix x, const Encoder& e) {
   if (x.cols != e.w.cols) {
     throw UsageError(fmt::format("{}: activations have d = {}, the encoder has d = {}", operation, x.cols, e.w.cols));
   }
-  if (e.screen->latents() != e.w.rows) {
-    throw UsageError(fmt::format("{}: the screening copy is of another encoder", operation));
+  if (e.screen->latents() != e.w.rows || e.screen->pairs() != (e.w.cols + 1) / 2) {
+    throw UsageError(
+        fmt::format("{}: the screening copy is of {} latents and {} pairs of dimensions, the encoder is "
+                    "[{}, {}]",
+                    operation, e.screen->latents(), e.screen->pairs(), e.w.rows, e.w.cols));
   }
 }
 

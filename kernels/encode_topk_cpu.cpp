@@ -12,7 +12,6 @@ namespace assay {
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLowest = std::numeric_limits<float>::lowest();  // above the padding's −∞
 
 /// One worker's scratch.
@@ -39,11 +38,13 @@ class Search {
   void run_tile(Scratch& s, int64_t first, int64_t rows) const {
     Screening::Tile& tile = s.tile;
     screening_.start(tile, 2 * k_ + 256, first, rows);
-    for (int64_t r = 0; r < rows; ++r) tile.threshold[r] = tile.usable[r] ? kLowest : kInfinity;
+    for (int64_t r = 0; r < rows; ++r) {
+      if (tile.usable[r]) tile.threshold[r] = kLowest;
+    }
     screening_.stream(tile, [&](int64_t r) {
       compact(tile, r);
       if (tile.count[r] <= tile.capacity - kScreenGroup) return;
-      tile.threshold[r] = kInfinity;  // near-ties: to the exact path
+      tile.threshold[r] = Screening::kClosed;  // near-ties: to the exact path
       tile.count[r] = 0;
     });
     for (int64_t r = 0; r < rows; ++r) {

@@ -16,18 +16,16 @@ namespace {
 
 /// In assembly: GCC 12's intrinsics take literal tile numbers only, no template parameters.
 struct HardwareTiles {
-  /// Palette 1, eight tiles of 16 rows by 64 bytes; once a thread.
+  /// Palette 1, eight tiles of 16 rows by 64 bytes. Before every product: other libraries set up the tiles of a thread,
+  /// too, and it costs little beside one.
   static void configure() {
-    thread_local bool done = false;
-    if (done) return;
-    struct alignas(64) {
+    static const struct alignas(64) {
       uint8_t palette = 1, start_row = 0, reserved[14] = {};
       uint16_t bytes_a_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
       uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
     } config;
     static_assert(sizeof(config) == 64);
     _tile_loadconfig(&config);
-    done = true;
   }
   template <int T>
   static void zero() {

@@ -12,7 +12,7 @@ namespace assay {
 
 namespace {
 
-float upper(float squared, int64_t d) { return std::sqrt(squared) * norm_margin(d); }
+float upper(float squared, int64_t d) { return std::sqrt(squared) * norm_margin(d) + norm_floor(d); }
 
 uint32_t pair_of(float even, float odd) { return to_bf16(even).bits | static_cast<uint32_t>(to_bf16(odd).bits) << 16; }
 

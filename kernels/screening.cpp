@@ -16,7 +16,11 @@ constexpr float kScreenable = 0x1p120f;  // products beyond this could overflow 
 }  // namespace
 
 Screening::Screening(Context& context, ConstMatrix x, const Encoder& encoder, std::vector<float> shift)
-    : p_(primitives(context.isa())), x_(x), encoder_(encoder), shift_(std::move(shift)) {
+    : p_(primitives(context.isa())),
+      x_(x),
+      encoder_(encoder),
+      shift_(std::move(shift)),
+      flushed_(flushed_products(x.cols)) {
   const int64_t n = encoder.w.rows;
   scale_.assign(encoder.screen->blocks() * kScreenBlock, 1.0f);
   if (encoder.rank_scale != nullptr) std::copy_n(encoder.rank_scale, n, scale_.begin());
@@ -42,10 +46,10 @@ void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows)
   tile.indices.resize(rows * capacity);
   tile.kept.resize(rows * capacity);
   tile.count.assign(rows, 0);
-  tile.threshold.assign(panels * screen.rows, kInfinity);
+  tile.threshold.assign(panels * screen.rows, kClosed);
   tile.usable.resize(rows);
   tile.bound.resize(rows);
-  // γ: d + 16 roundings of each of two sums, doubled for safety; also covers the products of small terms.
+  // γ: d + 16 roundings of each of two sums, doubled for safety.
   const float gamma = static_cast<float>(x_.cols + 16) * 0x1p-22f;
   for (int64_t r = 0; r < rows; ++r) {
     const RoundedRow rounded = round_row(p_, x_.row(first + r), x_.cols, tile.pairs.data(), tile.scratch.data());
@@ -54,7 +58,8 @@ void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows)
     const float length = rounded.norm + rounded.error;
     tile.bound[r] = {rounded.error + gamma * length, length * (1 + gamma)};
     const float largest = std::max(widest_.scale, 1.0f) * length * (widest_.norm + widest_.error);
-    tile.usable[r] = largest < kScreenable && widest_error(tile.bound[r]) < kScreenable;  // false for a NaN
+    tile.usable[r] = largest < kScreenable && widest_.shift < kScreenable * 0x1p-21f &&
+                     widest_error(tile.bound[r]) < kScreenable;  // false for a NaN
   }
 }
 

@@ -36,7 +36,7 @@ struct DeviceFlag {
   ASSAY_DEVICE bool raised() const { return *bad != NumericFlag::kNone; }
 };
 
-/// The error of row i's screened score of latent j: by_norm·‖w_j‖ + by_error·‖δw_j‖ + the bias's rounding.
+/// The error of row i's screened score of latent j: by_norm·‖w_j‖ + by_error·‖δw_j‖ + flushed + the bias's rounding.
 struct RowBound {
   float by_norm, by_error;
 };
@@ -59,15 +59,16 @@ struct DeviceSearch {
   BlockSelect::Item* kept;  ///< [B, capacity] by index, the key of score with bias
   int32_t* overflow;        ///< [1 + B] how many, then the rows of the exact path in any order
   uint32_t* widest;         ///< [3] bits of the largest norm, error, |bias|: an infinity or a NaN is the largest of all
-  float* scratch;           ///< [kExactBlocks, n]
+  float* scratch;           ///< [ExactRowsKernel::kBlocks, n]
 
   ASSAY_DEVICE static float bias_rounding(float bias) { return fabsf(bias) * 0x1p-22f; }
   ASSAY_DEVICE float error_of(const RowBound& b, int64_t j) const {
-    return b.by_norm * encoder.norm[j] + b.by_error * encoder.error[j] + bias_rounding(encoder.bias[j]);
+    return b.by_norm * encoder.norm[j] + b.by_error * encoder.error[j] + flushed_products(x.cols) +
+           bias_rounding(encoder.bias[j]);
   }
   ASSAY_DEVICE float widest_error(const RowBound& b) const {
     return b.by_norm * std::bit_cast<float>(widest[0]) + b.by_error * std::bit_cast<float>(widest[1]) +
-           bias_rounding(std::bit_cast<float>(widest[2]));
+           flushed_products(x.cols) + bias_rounding(std::bit_cast<float>(widest[2]));
   }
   ASSAY_DEVICE bool encoder_finite() const {
     constexpr uint32_t kInfinity = 0x7f800000u;
@@ -102,7 +103,8 @@ ASSAY_DEVICE RoundedRow round_row(Thread& t, const float* row, int64_t count, bf
   for (int64_t i = t.thread() % 16; i < (count > 0 ? width : 0); i += 16) out[i] = to_bf16(i < count ? row[i] : 0.0f);
   const float squares = canonical_dot_of(t, count, value, value);
   const float errors = canonical_dot_of(t, count, rounding, rounding);
-  return {sqrtf(squares) * norm_margin(count), sqrtf(errors) * norm_margin(count)};
+  return {sqrtf(squares) * norm_margin(count) + norm_floor(count),
+          sqrtf(errors) * norm_margin(count) + norm_floor(count)};
 }
 
 /// The bf16 copy and norms of rows; 16 lanes a row.

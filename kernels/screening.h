@@ -2,13 +2,15 @@
 // the latents whose score reaches the row's threshold, and the bound by which a score can be wrong.
 //
 //   score[i, j] = scale[j]·(x̃[i]·w̃_j) + shift[j]      x̃ = x + δx, w̃ = w + δw, both bf16
-//   |score − exact| ≤ scale[j]·(‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖)) + rounding of the shift
-// (Cauchy–Schwarz; γ covers the fp32 rounding of the screened and the canonical sum).
+//   |score − exact| ≤ scale[j]·(‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖) + φ) + rounding of the shift
+// (Cauchy–Schwarz; γ covers the fp32 rounding of the screened and the canonical sum, φ the smallest numbers, which
+// vdpbf16ps and AMX take for zero).
 #pragma once
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "kernels/context.h"
@@ -20,7 +22,9 @@ namespace assay {
 
 class Screening {
  public:
-  static constexpr int64_t kTileRows = 192;  // of whole panels at every level; x stays in L2 while W streams past
+  static constexpr float kClosed =
+      std::numeric_limits<float>::quiet_NaN();  // a threshold that no score reaches, not +∞
+  static constexpr int64_t kTileRows = 192;     // of whole panels at every level; x stays in L2 while W streams past
 
   struct RowBound {
     float by_norm, by_error;
@@ -34,8 +38,8 @@ class Screening {
     std::vector<int32_t> indices;  ///< [rows, capacity]
     std::vector<float> kept;       ///< [rows, capacity]
     std::vector<int64_t> count;    ///< [rows] candidates listed
-    std::vector<float> threshold;  ///< [rows, whole panels]; +∞ stops listing
-    std::vector<char> usable;      ///< [rows] 0: not finite, or too large to screen
+    std::vector<float> threshold;  ///< [rows, whole panels]; kClosed stops listing
+    std::vector<char> usable;      ///< [rows] 0: not finite, or too large to screen; its threshold must stay closed
     std::vector<RowBound> bound;   ///< [rows]
     std::vector<uint32_t> pairs;   // scratch of rounding
     std::vector<float> scratch;
@@ -49,18 +53,18 @@ class Screening {
 
   /// How far the score of latent j can be from the exact one, and the most over all latents.
   float error(const RowBound& b, int32_t j) const {
-    return scale_[j] * (b.by_norm * encoder_.screen->norm()[j] + b.by_error * encoder_.screen->error()[j]) +
+    return scale_[j] * (b.by_norm * encoder_.screen->norm()[j] + b.by_error * encoder_.screen->error()[j] + flushed_) +
            rounding(shift_[j]);
   }
   float widest_error(const RowBound& b) const {
-    return widest_.scale * (b.by_norm * widest_.norm + b.by_error * widest_.error) + widest_.shift;
+    return widest_.scale * (b.by_norm * widest_.norm + b.by_error * widest_.error + flushed_) + widest_.shift;
   }
 
-  /// Rounds rows [first, first + rows) into the tile. The caller then sets thresholds.
+  /// Rounds rows [first, first + rows) into the tile. The caller then sets the thresholds of usable rows.
   void start(Tile& tile, int64_t capacity, int64_t first, int64_t rows) const;
 
   /// Lists, group by group of 32 latents, what reaches each row's threshold. `full(r)` is called when row r's list has
-  /// no room for another group: it must make room, or set the row's threshold to +∞ and its count to 0.
+  /// no room for another group: it must make room, or close the row's threshold and set its count to 0.
   template <class Full>
   void stream(Tile& tile, const Full& full) const;
 
@@ -82,6 +86,7 @@ class Screening {
   const Encoder& encoder_;
   std::vector<float> shift_, scale_;  ///< padded to whole groups: −∞, 1
   Widest widest_;
+  float flushed_;  ///< φ
   bool finite_ = true;
 };
 

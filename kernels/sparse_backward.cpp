@@ -1,15 +1,20 @@
 #include "kernels/sparse_backward.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "kernels/back_ends.h"
+#include "kernels/error.h"
 #include "kernels/registry.h"
 
 namespace assay {
 
 namespace {
+
+constexpr int kMostParts = 8;  // each holds n counts
 
 constexpr Operation<decltype(value_gradient)> kValueGradient{
     "value_gradient", {value_gradient_cpu, ASSAY_CUDA_BACK_END(value_gradient_cuda)}};
@@ -18,6 +23,11 @@ constexpr Operation<decltype(value_gradient)> kValueGradient{
 
 void value_gradient(Context& context, const SparseCodes& codes, ConstMatrix g, ConstMatrix w_dec,
                     std::vector<float>& out) {
+  if (g.rows != codes.rows() || g.cols != w_dec.cols) {
+    throw UsageError(
+        fmt::format("value_gradient: gradients [{}, {}] do not fit codes of {} rows and a decoder of d = {}", g.rows,
+                    g.cols, codes.rows(), w_dec.cols));
+  }
   kValueGradient.on(context.device())(context, codes, g, w_dec, out);
 }
 
@@ -28,7 +38,7 @@ void sort_by_latent(Context& context, const SparseCodes& codes, int64_t n, const
            (encode_weights != nullptr && encode_weights[p] != 0);
   };
   // Each part counts, and later places, the pairs of its own rows; parts follow one another within a latent.
-  const int64_t parts = std::clamp<int64_t>(codes.rows() / 64, 1, context.pool().threads());
+  const int64_t parts = std::clamp<int64_t>(codes.rows() / 64, 1, std::min(context.pool().threads(), kMostParts));
   const auto visit = [&](int64_t part, const auto& body) {
     for (int64_t i = codes.rows() * part / parts; i < codes.rows() * (part + 1) / parts; ++i) {
       for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {

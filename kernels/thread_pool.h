@@ -1,5 +1,5 @@
-// The project's own thread pool. Work is cut into tasks whose number never depends on the number of threads, so results
-// (each task writes its own output; reductions run over tasks in order) have the same bits on any number of threads.
+// The project's own thread pool. Results never depend on the number of threads: each task writes its own output, and
+// where tasks are summed or ordered their number does not follow the threads, or does not show.
 #pragma once
 
 #include <cstdint>

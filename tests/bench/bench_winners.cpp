@@ -16,7 +16,8 @@ namespace {
 
 using namespace assay;
 
-void compare(const sae::Dictionary& dictionary, const data::Dataset& dataset, int64_t rows, int64_t k) {
+/// Returns how many winners differ.
+int64_t compare(const sae::Dictionary& dictionary, const data::Dataset& dataset, int64_t rows, int64_t k) {
   Context context;
   const int64_t d = dictionary.info.d, n = dictionary.info.n;
   std::vector<float> x(rows * d);
@@ -39,6 +40,7 @@ void compare(const sae::Dictionary& dictionary, const data::Dataset& dataset, in
   });
   const int64_t total = std::accumulate(differing.begin(), differing.end(), int64_t{0});
   fmt::print("{} rows, d {}, n {}, k {}: {} of {} winners differ in index or value\n", rows, d, n, k, total, rows * k);
+  return total;
 }
 
 }  // namespace
@@ -48,8 +50,7 @@ int main(int argc, char** argv) try {
   const sae::Dictionary dictionary = sae::Dictionary::load(argv[1]);
   const data::Dataset dataset = data::Dataset::open(argv[2]);
   const int64_t rows = std::min<int64_t>(dataset.info().rows, argc > 3 ? std::atoll(argv[3]) : 4096);
-  compare(dictionary, dataset, rows, argc > 4 ? std::atoll(argv[4]) : dictionary.info.k);
-  return 0;
+  return compare(dictionary, dataset, rows, argc > 4 ? std::atoll(argv[4]) : dictionary.info.k) == 0 ? 0 : 1;
 } catch (const std::exception& error) {
   fmt::print(stderr, "bench_winners: {}\n", error.what());
   return 1;

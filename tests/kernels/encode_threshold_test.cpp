@@ -178,6 +178,17 @@ TEST_P(SelectionTest, BatchSearchesCrowdedRowsInFull) {
   }
 }
 
+TEST_P(SelectionTest, BatchOfFewRowsAllPositiveAndOthersEmpty) {
+  Problem p(40, 24, 700);
+  for (int64_t row = 0; row < p.rows; ++row) {
+    for (int64_t j = 0; j < p.n && row == 0; ++j) p.bias[j] = -1e3f + static_cast<float>(j % 7);
+    std::fill_n(p.x.begin() + row * p.d, p.d, 0.0f);
+  }
+  for (int64_t j = 0; j < p.n; ++j) p.w[j * p.d] = 2;
+  for (const int64_t row : {3, 31}) p.x[row * p.d] = 1e4f;  // every latent is active here, none elsewhere
+  for (const int64_t budget : {40 * 4, 2 * 700, 3 * 700}) expect_batch(p, budget, false);
+}
+
 TEST_P(SelectionTest, BatchTiesGoToTheSmallerRowThenIndex) {
   Problem p(40, 24, 320);
   for (int64_t j = 0; j < p.n; ++j) {

@@ -2,6 +2,7 @@
 // same cases against the same references.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <ostream>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "kernels/backward_update.h"
+#include "kernels/dtype.h"
 #include "kernels/sparse_codes.h"
 #include "kernels/topk.h"
 #include "tests/support/reference.h"
@@ -67,22 +69,30 @@ struct EncodeCase {
   int64_t rows, d, n, k;
   enum Kind {
     random,
-    tied,       ///< latents in groups of eight equal rows: ties cross the edge of the selection
-    constant,   ///< all scores equal: more candidates than there is room for
-    near_ties,  ///< latents differ by less than bf16 can tell apart
-    tiny,       ///< scale 1e-12, every third latent smaller by 1e-4
-    huge,       ///< scale 1e12, the same
-    rising,     ///< every latent beats the ones before
-    nan_rows,   ///< rows 1 and 2 are not finite
+    tied,               ///< latents in groups of eight equal rows: ties cross the edge of the selection
+    constant,           ///< all scores equal: more candidates than there is room for
+    near_ties,          ///< latents differ by less than bf16 can tell apart
+    tiny,               ///< scale 1e-12, every third latent smaller by 1e-4
+    huge,               ///< scale 1e12, the same
+    squares_underflow,  ///< scale 1e-20, weights that are bf16: only x errs, by less than a square can show
+    vanishing,          ///< scale 1e-30: no square is left
+    least,              ///< scale 1e-38: products that vdpbf16ps takes for zero
+    rising,             ///< every latent beats the ones before
+    nan_rows,           ///< rows 1 and 2 are not finite
+    infinite_rows,      ///< one infinity, two of either sign, nothing else
     nan_weight,
     infinite_bias
   } kind = random;
 
   std::vector<float> x() const {
     std::vector<float> x = reference::normal(rows * d, 1);
-    for (float& v : x) v *= kind == constant ? 0.0f : kind == tiny ? 1e-12f : kind == huge ? 1e12f : 1.0f;
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    for (float& v : x) v *= scale();
     if (kind == nan_rows) x[d + d / 2] = std::numeric_limits<float>::quiet_NaN();
-    if (kind == nan_rows) x[2 * d] = -std::numeric_limits<float>::infinity();
+    if (kind == nan_rows) x[2 * d] = -kInfinity;
+    if (kind == infinite_rows) x[3] = x[d] = kInfinity;
+    if (kind == infinite_rows) x[d + 5] = -kInfinity;
+    if (kind == infinite_rows) std::fill_n(x.begin() + 2 * d, d, kInfinity);
     return x;
   }
   std::vector<float> w() const {
@@ -92,6 +102,7 @@ struct EncodeCase {
       const int64_t j = i / d, c = i % d;
       if (kind == tied) w[i] = w[j / 8 * 8 * d + c];
       if (kind == near_ties) w[i] = base[c] * (1 + 1e-5f * w[i]);
+      if (kind == squares_underflow) w[i] = to_float(to_bf16(w[i]));
       if ((kind == tiny || kind == huge) && j % 3 == 0) w[i] *= 1e-4f;
     }
     if (kind == nan_weight) w[n / 2 * d] = std::numeric_limits<float>::quiet_NaN();
@@ -103,9 +114,30 @@ struct EncodeCase {
       if (kind == tied) bias[j] = bias[j / 8 * 8];
       if (kind == constant || kind == near_ties) bias[j] = 0.25f;
       if (kind == rising) bias[j] = 0.01f * static_cast<float>(j);
+      if (kind == squares_underflow || kind == vanishing || kind == least) bias[j] = 0;
     }
     if (kind == infinite_bias) bias[n - 1] = -std::numeric_limits<float>::infinity();
     return bias;
+  }
+
+ private:
+  float scale() const {
+    switch (kind) {
+      case constant:
+        return 0;
+      case tiny:
+        return 1e-12f;
+      case huge:
+        return 1e12f;
+      case squares_underflow:
+        return 1e-20f;
+      case vanishing:
+        return 1e-30f;
+      case least:
+        return 1e-38f;
+      default:
+        return 1;
+    }
   }
 };
 inline void PrintTo(const EncodeCase& c, std::ostream* out) { *out << c.name; }
@@ -127,8 +159,13 @@ inline const EncodeCase kHardEncodeCases[] = {
     {"near_ties", 4, 32, 3000, 32, EncodeCase::near_ties},
     {"tiny", 4, 40, 500, 10, EncodeCase::tiny},
     {"huge", 4, 40, 500, 10, EncodeCase::huge},
+    {"squares_underflow", 4, 40, 500, 10, EncodeCase::squares_underflow},
+    {"vanishing", 4, 40, 500, 10, EncodeCase::vanishing},
+    {"least", 4, 40, 500, 10, EncodeCase::least},
     {"every_latent_rises", 2, 8, 8192, 64, EncodeCase::rising},
     {"nan_rows", 5, 20, 300, 8, EncodeCase::nan_rows},
+    {"infinite_rows", 5, 20, 300, 8, EncodeCase::infinite_rows},
+    {"infinite_rows_one_winner", 5, 20, 300, 1, EncodeCase::infinite_rows},
     {"nan_weight", 3, 20, 300, 8, EncodeCase::nan_weight},
     {"infinite_bias", 3, 20, 300, 8, EncodeCase::infinite_bias},
 };
