@@ -37,6 +37,13 @@ build() {
   cmake --preset "$1" -DASSAY_TESTS=ON
   cmake --build --preset "$1"
 }
+# The kernels' own tests, and the step on an emulated device.
+sanitized_kernels() {
+  cmake --preset asan
+  cmake --build --preset asan --target test_kernels test_sae
+  build-asan/test_kernels --gtest_brief=1
+  build-asan/test_sae --gtest_brief=1 --gtest_filter='*Cuda*'
+}
 sanitized() {
   cmake --preset "$1"
   cmake --build --preset "$1" --target test_kernels test_data test_sae
@@ -50,7 +57,7 @@ phase "formatters and linters" formatting
 phase "build" build default
 phase "clang-tidy, kernels and sae" tidy kernels sae
 phase "tests" ctest --test-dir build --output-on-failure --no-tests=error
-phase "kernels under ASan and UBSan" bash -c 'cmake --preset asan && cmake --build --preset asan --target test_kernels && build-asan/test_kernels --gtest_brief=1'
+phase "kernels under ASan and UBSan" sanitized_kernels
 if ((long)); then
   phase "clang-tidy, the rest" tidy data eval experiments
   phase "all under ASan and UBSan" sanitized asan
