@@ -1,8 +1,6 @@
 #include "eval/report.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "data/atomic_file.h"
 #include "eval/compare.h"
@@ -18,28 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using report::Page;
 using report::Run;
-
-std::string read_runtime() {
-  std::error_code error;
-  const fs::path file = fs::read_symlink("/proc/self/exe", error).parent_path() / "vega-bundle.js";
-  std::ifstream stream(file, std::ios::binary);
-  if (error || !stream) {
-    throw Error(
-        fmt::format("{}: the charts' runtime is missing; make it with: .venv/bin/python "
-                    "experiments/vega_bundle.py {}",
-                    file.string(), file.string()));
-  }
-  std::ostringstream text;
-  text << stream.rdbuf();
-  std::string runtime = text.str();
-  const bool fits = runtime.find("vegaEmbed") != std::string::npos && runtime.find("</script") == std::string::npos &&
-                    runtime.find("<!--") == std::string::npos && runtime.find('\r') == std::string::npos;
-  if (!fits) {
-    throw Error(fmt::format("{}: not the charts' runtime; make it with: .venv/bin/python experiments/vega_bundle.py {}",
-                            file.string(), file.string()));
-  }
-  return runtime;
-}
 
 Run read_run(const fs::path& folder) {
   if (!fs::is_directory(folder)) {
@@ -146,7 +122,7 @@ void merge_runs(Page& page, std::vector<Run>& runs) {
 void write_report(const std::vector<fs::path>& folders, const fs::path& out) {
   if (folders.empty()) throw UsageError("report: no run given");
   std::vector<Run> runs = read_runs(folders);
-  const std::string runtime = read_runtime();
+  const std::string runtime = report::chart_runtime();
   const std::string title = title_of(runs);
   Page page;
   page.heading(1, title);

@@ -1,5 +1,8 @@
 #include "eval/report_page.h"
 
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 #include <utility>
 
 #include "data/sha256.h"
@@ -83,6 +86,29 @@ std::string csp_hash(std::string_view script) {
   // 256 bits = 42 digits and 4 bits; the policy wants the padding.
   out += digits[bits << (6 - held) & 63];
   return "'sha256-" + out + "='";
+}
+
+std::string chart_runtime() {
+  std::error_code error;
+  const std::filesystem::path file =
+      std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "vega-bundle.js";
+  std::ifstream stream(file, std::ios::binary);
+  if (error || !stream) {
+    throw Error(
+        fmt::format("{}: the charts' runtime is missing; make it with: .venv/bin/python "
+                    "experiments/vega_bundle.py {}",
+                    file.string(), file.string()));
+  }
+  std::ostringstream text;
+  text << stream.rdbuf();
+  std::string runtime = text.str();
+  const bool fits = runtime.find("vegaEmbed") != std::string::npos && runtime.find("</script") == std::string::npos &&
+                    runtime.find("<!--") == std::string::npos && runtime.find('\r') == std::string::npos;
+  if (!fits) {
+    throw Error(fmt::format("{}: not the charts' runtime; make it with: .venv/bin/python experiments/vega_bundle.py {}",
+                            file.string(), file.string()));
+  }
+  return runtime;
 }
 
 void Page::heading(int level, const std::string& text, const std::string& id) {

@@ -16,6 +16,9 @@ std::string script_json(const nlohmann::json& value);
 /// The source expression of an inline script in a content security policy: 'sha256-…'.
 std::string csp_hash(std::string_view script);
 
+/// The charts' script: vega-bundle.js beside the executable. Throws Error where it is missing or something else.
+std::string chart_runtime();
+
 struct TableCell {
   std::string text;
   std::string css = "";   ///< class names, ours only

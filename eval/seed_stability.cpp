@@ -105,18 +105,6 @@ class SeedStabilityTask : public Task {
  private:
   static const std::string& name_of(const Session& session, size_t i) { return session.dictionaries[i].entry.name; }
 
-  /// The same latents of a dictionary in each of its pairs, ascending.
-  static std::vector<int64_t> living_sample(const std::vector<int64_t>& firing, int64_t most, uint64_t seed) {
-    std::vector<int64_t> living;
-    for (size_t i = 0; i < firing.size(); ++i)
-      if (firing[i] > 0) living.push_back(static_cast<int64_t>(i));
-    Rng rng(seed);
-    rng.shuffle(std::span(living));
-    if (std::ssize(living) > most) living.resize(static_cast<size_t>(most));
-    std::sort(living.begin(), living.end());
-    return living;
-  }
-
   static void add_numbers(const Session& session, const Pair& pair, const SharedLatents& shared, uint64_t seed,
                           TaskResult& result) {
     Number base;
@@ -146,6 +134,17 @@ class SeedStabilityTask : public Task {
 };
 
 }  // namespace
+
+std::vector<int64_t> living_sample(const std::vector<int64_t>& firing, int64_t most, uint64_t seed) {
+  std::vector<int64_t> living;
+  for (size_t i = 0; i < firing.size(); ++i)
+    if (firing[i] > 0) living.push_back(static_cast<int64_t>(i));
+  Rng rng(seed);
+  rng.shuffle(std::span(living));
+  if (std::ssize(living) > most) living.resize(static_cast<size_t>(most));
+  std::sort(living.begin(), living.end());
+  return living;
+}
 
 SharedLatents match_latents(Context& context, const sae::Dictionary& a, const sae::Dictionary& b,
                             const std::vector<int64_t>& chosen) {

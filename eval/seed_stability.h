@@ -22,6 +22,9 @@ struct SharedLatents {
   std::vector<double> decoder, encoder;  ///< [latents] cosines of the matched pairs; 0 for a latent without partner
 };
 
+/// Up to `most` of the latents that fired, drawn by seed, ascending.
+std::vector<int64_t> living_sample(const std::vector<int64_t>& firing, int64_t most, uint64_t seed);
+
 /// `chosen`: latents of a. Throws Error where the widths d differ.
 SharedLatents match_latents(Context& context, const sae::Dictionary& a, const sae::Dictionary& b,
                             const std::vector<int64_t>& chosen);

@@ -63,6 +63,20 @@ json colour(const char* field, const std::vector<std::string>& order) {
   return out;
 }
 
+/// x, logarithmic where it spans more than a factor of four.
+json spread(const json& values, const std::string& title) {
+  double low = HUGE_VAL, high = 0;
+  for (const json& value : values) {
+    low = std::min(low, value.at("x").get<double>());
+    high = std::max(high, value.at("x").get<double>());
+  }
+  json x = quantitative("x", title);
+  x["scale"] = {
+      {"zero", false}, {"type", low > 0 && high > 4 * low ? "log" : "linear"}, {"padding", 24}, {"nice", false}};
+  x["axis"] = {{"grid", false}, {"tickCount", 6}, {"format", "~g"}};
+  return x;
+}
+
 }  // namespace
 
 json curve(json values, const std::string& y_title, const std::vector<std::string>& series) {
@@ -143,15 +157,7 @@ json dots(json values, const DotOptions& options) {
 
 json frontier(json values, const std::string& x_title, const std::string& y_title,
               const std::vector<std::string>& series, std::optional<double> reference) {
-  double low = HUGE_VAL, high = 0;
-  for (const json& value : values) {
-    low = std::min(low, value.at("x").get<double>());
-    high = std::max(high, value.at("x").get<double>());
-  }
-  json x = quantitative("x", x_title), y = quantitative("y", y_title), from = y;
-  x["scale"] = {
-      {"zero", false}, {"type", low > 0 && high > 4 * low ? "log" : "linear"}, {"padding", 24}, {"nice", false}};
-  x["axis"] = {{"grid", false}, {"tickCount", 6}, {"format", "~g"}};
+  json x = spread(values, x_title), y = quantitative("y", y_title), from = y;
   y["scale"] = {{"zero", false}};
   y["axis"] = {{"tickCount", 6}};
   from["field"] = "low";
@@ -176,6 +182,30 @@ json frontier(json values, const std::string& x_title, const std::string& y_titl
   layers.push_back({{"mark", {{"type", "point"}, {"filled", true}, {"size", 56}, {"opacity", 1}}},
                     {"encoding", {{"x", x}, {"y", y}, {"color", colours}, {"tooltip", tooltip}}}});
   return frame(std::move(values), {{"height", 260}, {"layer", layers}});
+}
+
+json clouds(json values, const std::string& x_title, const std::string& y_title,
+            const std::vector<std::string>& series) {
+  json x = spread(values, x_title), y = quantitative("y", y_title);
+  y["scale"] = {{"zero", false}};
+  y["axis"] = {{"tickCount", 6}};
+  json mean_x = x, mean_y = y;
+  mean_x["field"] = "mean_x";
+  mean_y["field"] = "mean_y";
+  const json means = {
+      {"aggregate",
+       {{{"op", "mean"}, {"field", "x"}, {"as", "mean_x"}}, {{"op", "mean"}, {"field", "y"}, {"as", "mean_y"}}}},
+      {"groupby", {"series", "setting"}}};
+  const json tooltip = {
+      {{"field", "name"}, {"title", "dictionary"}}, quantitative("x", x_title), quantitative("y", y_title)};
+  const json colours = colour("series", series);
+  return frame(std::move(values), {{"height", 260},
+                                   {"layer",
+                                    {{{"transform", json::array({means})},
+                                      {"mark", {{"type", "line"}, {"strokeWidth", 1.2}, {"opacity", 0.6}}},
+                                      {"encoding", {{"x", mean_x}, {"y", mean_y}, {"color", colours}}}},
+                                     {{"mark", {{"type", "point"}, {"filled", true}, {"size", 56}, {"opacity", 1}}},
+                                      {"encoding", {{"x", x}, {"y", y}, {"color", colours}, {"tooltip", tooltip}}}}}}});
 }
 
 json heat(json values, const std::string& value_title, const std::vector<std::string>& rows,

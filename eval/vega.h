@@ -33,6 +33,11 @@ nlohmann::json dots(nlohmann::json values, const DotOptions& options);
 nlohmann::json frontier(nlohmann::json values, const std::string& x_title, const std::string& y_title,
                         const std::vector<std::string>& series, std::optional<double> reference);
 
+/// Points of dictionaries, a line through the means of the settings within a series. `values`: [{"x", "y", "series",
+/// "setting", "name"}]. The x axis is logarithmic where x spans more than a factor of four.
+nlohmann::json clouds(nlohmann::json values, const std::string& x_title, const std::string& y_title,
+                      const std::vector<std::string>& series);
+
 /// One coloured cell a row and column, its value printed inside. `values`: [{"row", "column", "value"}].
 nlohmann::json heat(nlohmann::json values, const std::string& value_title, const std::vector<std::string>& rows,
                     const std::vector<std::string>& columns);

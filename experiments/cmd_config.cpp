@@ -12,8 +12,13 @@ namespace {
 
 void print_config(bool reference) {
   Config config;
-  const auto describe_all = [&config](config::Fields& fields) { describe(fields, config); };
-  fmt::print("{}", reference ? config::document(describe_all) : config::write_yaml(describe_all));
+  SweepConfig sweep;
+  const auto all = [&](config::Fields& fields) { describe(fields, config); };
+  const auto with_sweep = [&](config::Fields& fields) {
+    describe(fields, config);
+    describe(fields, sweep);
+  };
+  fmt::print("{}", reference ? config::document(with_sweep) : config::write_yaml(all));
 }
 
 }  // namespace

@@ -1,24 +1,18 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands.h"
 #include "experiments/config.h"
+#include "experiments/stop_signal.h"
 #include "kernels/context.h"
-#include "kernels/error.h"
 #include "sae/trainer.h"
 
 namespace assay::commands {
 
 namespace {
-
-constexpr int kRequeue = 75;  // EX_TEMPFAIL: a scheduler may queue the run again
-
-volatile std::sig_atomic_t stop_requested = 0;
-void request_stop(int) { stop_requested = 1; }
 
 struct Options {
   std::string config, out, resume = "never";
@@ -46,16 +40,12 @@ void run(const Options& options) {
   Config config;
   const auto describe_all = [&](config::Fields& fields) { describe(fields, config); };
   config::read_yaml(options.config, options.overrides, describe_all);
-  if (config.data.path.empty() == config.data.mixture.empty()) {
-    throw UsageError(options.config + ": name the folder of shards in data.path, or several in data.mixture, not both");
-  }
-  std::signal(SIGTERM, request_stop);
-  std::signal(SIGUSR1, request_stop);
-  std::signal(SIGINT, request_stop);
+  check_data(options.config, config);
+  stop_on_signals();
   Context context({Device::cpu, static_cast<int>(config.train.threads)});
   const sae::RunConfig run_config{config.data, config.model, config.train, config::write_yaml(describe_all)};
   const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
-  const sae::TrainSummary summary = sae::train(context, run_config, options.out, resume, stop_requested);
+  const sae::TrainSummary summary = sae::train(context, run_config, options.out, resume, stop_requested());
   print(summary, options.out, options.json);
   if (summary.outcome == sae::Outcome::interrupted) throw CLI::RuntimeError(kRequeue);
 }

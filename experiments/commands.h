@@ -11,6 +11,7 @@ namespace assay::commands {
 void register_harvest(CLI::App& app);
 void register_index(CLI::App& app);
 void register_train(CLI::App& app);
+void register_sweep(CLI::App& app);
 void register_eval(CLI::App& app);
 void register_encode(CLI::App& app);
 void register_decode(CLI::App& app);

@@ -1,8 +1,13 @@
 // The one configuration file: data + model + train + eval.
 #pragma once
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include "data/config_fields.h"
 #include "eval/eval_config.h"
+#include "kernels/error.h"
 #include "sae/train_config.h"
 
 namespace assay {
@@ -24,6 +29,31 @@ inline void describe(config::Fields& fields, Config& c) {
       "train", [&](config::Fields& f) { sae::describe(f, c.train); }, "Optimisation.");
   fields.section(
       "eval", [&](config::Fields& f) { eval::describe(f, c.eval); }, "Evaluation tasks.");
+}
+
+/// The axes of a sweep's grid; an empty one holds the configuration's own value.
+struct SweepConfig {
+  std::vector<std::string> variant;
+  std::vector<int64_t> n, k, seed;
+};
+
+inline void describe(config::Fields& fields, SweepConfig& c) {
+  fields.section(
+      "sweep",
+      [&](config::Fields& f) {
+        f.texts("variant", c.variant, "Variants; empty takes model.variant.");
+        f.integers("n", c.n, {1, INT32_MAX}, "latents", "Sizes; empty takes model.n.");
+        f.integers("k", c.k, {1, INT32_MAX}, "latents a token", "Sparsities; empty takes model.k.");
+        f.integers("seed", c.seed, {0, INT64_MAX}, "", "Seeds of the initial weights; empty takes train.seed.");
+      },
+      "Read by assay sweep alone: every combination is trained.");
+}
+
+/// Throws UsageError where the configuration does not name its data in exactly one way.
+inline void check_data(const std::string& file, const Config& config) {
+  if (config.data.path.empty() == config.data.mixture.empty()) {
+    throw UsageError(file + ": name the folder of shards in data.path, or several in data.mixture, not both");
+  }
 }
 
 }  // namespace assay

@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   register_index(app);
   register_plan(app);
   register_train(app);
+  register_sweep(app);
   register_eval(app);
   register_encode(app);
   register_decode(app);

@@ -89,10 +89,11 @@ Batch BatchSource::peek() {
   return {x, x};
 }
 
-std::vector<float> BatchSource::validation() {
+std::vector<float> BatchSource::validation(bool scaled) {
   data::StreamOptions options = options_;
   options.split = data::Split::validation;
   options.lanes = 1;
+  options.scaled = scaled;
   options.batch = kSampleTokens;
   data::ActivationStream stream(sources_, options);
   std::vector<float> rows(static_cast<size_t>(kSampleTokens * hook_.d));

@@ -39,8 +39,8 @@ class BatchSource {
   Batch next(float* place = nullptr);
   /// The next kSampleTokens rows or a few more; the stream stays where it is. Valid until next() or seek().
   Batch peek();
-  /// kSampleTokens rows [·, d] of the validation split. Throws as next() does.
-  std::vector<float> validation();
+  /// kSampleTokens rows [·, d] of the validation split, raw where not `scaled`. Throws as next() does.
+  std::vector<float> validation(bool scaled = true);
   void seek(const data::StreamPosition& position);
 
  private:

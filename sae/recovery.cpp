@@ -41,6 +41,8 @@ std::vector<float> cosines(Context& context, ConstMatrix features, ConstMatrix l
   return cosine;
 }
 
+}  // namespace
+
 double squared_error(ConstMatrix x, ConstMatrix y) {
   double sum = 0;
   for (int64_t i = 0; i < x.rows; ++i) {
@@ -51,8 +53,6 @@ double squared_error(ConstMatrix x, ConstMatrix y) {
   }
   return sum;
 }
-
-}  // namespace
 
 DirectionMatch match_directions(Context& context, ConstMatrix features, ConstMatrix latents) {
   std::vector<float> cosine = cosines(context, features, latents);

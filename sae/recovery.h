@@ -43,6 +43,9 @@ class FiringCounts {
   int64_t rows_ = 0;
 };
 
+/// Σ (x − y)², summed in double.
+double squared_error(ConstMatrix x, ConstMatrix y);
+
 struct Recovery {
   DirectionMatch directions;
   double f1 = 0, l0 = 0, true_l0 = 0;

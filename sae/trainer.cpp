@@ -1,10 +1,12 @@
 #include "sae/trainer.h"
 
 #include <fmt/core.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -113,6 +115,14 @@ class Lockstep {
   OnDivergence failed_;
 };
 
+std::unique_ptr<Member> make_member(Context& context, const SweepMember& member, BatchSource& source) {
+  try {
+    return std::make_unique<Member>(context, member.config, member.run, source);
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("{}: {}", member.run.filename().string(), error.what()));
+  }
+}
+
 }  // namespace
 
 TrainSummary train(Context& context, const RunConfig& config, const fs::path& run, Resume resume,
@@ -124,6 +134,43 @@ TrainSummary train(Context& context, const RunConfig& config, const fs::path& ru
   Lockstep lockstep(source, {&member}, [](Member&, const Diverged& error) { throw Diverged(error); });
   const bool finished = lockstep.run(resume, config.train.steps, stop);
   return member.summary(finished ? Outcome::finished : Outcome::interrupted);
+}
+
+std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepMember>& members, Resume resume,
+                                      const volatile std::sig_atomic_t& stop) {
+  std::vector<SweepOutcome> outcomes(members.size());
+  std::vector<size_t> open;
+  for (size_t i = 0; i < members.size(); ++i) {
+    const auto& [run, config] = members[i];
+    if (already_finished(run, config, resume)) {
+      outcomes[i].summary = finished_before(config);
+    } else {
+      open.push_back(i);
+    }
+  }
+  if (open.empty()) return outcomes;
+  const RunConfig& shared = members[open.front()].config;
+  BatchSource source(shared.data, shared.train, stop);
+  std::vector<std::unique_ptr<Member>> learners(members.size());
+  std::vector<Member*> active;
+  for (const size_t i : open) {
+    learners[i] = make_member(context, members[i], source);
+    active.push_back(learners[i].get());
+  }
+  active.front()->show_progress(
+      fmt::format("sweep of {}, {}", active.size(), members[open.front()].run.filename().string()));
+  Lockstep lockstep(source, active, [&](Member& member, const Diverged& error) {
+    const auto at = std::find_if(learners.begin(), learners.end(), [&](const auto& l) { return l.get() == &member; });
+    const auto i = static_cast<size_t>(at - learners.begin());
+    outcomes[i].failure = error.what();
+    spdlog::warn("{} is left out of the sweep: {}", members[i].run.filename().string(), error.what());
+  });
+  const bool finished = lockstep.run(resume, shared.train.steps, stop);
+  for (const size_t i : open) {
+    const bool whole = finished && outcomes[i].failure.empty();
+    outcomes[i].summary = learners[i]->summary(whole ? Outcome::finished : Outcome::interrupted);
+  }
+  return outcomes;
 }
 
 }  // namespace assay::sae

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "kernels/context.h"
 #include "sae/train_config.h"
@@ -36,5 +37,24 @@ struct TrainSummary {
 /// being resumed; Error naming shard and row where an activation is not finite.
 TrainSummary train(Context& context, const RunConfig& config, const std::filesystem::path& run, Resume resume,
                    const volatile std::sig_atomic_t& stop);
+
+/// One of several dictionaries that learn from the same batches.
+struct SweepMember {
+  std::filesystem::path run;
+  RunConfig config;
+};
+
+struct SweepOutcome {
+  TrainSummary summary;
+  std::string failure;  ///< why it was left out; empty where it was not
+};
+
+/// Trains all members on one pass over the activations, batch by batch: each ends in the bits, and in the run folder,
+/// that train() of its own configuration gives. A member that diverges is left out from there on, named by a warning;
+/// the others go on. Resume::automatic: every member goes on from its own newest checkpoint, those ahead waiting for
+/// the one furthest behind. All members must have equal data sections (no rolling cache) and the same train.steps,
+/// batch and accumulate, and order_seed ≥ 0: the caller's duty. Memory: that of all members' states together.
+std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepMember>& members, Resume resume,
+                                      const volatile std::sig_atomic_t& stop);
 
 }  // namespace assay::sae

@@ -8,8 +8,8 @@ import pytest
 
 ASSAY = os.environ["ASSAY"]
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["harvest", "index", "plan", "train", "eval", "encode", "decode", "inspect", "report", "bench", "config",
-            "decoder-shard"]
+COMMANDS = ["harvest", "index", "plan", "train", "sweep", "eval", "encode", "decode", "inspect", "report", "bench",
+            "config", "decoder-shard"]
 
 
 def run(*arguments):

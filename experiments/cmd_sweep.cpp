@@ -1,0 +1,199 @@
+// assay sweep: a grid of dictionaries trained on one pass over the activations, and the page that shows them together.
+#include <fmt/core.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "eval/sweep.h"
+#include "experiments/commands.h"
+#include "experiments/config.h"
+#include "experiments/stop_signal.h"
+#include "kernels/context.h"
+#include "kernels/error.h"
+#include "sae/batch_source.h"
+#include "sae/trainer.h"
+#include "sae/variants/variants.h"
+
+namespace assay::commands {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string config, out, resume = "never";
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+
+/// The grid's axes; one that is not given holds the configuration's own value.
+void complete(SweepConfig& sweep, const Config& config) {
+  if (sweep.variant.empty()) sweep.variant = {config.model.variant};
+  if (sweep.n.empty()) sweep.n = {config.model.n};
+  if (sweep.k.empty()) sweep.k = {config.model.k};
+  if (sweep.seed.empty()) sweep.seed = {config.train.seed};
+}
+
+template <class T>
+void check_distinct(const char* axis, std::vector<T> values) {
+  std::sort(values.begin(), values.end());
+  const auto twice = std::adjacent_find(values.begin(), values.end());
+  if (twice != values.end()) throw UsageError(fmt::format("sweep.{} names {} twice", axis, *twice));
+}
+
+void check(const std::string& file, const Config& config, const SweepConfig& sweep) {
+  check_data(file, config);
+  if (config.data.rolling) {
+    throw UsageError("data.rolling: a sweep cannot train on a rolling cache; harvest without --disk-limit");
+  }
+  if (!(config.data.validation > 0)) {
+    throw UsageError("data.validation = 0: a sweep compares its dictionaries on validation rows; set it > 0");
+  }
+  for (const std::string& name : sweep.variant) sae::variant_entry(name);
+  check_distinct("variant", sweep.variant);
+  check_distinct("n", sweep.n);
+  check_distinct("k", sweep.k);
+  check_distinct("seed", sweep.seed);
+}
+
+struct Grid {
+  std::vector<sae::SweepMember> members;
+  std::vector<eval::SweepDictionary> entries;
+};
+
+void add_member(Grid& grid, Config config, const fs::path& out) {
+  const eval::SweepDictionary entry{
+      fmt::format("{}-n{}-k{}-s{}", config.model.variant, config.model.n, config.model.k, config.train.seed),
+      config.model.variant,
+      config.model.n,
+      config.model.k,
+      static_cast<uint64_t>(config.train.seed),
+      "",
+      ""};
+  const std::string yaml = config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
+  grid.members.push_back({out / entry.name, {config.data, config.model, config.train, yaml}});
+  grid.entries.push_back(entry);
+}
+
+Grid make_grid(Config config, const SweepConfig& sweep, const fs::path& out) {
+  Grid grid;
+  // All seeds must meet the same batches.
+  if (config.data.order_seed < 0) config.data.order_seed = config.train.seed;
+  for (const std::string& variant : sweep.variant) {
+    for (const int64_t n : sweep.n) {
+      for (const int64_t k : sweep.k) {
+        for (const int64_t seed : sweep.seed) {
+          config.model.variant = variant;
+          config.model.n = n;
+          config.model.k = k;
+          config.train.seed = seed;
+          add_member(grid, config, out);
+        }
+      }
+    }
+  }
+  return grid;
+}
+
+void measure(Context& context, const Config& config, const fs::path& out, eval::SweepResults& results) {
+  sae::BatchSource source(config.data, config.train, stop_requested());
+  const data::DatasetInfo& about = source.sources().info();
+  results.dataset = (about.path.has_filename() ? about.path : about.path.parent_path()).filename().string();
+  results.model = about.model;
+  results.hook = source.hook().name == "activations" ? about.hook : source.hook().name;
+  results.tokens = config.train.steps * config.train.step_rows();
+  const std::vector<float> rows = source.validation(false);
+  eval::measure_sweep(context, out, {rows.data(), sae::kSampleTokens, source.hook().d}, results);
+  eval::write_sweep(results, out);
+}
+
+void print(const eval::SweepResults& results, const std::string& out, bool json) {
+  if (json) {
+    const nlohmann::json summary{{"outcome", "finished"},
+                                 {"sweep", out + "/sweep.json"},
+                                 {"report", out + "/report.html"},
+                                 {"dictionaries", results.dictionaries.size()},
+                                 {"seconds", results.seconds}};
+    fmt::print("{}\n", summary.dump());
+    return;
+  }
+  fmt::print("{:>7} {:>8} {:>10}  dictionary\n", "FVU", "L0", "dead share");
+  for (const eval::SweepDictionary& d : results.dictionaries) {
+    if (d.failure.empty()) {
+      fmt::print("{:7.4f} {:8.2f} {:10.4f}  {}\n", d.fvu, d.l0, d.dead_share, d.name);
+    } else {
+      fmt::print("{:>7} {:>8} {:>10}  {} (left out)\n", "-", "-", "-", d.name);
+    }
+  }
+  fmt::print("wrote {}/sweep.json and {}/report.html\n", out, out);
+}
+
+/// The status says so where any dictionary is missing.
+void complain(const eval::SweepResults& results) {
+  for (const eval::SweepDictionary& d : results.dictionaries) {
+    if (!d.failure.empty()) throw Error(fmt::format("{} was left out of the sweep: {}", d.name, d.failure));
+  }
+}
+
+void run(const Options& options) {
+  Config config;
+  SweepConfig sweep;
+  config::read_yaml(options.config, options.overrides, [&](config::Fields& fields) {
+    describe(fields, config);
+    describe(fields, sweep);
+  });
+  complete(sweep, config);
+  check(options.config, config, sweep);
+  stop_on_signals();
+  Context context({Device::cpu, static_cast<int>(config.train.threads)});
+  Grid grid = make_grid(config, sweep, options.out);
+  const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
+  const auto begun = std::chrono::steady_clock::now();
+  const std::vector<sae::SweepOutcome> outcomes = sae::train_sweep(context, grid.members, resume, stop_requested());
+  eval::SweepResults results;
+  results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    if (outcomes[i].failure.empty() && outcomes[i].summary.outcome == sae::Outcome::interrupted) {
+      spdlog::info("the sweep is interrupted at step {}; --resume auto goes on", outcomes[i].summary.step);
+      throw CLI::RuntimeError(kRequeue);
+    }
+    grid.entries[i].failure = outcomes[i].failure;
+  }
+  results.dictionaries = std::move(grid.entries);
+  measure(context, config, options.out, results);
+  print(results, options.out, options.json);
+  complain(results);
+}
+
+}  // namespace
+
+void register_sweep(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("sweep", "Train a grid of dictionaries on one pass over the activations, and compare them.");
+  command->footer(
+      "The section sweep of the configuration lists variant, n, k and seed; every combination is trained, in a run\n"
+      "folder of its own whose dictionary has the bits that assay train of its config.yaml gives. Then FVU, L0, dead\n"
+      "latents and the agreement of seeds on validation rows are written to sweep.json and report.html. SIGTERM,\n"
+      "SIGUSR1 and SIGINT checkpoint all of them and exit with status 75; --resume auto goes on to the same bits. A\n"
+      "dictionary that diverges is left out, the others go on, and the status is 1. See docs/sweeps.md.");
+  command->add_option("config", options->config, "YAML configuration with a section sweep.")->required();
+  command
+      ->add_option("--out", options->out, "Folder of the sweep: a run folder each dictionary, sweep.json, report.html.")
+      ->required();
+  command
+      ->add_option("--resume", options->resume,
+                   "auto: go on from the newest checkpoints, or start; never: refuse folders that hold runs.")
+      ->check(CLI::IsMember({"auto", "never"}));
+  command->add_option("--set", options->overrides, "Override a setting: --set train.steps=100 (repeatable).")
+      ->allow_extra_args(false);
+  command->add_flag("--json", options->json, "Print where the results are as JSON on stdout.");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace assay::commands

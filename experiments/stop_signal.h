@@ -1,0 +1,14 @@
+// SIGTERM, SIGUSR1 and SIGINT ask a run to checkpoint and stop.
+#pragma once
+
+#include <csignal>
+
+namespace assay::commands {
+
+constexpr int kRequeue = 75;  ///< EX_TEMPFAIL, the exit status then: a scheduler may queue the run again
+
+void stop_on_signals();
+/// Non-zero from the first signal on.
+const volatile std::sig_atomic_t& stop_requested();
+
+}  // namespace assay::commands
