@@ -132,6 +132,28 @@ std::vector<float> weights(const data::TensorFile& tensors, const char* name, co
   return values;
 }
 
+void check_extra(const Dictionary& dictionary, const fs::path& file) {
+  const auto& extra = dictionary.extra;
+  if (const auto found = extra.find("threshold"); found != extra.end()) {
+    for (size_t j = 0; j < found->second.values.size(); ++j) {
+      if (found->second.values[j] < 0) {
+        throw Error(
+            fmt::format("{}: tensor 'threshold' is negative at element {}; thresholds are ≥ 0", file.string(), j));
+      }
+    }
+  }
+  if (const auto found = extra.find("router"); found != extra.end()) {
+    const int64_t experts = found->second.shape[0], n = dictionary.info.n;
+    if (experts < 1 || n % experts != 0 || dictionary.info.k > n / experts ||
+        extra.at("router_bias").shape[0] != experts) {
+      throw Error(
+          fmt::format("{}: tensor 'router' has {} experts, 'router_bias' {}: they must be equal, divide n = {}, "
+                      "and leave each expert k = {} latents",
+                      file.string(), experts, extra.at("router_bias").shape[0], n, dictionary.info.k));
+    }
+  }
+}
+
 fs::path folder_of(const fs::path& path) {
   if (fs::exists(path / "cfg.json")) return path;
   if (fs::exists(path / "dictionary" / "cfg.json")) return path / "dictionary";
@@ -157,14 +179,7 @@ Dictionary Dictionary::load(const fs::path& path) {
     const std::vector<int64_t> shape = shape_of(needed.shape, info);
     dictionary.extra[needed.name] = {tensors.at(needed.name, shape).shape, weights(tensors, needed.name, shape)};
   }
-  if (const auto found = dictionary.extra.find("threshold"); found != dictionary.extra.end()) {
-    for (size_t j = 0; j < found->second.values.size(); ++j) {
-      if (found->second.values[j] < 0) {
-        throw Error(fmt::format("{}: tensor 'threshold' is negative at element {}; thresholds are ≥ 0",
-                                tensors.path.string(), j));
-      }
-    }
-  }
+  check_extra(dictionary, tensors.path);
   return dictionary;
 }
 
@@ -228,6 +243,9 @@ void Dictionary::fold(const std::vector<float>& in, const std::vector<float>& ou
     for (int64_t c = 0; c < info.width(); ++c) w_dec[j * info.width() + c] /= out[c];
   }
   for (int64_t c = 0; c < info.width(); ++c) b_dec[c] /= out[c];
+  if (const auto router = extra.find("router"); router != extra.end()) {
+    for (size_t i = 0; i < router->second.values.size(); ++i) router->second.values[i] *= in[i % info.d];
+  }
 }
 
 }  // namespace assay::sae

@@ -6,6 +6,8 @@
 //   topk        the k largest of pre, ties to the smaller index; exactly k pairs a row, zeros among them
 //   threshold   pre where pre > threshold_j ≥ 0 (strict): BatchTopK, JumpReLU, ReLU
 //   gated       where pre > 0: ReLU(exp(r_mag)·(pre − b_enc) + b_mag)
+//   switch      as topk among the n/E latents of the expert that p = softmax(router·(x − b_dec) + router_bias) favours,
+//               times its p
 #pragma once
 
 #include <cstdint>

@@ -8,6 +8,7 @@
 #include "kernels/encode_topk.h"
 #include "kernels/screen_copy.h"
 #include "sae/gate.h"
+#include "sae/route.h"
 
 namespace assay::sae {
 
@@ -44,10 +45,20 @@ void encode_by_gate(Context& context, const Dictionary& d, ConstMatrix x, Sparse
   open_gates(out, d.b_enc.data(), d.extra.at("r_mag").values.data(), d.extra.at("b_mag").values.data());
 }
 
+void encode_by_route(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out, NumericFlag& flag) {
+  const NamedTensor& router = d.extra.at("router");
+  const ConstMatrix w(router.values.data(), router.shape[0], d.info.d);
+  const Routes routes = route(context, x, {w, d.extra.at("router_bias").values.data()}, flag);
+  if (flag.raised()) return;
+  const ConstMatrix encoder(d.w_enc.data(), d.info.n, d.info.d);
+  encode_routed(context, x, encoder, d.b_enc.data(), routes, d.info.k, out, flag);
+}
+
 const std::vector<Encoding>& encodings() {
   static const std::vector<Encoding> all{{"topk", {}, encode_by_topk},
                                          {"threshold", {{"threshold", "n"}}, encode_by_threshold},
-                                         {"gated", {{"r_mag", "n"}, {"b_mag", "n"}}, encode_by_gate}};
+                                         {"gated", {{"r_mag", "n"}, {"b_mag", "n"}}, encode_by_gate},
+                                         {"switch", {{"router", "*d"}, {"router_bias", "*"}}, encode_by_route}};
   return all;
 }
 

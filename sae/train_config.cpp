@@ -45,6 +45,9 @@ void describe(config::Fields& f, ModelConfig& c) {
   f.choice("threshold", c.threshold, {"average", "calibrated"},
            "BatchTopK family: the published threshold is the running average of the smallest chosen value, or gives "
            "mean L0 = k on the validation split.");
+  f.integer("experts", c.experts, {1, 1 << 20}, "experts", "Switch: blocks the latents are cut in; divides n.");
+  f.real("balance", c.balance, {0, 1e6}, "",
+         "Switch: weight of the load-balancing loss, in shares of the stored variance.");
   f.real("sparsity", c.sparsity, {0, 1e6}, "",
          "Weight of the sparsity penalty (relu, p_anneal, gated, jumprelu*) at E|x|^2 = 1; 0 takes the variant's "
          "default.");

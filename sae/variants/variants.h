@@ -25,7 +25,7 @@ double topk_learning_rate(int64_t n);
 double saebench_learning_rate(int64_t n);
 
 extern const VariantEntry kTopK, kMultiTopK, kBatchTopK, kMatryoshkaTopK, kMatryoshkaBatchTopK, kReLU, kPAnneal, kGated,
-    kJumpReLU;
+    kJumpReLU, kSwitch;
 
 const std::vector<const VariantEntry*>& variants();
 /// Throws UsageError naming the known ones.

@@ -20,6 +20,7 @@ inline VariantOptions small_options(const std::string& variant, double aux_coeff
   model.n = kN;
   model.k = kK;
   model.sparsity_warmup = 0;
+  model.experts = 5;
   TrainConfig train;
   train.steps = 100;
   train.aux_coefficient = aux_coefficient;

@@ -96,7 +96,7 @@ INSTANTIATE_TEST_SUITE_P(All, AnyVariant, testing::ValuesIn(names()), [](const a
 
 /// Published codes are the step's own where no threshold stands in for the batch.
 TEST(Variants, PublishedCodesAreTheSteps) {
-  for (const char* name : {"topk", "matryoshka_topk", "relu", "p_anneal", "gated", "jumprelu"}) {
+  for (const char* name : {"topk", "matryoshka_topk", "relu", "p_anneal", "gated", "jumprelu", "switch"}) {
     Context context({Device::cpu, 2});
     const auto variant = make_variant(small_options(name, 0));
     State state = some_state(context, *variant, 20);
@@ -150,6 +150,66 @@ TEST(Matryoshka, PrefixesMustRiseToN) {
   EXPECT_THROW(make_variant(options), UsageError);
   options.model.prefixes = {40, kN};
   EXPECT_EQ(make_variant(options)->dictionary(make_variant(options)->create()).info.prefixes, options.model.prefixes);
+}
+
+TEST(Switch, EachRowUsesOneExpertWhoseProbabilityScalesItsCodes) {
+  Context context({Device::cpu, 2});
+  const auto variant = make_variant(small_options("switch"));
+  const State state = some_state(context, *variant, 20);
+  const Dictionary dictionary = variant->dictionary(state);
+  const auto x = small_batch(50);
+  const SparseCodes codes = dictionary.encode(context, batch_of(x).x);
+  const float *router = state.at("router").value.data(), *b_router = state.at("b_router").value.data();
+  for (int64_t i = 0; i < kRows; ++i) {
+    const float* row = batch_of(x).x.row(i);
+    double logits[5], sum = 0;
+    for (int64_t e = 0; e < 5; ++e) {
+      logits[e] = 0;
+      for (int64_t c = 0; c < kD; ++c) logits[e] += double(router[e * kD + c]) * (row[c] - b_router[c]);
+      sum += std::exp(logits[e]);
+    }
+    const int64_t expert = std::max_element(logits, logits + 5) - logits;
+    ASSERT_EQ(codes.row_offsets[i + 1] - codes.row_offsets[i], kK);
+    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+      const int32_t j = codes.indices[p];
+      EXPECT_EQ(j / (kN / 5), expert);
+      double pre = state.encoder_bias()[j];
+      for (int64_t c = 0; c < kD; ++c) pre += double(state.encoder().row(j)[c]) * (row[c] - state.decoder_bias()[c]);
+      EXPECT_NEAR(codes.values[p], std::exp(logits[expert]) / sum * std::max(pre, 0.0), 1e-5);
+    }
+  }
+}
+
+TEST(Switch, TheBalanceLossSpreadsTheRows) {
+  const auto largest_share = [](double balance) {
+    Context context({Device::cpu, 2});
+    VariantOptions options = small_options("switch");
+    options.model.balance = balance;
+    const auto variant = make_variant(options);
+    State state = variant->create();
+    const auto sample = small_batch(1);
+    variant->initialise(context, state, 3, batch_of(sample));
+    // A router that sends almost every row to expert 0.
+    for (int64_t c = 0; c < kD; ++c) state.at("router").value[c] = 3 * sample[c];
+    for (int64_t t = 0; t < 300; ++t) {
+      NumericFlag flag;
+      const auto x = small_batch(10 + t);
+      variant->step(context, state, batch_of(x), 3e-3, flag);
+    }
+    std::vector<int> rows(5);
+    for (int64_t i = 0; i < kRows; ++i) ++rows[variant->codes().indices[variant->codes().row_offsets[i]] / (kN / 5)];
+    return *std::max_element(rows.begin(), rows.end()) / static_cast<double>(kRows);
+  };
+  EXPECT_LT(largest_share(1), 0.4);
+  EXPECT_LT(largest_share(1), largest_share(0));
+}
+
+TEST(Switch, ExpertsMustDivideTheLatentsAndHoldK) {
+  VariantOptions options = small_options("switch");
+  options.model.experts = 7;
+  EXPECT_THROW(make_variant(options), UsageError);
+  options.model.experts = 60;
+  EXPECT_THROW(make_variant(options), UsageError);
 }
 
 TEST(PAnneal, EndsAtTheLastExponentWithoutAJumpOfThePenalty) {
@@ -207,6 +267,10 @@ TEST(Dictionary, DamagedVariantsAreRefused) {
   bad = good;
   bad.info.prefixes = {5, 5};
   refuses(bad, "prefixes");
+  const auto routed = make_variant(small_options("switch"));
+  bad = routed->dictionary(some_state(context, *routed, 1));
+  bad.extra["router"] = {{7, kD}, std::vector<float>(7 * kD)};
+  refuses(bad, "7 experts");
   std::filesystem::remove_all(folder);
 }
 

@@ -115,10 +115,22 @@ Tensor gated(const Dense& d) {
   return d.error(z) + d.sparsity(0.05) * gate.sum(1).mean() + (d.x - frozen).pow(2).sum(1).mean() / kVariance;
 }
 
+Tensor routed(const Dense& d) {
+  const int64_t experts = d.options.model.experts;
+  const Tensor p = torch::softmax(torch::matmul(d.x - d.w.at("b_router"), d.w.at("router").t()), 1);
+  const Tensor chosen = torch::zeros_like(p).scatter(1, p.argmax(1, true), 1.0);
+  const Tensor mask = chosen.repeat_interleave(kN / experts, 1), pre = d.pre(true);
+  const auto [values, indices] = pre.masked_fill(mask == 0, -1e30).topk(kK, 1);
+  const Tensor z = torch::zeros_like(pre).scatter(1, indices, values.relu()) * (p * chosen).sum(1, true);
+  const Tensor balance = static_cast<double>(experts) * (chosen.mean(0) * p.mean(0)).sum();
+  return d.error(z) + d.options.model.balance * balance + d.aux(z, pre);
+}
+
 Tensor dense_loss(const Dense& d) {
   const std::string& variant = d.options.model.variant;
   if (variant == "jumprelu") return jumprelu(d);
   if (variant == "gated") return gated(d);
+  if (variant == "switch") return routed(d);
   const Tensor pre = d.pre(variant != "relu");
   if (variant == "relu") {
     const Tensor z = pre.relu();
@@ -210,7 +222,8 @@ INSTANTIATE_TEST_SUITE_P(All, VariantGradient,
                          testing::Values(Case{"topk"}, Case{"multi_topk"}, Case{"batch_topk"}, Case{"matryoshka_topk"},
                                          Case{"matryoshka_batch_topk"}, Case{"relu"}, Case{"relu", "target", 0.25},
                                          Case{"p_anneal"}, Case{"gated"}, Case{"jumprelu", "target"},
-                                         Case{"jumprelu", "l0"}, Case{"jumprelu", "target", 0.25}));
+                                         Case{"jumprelu", "l0"}, Case{"jumprelu", "target", 0.25}, Case{"switch"},
+                                         Case{"switch", "target", 0.25}));
 
 }  // namespace
 }  // namespace assay::sae
