@@ -31,6 +31,7 @@ struct Options {
   int64_t rows = 2048, d = 384, n = 6144, k = 32, repeats = 15;
   int threads = 0;
   double dead = 0;
+  std::string optimizer_state = "fp32";
   bool json = false;
 };
 
@@ -107,6 +108,7 @@ class Bench {
     model.n = o.n;
     model.k = o.k;
     sae::TrainConfig train;
+    train.optimizer_state = o.optimizer_state;
     train.dead_after_tokens = int64_t{1} << 60;
     return sae::make_variant({model, with_defaults(train, model, o.d), o.d, o.d, 1});
   }
@@ -151,7 +153,7 @@ class Bench {
     });
   }
 
-  /// Reads and writes what Adam must: 24 bytes a parameter over both matrices.
+  /// Reads and writes what Adam must: 24 bytes a parameter over both matrices, with moments in fp32.
   void adam_streaming() {
     const Primitives& p = primitives(context_.isa());
     const std::vector<float> gradient(o_.d, 1e-6f);
@@ -160,8 +162,13 @@ class Bench {
     context_.pool().run((o_.n + kRows - 1) / kRows, [&](int64_t task, int) {
       for (int64_t j = task * kRows; j < std::min(o_.n, (task + 1) * kRows); ++j) {
         for (sae::Parameter* w : weights) {
-          p.adam({1e-9f, 0.9f, 0.999f, 1e-8f, 1.0f}, gradient.data(), w->value.data() + j * o_.d,
-                 w->m.data() + j * o_.d, w->v.data() + j * o_.d, o_.d);
+          const AdamStep adam{1e-9f, 0.9f, 0.999f, 1e-8f, 1.0f};
+          float* const row = w->value.data() + j * o_.d;
+          if (w->narrow.empty()) {
+            p.adam(adam, gradient.data(), row, w->m.data() + j * o_.d, w->v.data() + j * o_.d, o_.d);
+          } else {
+            w->narrow.step(p, adam, static_cast<uint64_t>(j), j, gradient.data(), row);
+          }
         }
       }
     });
@@ -181,12 +188,13 @@ void print(const Options& o, const std::vector<Timing>& timings) {
   for (size_t i = 1; i < timings.size(); ++i) floor += timings[i].ms;
   if (o.json) {
     nlohmann::json json{{"rows", o.rows}, {"d", o.d}, {"n", o.n}, {"k", o.k}, {"device", o.device}};
+    json["optimizer_state"] = o.optimizer_state;
     for (const Timing& t : timings) json["ms"][t.name] = {{"median", t.ms}, {"min", t.low}, {"max", t.high}};
     if (floor > 0) json["step_over_floor"] = timings[0].ms / floor;
     fmt::print("{}\n", json.dump());
     return;
   }
-  fmt::print("B {}  d {}  n {}  k {}  device {}\n", o.rows, o.d, o.n, o.k, o.device);
+  fmt::print("B {}  d {}  n {}  k {}  device {}  moments {}\n", o.rows, o.d, o.n, o.k, o.device, o.optimizer_state);
   for (const Timing& t : timings) fmt::print("{:<24} {:>9.2f} ms  [{:.2f}, {:.2f}]\n", t.name, t.ms, t.low, t.high);
   if (floor > 0) fmt::print("{:<24} {:>9.2f}\n", "step / floor", timings[0].ms / floor);
 }
@@ -231,6 +239,8 @@ void run_on_cuda([[maybe_unused]] const Options& o) {
 
 void run(const Options& o) {
   if (o.k > o.n) throw UsageError(fmt::format("--k {} is larger than --latents {}", o.k, o.n));
+  if (o.device == "cuda" && o.optimizer_state != "fp32")
+    throw UsageError("bench: --device cuda has moments in fp32 only");
   if (o.device == "cuda") return run_on_cuda(o);
   if (o.what == "topk" || o.dead > 0) throw UsageError("bench: topk and --dead are timed with --device cuda");
   print(o, Bench(o).run());
@@ -261,6 +271,9 @@ void register_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--dead", o->dead, "Share of latents that are dead in a cuda step, which AuxK then takes up")
       ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--optimizer-state", o->optimizer_state, "Adam's moments of the matrices: fp32, bf16 or 8bit")
+      ->check(CLI::IsMember({"fp32", "bf16", "8bit"}))
+      ->capture_default_str();
   command->add_flag("--json", o->json, "Print the timings as JSON on stdout");
   command->callback([o] { run(*o); });
 }

@@ -44,6 +44,9 @@ void check(const char* operation, const BackwardInput& in, const LatentState& s)
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient) {
   check("backward_update", input, state);
+  if (context.device() != Device::cpu && (state.w_enc_narrow != nullptr || state.w_dec_narrow != nullptr)) {
+    throw UsageError("backward_update: moments in bf16 or 8bit are stepped on the CPU alone; use fp32 on a device");
+  }
   kBackwardUpdate.on(context.device())(context, input, state, options, center_gradient);
 }
 

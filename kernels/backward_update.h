@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/context.h"
+#include "kernels/narrow_moments.h"
 #include "kernels/primitives.h"
 #include "kernels/screen_copy.h"
 #include "kernels/sparse_codes.h"
@@ -26,18 +27,21 @@ struct BackwardInput {
   const float* dec_shrink = nullptr;               ///< [n]: adds dec_shrink[j]·W_dec[j] to dW_dec[j]; null: nothing
 };
 
-/// Parameters and Adam moments, all fp32, updated in place.
+/// Parameters and Adam moments, updated in place: fp32, but for the matrices' moments where they are narrow.
 struct LatentState {
   Matrix w_enc, w_enc_m, w_enc_v;    ///< [n, d_in]
   Matrix w_dec, w_dec_m, w_dec_v;    ///< [n, d_out]
   float *b_enc, *b_enc_m, *b_enc_v;  ///< [n]
   ScreenCopy* screen;                ///< of w_enc; refreshed
+  /// Where not null: the moments of that matrix, instead of its _m and _v. CPU only.
+  NarrowMoments *w_enc_narrow = nullptr, *w_dec_narrow = nullptr;
 };
 
 struct UpdateOptions {
   AdamStep adam;
   bool unit_norm = true;  ///< remove the decoder gradient's part along its row, and renormalise the row after the step
-  float gradient_scale = 1;  ///< multiplies every gradient (clipping by norm; see gradient_squares)
+  float gradient_scale = 1;   ///< multiplies every gradient (clipping by norm; see gradient_squares)
+  uint64_t rounding_key = 0;  ///< of narrow moments' rounding: another one every step
 };
 
 /// The centre's gradient is summed over at most this many parts, each of whole blocks of kScreenBlock latents.

@@ -65,14 +65,24 @@ class Gradients {
     const int64_t d_in = s_.w_enc.cols, d_out = s_.w_dec.cols;
     if (center != nullptr && gradient.value != 0) p_.axpy(gradient.value, s_.w_enc.row(j), center, d_in);
     float* dec = s_.w_dec.row(j);
-    p_.adam(options_.adam, gradient.enc.data(), s_.w_enc.row(j), s_.w_enc_m.row(j), s_.w_enc_v.row(j), d_in);
-    p_.adam(options_.adam, gradient.dec.data(), dec, s_.w_dec_m.row(j), s_.w_dec_v.row(j), d_out);
+    if (s_.w_enc_narrow != nullptr) {
+      s_.w_enc_narrow->step(p_, options_.adam, rounding_key(2 * j), j, gradient.enc.data(), s_.w_enc.row(j));
+    } else {
+      p_.adam(options_.adam, gradient.enc.data(), s_.w_enc.row(j), s_.w_enc_m.row(j), s_.w_enc_v.row(j), d_in);
+    }
+    if (s_.w_dec_narrow != nullptr) {
+      s_.w_dec_narrow->step(p_, options_.adam, rounding_key(2 * j + 1), j, gradient.dec.data(), dec);
+    } else {
+      p_.adam(options_.adam, gradient.dec.data(), dec, s_.w_dec_m.row(j), s_.w_dec_v.row(j), d_out);
+    }
     p_.adam(options_.adam, &gradient.bias, s_.b_enc + j, s_.b_enc_m + j, s_.b_enc_v + j, 1);
     if (options_.unit_norm) p_.scale(1 / std::sqrt(p_.dot(dec, dec, d_out)), dec, d_out);
     s_.screen->refresh(p_, j, s_.w_enc.row(j));
   }
 
  private:
+  uint64_t rounding_key(int64_t stream) const { return options_.rounding_key + static_cast<uint64_t>(stream); }
+
   const float* x_row(int64_t o) const { return in_.x.row(order_.rows[o] % in_.x.rows); }
 
   void clear(Gradient& gradient) const {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -85,6 +86,49 @@ Checkpoint from_json(const Json& json, State& state) {
   return c;
 }
 
+/// The dtype of what one element's narrow moment is stored as.
+std::string dtype_of(const NarrowMoments& moments) { return moments.type() == MomentType::bf16 ? "BF16" : "U8"; }
+
+void load_narrow(const data::TensorFile& tensors, const std::string& name, const Parameter& p, NarrowMoment& moment) {
+  const data::Tensor& codes = tensors.at(name, p.shape);
+  if (codes.dtype != dtype_of(p.narrow)) {
+    throw Error(fmt::format("{}: tensor '{}' is {}, expected {}", tensors.path.string(), name, codes.dtype,
+                            dtype_of(p.narrow)));
+  }
+  std::memcpy(moment.codes.data(), codes.bytes.data(), moment.codes.size());
+  if (!moment.scales.empty()) {
+    moment.scales = tensors.at(name + ".scale", {p.shape[0], p.narrow.blocks()}).floats();
+  }
+}
+
+void load_moments(const data::TensorFile& tensors, const std::string& name, Parameter& p) {
+  if (!p.narrow.empty()) {
+    load_narrow(tensors, name + ".m", p, p.narrow.m);
+    load_narrow(tensors, name + ".v", p, p.narrow.v);
+    return;
+  }
+  p.m = tensors.at(name + ".m", p.shape).floats();
+  p.v = tensors.at(name + ".v", p.shape).floats();
+}
+
+void store_narrow(const Parameter& p, const NarrowMoment& moment, const std::string& name, data::TensorFile& file) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(moment.codes.data());
+  file.tensors[name] = {dtype_of(p.narrow), p.shape, {bytes, bytes + moment.codes.size()}};
+  if (!moment.scales.empty()) {
+    file.tensors[name + ".scale"] = data::tensor_of(moment.scales, {p.shape[0], p.narrow.blocks()});
+  }
+}
+
+void store_moments(const Parameter& p, const std::string& name, data::TensorFile& file) {
+  if (!p.narrow.empty()) {
+    store_narrow(p, p.narrow.m, name + ".m", file);
+    store_narrow(p, p.narrow.v, name + ".v", file);
+    return;
+  }
+  file.tensors[name + ".m"] = data::tensor_of(p.m, p.shape);
+  file.tensors[name + ".v"] = data::tensor_of(p.v, p.shape);
+}
+
 Checkpoint load_one(const fs::path& folder, State& state) {
   std::ifstream in(folder / "trainer.json");
   const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
@@ -111,8 +155,7 @@ Checkpoint load_one(const fs::path& folder, State& state) {
   loaded.parameters = state.parameters;
   for (auto& [name, p] : loaded.parameters) {
     p.value = tensors.at(name, p.shape).floats();
-    p.m = tensors.at(name + ".m", p.shape).floats();
-    p.v = tensors.at(name + ".v", p.shape).floats();
+    load_moments(tensors, name, p);
     const std::string average = name + ".ema";
     if (tensors.tensors.count(average) > 0) loaded.averaged[name] = tensors.at(average, p.shape).floats();
   }
@@ -122,9 +165,11 @@ Checkpoint load_one(const fs::path& folder, State& state) {
 }
 
 void check_finite(const State& state) {
+  const auto finite = [](const std::vector<float>& values) {
+    return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+  };
   for (const auto& [name, p] : state.parameters) {
-    for (const std::vector<float>* values : {&p.value, &p.m, &p.v}) {
-      if (std::all_of(values->begin(), values->end(), [](float v) { return std::isfinite(v); })) continue;
+    if (!finite(p.value) || !finite(p.m) || !finite(p.v) || !p.narrow.finite()) {
       throw Error(
           fmt::format("step {}: {} is not finite: training diverged and no checkpoint is written; lower train.lr",
                       state.step, name));
@@ -137,8 +182,7 @@ void write_files(const fs::path& folder, const State& state, const Checkpoint& c
   data::TensorFile file;
   for (const auto& [name, p] : state.parameters) {
     file.tensors[name] = data::tensor_of(p.value, p.shape);
-    file.tensors[name + ".m"] = data::tensor_of(p.m, p.shape);
-    file.tensors[name + ".v"] = data::tensor_of(p.v, p.shape);
+    store_moments(p, name, file);
   }
   for (const auto& [name, values] : state.averaged) {
     file.tensors[name + ".ema"] = data::tensor_of(values, state.at(name).shape);

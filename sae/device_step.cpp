@@ -17,6 +17,12 @@ TopKStepOptions device_step_options(const VariantOptions& options, int64_t rows)
         "train.device = cuda: the device's step has no train.clip_norm, train.ema or train.resample_every; set them to "
         "0, or use device: cpu");
   }
+  if (t.optimizer_state != "fp32") {
+    throw UsageError(fmt::format(
+        "train.device = cuda: the device's step keeps its moments in fp32, and train.optimizer_state is {}; "
+        "set it to fp32, or use device: cpu",
+        t.optimizer_state));
+  }
   const TopKStepOptions o{rows,
                           options.model.n,
                           options.d_in,

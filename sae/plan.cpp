@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/narrow_moments.h"
 #include "sae/metrics_log.h"
 #include "sae/tensorboard.h"
 
@@ -18,15 +19,20 @@ int64_t sum(const std::vector<PlanItem>& items) {
   return total;
 }
 
+/// Of both moments of n latents: W_enc's and W_dec's as stored, the biases' in fp32.
+int64_t moments_bytes(const PlanInput& in, int64_t n) {
+  return 2 * n * moment_bytes(parse_moment_type(in.train.optimizer_state), in.d) + 8 * (n + in.d);
+}
+
 int64_t state_bytes(const PlanInput& in, int64_t parameters, int64_t n) {
-  return (in.train.ema > 0 ? 16 : 12) * parameters + 8 * n;
+  return (in.train.ema > 0 ? 8 : 4) * parameters + moments_bytes(in, n) + 8 * n;
 }
 
 std::vector<PlanItem> resident_items(const PlanInput& in, int64_t parameters, int64_t n) {
   const int64_t rows = in.train.step_rows(), d = in.d;
   const bool aux = in.train.aux_coefficient > 0;
   const int64_t pairs = rows * (in.model.k + (aux ? in.train.aux_k : 0));
-  std::vector<PlanItem> items{{"parameters and Adam's moments", 12 * parameters},
+  std::vector<PlanItem> items{{"parameters and Adam's moments", 4 * parameters + moments_bytes(in, n)},
                               {"running average of the weights", in.train.ema > 0 ? 4 * parameters : 0},
                               {"bf16 copy for screening", (n + 31) / 32 * 32 * (d + d % 2) * 2 + 16 * n},
                               {"rows of a step, their errors and gradients", (aux ? 6 : 4) * 4 * rows * d},
@@ -82,7 +88,8 @@ const std::vector<Gpu>& known_gpus() {
 double modelled_seconds(const PlanInput& in, const Gpu& gpu) {
   const auto rows = static_cast<double>(in.train.step_rows()), d = static_cast<double>(in.d);
   const double n = static_cast<double>(in.model.n) / static_cast<double>(in.ranks);
-  const double bytes = 24 * 2 * n * d + 16 * rows * static_cast<double>(in.model.k) * d;
+  const auto moments = static_cast<double>(moment_bytes(parse_moment_type(in.train.optimizer_state), in.d));
+  const double bytes = 2 * n * (8 * d + 2 * moments) + 16 * rows * static_cast<double>(in.model.k) * d;
   return 2 * rows * d * n / (0.5 * gpu.flops) + bytes / (0.8 * gpu.bandwidth);
 }
 

@@ -51,8 +51,8 @@ struct Gpu {
 const std::vector<Gpu>& known_gpus();
 
 /// Seconds a step by a stated model: the encoder product (2·B·d·n FLOP) at half the peak, and at 80 % of the bandwidth
-/// 24 bytes a parameter of both matrices for Adam and 16·B·k·d bytes for the active pairs. Communication and reading
-/// are left out. Not a measurement.
+/// 24 bytes a parameter of both matrices for Adam (fewer where its moments are narrow) and 16·B·k·d bytes for the
+/// active pairs. Communication and reading are left out. Not a measurement.
 double modelled_seconds(const PlanInput& input, const Gpu& gpu);
 
 }  // namespace assay::sae

@@ -53,8 +53,12 @@ void place(State& state, const std::string& name, int64_t j, const std::vector<f
   Parameter& parameter = state.at(name);
   const auto at = static_cast<int64_t>(row.size()) * j;
   std::copy(row.begin(), row.end(), parameter.value.begin() + at);
-  std::fill_n(parameter.m.begin() + at, row.size(), 0.0f);
-  std::fill_n(parameter.v.begin() + at, row.size(), 0.0f);
+  if (parameter.narrow.empty()) {
+    std::fill_n(parameter.m.begin() + at, row.size(), 0.0f);
+    std::fill_n(parameter.v.begin() + at, row.size(), 0.0f);
+  } else {
+    parameter.narrow.clear(j);
+  }
   const auto averaged = state.averaged.find(name);
   if (averaged != state.averaged.end()) std::copy(row.begin(), row.end(), averaged->second.begin() + at);
 }

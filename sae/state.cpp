@@ -17,13 +17,20 @@ int64_t elements(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-Parameter::Parameter(std::vector<int64_t> shape_)
-    : shape(std::move(shape_)), value(elements(shape)), m(value.size()), v(value.size()) {}
+Parameter::Parameter(std::vector<int64_t> shape_, MomentType moments)
+    : shape(std::move(shape_)), value(elements(shape)) {
+  if (moments == MomentType::fp32) {
+    m.resize(value.size());
+    v.resize(value.size());
+  } else {
+    narrow = NarrowMoments(moments, shape[0], shape[1]);
+  }
+}
 
-State::State(int64_t n_, int64_t d_in_, int64_t d_out_)
+State::State(int64_t n_, int64_t d_in_, int64_t d_out_, MomentType moments)
     : n(n_), d_in(d_in_), d_out(d_out_), silent(n), screen(n, d_in) {
-  add("W_enc", {n, d_in});
-  add("W_dec", {n, d_out});
+  parameters["W_enc"] = Parameter({n, d_in}, moments);
+  parameters["W_dec"] = Parameter({n, d_out}, moments);
   add("b_enc", {n});
   add("b_dec", {d_out});
 }
@@ -31,8 +38,10 @@ State::State(int64_t n_, int64_t d_in_, int64_t d_out_)
 LatentState State::latents() {
   Parameter &enc = at("W_enc"), &dec = at("W_dec"), &bias = at("b_enc");
   const auto view = [&](std::vector<float>& values, int64_t cols) { return Matrix(values.data(), n, cols); };
+  const auto narrow = [](Parameter& p) { return p.narrow.empty() ? nullptr : &p.narrow; };
   return {view(enc.value, d_in), view(enc.m, d_in), view(enc.v, d_in), view(dec.value, d_out), view(dec.m, d_out),
-          view(dec.v, d_out),    bias.value.data(), bias.m.data(),     bias.v.data(),          &screen};
+          view(dec.v, d_out),    bias.value.data(), bias.m.data(),     bias.v.data(),          &screen,
+          narrow(enc),           narrow(dec)};
 }
 
 void unit_rows(Context& context, uint64_t seed, Matrix out) {

@@ -9,6 +9,7 @@
 
 #include "kernels/backward_update.h"
 #include "kernels/context.h"
+#include "kernels/narrow_moments.h"
 #include "kernels/screen_copy.h"
 #include "kernels/view.h"
 
@@ -18,9 +19,10 @@ namespace assay::sae {
 struct Parameter {
   std::vector<int64_t> shape;
   std::vector<float> value, m, v;
+  NarrowMoments narrow;  ///< a matrix's moments where they are not fp32; m and v are empty then
 
   Parameter() = default;
-  explicit Parameter(std::vector<int64_t> shape_);
+  explicit Parameter(std::vector<int64_t> shape_, MomentType moments = MomentType::fp32);
 };
 
 struct State {
@@ -32,8 +34,8 @@ struct State {
   int64_t step = 0;                                    ///< optimiser steps taken
   ScreenCopy screen;                                   ///< of W_enc
 
-  /// Zero parameters of the four common names.
-  State(int64_t n_, int64_t d_in_, int64_t d_out_);
+  /// Zero parameters of the four common names. `moments` is how W_enc's and W_dec's are stored; all others are fp32.
+  State(int64_t n_, int64_t d_in_, int64_t d_out_, MomentType moments = MomentType::fp32);
   void add(const std::string& name, std::vector<int64_t> shape) { parameters[name] = Parameter(std::move(shape)); }
   Parameter& at(const std::string& name) { return parameters.at(name); }
   const Parameter& at(const std::string& name) const { return parameters.at(name); }

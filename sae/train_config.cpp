@@ -71,6 +71,9 @@ void describe(config::Fields& f, TrainConfig& c) {
   f.real("beta1", c.beta1, {-1, 0.99999}, "", "Adam's decay of the first moment; -1 takes the variant's default.");
   f.real("beta2", c.beta2, {-1, 0.9999999}, "", "Adam's decay of the second moment; -1 takes the variant's default.");
   f.real("eps", c.eps, {0, 1}, "", "Adam's epsilon; 0 takes the variant's default.");
+  f.choice(
+      "optimizer_state", c.optimizer_state, {"fp32", "bf16", "8bit"},
+      "What Adam's moments of W_enc and W_dec are stored as; bf16 and 8bit (blocks of 256) are rounded at random.");
   f.integer("warmup_steps", c.warmup_steps, {0, int64_t{1} << 40}, "steps", "Linear warm-up of the learning rate.");
   f.real("decay_fraction", c.decay_fraction, {0, 1}, "share of steps",
          "Decay to zero over this last share of the run.");

@@ -42,6 +42,7 @@ struct TrainConfig {
   std::string device = "cpu";
   double lr = 0;                           ///< 0 = the variant's default
   double beta1 = -1, beta2 = -1, eps = 0;  ///< -1, -1, 0 = the variant's default
+  std::string optimizer_state = "fp32";    ///< see NarrowMoments
   int64_t warmup_steps = 100;
   double decay_fraction = 0.2;
   std::string decay_shape = "linear";

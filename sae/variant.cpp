@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "data/random.h"
 #include "kernels/backward_update.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
@@ -12,6 +13,12 @@
 
 namespace assay::sae {
 
+namespace {
+
+constexpr uint64_t kRounding = 0x726f756e;  // separates the uses of the seed
+
+}  // namespace
+
 Variant::Variant(VariantOptions options, Geometry geometry)
     : options_(std::move(options)), geometry_(std::move(geometry)) {
   const size_t groups = std::max<size_t>(1, geometry_.prefixes.size());
@@ -19,7 +26,9 @@ Variant::Variant(VariantOptions options, Geometry geometry)
   reported_ = static_cast<int64_t>(groups) - 1;
 }
 
-State Variant::create() const { return {options_.model.n, options_.d_in, options_.d_out}; }
+State Variant::create() const {
+  return {options_.model.n, options_.d_in, options_.d_out, parse_moment_type(options_.train.optimizer_state)};
+}
 
 void Variant::initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const {
   unit_rows(context, seed, {state.at("W_dec").value.data(), state.n, state.d_out});
@@ -174,6 +183,7 @@ void Variant::update(Context& context, State& state, double lr, StepReport& repo
   if (!d_bias_.empty()) input.d_bias = &d_bias_;
   if (!dec_shrink_.empty()) input.dec_shrink = dec_shrink_.data();
   UpdateOptions how{adam, geometry_.unit_norm};
+  how.rounding_key = data::Random{static_cast<uint64_t>(o.seed), kRounding, static_cast<uint64_t>(state.step)}.next();
   if (o.clip_norm > 0) {
     how.gradient_scale = clip_scale(context, input, state.latents(), how, batch_, geometry_.centred, o.clip_norm);
   }

@@ -48,6 +48,21 @@ def test_memory_and_disk_are_what_a_run_takes(tmp_path, config):
     assert plans[131_072]["parameters"] == 2 * 131_072 * 32 + 131_072 + 32
 
 
+@pytest.mark.parametrize("moments", ["bf16", "8bit"])
+def test_narrow_moments_are_counted_as_they_are_stored(tmp_path, config, moments):
+    file = config()
+    sizes = [*SETTINGS, "--set", "model.n=40000", "--set", "train.keep_checkpoints=1"]
+    facts = {kind: plan(file, *sizes, "--set", f"train.optimizer_state={kind}") for kind in ("fp32", moments)}
+    assert run("train", file, "--out", tmp_path / "run", *sizes, "--set",
+               f"train.optimizer_state={moments}").returncode == 0
+    kept = facts[moments]["disk"]["parts"]["checkpoints kept, and one being written"]
+    assert kept == pytest.approx(size_of(tmp_path / "run" / "checkpoints") * 2, rel=0.01)
+    matrices = 2 * 40_000 * 32
+    saved = {"bf16": 4 * matrices, "8bit": 6 * matrices - 2 * 40_000 * 8}[moments]  # a row of 32 is one block
+    always = {kind: plan["memory"]["always"]["parameters and Adam's moments"] for kind, plan in facts.items()}
+    assert always["fp32"] - always[moments] == saved
+
+
 def test_steps_tokens_and_a_time_that_says_where_it_comes_from(tmp_path, config):
     arguments = [config(), *SETTINGS, "--set", "train.accumulate=3"]
     before = sorted(os.listdir(tmp_path))

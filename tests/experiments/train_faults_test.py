@@ -283,6 +283,31 @@ def test_without_tensorboard_there_is_no_folder(tmp_path, config):
     assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "config.yaml", "dictionary", "metrics.jsonl"]
 
 
+@pytest.mark.parametrize("moments", ["bf16", "8bit"])
+def test_narrow_moments_survive_a_kill_and_learn_as_fp32_does(tmp_path, config, moments):
+    def arguments(name):
+        return ["train", config(steps=600, checkpoint_every=7, resample_every=90, aux_coefficient=0,
+                                dead_after_tokens=2000), "--out", tmp_path / name]
+
+    narrow = ["--set", f"train.optimizer_state={moments}"]
+    assert run(*arguments("fp32")).returncode == 0
+    assert run(*arguments("whole"), *narrow, "--set", "train.threads=1").returncode == 0
+    command = [ASSAY, *map(str, arguments("killed")), *narrow, "--resume", "auto"]
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert run(*command[1:]).returncode == 0
+    assert weights(tmp_path / "whole") == weights(tmp_path / "killed") != weights(tmp_path / "fp32")
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+    last = {name: metrics(tmp_path / name)[-1]["fvu"] for name in ("fp32", "whole")}
+    assert last["whole"] == pytest.approx(last["fp32"], rel=0.05)
+    shutil.rmtree(tmp_path / "killed" / "dictionary")
+    line = last_line(run(*arguments("killed"), "--resume", "auto"), 2)
+    assert f"train.optimizer_state is {moments} there, fp32 now" in line
+
+
 def test_every_habit_survives_a_kill(tmp_path, config):
     habits = {"clip_norm": 0.05, "ema": 0.99, "resample_every": 40, "aux_coefficient": 0, "dead_after_tokens": 300}
     file = config(steps=600, checkpoint_every=7, **habits)

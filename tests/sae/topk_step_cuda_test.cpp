@@ -140,6 +140,9 @@ TEST(TopKStepCuda, RefusesWhatDoesNotFit) {
   VariantOptions clipped = variant_options(1);
   clipped.train.clip_norm = 1;
   EXPECT_THROW(device_step_options(clipped, kBatch), UsageError);
+  VariantOptions narrow = variant_options(1);
+  narrow.train.optimizer_state = "bf16";
+  EXPECT_THROW(device_step_options(narrow, kBatch), UsageError);
   TopKStepOptions o{8, 16, 4, 17};
   EXPECT_THROW(check_topk_step(o), UsageError);
   o.k = 4;
