@@ -252,11 +252,14 @@ const DictionaryEntry& entry_of(const Results& results, const std::string& name)
 Comparison compare(const Results& results) {
   Comparison comparison;
   for (const TaskResult& task : results.tasks) {
-    if (task.status != "ok") continue;
+    if (task.status == "failed") continue;
     std::set<std::pair<std::string, std::string>> done;
-    for (const Score& score : task.scores)
-      if (done.insert({score.metric, score.part}).second)
-        comparison.tables.push_back(TableMaker(results, task, score).make());
+    for (const Score& score : task.scores) {
+      if (!done.insert({score.metric, score.part}).second) continue;
+      const bool ok = task.status == "ok";
+      if (ok) comparison.tables.push_back(TableMaker(results, task, score).make());
+      comparison.panel.push_back(metric_state(task, score, ok ? &comparison.tables.back() : nullptr));
+    }
   }
   return comparison;
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/planted_truth.h"
 #include "eval/results.h"
 #include "eval/stats.h"
 
@@ -34,6 +35,8 @@ struct Paired {
 
 /// A pair of settings, or of single dictionaries, and whether one may be called better.
 struct RankedPair : Paired {
+  /// Training seeds a setting with which a difference of this size would exceed the reseed spread; of settings.
+  std::optional<int64_t> seeds_needed;
   bool ranked = false;
   std::string reason;  ///< why not; "" where ranked
 };
@@ -70,7 +73,7 @@ struct Setting {
   std::optional<double> sd;  ///< over the members' means; of 2 or more
 };
 
-/// How far a metric can be trusted, from what stands in the table.
+/// The reliability card: how far a metric can be trusted, from what stands in the table and from planted dictionaries.
 struct Reliability {
   std::optional<double> rerun_sd;   ///< between evaluation runs of one dictionary, pooled; of a single run
   int64_t runs = 0;                 ///< evaluation runs a value averages
@@ -78,8 +81,12 @@ struct Reliability {
   int64_t reseed_df = 0;            ///< its degrees of freedom
   /// Difference of two settings' means that kRankingSeeds seeds each can tell from reseeding: t(.975, df)·sd·√(2/3).
   std::optional<double> detectable;
+  /// Difference of two dictionaries' values that evaluating them once more could make: t(.975, df)·rerun_sd·√(2/runs),
+  /// unpaired. A reseed adds to it.
+  std::optional<double> rerun_detectable;
   std::optional<double> null_gap;  ///< smallest headline − control over trained dictionaries and controls
   bool separates_null = false;     ///< every such difference is above 0 after Holm
+  std::optional<PlantedTruth> truth;
 };
 
 struct ScoreTable {
@@ -94,8 +101,18 @@ struct ScoreTable {
   Reliability reliability;
 };
 
+/// Did a metric pass its own checks on this run, and what may it be used for?
+struct MetricState {
+  std::string task, title, metric, part;
+  bool passed = false;  ///< the task's checks hold and every control is beaten
+  int64_t checks_passed = 0, checks = 0;
+  std::string controls;  ///< "told apart", "not told apart", "none ran"; "" where the task is withheld
+  std::string use;       ///< what it may be used for, in words
+};
+
 struct Comparison {
   std::vector<ScoreTable> tables;
+  std::vector<MetricState> panel;  ///< every metric with scores, those of withheld tasks too
 };
 
 /// Throws Error where a table's arms do not cover the same cells, or a dictionary has not exactly one headline.

@@ -44,6 +44,7 @@ nlohmann::json ranked_row(const ScoreTable& table, const RankedPair& pair) {
   nlohmann::json row = pair_row(table, pair);
   row["ranked"] = pair.ranked;
   row["why_not"] = pair.reason;
+  if (pair.seeds_needed) row["seeds_needed"] = *pair.seeds_needed;
   return row;
 }
 
@@ -54,9 +55,26 @@ nlohmann::json reliability_row(const ScoreTable& table) {
   if (r.reseed_sd) row["reseed_sd"] = *r.reseed_sd;
   row["reseed_df"] = r.reseed_df;
   if (r.detectable) row["detectable_difference"] = *r.detectable;
+  if (r.rerun_detectable) row["detectable_between_evaluations"] = *r.rerun_detectable;
   if (r.null_gap) row["smallest_gap_to_control"] = *r.null_gap;
   row["separates_controls"] = r.separates_null;
+  if (r.truth) {
+    row["correlation_with_truth"] = r.truth->correlation;
+    row["correlation_low"] = r.truth->interval[0];
+    row["correlation_high"] = r.truth->interval[1];
+  }
   return row;
+}
+
+nlohmann::json panel_row(const MetricState& state) {
+  return {{"task", state.task},
+          {"metric", state.metric},
+          {"part", state.part},
+          {"passed", state.passed},
+          {"checks_passed", state.checks_passed},
+          {"checks", state.checks},
+          {"controls", state.controls},
+          {"use", state.use}};
 }
 
 void add_cards(const ScoreTable& table, uint64_t seed, TaskResult& result) {
@@ -114,6 +132,11 @@ std::string free_name(const Results& merged, const DictionaryEntry& entry, bool&
 }
 
 void append(const Results& part, Results& merged) {
+  for (const LeftOut& left : part.left_out) {
+    const bool known = std::any_of(merged.left_out.begin(), merged.left_out.end(),
+                                   [&](const LeftOut& l) { return l.name == left.name && l.path == left.path; });
+    if (!known) merged.left_out.push_back(left);
+  }
   std::map<std::string, std::string> names;  // of dictionaries that are new
   for (DictionaryEntry entry : part.dictionaries) {
     bool known = false;
@@ -168,7 +191,7 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
       "beside baselines, controls and reseeding?";
   result.status = "ok";
   const uint64_t own = derive_seed(seed, {'C'});
-  for (const char* key : {"baselines", "controls", "dictionaries", "settings", "reliability"})
+  for (const char* key : {"baselines", "controls", "dictionaries", "settings", "reliability", "panel"})
     result.details[key] = nlohmann::json::array();
   for (const ScoreTable& table : comparison.tables) {
     add_cards(table, own, result);
@@ -182,6 +205,7 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
     for (const RankedPair& pair : table.setting_pairs) result.details["settings"].push_back(ranked_row(table, pair));
     result.details["reliability"].push_back(reliability_row(table));
   }
+  for (const MetricState& state : comparison.panel) result.details["panel"].push_back(panel_row(state));
   return result;
 }
 

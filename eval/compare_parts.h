@@ -34,4 +34,7 @@ const DictionaryEntry& entry_of(const Results& results, const std::string& name)
 /// Settings, pairs and reliability of a table whose cards are made.
 void add_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed, ScoreTable& table);
 
+/// `table`: the metric's, null where the task is withheld.
+MetricState metric_state(const TaskResult& task, const Score& score, const ScoreTable* table);
+
 }  // namespace assay::eval::compare_parts

@@ -115,7 +115,22 @@ void measure_reliability(const std::vector<Arm>& arms, ScoreTable& table) {
     }
   }
   r.separates_null = separates && r.null_gap;
-  if (dictionaries > 0) r.rerun_sd = std::sqrt(between_runs / dictionaries);
+  r.truth = planted_truth(table.task, table.metric, table.part);
+  if (dictionaries == 0) return;
+  r.rerun_sd = std::sqrt(between_runs / dictionaries);
+  r.rerun_detectable = student_t975((r.runs - 1) * static_cast<int64_t>(dictionaries)) * *r.rerun_sd *
+                       std::sqrt(2.0 / static_cast<double>(r.runs));
+}
+
+/// Seeds a setting so that a difference of this size exceeds the reseed spread; nothing where it would take too many.
+std::optional<int64_t> seeds_needed(const Reliability& r, double difference) {
+  constexpr int64_t kMost = 1000;
+  if (!r.reseed_sd) return std::nullopt;
+  for (int64_t seeds = kRankingSeeds; seeds <= kMost; ++seeds)
+    if (std::abs(difference) >
+        student_t975(2 * (seeds - 1)) * *r.reseed_sd * std::sqrt(2.0 / static_cast<double>(seeds)))
+      return seeds;
+  return std::nullopt;
 }
 
 /// Does every member beat every control? "" or what it does not beat.
@@ -136,7 +151,7 @@ std::string l0_reason(const Paired& pair) {
 }
 
 /// Why two settings may not be ranked; "" where they may.
-std::string settings_reason(const ScoreTable& table, const Setting& a, const Setting& b, const Paired& pair) {
+std::string settings_reason(const ScoreTable& table, const Setting& a, const Setting& b, const RankedPair& pair) {
   const auto seeds = static_cast<int64_t>(std::min(a.members.size(), b.members.size()));
   if (seeds < kRankingSeeds)
     return fmt::format("{} training seed{}; {} are needed", seeds, seeds == 1 ? "" : "s", kRankingSeeds);
@@ -146,7 +161,9 @@ std::string settings_reason(const ScoreTable& table, const Setting& a, const Set
   const double spread =
       student_t975(r.reseed_df) * *r.reseed_sd *
       std::sqrt(1.0 / static_cast<double>(a.members.size()) + 1.0 / static_cast<double>(b.members.size()));
-  if (std::abs(pair.difference.value) <= spread) return fmt::format("within the reseed spread, {:.3f}", spread);
+  if (std::abs(pair.difference.value) <= spread)
+    return fmt::format("within the reseed spread, {:.3f}{}", spread,
+                       pair.seeds_needed ? fmt::format("; {} seeds each would tell", *pair.seeds_needed) : "");
   return unbeaten_control(table, pair.difference.value > 0 ? a.members : b.members);
 }
 
@@ -217,6 +234,7 @@ void pair_settings(const Results& results, const std::vector<Arm>& arms, uint64_
   adjust_pairs(table.setting_pairs);
   for (size_t i = 0; i < members.size(); ++i) {
     RankedPair& pair = table.setting_pairs[i];
+    pair.seeds_needed = seeds_needed(table.reliability, pair.difference.value);
     pair.reason = settings_reason(table, *members[i].first, *members[i].second, pair);
     pair.ranked = pair.reason.empty();
   }

@@ -62,8 +62,7 @@ class CoreTask : public Task {
   std::string title() const override { return "Reconstruction and latent use"; }
   std::string question() const override {
     return "For whoever trains a dictionary: does it reconstruct unseen activations, at what sparsity, and how many of "
-           "its "
-           "latents are used? A diagnostic of training, not a score of worth.";
+           "its latents are used? A diagnostic of training, not a score of worth.";
   }
   void request(const Session&, EncodeRequest& request) override { request.statistics = true; }
 
@@ -91,6 +90,8 @@ class CoreTask : public Task {
     base.control = dictionary.entry.null_kind;
     base.n = part.tokens;
     base.n_unit = "tokens";
+    if (std::none_of(part.documents.begin(), part.documents.end(), [](const auto& d) { return d.deviation > 0; }))
+      throw Error(fmt::format("core: the activations of the {} part do not vary: there is nothing to explain", name));
     for (const Ratio& ratio : kRatios) {
       std::vector<double> above, below;
       for (const DocumentSums& d : part.documents) {

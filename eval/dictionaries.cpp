@@ -67,6 +67,29 @@ std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem:
   return result;
 }
 
+std::vector<LeftOut> leave_out_other_widths(std::vector<EvalDictionary>& dictionaries, const data::Dataset& dataset) {
+  const int64_t d = dataset.hook("activations").d;
+  std::vector<LeftOut> left_out;
+  std::vector<EvalDictionary> kept;
+  for (EvalDictionary& dictionary : dictionaries) {
+    const sae::DictionaryInfo& info = dictionary.dictionary.info;
+    if (info.d == d && info.width() == d) {
+      kept.push_back(std::move(dictionary));
+      continue;
+    }
+    const std::string own = info.width() == info.d ? fmt::format("d = {}", info.d)
+                                                   : fmt::format("d = {} and d_out = {}", info.d, info.width());
+    left_out.push_back({dictionary.entry.name, dictionary.entry.path,
+                        fmt::format("it has {} but the activations of {} have d = {}: evaluate it on the model and "
+                                    "layer it was trained on",
+                                    own, dataset.info().path.string(), d)});
+  }
+  if (kept.empty() && !left_out.empty())
+    throw UsageError(fmt::format("dictionary '{}' cannot be evaluated: {}", left_out[0].name, left_out[0].reason));
+  dictionaries = std::move(kept);
+  return left_out;
+}
+
 void add_nulls(std::vector<EvalDictionary>& dictionaries, const std::vector<std::string>& kinds,
                const data::Dataset& dataset, uint64_t seed) {
   const size_t trained = dictionaries.size();

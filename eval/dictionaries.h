@@ -23,6 +23,10 @@ TrainedNull parse_trained_null(const std::string& text);
 std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem::path>& paths,
                                               const std::vector<TrainedNull>& nulls, const data::Dataset& dataset);
 
+/// Takes out what does not read and write activations of the data's width, and says so. Throws UsageError where nothing
+/// is left.
+std::vector<LeftOut> leave_out_other_widths(std::vector<EvalDictionary>& dictionaries, const data::Dataset& dataset);
+
 /// Appends the controls of every trained dictionary, named "<name>:<kind>". Their seeds derive from `seed`.
 void add_nulls(std::vector<EvalDictionary>& dictionaries, const std::vector<std::string>& kinds,
                const data::Dataset& dataset, uint64_t seed);

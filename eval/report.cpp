@@ -87,7 +87,7 @@ void add_results(Page& page, const Run& run, bool several, const std::vector<Run
   }
   const Comparison comparison = compare(results);
   report::add_summary(page, results, comparison);
-  report::add_checks(page, results);
+  report::add_checks(page, results, comparison);
   report::add_comparison(page, results, comparison);
   report::add_training(page, runs);
   for (const TaskResult& task : results.tasks)

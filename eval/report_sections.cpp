@@ -61,6 +61,23 @@ void add_verdicts(Page& page, const Summary& summary) {
   if (verdicts.size() > kVerdictParagraphs) page.table(table);
 }
 
+/// Which metrics passed on this run.
+void add_panel(Page& page, const Comparison& comparison) {
+  if (comparison.panel.empty()) return;
+  const auto passed = std::count_if(comparison.panel.begin(), comparison.panel.end(),
+                                    [](const MetricState& state) { return state.passed; });
+  Table table{{{"Metric"}, {"Passed"}, {"Its task's checks"}, {"Controls"}, {"What it may be used for"}}, {}};
+  for (const MetricState& state : comparison.panel)
+    table.rows.push_back(
+        {{score_name(state.title.empty() ? state.task : state.title, state.metric, state.part), "name"},
+         {state.passed ? "yes" : "no", state.passed ? "pass" : "fail"},
+         {state.checks ? fmt::format("{} of {}", state.checks_passed, state.checks) : "has none"},
+         {state.controls.empty() ? "–" : state.controls},
+         {state.use, "wrap"}});
+  page.heading(3, fmt::format("{} of {} metrics passed their own checks on this run", passed, comparison.panel.size()));
+  page.table(table);
+}
+
 std::string status_text(const TaskResult& task) {
   const auto passed = std::count_if(task.checks.begin(), task.checks.end(), [](const Check& c) { return c.passed; });
   return task.checks.empty() ? "has none" : fmt::format("{} of {} passed", passed, task.checks.size());
@@ -125,8 +142,9 @@ void add_summary(Page& page, const Results& results, const Comparison& compariso
       "small");
 }
 
-void add_checks(Page& page, const Results& results) {
+void add_checks(Page& page, const Results& results, const Comparison& comparison) {
   page.heading(2, "Checks");
+  add_panel(page, comparison);
   page.paragraph("A task whose own check fails is withheld from the summary.", "lead");
   Table table{{{"Task"}, {"State"}, {"Its checks"}, {"Seconds", "num"}, {"What failed"}}, {}};
   for (const TaskResult& task : results.tasks) {

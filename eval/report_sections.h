@@ -23,7 +23,7 @@ struct Run {
 void add_summary(Page& page, const Results& results, const Comparison& comparison);
 /// Frontiers, every pair of dictionaries and of settings, how far each metric can be trusted, and a score card each.
 void add_comparison(Page& page, const Results& results, const Comparison& comparison);
-void add_checks(Page& page, const Results& results);
+void add_checks(Page& page, const Results& results, const Comparison& comparison);
 /// Curves of every run that has a log.
 void add_training(Page& page, const std::vector<Run>& runs);
 /// One task: question, state, charts where the report knows how to draw it, tables of its details.

@@ -37,9 +37,12 @@ std::string headline_arm(const TaskResult& task) {
   return first;
 }
 
+std::string score_name(const std::string& task, const std::string& metric, const std::string& part) {
+  return fmt::format("{}: {}{}", task, metric_name(metric), part.empty() ? "" : ", " + part);
+}
+
 std::string table_name(const ScoreTable& table) {
-  return fmt::format("{}: {}{}", table.title.empty() ? table.task : table.title, metric_name(table.metric),
-                     table.part.empty() ? "" : ", " + table.part);
+  return score_name(table.title.empty() ? table.task : table.title, table.metric, table.part);
 }
 
 Summary summarise(const Results& results, const Comparison& comparison) {
@@ -63,6 +66,8 @@ Summary summarise(const Results& results, const Comparison& comparison) {
     summary.withheld.push_back(fmt::format("{} is {}: {}", task.title.empty() ? task.name : task.title, task.status,
                                            task.reason.empty() ? "no reason given" : task.reason));
   }
+  for (const LeftOut& left : results.left_out)
+    summary.withheld.push_back(fmt::format("Dictionary '{}' was left out: {}", left.name, left.reason));
   return summary;
 }
 
@@ -117,6 +122,23 @@ std::string score_block(const report::Summary& summary, size_t index, const Scor
   return "\n" + report::printable(report::table_name(table)) + "\n" + aligned(rows) + verdicts;
 }
 
+/// Which metrics did not pass their own checks, and how many did.
+std::string panel_lines(const Comparison& comparison) {
+  if (comparison.panel.empty()) return "";
+  std::string lines;
+  int64_t passed = 0;
+  for (const MetricState& state : comparison.panel) {
+    passed += state.passed;
+    if (state.passed) continue;
+    lines += report::printable(fmt::format(
+                 "{}: {}", report::score_name(state.title.empty() ? state.task : state.title, state.metric, state.part),
+                 state.use)) +
+             "\n";
+  }
+  return fmt::format("\n{} of {} metrics passed their own checks on this run\n", passed, comparison.panel.size()) +
+         lines;
+}
+
 }  // namespace
 
 std::string summary_table(const Results& results) {
@@ -128,7 +150,7 @@ std::string summary_table(const Results& results) {
   std::string text = aligned(rows);
   for (size_t i = 0; i < comparison.tables.size(); ++i) text += score_block(summary, i, comparison.tables[i]);
   for (const std::string& line : summary.withheld) text += report::printable(line) + "\n";
-  return text;
+  return text + panel_lines(comparison);
 }
 
 }  // namespace assay::eval

@@ -31,6 +31,7 @@ struct Summary {
 Summary summarise(const Results& results, const Comparison& comparison);
 
 /// "Out-of-distribution probing: AUROC, ood".
+std::string score_name(const std::string& task, const std::string& metric, const std::string& part);
 std::string table_name(const ScoreTable& table);
 /// The task of that name whatever its status, or nullptr.
 const TaskResult* find_task(const Results& results, const std::string& name);

@@ -11,6 +11,9 @@
 
 namespace assay::eval {
 
+/// Raised when a member changes its meaning.
+inline constexpr int kResultsSchema = 2;
+
 /// One published number. Everything needed to check it stands beside it.
 struct Number {
   std::string metric;      ///< "fvu", "auroc", …
@@ -74,14 +77,25 @@ struct DictionaryEntry {
   std::string parent;      ///< of a control: the dictionary it was built like; empty where it was trained and passed
 };
 
+/// A dictionary that was asked for and could not be evaluated on this data.
+struct LeftOut {
+  std::string name, path;
+  std::string reason;  ///< one line
+};
+
 struct Results {
   std::string version;  ///< assay's
   std::string dataset, dataset_hash, model, hook, split_rule;
   uint64_t seed = 0;
   std::vector<DictionaryEntry> dictionaries;
   std::vector<TaskResult> tasks;
+  std::vector<LeftOut> left_out;
 };
 
+/// What types alone do not say: names refer to something and are unique, states are known. Throws Error.
+void check_references(const Results& results);
+/// Throws Error naming the first member of a task that JSON could not say.
+void check_finite(const TaskResult& task);
 nlohmann::json to_json(const Results& results);
 /// Throws Error naming the file and the member that does not fit.
 Results read_results(const std::filesystem::path& file);

@@ -31,6 +31,8 @@ void fail(TaskResult& result, const std::exception& error) {
   result.status = "failed";
   result.reason = error.what();
   result.numbers.clear();
+  result.scores.clear();
+  result.details = {{"settings", result.details["settings"]}};
 }
 
 void withhold_on_failed_checks(TaskResult& result) {
@@ -132,6 +134,7 @@ std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::uniqu
       start = std::chrono::steady_clock::now();
       try {
         tasks[i]->run(session, *cache, results[i]);
+        check_finite(results[i]);
         withhold_on_failed_checks(results[i]);
       } catch (const std::exception& error) {
         fail(results[i], error);

@@ -31,7 +31,7 @@ void log_line(const std::string& line) { fmt::print(stderr, "eval: {}\n", line);
 
 void list_tasks() {
   for (const auto& task : eval::all_tasks())
-    fmt::print("{:<14} {}\n{:<14} {}\n", task->name(), task->title(), "", task->question());
+    fmt::print("{:<17} {}\n{:<17} {}\n", task->name(), task->title(), "", task->question());
 }
 
 Config read_config(Options& options) {
@@ -67,12 +67,17 @@ eval::Results make_results(const data::Dataset& dataset, const eval::Session& se
   return results;
 }
 
-void fail_on_failed_tasks(const std::vector<eval::TaskResult>& tasks) {
-  std::vector<std::string> failed;
-  for (const auto& task : tasks)
+/// What was asked for and not done, after all that could be done is written.
+void fail_on_what_is_missing(const eval::Results& results) {
+  std::vector<std::string> failed, missing;
+  for (const auto& task : results.tasks)
     if (task.status == "failed") failed.push_back(fmt::format("{} ({})", task.name, task.reason));
   if (!failed.empty())
-    throw Error(fmt::format("{} of {} tasks failed: {}", failed.size(), tasks.size(), fmt::join(failed, "; ")));
+    missing.push_back(
+        fmt::format("{} of {} tasks failed: {}", failed.size(), results.tasks.size(), fmt::join(failed, "; ")));
+  for (const auto& left : results.left_out)
+    missing.push_back(fmt::format("dictionary '{}' was left out: {}", left.name, left.reason));
+  if (!missing.empty()) throw Error(fmt::format("{}", fmt::join(missing, "; ")));
 }
 
 void evaluate(Options options) {
@@ -85,6 +90,8 @@ void evaluate(Options options) {
   for (const std::string& text : options.trained_nulls) trained_nulls.push_back(eval::parse_trained_null(text));
   std::vector<eval::EvalDictionary> dictionaries =
       eval::load_dictionaries(options.dictionaries, trained_nulls, dataset);
+  const std::vector<eval::LeftOut> left_out = eval::leave_out_other_widths(dictionaries, dataset);
+  for (const auto& left : left_out) log_line(fmt::format("dictionary '{}' is left out: {}", left.name, left.reason));
   eval::add_nulls(dictionaries, config.eval.nulls, dataset, options.seed);
   const eval::Session session{context,
                               dataset,
@@ -98,15 +105,16 @@ void evaluate(Options options) {
   auto tasks = eval::choose_tasks(options.tasks, session);
   std::filesystem::create_directories(options.out);
   eval::Results results = make_results(dataset, session);
+  results.left_out = left_out;
   results.tasks = eval::run_tasks(session, tasks);
   const eval::Comparison comparison = eval::compare(results);
-  if (!comparison.tables.empty()) results.tasks.push_back(eval::comparison_task(comparison, options.seed));
+  if (!comparison.panel.empty()) results.tasks.push_back(eval::comparison_task(comparison, options.seed));
   eval::write_results(results, options.out / "results.json");
   if (options.json)
     fmt::print("{}\n", eval::to_json(results).dump());
   else
     fmt::print("{}", eval::summary_table(results));
-  fail_on_failed_tasks(results.tasks);
+  fail_on_what_is_missing(results);
 }
 
 }  // namespace

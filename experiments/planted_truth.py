@@ -3,9 +3,11 @@
     python experiments/planted_truth.py --out runs/planted-truth [--draws 3]
 
 Tokens are sums of a few of 96 unit features in 64 dimensions; each of six classes has three features of its own. Texts
-come in two domains that differ in how often the other features fire. A dictionary of worth q holds a share q of the
-true features and random directions for the rest, so its worth is known. `assay eval` scores them all; printed is
-Spearman's correlation of each headline score with q, over draws as well, with a bootstrap interval over dictionaries.
+come in two domains that differ in how often the other features fire; every fourth document is of another kind, from
+which tasks about formats learn what those look like. A dictionary of worth q holds a share q of the true features and
+random directions for the rest, so its worth is known. `assay eval` scores them all; printed is Spearman's correlation
+of each headline score with q, over draws as well, with a bootstrap interval over dictionaries. eval/planted_truth.cpp
+keeps what the defaults give, for the reliability cards.
 """
 
 import argparse
@@ -22,9 +24,13 @@ from scipy.stats import spearmanr
 
 D, FEATURES, CLASSES, OWN, K = 64, 96, 6, 3, 8
 WORTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
+TASKS = "core,ood_probing,probe_regimes,saebench_probing,spurious,targeted_removal,hidden_goals"
 CONFIG = """eval:
   resamples: 200
   nulls: []
+  spurious: {classes: 6, min_texts: 10, train_per_class: 60, latents: [1, 4, 8, 16, 32], inlp: [1, 4, 16]}
+  hidden_goals: {classes: 6, min_texts: 5, train_per_class: 60, latents: [2, 8], class_latents: [2, 4],
+                 exemplar_texts: [10, 40]}
   ood_probing: {filter_label: '', classes: 6, train_per_class: 100, top_k: [1, 4, 16], pca: 16}
 data: {validation: 0.2, test: 0.05}
 """
@@ -54,7 +60,7 @@ def main():
             worth[name] = q
     (args.out / "eval.yaml").write_text(CONFIG)
     run(args.assay, "eval", *(args.out / name for name in worth), "--data", args.out / "shards", "--config",
-        args.out / "eval.yaml", "--out", args.out, "--tasks", "core,ood_probing,probe_regimes,saebench_probing")
+        args.out / "eval.yaml", "--out", args.out, "--tasks", TASKS)
     results = json.loads((args.out / "results.json").read_text())
     table = [{"score": name, **correlate(values, worth, rng)} for name, values in scores(results).items()]
     (args.out / "truth.json").write_text(json.dumps(table, indent=1) + "\n")
@@ -75,7 +81,7 @@ def run(*command):
 def write_texts(path, features, documents, rng):
     background = np.full((2, FEATURES), 0.04)
     background[1] *= rng.lognormal(0, 1, FEATURES)  # the shifted domain
-    columns = {"x": [], "document": [], "text": [], "topic": [], "domain": []}
+    columns = {"x": [], "document": [], "text": [], "topic": [], "domain": [], "kind": []}
     text = 0
     for document in range(documents):
         topic = int(rng.integers(CLASSES))
@@ -87,14 +93,15 @@ def write_texts(path, features, documents, rng):
             active = rng.random((length, FEATURES)) < np.minimum(rate, 0.5)
             strength = active * rng.lognormal(0, 0.25, (length, FEATURES))
             columns["x"].append(strength @ features + 0.05 * rng.standard_normal((length, D)))
-            for key, value in (("document", document), ("text", text), ("topic", topic), ("domain", domain)):
+            for key, value in (("document", document), ("text", text), ("topic", topic), ("domain", domain),
+                               ("kind", document % 4 == 3)):
                 columns[key].append(np.full(length, value))
             text += 1
     with h5py.File(path, "w") as file:
         file["activations"] = np.concatenate(columns["x"]).astype(np.float32)
         file["document"], file["text"] = (np.concatenate(columns[c]).astype(np.int64) for c in ("document", "text"))
         names = {"category": ("topic", [f"topic{c}" for c in range(CLASSES)]),
-                 "format": ("domain", ["definition", "example"])}
+                 "format": ("domain", ["definition", "example"]), "part_of_speech": ("kind", ["noun", "verb"])}
         for label, (column, classes) in names.items():
             file[f"labels/{label}"] = np.concatenate(columns[column]).astype(np.int32)
             file[f"labels/{label}"].attrs["classes"] = classes

@@ -173,8 +173,68 @@ TEST(Compare, ReliabilityIsTheClosedForm) {
   EXPECT_EQ(r.reseed_df, 2);
   EXPECT_NEAR(*r.detectable, 4.303 * 0.1 * std::sqrt(2.0 / 3), 1e-9);
   EXPECT_NEAR(*r.rerun_sd, 0.04 / std::sqrt(2.0), 1e-12);
+  EXPECT_NEAR(*r.rerun_detectable, 3.182 * 0.04 / std::sqrt(2.0) * std::sqrt(2.0 / 2), 1e-9) << "df 3";
   EXPECT_FALSE(r.null_gap);
   EXPECT_FALSE(r.separates_null);
+}
+
+TEST(Compare, SeedsNeededAreTheFirstThatExceedTheSpread) {
+  // Two settings of two seeds: sd .1 in both, means .06 apart.
+  Builder b;
+  for (const auto& [name, k, seed] : {std::tuple("a0", 32, 0), {"a1", 32, 1}, {"b0", 33, 0}, {"b1", 33, 1}})
+    b.add(name, 0, k, static_cast<uint64_t>(seed), 32);
+  b.task().scores.clear();
+  const double half = 0.1 / std::sqrt(2.0);
+  for (const auto& [name, offset] : {std::pair("a0", -half), {"a1", half}, {"b0", .06 - half}, {"b1", .06 + half}})
+    b.score(name, "m", {{0, 0, offset}, {1, 0, offset}});
+  const RankedPair pair = compare(b.results).tables[0].setting_pairs.at(0);
+  // t(.975, 42)·.1·√(2/22) = .0608, and with 23 seeds each .0594.
+  EXPECT_EQ(*pair.seeds_needed, 23);
+}
+
+TEST(Compare, ThePanelSaysWhatEachMetricMayBeUsedFor) {
+  Builder b;
+  b.add("good", 0.10, 32, 0, 32);
+  EXPECT_THAT(compare(b.results).panel.at(0).use, HasSubstr("no control"));
+  EXPECT_FALSE(compare(b.results).panel[0].passed);
+  b.add("good:random", -0.10, 32, 0, 32, "random", "good");
+  b.task().checks = {{"label null", true, ""}, {"oracle", true, ""}};
+  const MetricState passed = compare(b.results).panel.at(0);
+  EXPECT_TRUE(passed.passed);
+  EXPECT_EQ(passed.checks_passed, 2);
+  EXPECT_THAT(passed.use, HasSubstr("from 3 training seeds on"));
+  EXPECT_EQ(comparison_task(compare(b.results), 5).details["panel"][0]["passed"], true);
+  b.task().checks[1].passed = false;
+  b.task().status = "withheld";
+  b.task().reason = "check 'oracle' failed";
+  const Comparison withheld = compare(b.results);
+  EXPECT_TRUE(withheld.tables.empty());
+  EXPECT_FALSE(withheld.panel.at(0).passed);
+  EXPECT_EQ(withheld.panel[0].use, "nothing: check 'oracle' failed");
+  EXPECT_EQ(withheld.panel[0].checks_passed, 1);
+  b.task().status = "ok";
+  b.add("weak", -0.30, 32, 1, 32);
+  b.add("weak:random", -0.10, 32, 0, 32, "random", "weak");
+  EXPECT_THAT(compare(b.results).panel.at(0).use, HasSubstr("does not tell every dictionary from its control"));
+}
+
+TEST(Compare, TheCardKnowsTheCorrelationWithTheTruth) {
+  Builder b;
+  b.add("a", 0, 32, 0, 32);
+  EXPECT_FALSE(compare(b.results).tables[0].reliability.truth) << "task 'proxy' was never measured";
+  b.task().name = "ood_probing";
+  const Comparison comparison = compare(b.results);
+  ASSERT_TRUE(comparison.tables[0].reliability.truth);
+  const nlohmann::json row = comparison_task(comparison, 5).details["reliability"][0];
+  EXPECT_EQ(row["correlation_with_truth"], comparison.tables[0].reliability.truth->correlation);
+  EXPECT_LT(row["correlation_low"], row["correlation_high"]);
+  EXPECT_THAT(comparison.panel.at(0).use, testing::Not(HasSubstr("truth")));
+  b.task().name = "targeted_removal";
+  for (Score& score : b.task().scores) {
+    score.metric = "scr";
+    score.part = "n 20";
+  }
+  EXPECT_THAT(compare(b.results).panel.at(0).use, HasSubstr("does not follow the truth"));
 }
 
 TEST(Compare, WithheldTasksAndBrokenScores) {

@@ -236,6 +236,32 @@ def test_a_dictionary_of_another_width_exits_2(planted, tmp_path):
     assert "d = 17" in run.stderr and "d = 16" in run.stderr
 
 
+def test_a_dictionary_of_another_width_leaves_the_others(planted, tmp_path):
+    folder, _, w = planted
+    wide = {name: np.ascontiguousarray(np.resize(v, (N, D + 1) if v.ndim == 2 else (N if name == "b_enc" else D + 1)))
+            for name, v in w.items()}
+    write_dictionary(tmp_path / "wide", wide)
+    arguments = ["--data", folder / "shards", "--config", folder / "eval.yaml", "--tasks", "core,ood_probing"]
+    run = assay("eval", tmp_path / "wide", folder / "dict", "--null-dictionary", f"shuffled={tmp_path / 'wide'}",
+                *arguments, "--out", tmp_path / "out")
+    assert run.returncode == 1
+    says = [line for line in run.stderr.splitlines() if "'wide' is left out" in line]
+    assert len(says) == 1 and "d = 17" in says[0] and "d = 16" in says[0]
+    assert "'wide' was left out" in run.stderr.splitlines()[-1] and "'wide' was left out" in run.stdout
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [left["name"] for left in found["left_out"]] == ["wide", "wide:shuffled"]
+    assert [d["name"] for d in found["dictionaries"]] == ["dict", "dict:random"]
+    assert [t["name"] for t in found["tasks"]] == ["core", "ood_probing", "comparison"]
+    assert all(t["status"] != "failed" for t in found["tasks"])
+    alone = assay("eval", folder / "dict", *arguments, "--out", tmp_path / "alone")
+    assert alone.returncode == 0, alone.stderr
+    assert json.loads((tmp_path / "alone" / "results.json").read_text())["tasks"][0]["numbers"] == \
+        found["tasks"][0]["numbers"]
+    drawn = assay("report", tmp_path / "out", "--out", tmp_path / "page")
+    assert drawn.returncode == 0, drawn.stderr
+    assert "was left out: it has d = 17" in (tmp_path / "page" / "report.html").read_text()
+
+
 def test_list_names_the_tasks():
     run = assay("eval", "--list")
     assert run.returncode == 0

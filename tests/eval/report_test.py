@@ -128,6 +128,8 @@ def test_says_who_asks_and_who_wins(drawn):
         assert task["question"] in text
     assert re.search(r"A simple baseline wins here: .*0\.80\d against 128 latents 0\.7\d\d, difference −0\.02", text)
     assert "How far each metric can be trusted" in text and "Score card: synthetic" in text
+    assert "1 of 1 metrics passed their own checks on this run" in text
+    assert "Follows the truth" in text and "settings are ranked from 3 training seeds on" in text
     for number in support.results()["tasks"][1]["numbers"][:4]:
         assert f"[{number['interval'][0]:.3f}, {number['interval'][1]:.3f}]" in text
 

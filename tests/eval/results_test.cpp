@@ -93,6 +93,20 @@ TEST_F(ResultsFile, RoundTripKeepsEveryBit) {
   EXPECT_FALSE(after.tasks[0].scores[0].higher_is_better);
 }
 
+TEST_F(ResultsFile, WhatWasLeftOutIsKept) {
+  Results r = sample();
+  EXPECT_FALSE(to_json(r).contains("left_out"));
+  r.left_out = {{"wide", "runs/wide", "it has d = 17"}};
+  write_results(r, file_);
+  const Results after = read_results(file_);
+  EXPECT_EQ(to_json(after), to_json(r));
+  ASSERT_EQ(after.left_out.size(), 1u);
+  EXPECT_EQ(after.left_out[0].reason, "it has d = 17");
+  json broken = to_json(r);
+  broken["left_out"][0].erase("path");
+  EXPECT_EQ(fault_text(broken.dump()), "left_out[0].path: missing");
+}
+
 TEST_F(ResultsFile, RefusesToWriteWhatJsonCannotSay) {
   Results r = sample();
   r.tasks[0].numbers[0].value = std::nan("");

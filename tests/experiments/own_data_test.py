@@ -127,3 +127,9 @@ def test_scores_follow_the_planted_truth(tmp_path):
     assert table["core, 1 - FVU (a diagnostic)"] > 0.8
     assert table["ood_probing, ood auroc"] > 0.5
     assert {"probe_regimes, scarcity auroc", "probe_regimes, noise auroc"} <= set(table)
+    tasks = json.loads((tmp_path / "results.json").read_text())["tasks"]
+    assert {t["status"] for t in tasks} <= {"ok", "withheld"}
+    cards = next(t for t in tasks if t["name"] == "comparison")["details"]["reliability"]
+    assert len(cards) > 5
+    unknown = [card for card in cards if "correlation_with_truth" not in card]
+    assert not unknown, "eval/planted_truth.cpp lacks a score that the experiment measures"

@@ -1,0 +1,145 @@
+"""`assay eval` on data that do not fit: one clear line for each task that cannot run, and the others go on."""
+
+import json
+import os
+import subprocess
+
+import h5py
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+ASSAY = os.environ.get("ASSAY", "build/assay")
+D, N, K, CLASSES = 12, 24, 4, 4
+TASKS = ["core", "ood_probing", "spurious", "targeted_removal", "hidden_goals", "probe_regimes", "saebench_probing"]
+CONFIG = """eval:
+  seeds: 1
+  resamples: 200
+  ood_probing: {min_target: 5, train_per_class: 40, top_k: [1, 4], pca: 4, neighbours: 8}
+  spurious: {min_texts: 8, train_per_class: 30, latents: [1, 4], inlp: [1, 4], neurons: [1, 4], ablate: [2],
+             headline_ablate: 2}
+  hidden_goals: {classes: 4, min_texts: 5, train_per_class: 20, audit_per_class: 10, concepts_per_class: 20, benign: 4,
+                 calibration: 2, hidden: 4, epochs: 2, strengths: [40], latents: [2], class_latents: [2],
+                 exemplar_texts: [10]}
+data: {validation: 0.2, test: 0.05}
+"""
+
+
+def assay(*arguments):
+    return subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def columns(documents=320, seed=0):
+    """Rows of texts: a definition and an example a document, three ordinary tokens each."""
+    rng = np.random.default_rng(seed)
+    document = np.repeat(np.arange(documents), 6)
+    fmt = np.tile(np.repeat([0, 1], 3), documents)
+    category = np.repeat(rng.integers(CLASSES, size=documents), 6)
+    x = rng.normal(size=(len(document), D)) + 1.5 * np.eye(D)[category] + 1.5 * np.eye(D)[8 + fmt]
+    return {"x": x, "document": document, "text": np.repeat(np.arange(2 * documents), 3), "category": category,
+            "format": fmt, "part_of_speech": (document % 4 == 3).astype(int)}
+
+
+@pytest.fixture(scope="module")
+def dictionary(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad") / "dict"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(N, D)).astype(np.float32)
+    save_file({"W_enc": rows, "W_dec": rows / np.linalg.norm(rows, axis=1, keepdims=True),
+               "b_enc": np.zeros(N, np.float32), "b_dec": np.zeros(D, np.float32)}, folder / "dictionary.safetensors")
+    (folder / "cfg.json").write_text(json.dumps({
+        "format": "assay-dictionary", "version": 1, "variant": "topk", "d": D, "n": N, "k": K, "model": "",
+        "revision": "", "hook": "", "scale": 1.0, "data_hash": "", "split_rule": "", "tokens": 0, "seed": 0,
+        "null_kind": ""}))
+    return folder
+
+
+def evaluate(folder, dictionary, data):
+    with h5py.File(folder / "rows.h5", "w") as file:
+        file["activations"] = data["x"].astype(np.float32)
+        for name in ("document", "text"):
+            file[name] = data[name].astype(np.int64)
+        for name, classes in (("category", [f"c{i}" for i in range(CLASSES)]), ("format", ["definition", "example"]),
+                              ("part_of_speech", ["noun", "verb"])):
+            file[f"labels/{name}"] = data[name].astype(np.int32)
+            file[f"labels/{name}"].attrs["classes"] = classes
+    (folder / "eval.yaml").write_text(CONFIG)
+    indexed = assay("index", folder / "rows.h5", "--out", folder / "shards")
+    if indexed.returncode:
+        return indexed, {}
+    run = assay("eval", dictionary, "--data", folder / "shards", "--config", folder / "eval.yaml", "--out",
+                folder / "out", "--tasks", ",".join(TASKS))
+    file = folder / "out" / "results.json"
+    return run, {t["name"]: t for t in json.loads(file.read_text())["tasks"]} if file.exists() else {}
+
+
+def check_lines(run, tasks):
+    """Whatever failed says why in one line, in results.json and on stderr; nothing crashed."""
+    failed = {name: task for name, task in tasks.items() if task["status"] == "failed"}
+    assert run.returncode == (1 if failed else 0), run.stderr
+    assert {name for name in tasks if name != "comparison"} == set(TASKS)
+    for name, task in failed.items():
+        assert task["reason"] and "\n" not in task["reason"] and "nan" not in task["reason"].lower()
+        assert not task["numbers"] and not task["scores"], "a failed task has no numbers"
+        assert task["reason"] in run.stderr.splitlines()[-1]
+        assert sum(line.startswith(f"eval: task {name}: failed") for line in run.stderr.splitlines()) == 1
+    return {name: task["reason"] for name, task in failed.items()}
+
+
+def evaluate_spoilt(folder, dictionary, **spoilt):
+    run, tasks = evaluate(folder, dictionary, {**columns(), **spoilt})
+    return check_lines(run, tasks), tasks
+
+
+def test_good_data_fail_nothing(dictionary, tmp_path):
+    failed, tasks = evaluate_spoilt(tmp_path, dictionary)
+    assert failed == {} and "comparison" in tasks
+
+
+def test_constant_features(dictionary, tmp_path):
+    failed, tasks = evaluate_spoilt(tmp_path, dictionary, x=np.ones_like(columns()["x"]))
+    # An accuracy of a half is what there is to report, and organisms that learn nothing withhold their task.
+    assert set(failed) == set(TASKS) - {"saebench_probing", "hidden_goals"}
+    assert tasks["hidden_goals"]["status"] == "withheld"
+    assert "do not vary" in failed["core"] and "same mean" in failed["ood_probing"]
+
+
+def test_one_constant_feature_is_no_matter(dictionary, tmp_path):
+    x = columns()["x"]
+    x[:, 5] = 3.25
+    failed, _ = evaluate_spoilt(tmp_path, dictionary, x=x)
+    assert failed == {}
+
+
+@pytest.mark.parametrize("category, says", [
+    (lambda c: 0 * c["category"], "1 of 4 classes"),
+    (lambda c: np.where(c["document"] < 3, 1, 0), "1 of 4 classes"),
+    (lambda c: 0 * c["category"] - 1, "0 of 4 classes"),
+    (lambda c: c["category"] + 2, "class 4 of 4"),
+])
+def test_one_class_too_few_unlabelled_or_beyond(dictionary, tmp_path, category, says):
+    failed, tasks = evaluate_spoilt(tmp_path, dictionary, category=category(columns()))
+    assert set(failed) == set(TASKS) - {"core"} and tasks["core"]["status"] == "ok"
+    for reason in failed.values():
+        assert says in reason.replace("class 5 of 4", "class 4 of 4") and "category" in reason
+
+
+def test_a_class_with_too_few_examples_is_left_to_the_others(dictionary, tmp_path):
+    c = columns()
+    failed, tasks = evaluate_spoilt(tmp_path, dictionary, category=np.where(c["category"] == 3, 2, c["category"]))
+    assert set(failed) == {"hidden_goals"} and "3 of 4 classes" in failed["hidden_goals"]
+    assert {row["class"] for row in tasks["ood_probing"]["details"]["per_class"]} == {"c0", "c1", "c2"}
+
+
+def test_one_domain(dictionary, tmp_path):
+    failed, _ = evaluate_spoilt(tmp_path, dictionary, format=0 * columns()["format"])
+    assert set(failed) == set(TASKS) - {"core", "hidden_goals"}
+    assert all("example" in reason for reason in failed.values())
+
+
+def test_labels_of_another_length(dictionary, tmp_path):
+    c = columns()
+    run, tasks = evaluate(tmp_path, dictionary, {**c, "category": c["category"][:-7]})
+    assert run.returncode == 1 and run.stderr.count("\n") == 1 and tasks == {}
+    assert "category" in run.stderr and str(len(c["text"])) in run.stderr
