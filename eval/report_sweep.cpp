@@ -46,11 +46,11 @@ double share(const SeedAgreement& a) { return static_cast<double>(a.shared) / st
 
 void add_charts(Page& page, const SweepResults& results, const std::vector<const SweepDictionary*>& trained) {
   const std::vector<std::string> series = series_names(trained);
-  const auto chart = [&](json points, const char* y, const char* title, const char* alt) {
-    page.figure(vega::clouds(std::move(points), "L0", y, series), title, alt);
+  const auto chart = [&](json points, const char* y, const char* title, const char* alt, bool from_zero = true) {
+    page.figure(vega::clouds(std::move(points), "L0", y, series, from_zero), title, alt);
   };
   chart(points_of(trained, &SweepDictionary::fvu), "FVU", "Reconstruction against sparsity",
-        "FVU over L0, a point each dictionary");
+        "FVU over L0, a point each dictionary", false);
   page.caption(fmt::format(
       "FVU and L0 on {} activations of the validation split; every dictionary is a point, and a line joins the means "
       "over seeds of one variant and size. Lower and further left is better; reconstruction is not worth: that takes "

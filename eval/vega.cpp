@@ -63,6 +63,11 @@ json colour(const char* field, const std::vector<std::string>& order) {
   return out;
 }
 
+/// Where every y is 0 the axis needs a domain, else zero would float in its middle without scale.
+bool all_zero(const json& values) {
+  return std::all_of(values.begin(), values.end(), [](const json& v) { return v.at("y") == 0; });
+}
+
 /// x, logarithmic where it spans more than a factor of four.
 json spread(const json& values, const std::string& title) {
   double low = HUGE_VAL, high = 0;
@@ -84,8 +89,7 @@ json curve(json values, const std::string& y_title, const std::vector<std::strin
   x["axis"] = {{"format", "~s"}, {"grid", false}, {"tickCount", 6}};
   json y = quantitative("y", y_title);
   y["axis"] = {{"tickCount", 5}};
-  const bool flat = std::all_of(values.begin(), values.end(), [](const json& v) { return v.at("y") == 0; });
-  if (flat) y["scale"] = {{"domain", {0, 1}}};  // else zero would float in the middle of an axis without scale
+  if (all_zero(values)) y["scale"] = {{"domain", {0, 1}}};
   const json tooltip = {
       {{"field", "series"}, {"title", "run"}}, quantitative("x", "tokens"), quantitative("y", y_title)};
   return frame(std::move(values),
@@ -184,10 +188,11 @@ json frontier(json values, const std::string& x_title, const std::string& y_titl
   return frame(std::move(values), {{"height", 260}, {"layer", layers}});
 }
 
-json clouds(json values, const std::string& x_title, const std::string& y_title,
-            const std::vector<std::string>& series) {
+json clouds(json values, const std::string& x_title, const std::string& y_title, const std::vector<std::string>& series,
+            bool from_zero) {
   json x = spread(values, x_title), y = quantitative("y", y_title);
-  y["scale"] = {{"zero", false}};
+  y["scale"] = {{"zero", from_zero}};
+  if (all_zero(values)) y["scale"] = {{"domain", {0, 1}}};
   y["axis"] = {{"tickCount", 6}};
   json mean_x = x, mean_y = y;
   mean_x["field"] = "mean_x";
@@ -198,7 +203,8 @@ json clouds(json values, const std::string& x_title, const std::string& y_title,
       {"groupby", {"series", "setting"}}};
   const json tooltip = {
       {{"field", "name"}, {"title", "dictionary"}}, quantitative("x", x_title), quantitative("y", y_title)};
-  const json colours = colour("series", series);
+  json colours = colour("series", series);
+  if (series.size() > 1) colours["legend"] = {{"columns", 2}};  // long names, narrow columns
   return frame(std::move(values), {{"height", 260},
                                    {"layer",
                                     {{{"transform", json::array({means})},

@@ -34,9 +34,10 @@ nlohmann::json frontier(nlohmann::json values, const std::string& x_title, const
                         const std::vector<std::string>& series, std::optional<double> reference);
 
 /// Points of dictionaries, a line through the means of the settings within a series. `values`: [{"x", "y", "series",
-/// "setting", "name"}]. The x axis is logarithmic where x spans more than a factor of four.
+/// "setting", "name"}]. The x axis is logarithmic where x spans more than a factor of four; the y axis begins at 0
+/// where `from_zero`.
 nlohmann::json clouds(nlohmann::json values, const std::string& x_title, const std::string& y_title,
-                      const std::vector<std::string>& series);
+                      const std::vector<std::string>& series, bool from_zero);
 
 /// One coloured cell a row and column, its value printed inside. `values`: [{"row", "column", "value"}].
 nlohmann::json heat(nlohmann::json values, const std::string& value_title, const std::vector<std::string>& rows,
