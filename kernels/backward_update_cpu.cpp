@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -12,6 +13,9 @@ namespace {
 
 constexpr int64_t kCrowded = 16;  // a latent is crowded where it has a pair in one row of so many
 constexpr size_t kTogether = 16;  // crowded latents summed together: their gradients stay in L2
+constexpr int64_t kWindow = 64;   // rows they meet before the next
+constexpr int64_t kFew = 4;       // pairs added while the next few are fetched
+constexpr int64_t kMany = 32;     // most pairs added at once
 
 /// The gradient rows of one latent.
 struct Gradient {
@@ -41,19 +45,19 @@ class Gradients {
     finish(j, gradient);
   }
 
-  /// The same for several latents, a few pairs of each before the next few of any: rows that they share are fetched
-  /// once. A latent's own pairs are added in order.
+  /// The same for several latents, the pairs of each within a window of rows before those of any within the next: rows
+  /// that they share are fetched once. A latent's own pairs are added in order.
   void sum_together(const std::vector<int64_t>& latents, std::vector<Gradient>& gradients) const {
-    constexpr int64_t kFew = 32;
-    int64_t longest = 0;
+    std::array<int64_t, kTogether> next{};
     for (size_t l = 0; l < latents.size(); ++l) {
       clear(gradients[l]);
-      longest = std::max(longest, order_.offsets[latents[l] + 1] - order_.offsets[latents[l]]);
+      next[l] = order_.offsets[latents[l]];
     }
-    for (int64_t done = 0; done < longest; done += kFew) {
+    for (int64_t window = kWindow; !latents.empty() && window < in_.g.rows + kWindow; window += kWindow) {
       for (size_t l = 0; l < latents.size(); ++l) {
-        const int64_t first = order_.offsets[latents[l]] + done;
-        add(first, std::min(order_.offsets[latents[l] + 1], first + kFew), gradients[l]);
+        const int64_t first = next[l], end = order_.offsets[latents[l] + 1];
+        while (next[l] < end && order_.rows[next[l]] < window) ++next[l];
+        add_cached(first, next[l], gradients[l]);
       }
     }
     for (size_t l = 0; l < latents.size(); ++l) finish(latents[l], gradients[l]);
@@ -91,9 +95,38 @@ class Gradients {
     gradient.bias = gradient.value = 0;
   }
 
+  /// Pairs [o, end), a few at a time: their rows come from far away and in no order a processor could guess, so those
+  /// of the pairs after these, the next latent's too, are fetched meanwhile.
   void add(int64_t o, int64_t end, Gradient& gradient) const {
-    for (; o + 4 <= end; o += 4) add_four(o, gradient);
-    for (; o < end; ++o) add_one(o, gradient);
+    for (; o < end; o += kFew) {
+      const int64_t here = std::min(end, o + kFew);
+      const int64_t ahead = std::min<int64_t>(here + kFew, static_cast<int64_t>(order_.rows.size()));
+      for (int64_t next = here; next < ahead; ++next) {
+        prefetch_row(in_.g.row(order_.rows[next]), in_.g.cols);
+        prefetch_row(x_row(next), in_.x.cols);
+      }
+      add_cached(o, here, gradient);
+    }
+  }
+
+  /// Pairs [o, end) whose rows are taken to be in cache.
+  void add_cached(int64_t o, int64_t end, Gradient& gradient) const {
+    float dec[kMany], enc[kMany];
+    const float *g[kMany], *x[kMany];
+    for (int64_t count; o < end; o += count) {
+      count = std::min(kMany, end - o);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t pair = order_.pairs[o + i];
+        dec[i] = dec_values_[pair];
+        enc[i] = (*in_.d_values)[pair];
+        g[i] = in_.g.row(order_.rows[o + i]);
+        x[i] = x_row(o + i);
+        gradient.bias += d_bias_[pair];
+        gradient.value += enc[i];
+      }
+      p_.axpys(dec, g, count, gradient.dec.data(), in_.g.cols);
+      p_.axpys(enc, x, count, gradient.enc.data(), in_.x.cols);
+    }
   }
 
   void finish(int64_t j, Gradient& gradient) const {
@@ -102,37 +135,6 @@ class Gradients {
     if (options_.unit_norm) {
       p_.axpy(-p_.dot(gradient.dec.data(), dec, s_.w_dec.cols), dec, gradient.dec.data(), s_.w_dec.cols);
     }
-  }
-
-  void add_four(int64_t o, Gradient& gradient) const {
-    float dec[4], enc[4];
-    const float *g[4], *x[4];
-    for (int i = 0; i < 4; ++i) {
-      const int64_t pair = order_.pairs[o + i];
-      dec[i] = dec_values_[pair];
-      enc[i] = (*in_.d_values)[pair];
-      g[i] = in_.g.row(order_.rows[o + i]);
-      x[i] = x_row(o + i);
-      gradient.bias += d_bias_[pair];
-      gradient.value += enc[i];
-    }
-    // The rows come from far away and in no order a processor could guess: fetch those of the pairs after these.
-    const int64_t ahead = std::min<int64_t>(o + 8, static_cast<int64_t>(order_.rows.size()));
-    for (int64_t next = o + 4; next < ahead; ++next) {
-      prefetch_row(in_.g.row(order_.rows[next]), in_.g.cols);
-      prefetch_row(x_row(next), in_.x.cols);
-    }
-    p_.axpy4(dec, g, gradient.dec.data(), in_.g.cols);
-    p_.axpy4(enc, x, gradient.enc.data(), in_.x.cols);
-  }
-
-  void add_one(int64_t o, Gradient& gradient) const {
-    const int64_t pair = order_.pairs[o];
-    const float d_value = (*in_.d_values)[pair];
-    p_.axpy(dec_values_[pair], in_.g.row(order_.rows[o]), gradient.dec.data(), in_.g.cols);
-    p_.axpy(d_value, x_row(o), gradient.enc.data(), in_.x.cols);
-    gradient.bias += d_bias_[pair];
-    gradient.value += d_value;
   }
 
   void rescale(Gradient& gradient) const {

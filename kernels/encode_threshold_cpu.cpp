@@ -11,7 +11,7 @@ namespace assay {
 
 namespace {
 
-constexpr int64_t kCapacity = 512;
+constexpr int64_t kCapacity = 128;  // small: the rows of a tile then score the same latents at about the same time
 
 /// Pairs of the rows of one tile, row by row.
 struct Found {

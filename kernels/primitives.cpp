@@ -25,8 +25,8 @@ void axpy(float alpha, const float* x, float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) y[i] = std::fma(alpha, x[i], y[i]);
 }
 
-void axpy4(const float alpha[4], const float* const x[4], float* y, int64_t count) {
-  for (int r = 0; r < 4; ++r) axpy(alpha[r], x[r], y, count);
+void axpys(const float* alpha, const float* const* x, int64_t rows, float* y, int64_t count) {
+  for (int64_t r = 0; r < rows; ++r) axpy(alpha[r], x[r], y, count);
 }
 
 void scale(float alpha, float* y, int64_t count) {
@@ -112,7 +112,7 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kScalarPrimitives{dot,    dot4,           axpy,  axpy4,
+const Primitives kScalarPrimitives{dot,    dot4,           axpy,  axpys,
                                    scale,  subtract,       adam,  {kRows, panel_size, pack, product},
                                    append, count_at_least, range, filter};
 

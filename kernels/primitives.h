@@ -44,8 +44,8 @@ struct Primitives {
   void (*dot4)(const float* a, const float* const b[4], int64_t count, float out[4]);
   /// y += alpha·x, one fused multiply-add an element.
   void (*axpy)(float alpha, const float* x, float* y, int64_t count);
-  /// Four axpys in order, y read and written once: the bits of axpy(alpha[0], x[0]), …, axpy(alpha[3], x[3]).
-  void (*axpy4)(const float alpha[4], const float* const x[4], float* y, int64_t count);
+  /// `rows` axpys in order, y read and written once: the bits of axpy(alpha[0], x[0]), axpy(alpha[1], x[1]), …
+  void (*axpys)(const float* alpha, const float* const* x, int64_t rows, float* y, int64_t count);
   /// y *= alpha.
   void (*scale)(float alpha, float* y, int64_t count);
   /// out = a − b.

@@ -68,17 +68,26 @@ void axpy(float alpha, const float* x, float* y, int64_t count) {
   for (; i < count; ++i) y[i] = std::fma(alpha, x[i], y[i]);
 }
 
-void axpy4(const float alpha[4], const float* const x[4], float* y, int64_t count) {
-  __m256 factor[4];
-  for (int r = 0; r < 4; ++r) factor[r] = _mm256_set1_ps(alpha[r]);
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    __m256 sum = _mm256_loadu_ps(y + i);
-    for (int r = 0; r < 4; ++r) sum = _mm256_fmadd_ps(factor[r], _mm256_loadu_ps(x[r] + i), sum);
-    _mm256_storeu_ps(y + i, sum);
+/// Columns [at, at + 8·kRegisters) of y stay in registers while the rows pass.
+template <int kRegisters>
+void axpys_stretch(const float* alpha, const float* const* x, int64_t rows, int64_t at, float* y) {
+  __m256 sum[kRegisters];
+  for (int k = 0; k < kRegisters; ++k) sum[k] = _mm256_loadu_ps(y + at + 8 * k);
+  for (int64_t r = 0; r < rows; ++r) {
+    const __m256 factor = _mm256_set1_ps(alpha[r]);
+    for (int k = 0; k < kRegisters; ++k) {
+      sum[k] = _mm256_fmadd_ps(factor, _mm256_loadu_ps(x[r] + at + 8 * k), sum[k]);
+    }
   }
+  for (int k = 0; k < kRegisters; ++k) _mm256_storeu_ps(y + at + 8 * k, sum[k]);
+}
+
+void axpys(const float* alpha, const float* const* x, int64_t rows, float* y, int64_t count) {
+  int64_t i = 0;
+  for (; i + 64 <= count; i += 64) axpys_stretch<8>(alpha, x, rows, i, y);
+  for (; i + 8 <= count; i += 8) axpys_stretch<1>(alpha, x, rows, i, y);
   for (; i < count; ++i) {
-    for (int r = 0; r < 4; ++r) y[i] = std::fma(alpha[r], x[r][i], y[i]);
+    for (int64_t r = 0; r < rows; ++r) y[i] = std::fma(alpha[r], x[r][i], y[i]);
   }
 }
 
@@ -214,7 +223,7 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kAvx2Primitives{dot,    dot4,           axpy,  axpy4,
+const Primitives kAvx2Primitives{dot,    dot4,           axpy,  axpys,
                                  scale,  subtract,       adam,  {kRows, panel_size, pack, product},
                                  append, count_at_least, range, filter};
 

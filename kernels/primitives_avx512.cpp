@@ -57,15 +57,31 @@ void axpy(float alpha, const float* x, float* y, int64_t count) {
   }
 }
 
-void axpy4(const float alpha[4], const float* const x[4], float* y, int64_t count) {
-  __m512 factor[4];
-  for (int r = 0; r < 4; ++r) factor[r] = _mm512_set1_ps(alpha[r]);
-  for (int64_t i = 0; i < count; i += 16) {
-    const __mmask16 m = i + 16 <= count ? static_cast<__mmask16>(0xffff) : head(count - i);
-    __m512 sum = _mm512_maskz_loadu_ps(m, y + i);
-    for (int r = 0; r < 4; ++r) sum = _mm512_fmadd_ps(factor[r], _mm512_maskz_loadu_ps(m, x[r] + i), sum);
-    _mm512_mask_storeu_ps(y + i, m, sum);
+/// Columns [at, at + 16·kRegisters) of y stay in registers while the rows pass.
+template <int kRegisters>
+void axpys_stretch(const float* alpha, const float* const* x, int64_t rows, int64_t at, float* y) {
+  __m512 sum[kRegisters];
+  for (int k = 0; k < kRegisters; ++k) sum[k] = _mm512_loadu_ps(y + at + 16 * k);
+  for (int64_t r = 0; r < rows; ++r) {
+    const __m512 factor = _mm512_set1_ps(alpha[r]);
+    for (int k = 0; k < kRegisters; ++k) {
+      sum[k] = _mm512_fmadd_ps(factor, _mm512_loadu_ps(x[r] + at + 16 * k), sum[k]);
+    }
   }
+  for (int k = 0; k < kRegisters; ++k) _mm512_storeu_ps(y + at + 16 * k, sum[k]);
+}
+
+void axpys(const float* alpha, const float* const* x, int64_t rows, float* y, int64_t count) {
+  int64_t i = 0;
+  for (; i + 128 <= count; i += 128) axpys_stretch<8>(alpha, x, rows, i, y);
+  for (; i + 16 <= count; i += 16) axpys_stretch<1>(alpha, x, rows, i, y);
+  if (i == count) return;
+  const __mmask16 m = head(count - i);
+  __m512 sum = _mm512_maskz_loadu_ps(m, y + i);
+  for (int64_t r = 0; r < rows; ++r) {
+    sum = _mm512_fmadd_ps(_mm512_set1_ps(alpha[r]), _mm512_maskz_loadu_ps(m, x[r] + i), sum);
+  }
+  _mm512_mask_storeu_ps(y + i, m, sum);
 }
 
 void scale(float alpha, float* y, int64_t count) {
@@ -204,7 +220,7 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kAvx512Primitives{dot,    dot4,           axpy,  axpy4,
+const Primitives kAvx512Primitives{dot,    dot4,           axpy,  axpys,
                                    scale,  subtract,       adam,  {kRows, panel_size, pack, product},
                                    append, count_at_least, range, filter};
 

@@ -66,11 +66,15 @@ void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows)
 void Screening::rescore(int64_t row, const int32_t* indices, int64_t count, float* pre) const {
   const float* x = x_.row(row);
   const int64_t d = x_.cols;
+  // Where most latents in a stretch are listed, the processor's own prefetching has caught on.
+  const bool scattered = count > 0 && std::abs(int64_t{indices[count - 1]} - indices[0]) > 16 * count;
   int64_t c = 0;
   for (; c + 4 <= count; c += 4) {
     const float* rows[4];
     for (int i = 0; i < 4; ++i) rows[i] = encoder_.w.row(indices[c + i]);
-    for (int64_t next = c + 4; next < std::min(count, c + 8); ++next) prefetch_row(encoder_.w.row(indices[next]), d);
+    for (int64_t next = c + 4; scattered && next < std::min(count, c + 8); ++next) {
+      prefetch_row(encoder_.w.row(indices[next]), d);
+    }
     p_.dot4(x, rows, d, pre + c);
     for (int i = 0; i < 4; ++i) pre[c + i] += encoder_.bias[indices[c + i]];
   }

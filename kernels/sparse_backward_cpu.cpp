@@ -12,7 +12,7 @@ void value_gradient_cpu(Context& context, const SparseCodes& codes, ConstMatrix 
   out.resize(codes.pairs());
   const auto weights = [&](int64_t pair) { return w_dec.row(codes.indices[pair]); };
   for_pairs_of_tiles(
-      context, codes, [](int64_t) {},
+      context, codes, w_dec.rows, [](int64_t) {},
       [&](int64_t i, int64_t first, int64_t count) {
         const int64_t end = first + count;
         int64_t pair = first;

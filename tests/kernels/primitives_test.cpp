@@ -169,16 +169,19 @@ TEST_P(PrimitivesTest, AppendListsTheHitsInOrder) {
   }
 }
 
-TEST_P(PrimitivesTest, FourAxpysHaveTheBitsOfFour) {
+TEST_P(PrimitivesTest, ManyAxpysHaveTheBitsOfOneAfterAnother) {
   for (const int64_t n : kLengths) {
-    const auto x = normal(4 * n, 31), y = normal(n, 32), alpha = normal(4, 33);
-    const float* rows[4] = {x.data(), x.data() + n, x.data() + 2 * n, x.data() + 3 * n};
-    auto found = y, expected = y;
-    p_.axpy4(alpha.data(), rows, found.data(), n);
-    for (int r = 0; r < 4; ++r) {
-      for (int64_t i = 0; i < n; ++i) expected[i] = std::fma(alpha[r], rows[r][i], expected[i]);
+    for (const int64_t count : {0, 1, 4, 9}) {
+      const auto x = normal(count * n, 31), y = normal(n, 32), alpha = normal(count, 33);
+      std::vector<const float*> rows(count);
+      for (int64_t r = 0; r < count; ++r) rows[r] = x.data() + r * n;
+      auto found = y, expected = y;
+      p_.axpys(alpha.data(), rows.data(), count, found.data(), n);
+      for (int64_t r = 0; r < count; ++r) {
+        for (int64_t i = 0; i < n; ++i) expected[i] = std::fma(alpha[r], rows[r][i], expected[i]);
+      }
+      EXPECT_EQ(found, expected) << n;
     }
-    EXPECT_EQ(found, expected) << n;
   }
 }
 

@@ -59,6 +59,41 @@ TEST_P(SparseTest, DecodeMatchesTheDenseProduct) {
   }
 }
 
+/// Codes of a density at which rows take turns over several windows of latents, and latents over windows of rows: the
+/// sums still run pair by pair in order, whatever the tiles.
+TEST_P(SparseTest, DenseCodesAreSummedInTheOrderOfTheirPairs) {
+  const int64_t rows = 150, n = 700, d = 133;
+  const SparseCodes codes = ragged(rows, n, 51);
+  ASSERT_GT(codes.pairs() * 16, rows * n);
+  const auto w = normal(n * d, 52), g = normal(rows * d, 53), d_values = normal(codes.pairs(), 54);
+  std::vector<float> out(rows * d), expected(rows * d), gradient;
+  sparse_decode(context_, codes, matrix(w, n, d), nullptr, {out.data(), rows, d});
+  value_gradient(context_, codes, matrix(g, rows, d), matrix(w, n, d), gradient);
+  std::vector<float> enc(n * d);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+      const int64_t j = codes.indices[p];
+      for (int64_t c = 0; c < d; ++c) {
+        if (codes.values[p] != 0) {
+          expected[i * d + c] = std::fma(codes.values[p], w[j * d + c], expected[i * d + c]);
+        }
+        enc[j * d + c] = std::fma(d_values[p], g[i * d + c], enc[j * d + c]);
+      }
+      const float dot = reference::canonical_dot(g.data() + i * d, w.data() + j * d, d);
+      EXPECT_EQ(gradient[p], codes.values[p] > 0 ? dot : 0.0f);
+    }
+  }
+  EXPECT_EQ(out, expected);
+  // With β1 = 0 the first moment is the gradient.
+  std::vector<float> we = w, wd = w, m(n * d), v(n * d), dm(n * d), dv(n * d), b(n), bm(n), bv(n);
+  ScreenCopy screen(n, d);
+  const LatentState state{{we.data(), n, d}, {m.data(), n, d}, {v.data(), n, d}, {wd.data(), n, d}, {dm.data(), n, d},
+                          {dv.data(), n, d}, b.data(),         bm.data(),        bv.data(),         &screen};
+  backward_update(context_, {&codes, &d_values, matrix(g, rows, d), matrix(g, rows, d)}, state,
+                  {{1e-3f, 0.0f, 0.999f, 1e-6f, 1.0f}, false}, nullptr);
+  EXPECT_EQ(m, enc);
+}
+
 TEST_P(SparseTest, ValueGradientMatchesAndStopsAtZero) {
   const int64_t rows = 33, n = 20, d = 37;
   const SparseCodes codes = ragged(rows, n, 4);
