@@ -23,5 +23,7 @@ void register_plant(CLI::App& app);
 void register_recover(CLI::App& app);
 void register_plan(CLI::App& app);
 void register_decoder_shard(CLI::App& app);
+void register_finetune(CLI::App& app);
+void register_bottleneck(CLI::App& app);
 
 }  // namespace assay::commands

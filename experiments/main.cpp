@@ -28,6 +28,8 @@ int main(int argc, char** argv) {
   register_plan(app);
   register_train(app);
   register_sweep(app);
+  register_finetune(app);
+  register_bottleneck(app);
   register_eval(app);
   register_encode(app);
   register_decode(app);

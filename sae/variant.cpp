@@ -1,11 +1,14 @@
 #include "sae/variant.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "data/random.h"
 #include "kernels/backward_update.h"
+#include "kernels/error.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
 #include "sae/blocks.h"
@@ -37,7 +40,8 @@ void Variant::initialise(Context& context, State& state, uint64_t seed, const Ba
   state.screen.refresh(context, state.encoder());
 }
 
-StepReport Variant::step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag) {
+StepReport Variant::step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag,
+                         OutsideLoss* outside) {
   StepReport report;
   target_ = batch.y;
   centre(context, state, batch.x);
@@ -46,6 +50,8 @@ StepReport Variant::step(Context& context, State& state, const Batch& batch, dou
   split();
   reconstruct(context, state, report, flag);
   if (flag.raised()) return report;
+  outside_ = {};
+  if (outside) ask(context, *outside, report);
   count_firing(state, report);
   auxiliary(context, state, report, flag);
   if (flag.raised()) return report;
@@ -112,6 +118,33 @@ void Variant::reconstruct(Context& context, const State& state, StepReport& repo
   report.fvu = std::accumulate(reported.begin(), reported.end(), 0.0) / scale;
 }
 
+/// The outside loss joins the squared error: gradient_ and the report take it in, its gradient by the codes waits.
+void Variant::ask(Context& context, OutsideLoss& outside, StepReport& report) {
+  const int64_t d = options_.d_out;
+  const Primitives& p = primitives(context.isa());
+  std::vector<float> reconstruction(batch_ * d);
+  parallel_for(context, batch_, [&](int64_t i) {
+    p.subtract(target_.row(i), residual_.data() + i * d, reconstruction.data() + i * d, d);
+  });
+  outside_ = outside.differentiate({codes_, {reconstruction.data(), batch_, d}, report.fvu});
+  const size_t rows = outside_.d_reconstruction.size(), pairs = outside_.d_codes.size();
+  if ((rows != 0 && rows != reconstruction.size()) || (pairs != 0 && pairs != codes_.values.size())) {
+    throw UsageError(
+        fmt::format("the outside loss gave {} numbers for {} reconstructions of width {} and {} for {} codes", rows,
+                    batch_, d, pairs, codes_.pairs()));
+  }
+  const auto weight = static_cast<float>(outside_.error_weight);
+  for (int64_t group = 0; group < static_cast<int64_t>(weights_.size()); ++group) {
+    parallel_for(context, batch_, [&](int64_t i) {
+      float* g = gradient_.data() + (group * batch_ + i) * d;
+      if (weight != 1) p.scale(weight, g, d);
+      if (rows != 0 && group <= reported_) p.axpy(1, outside_.d_reconstruction.data() + i * d, g, d);
+    });
+  }
+  report.outside = outside_.loss;
+  report.loss = outside_.error_weight * report.loss + outside_.loss;
+}
+
 /// Row i of every group becomes its nested reconstruction.
 void Variant::nest(int64_t i, const float* bias) {
   const int64_t d = options_.d_out;
@@ -172,6 +205,9 @@ void Variant::update(Context& context, State& state, double lr, StepReport& repo
                       static_cast<float>(1 / (1 - std::pow(o.beta2, t)))};
   const ConstMatrix g(gradient_.data(), codes_.rows(), options_.d_out);
   value_gradient(context, codes_, g, state.decoder(), d_values_);
+  for (size_t pair = 0; pair < outside_.d_codes.size(); ++pair) {
+    if (codes_.values[pair] > 0) d_values_[pair] += outside_.d_codes[pair];
+  }
   dec_values_.clear();
   d_bias_.clear();
   dec_shrink_.clear();

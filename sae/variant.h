@@ -26,6 +26,7 @@
 #include "kernels/sparse_codes.h"
 #include "kernels/view.h"
 #include "sae/dictionary.h"
+#include "sae/outside_loss.h"
 #include "sae/state.h"
 #include "sae/train_config.h"
 
@@ -57,6 +58,7 @@ struct StepReport {
   double aux_loss = 0;  ///< normalised, before its coefficient
   double l0 = 0;        ///< mean count of values > 0
   int64_t dead = 0;
+  double outside = 0;  ///< an outside loss within it, as weighted
 };
 
 class Variant {
@@ -73,8 +75,9 @@ class Variant {
 
   /// One forward, backward and Adam step. Where a row is not finite `flag` is raised and the parameters are left as
   /// they were. Deterministic: the same bits on any number of threads and any instruction set. Any B; buffers grow to
-  /// it.
-  virtual StepReport step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag);
+  /// it. `outside`, where not null, is asked for its gradient once codes and reconstructions stand.
+  virtual StepReport step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag,
+                          OutsideLoss* outside = nullptr);
 
   /// Settle what the published dictionary needs from rows of the validation split (a threshold), where
   /// needs_validation().
@@ -128,11 +131,13 @@ class Variant {
   // Where not empty: the pairs' weights in dW_dec and db_enc, and what adds to dW_dec (see BackwardInput). Emptied by
   // every step.
   std::vector<float> dec_values_, d_bias_, dec_shrink_;
+  OutsideGradient outside_;  // of this step
   std::vector<int32_t> dead_;
 
  private:
   void centre(Context& context, const State& state, ConstMatrix x);
   void reconstruct(Context& context, const State& state, StepReport& report, NumericFlag& flag);
+  void ask(Context& context, OutsideLoss& outside, StepReport& report);
   void nest(int64_t i, const float* bias);
   double differentiate(const Primitives& p, int64_t i, const float* y, double& reported);
   void count_firing(State& state, StepReport& report);

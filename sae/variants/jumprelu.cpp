@@ -67,19 +67,21 @@ class JumpReLU : public Penalised {
 
   void differentiate_threshold(Context& context, const State& state, double slope) {
     const std::vector<float>& theta = state.at("threshold").value;
-    SparseCodes near;  // every value 1: value_gradient leaves out what is not positive
+    std::vector<float> outside;  // ∂/∂z of the pairs near their threshold
+    SparseCodes near;            // every value 1: value_gradient leaves out what is not positive
     for (int64_t i = 0; i < batch_; ++i) {
       for (int64_t p = codes_.row_offsets[i]; p < codes_.row_offsets[i + 1]; ++p) {
         if (!(std::abs(pre_[p] - theta[codes_.indices[p]]) < kBand / 2)) continue;
         near.indices.push_back(codes_.indices[p]);
         near.values.push_back(1);
+        outside.push_back(outside_.d_codes.empty() ? 0 : outside_.d_codes[p]);
       }
       near.row_offsets.push_back(static_cast<int64_t>(near.indices.size()));
     }
     std::vector<float> each;
     value_gradient(context, near, {gradient_.data(), batch_, options_.d_out}, state.decoder(), each);
     for (int64_t p = 0; p < near.pairs(); ++p) {
-      each[p] = -(theta[near.indices[p]] * each[p] + static_cast<float>(slope)) / kBand;
+      each[p] = -(theta[near.indices[p]] * (each[p] + outside[p]) + static_cast<float>(slope)) / kBand;
     }
     sum_by_latent(near, each, state.n, d_theta_);
   }

@@ -9,7 +9,7 @@ import pytest
 ASSAY = os.environ["ASSAY"]
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ["harvest", "index", "plan", "train", "sweep", "eval", "encode", "decode", "inspect", "report", "bench",
-            "config", "decoder-shard"]
+            "config", "decoder-shard", "finetune", "bottleneck"]
 
 
 def run(*arguments):

@@ -25,13 +25,15 @@ struct Dense {
   Tensor x, silent;
   VariantOptions options;
   std::map<std::string, double> numbers;
+  double error_weight = 1;
+  mutable Tensor codes{};  // those that the reported reconstruction is made of
 
   Tensor pre(bool centred) const {
     const Tensor input = centred ? x - w.at("b_dec") : x;
     return torch::matmul(input, w.at("W_enc").t()) + w.at("b_enc");
   }
   Tensor error(const Tensor& z) const {
-    return (x - torch::matmul(z, w.at("W_dec")) - w.at("b_dec")).pow(2).sum(1).mean() / kVariance;
+    return error_weight * (x - torch::matmul(z, w.at("W_dec")) - w.at("b_dec")).pow(2).sum(1).mean() / kVariance;
   }
   Tensor norms() const { return w.at("W_dec").norm(2, 1); }
   double sparsity(double otherwise) const {
@@ -39,6 +41,7 @@ struct Dense {
   }
   /// AuxK on the residual of z, where options ask for it.
   Tensor aux(const Tensor& z, const Tensor& scores) const {
+    codes = z;
     const Tensor fired = (z > 0).any(0);
     const Tensor dead = fired.logical_not().logical_and(silent + kRows >= kDeadAfter);
     const int64_t count = dead.sum().item<int64_t>();
@@ -151,11 +154,44 @@ Tensor dense_loss(const Dense& d) {
   return d.error(z) + d.aux(z, pre);
 }
 
+/// 0.3·mean (x̂·v)² + 0.1·mean Σ (z + z²) beside 0.7 of the squared error.
+struct SomeOutsideLoss : OutsideLoss {
+  static std::vector<float> direction() {
+    std::vector<float> v(kD);
+    for (int64_t c = 0; c < kD; ++c) v[c] = 0.1f * static_cast<float>(c % 5 - 1);
+    return v;
+  }
+  static Tensor dense(const Dense& d) {
+    const Tensor x_hat = torch::matmul(d.codes, d.w.at("W_dec")) + d.w.at("b_dec");
+    return 0.3 * torch::matmul(x_hat, tensor(direction(), {kD})).pow(2).mean() +
+           0.1 * (d.codes + d.codes.pow(2)).sum(1).mean();
+  }
+  OutsideGradient differentiate(const OutsideInput& in) override {
+    OutsideGradient result;
+    result.error_weight = 0.7;
+    const std::vector<float> v = direction();
+    for (int64_t i = 0; i < kRows; ++i) {
+      double dot = 0;
+      for (int64_t c = 0; c < kD; ++c) dot += static_cast<double>(in.reconstruction.row(i)[c]) * v[c];
+      result.loss += 0.3 * dot * dot / kRows;
+      for (const float value : v) result.d_reconstruction.push_back(static_cast<float>(0.6 * dot * value / kRows));
+    }
+    for (const float z : in.codes.values) {
+      result.loss += 0.1 * (z + z * z) / kRows;
+      result.d_codes.push_back(static_cast<float>(0.1 * (1 + 2 * z) / kRows));
+    }
+    return result;
+  }
+};
+
 struct Case {
   std::string variant, sparsity_loss = "target";
   double aux_coefficient = -1;
+  bool outside = false;
 };
-std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.variant << " " << c.sparsity_loss; }
+std::ostream& operator<<(std::ostream& out, const Case& c) {
+  return out << c.variant << " " << c.sparsity_loss << (c.outside ? " outside" : "");
+}
 
 class VariantGradient : public testing::TestWithParam<Case> {};
 
@@ -192,11 +228,15 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
   const auto x = small_batch(77);
   Dense dense{{}, tensor(x, {kRows, kD}), torch::tensor(state.silent), options, state.numbers};
   for (const auto& [name, p] : state.parameters) dense.w[name] = tensor(p.value, p.shape).requires_grad_(true);
-  const Tensor loss = dense_loss(dense);
+  if (GetParam().outside) dense.error_weight = 0.7;
+  Tensor loss = dense_loss(dense);
+  if (GetParam().outside) loss = loss + SomeOutsideLoss::dense(dense);
   loss.backward();
 
   NumericFlag flag;
-  const StepReport report = variant->step(context, state, batch_of(x), 1e-4, flag);
+  SomeOutsideLoss outside;
+  const StepReport report =
+      variant->step(context, state, batch_of(x), 1e-4, flag, GetParam().outside ? &outside : nullptr);
   ASSERT_FALSE(flag.raised());
   EXPECT_NEAR(report.loss, loss.item<double>(), 1e-5 * std::abs(loss.item<double>()));
   if (options.train.aux_coefficient > 0) {
@@ -223,7 +263,10 @@ INSTANTIATE_TEST_SUITE_P(All, VariantGradient,
                                          Case{"matryoshka_batch_topk"}, Case{"relu"}, Case{"relu", "target", 0.25},
                                          Case{"p_anneal"}, Case{"gated"}, Case{"jumprelu", "target"},
                                          Case{"jumprelu", "l0"}, Case{"jumprelu", "target", 0.25}, Case{"switch"},
-                                         Case{"switch", "target", 0.25}));
+                                         Case{"switch", "target", 0.25}, Case{"topk", "target", -1, true},
+                                         Case{"batch_topk", "target", -1, true},
+                                         Case{"matryoshka_topk", "target", -1, true}, Case{"relu", "target", -1, true},
+                                         Case{"jumprelu", "target", -1, true}, Case{"switch", "target", -1, true}));
 
 }  // namespace
 }  // namespace assay::sae

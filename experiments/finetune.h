@@ -1,0 +1,41 @@
+// Fine-tuning a finished run's dictionary end to end: whole texts through the model's upper half.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "data/config_fields.h"
+#include "kernels/context.h"
+
+namespace assay {
+
+struct FinetuneConfig {
+  int64_t steps = 500, texts = 128, texts_at_once = 16, seed = 0, warmup_steps = 20, log_every = 10;
+  double share = 0.5;
+  double lr = 0;  ///< 0: a tenth of the run's
+  std::string output = "cosine";
+};
+void describe(config::Fields& fields, FinetuneConfig& config);
+
+struct FinetunePaths {
+  std::filesystem::path run;    ///< a finished run of `assay train`: its configuration and last checkpoint
+  std::filesystem::path model;  ///< exported halves
+  std::filesystem::path data;   ///< empty: what the run was trained on
+  std::filesystem::path out;    ///< config.yaml, finetune.yaml, metrics.jsonl, dictionary/
+  bool trust_model_code = false;
+};
+
+/// Means over the first and the last tenth of the steps.
+struct FinetuneSummary {
+  double output_loss_before = 0, output_loss_after = 0, fvu_before = 0, fvu_after = 0;
+  int64_t steps = 0, tokens = 0;
+  double seconds = 0;
+};
+
+/// Texts of the training split, in an order drawn from the seed; the variant's own optimiser with fresh moments. The
+/// dictionary appears last: what is interrupted leaves none. Throws UsageError where run, data, model and settings do
+/// not fit one another, Error where a loss is not finite.
+FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths);
+
+}  // namespace assay

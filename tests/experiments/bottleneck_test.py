@@ -1,0 +1,111 @@
+"""assay bottleneck through its torch module: one step against torch's Adam, and a task for the encoder to learn."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_data import read_weights
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sae" / "python"))
+from bottleneck import Bottleneck  # noqa: E402
+
+D, N, K = 24, 64, 4
+
+
+def config(tmp_path, **train):
+    settings = {"steps": 400, "warmup_steps": 0, "decay_fraction": 0, "aux_coefficient": 0, **train}
+    file = tmp_path / "config.yaml"
+    file.write_text(f"model: {{n: {N}, k: {K}}}\ntrain:\n" + "".join(f"  {k}: {v}\n" for k, v in settings.items()))
+    return file
+
+
+def activations(rows, seed=0):
+    return torch.from_numpy(3 * np.random.default_rng(seed).standard_normal((rows, D)) + 1).float()
+
+
+def dictionary(run):
+    facts = json.loads((run / "dictionary" / "cfg.json").read_text())
+    return {name: torch.from_numpy(w) for name, w in read_weights(run / "dictionary").items()}, facts["scale"]
+
+
+def test_one_step_is_adams_of_autograds_gradient(tmp_path):
+    file, x = config(tmp_path, eps=1, lr=0.5), activations(200)
+    target = torch.randn(200, 7, generator=torch.Generator().manual_seed(0))
+    embeddings = torch.randn(N, 7, generator=torch.Generator().manual_seed(1))
+    codes = {}
+    for name, weight in (("before", 0.0), ("after", 1.0)):
+        encoder = Bottleneck(file, tmp_path / name, os.environ["ASSAY"])
+        codes = encoder(x)
+        (weight * (codes.embed(embeddings) - target).pow(2).mean()).backward()
+        assert encoder.close() == 1
+    (before, scale), (after, _) = dictionary(tmp_path / "before"), dictionary(tmp_path / "after")
+    # At the training scale: W_enc/s, s·b_dec, s·x.
+    parameters = {"W_enc": before["W_enc"] / scale, "b_enc": before["b_enc"], "b_dec": before["b_dec"] * scale}
+    for p in parameters.values():
+        p.requires_grad_(True)
+    pre = (scale * x.double() - parameters["b_dec"]) @ parameters["W_enc"].T + parameters["b_enc"]
+    values, indices = pre.topk(K, dim=1)
+    z = torch.zeros_like(pre).scatter(1, indices, values.relu())
+    chosen = codes.indices.reshape(200, K)
+    assert torch.equal(chosen, indices.sort(1).values)
+    dense = torch.zeros_like(pre).scatter(1, chosen, codes.values.detach().double().reshape(200, K))
+    assert torch.allclose(dense, z, atol=1e-5)
+    (z @ embeddings.double() - target).pow(2).mean().backward()
+    before_step = {name: p.detach().clone() for name, p in parameters.items()}
+    torch.optim.Adam(parameters.values(), lr=0.5, eps=1).step()
+    unfold = {"W_enc": after["W_enc"] / scale, "b_enc": after["b_enc"], "b_dec": after["b_dec"] * scale}
+    for name, p in parameters.items():
+        moved, expected = unfold[name] - before_step[name], p.detach() - before_step[name]
+        assert expected.norm() > 1e-3, name
+        assert (moved - expected).norm() < 1e-3 * expected.norm(), name
+    assert torch.equal(after["W_dec"], before["W_dec"])  # no squared error, no gradient
+
+
+def test_the_encoder_learns_what_the_loss_asks_for(tmp_path):
+    """y depends on 4 directions of x alone. With the encoder frozen, the embeddings cannot make up for it."""
+    teacher = torch.from_numpy(np.linalg.qr(np.random.default_rng(1).standard_normal((D, D)))[0][:, :4]).float()
+    losses = {}
+    for name, rate in (("trained", 0.003), ("frozen", 1e-12)):
+        torch.manual_seed(0)
+        encoder = Bottleneck(config(tmp_path, lr=rate), tmp_path / name, os.environ["ASSAY"])
+        embeddings = torch.zeros(N, 4, requires_grad=True)
+        optimiser = torch.optim.Adam([embeddings], lr=0.02)
+        tail = []
+        for t in range(400):
+            x = activations(256, seed=t)
+            optimiser.zero_grad()
+            loss = (encoder(x).embed(embeddings) - ((x - 1) @ teacher).relu()).pow(2).mean()
+            loss.backward()
+            optimiser.step()
+            tail.append(loss.item())
+        encoder.close()
+        losses[name] = np.mean(tail[-40:])
+    assert losses["trained"] < 0.5 * losses["frozen"], losses
+
+
+def test_wrong_uses_are_told(tmp_path):
+    file = config(tmp_path)
+    encoder = Bottleneck(file, tmp_path / "run", os.environ["ASSAY"])
+    encoder(activations(16))
+    with pytest.raises(RuntimeError, match="backward"):
+        encoder(activations(16))
+    encoder._process.stdin.close()
+    assert encoder._process.wait() == 1 and not (tmp_path / "run").exists()
+
+    def assay(*arguments, data=b""):
+        return subprocess.run([os.environ["ASSAY"], "bottleneck", file, "--out", tmp_path / "run", *arguments],
+                              input=data, capture_output=True)
+
+    done = assay("--set", "data.path=x")
+    assert done.returncode == 2 and b"data.path" in done.stderr
+    done = assay(data=np.array([-1, 5], "<i8").tobytes())
+    assert done.returncode == 2 and b"-1 rows" in done.stderr
+    done = assay(data=np.array([3, 5], "<i8").tobytes() + b"short")
+    assert done.returncode == 1 and b"ended within a batch" in done.stderr
+    done = assay(data=np.zeros(2, "<i8").tobytes())
+    assert done.returncode == 2 and b"before the first batch" in done.stderr
