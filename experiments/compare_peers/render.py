@@ -78,14 +78,16 @@ def fastest_rows(dead: int) -> list[list[str]]:
 
 
 def fastest_table(dead: int) -> str:
-    head = ["B, d, n", "fastest peer", "ms: ours / theirs", "ratio", "at the floor", "target", ""]
+    head = ["B, d, n", "fastest peer measured", "ms: ours / theirs", "ratio", "at the floor", "target", ""]
     return table(head, fastest_rows(dead))
 
 
 def peers_table(dead: int) -> str:
     rows = []
     for size in SIZES:
-        for name, cell in cells(dead, size).items():
+        found = cells(dead, size)
+        for name in NAMES:
+            cell = found.get(name, {"failed": "not measured"})
             if "failed" in cell:
                 rows.append([size_of(size), NAMES[name], cell["failed"], "", "", "", ""])
                 continue
@@ -172,8 +174,10 @@ def machine_line() -> str:
     m, cells_ = content["machine"], content["cells"].values()
     dates = sorted({c["date"] for c in cells_})
     versions = max(cells_, key=lambda c: c["date"])["versions"]
+    ours = sorted({c["versions"]["assay"] for c in cells_})
     threads = sorted({c["threads"] for c in cells_})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    versions = versions | {"assay": " and ".join(v.removeprefix("assay ") for v in ours)}
     packages = ", ".join(f"{name} {version.removeprefix(name + ' ')}" for name, version in versions.items())
     return (
         f"{m['cores']} cores of an {m['cpu']} (has {', '.join(m['has'])}; lacks {', '.join(m['lacks']) or 'nothing'}), "
