@@ -17,6 +17,6 @@ decltype(encode_threshold) encode_threshold_cpu, encode_threshold_cuda;
 decltype(sparse_decode) sparse_decode_cpu, sparse_decode_cuda;
 decltype(value_gradient) value_gradient_cpu, value_gradient_cuda;
 decltype(backward_update) backward_update_cpu, backward_update_cuda;
-decltype(gradient_squares) gradient_squares_cpu;
+decltype(gradient_squares) gradient_squares_cpu, gradient_squares_cuda;
 
 }  // namespace assay

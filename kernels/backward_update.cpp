@@ -12,7 +12,8 @@ namespace {
 constexpr Operation<decltype(backward_update)> kBackwardUpdate{
     "backward_update", {backward_update_cpu, ASSAY_CUDA_BACK_END(backward_update_cuda)}};
 
-constexpr Operation<decltype(gradient_squares)> kGradientSquares{"gradient_squares", {gradient_squares_cpu, nullptr}};
+constexpr Operation<decltype(gradient_squares)> kGradientSquares{
+    "gradient_squares", {gradient_squares_cpu, ASSAY_CUDA_BACK_END(gradient_squares_cuda)}};
 
 void check(const char* operation, const BackwardInput& in, const LatentState& s) {
   const int64_t rows = in.codes->rows();

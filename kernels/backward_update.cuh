@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <numeric>
 
 #include "kernels/backward_update.h"
 #include "kernels/encode_topk.cuh"
@@ -44,6 +45,12 @@ constexpr int64_t center_parts_of(int64_t n) {
   return blocks < kCenterParts ? blocks : kCenterParts;
 }
 
+/// The first latent of a part, n for the one behind the last.
+constexpr int64_t first_of_part(int64_t n, int64_t part) {
+  const int64_t first = (n + kScreenBlock - 1) / kScreenBlock * part / center_parts_of(n) * kScreenBlock;
+  return first < n ? first : n;
+}
+
 /// Σ_j (Σ enc)·W_enc[j] over the latents of one part; a thread a column.
 struct CenterPartKernel {
   static constexpr const char* kName = "backward_update: centre";
@@ -56,10 +63,9 @@ struct CenterPartKernel {
     const int64_t columns = (d + kThreads - 1) / kThreads;
     const int64_t part = t.block() / columns, c = t.block() % columns * kThreads + t.thread();
     if (c >= d) return;
-    const int64_t blocks = (n + kScreenBlock - 1) / kScreenBlock, parts = center_parts_of(n);
-    const int64_t first = blocks * part / parts * kScreenBlock, end = blocks * (part + 1) / parts * kScreenBlock;
+    const int64_t end = first_of_part(n, part + 1);
     float sum = 0;
-    for (int64_t j = first; j < (end < n ? end : n); ++j) {
+    for (int64_t j = first_of_part(n, part); j < end; ++j) {
       const float weight = u.gradient_scale != 1 ? u.enc[j] * u.gradient_scale : u.enc[j];
       if (weight != 0) sum = fmaf(weight, u.w_enc.row(j)[c], sum);
     }
@@ -83,54 +89,26 @@ struct CenterSumKernel {
   }
 };
 
-/// Both gradient rows of a latent and its whole step; a block a latent.
-struct LatentStepKernel {
-  static constexpr const char* kName = "backward_update: step";
+/// Both gradient rows of a latent, by a block.
+struct LatentGradient {
   static constexpr int kThreads = 128;
   static constexpr int kColumns = 4;  // a thread sums at a time, kThreads apart
   DeviceUpdate u;
 
-  static size_t shared_bytes(int64_t d_out) { return static_cast<size_t>(d_out + 3) * sizeof(float); }
-
-  template <class Thread>
-  ASSAY_DEVICE void operator()(Thread& t) const {
-    if (u.stopped()) return;
-    float* gradient = reinterpret_cast<float*>(t.shared());  // [d_out] of the decoder's row
-    float* slots = gradient + u.w_dec.cols;                  // [3]
-    const int64_t j = t.block(), d_in = u.w_enc.cols, d_out = u.w_dec.cols, width = padded_depth(d_in);
-    float *enc = u.w_enc.row(j), *dec = u.w_dec.row(j);
+  /// enc(c, sum) and dec(c, sum) for this thread's columns c.
+  template <class Thread, class Enc, class Dec>
+  ASSAY_DEVICE void sum(Thread& t, Enc enc, Dec dec) const {
+    const int64_t j = t.block();
     sum_pairs(
-        t, j, u.x, [](const LatentPair& p) { return p.enc; },
-        [&](int64_t c, float sum) {
-          adam_step(u.adam, scaled(sum), enc[c], u.w_enc_m.row(j)[c], u.w_enc_v.row(j)[c]);
-          u.copy[j * width + c] = to_bf16(enc[c]);
-        });
+        t, j, u.x, [](const LatentPair& p) { return p.enc; }, enc);
     sum_pairs(
         t, j, u.g, [](const LatentPair& p) { return p.dec; },
-        [&](int64_t c, float sum) {
-          gradient[c] = u.dec_shrink != nullptr ? fmaf(u.dec_shrink[j], dec[c], sum) : sum;
+        [&](int64_t c, float total) {
+          dec(c, u.dec_shrink != nullptr ? fmaf(u.dec_shrink[j], u.w_dec.row(j)[c], total) : total);
         });
-    t.sync();
-    if (t.thread() < 2 * kWarp) three_dots(t, enc, d_in, gradient, dec, d_out, slots);
-    t.sync();
-    if (t.thread() == 0) {
-      u.norm[j] = sqrtf(slots[1]) * norm_margin(d_in);
-      u.error[j] = sqrtf(slots[2]) * norm_margin(d_in);
-      adam_step(u.adam, scaled(u.bias[j]), u.b_enc[j], u.b_enc_m[j], u.b_enc_v[j]);
-    }
-    const float along = -slots[0];
-    for (int64_t c = t.thread(); c < d_out; c += kThreads) {
-      const float projected = u.unit_norm ? fmaf(along, dec[c], gradient[c]) : gradient[c];
-      adam_step(u.adam, scaled(projected), dec[c], u.w_dec_m.row(j)[c], u.w_dec_v.row(j)[c]);
-    }
-    if (u.unit_norm) normalise(t, dec, d_out, slots);
   }
 
  private:
-  ASSAY_DEVICE float scaled(float gradient) const {
-    return u.gradient_scale != 1 ? gradient * u.gradient_scale : gradient;
-  }
-
   /// done(c, Σ weight(pair)·rows[pair's row][c]) for this thread's columns c, the sum in row order.
   template <class Thread, class Weight, class Done>
   ASSAY_DEVICE void sum_pairs(Thread& t, int64_t j, ConstMatrix rows, Weight weight, Done done) const {
@@ -149,6 +127,50 @@ struct LatentStepKernel {
         if (first + c * kThreads < d) done(first + c * kThreads, sum[c]);
       }
     }
+  }
+};
+
+/// Both gradient rows of a latent and its whole step; a block a latent.
+struct LatentStepKernel {
+  static constexpr const char* kName = "backward_update: step";
+  static constexpr int kThreads = LatentGradient::kThreads;
+  DeviceUpdate u;
+
+  static size_t shared_bytes(int64_t d_out) { return static_cast<size_t>(d_out + 3) * sizeof(float); }
+
+  template <class Thread>
+  ASSAY_DEVICE void operator()(Thread& t) const {
+    if (u.stopped()) return;
+    float* gradient = reinterpret_cast<float*>(t.shared());  // [d_out] of the decoder's row
+    float* slots = gradient + u.w_dec.cols;                  // [3]
+    const int64_t j = t.block(), d_in = u.w_enc.cols, d_out = u.w_dec.cols, width = padded_depth(d_in);
+    float *enc = u.w_enc.row(j), *dec = u.w_dec.row(j);
+    LatentGradient{u}.sum(
+        t,
+        [&](int64_t c, float sum) {
+          adam_step(u.adam, scaled(sum), enc[c], u.w_enc_m.row(j)[c], u.w_enc_v.row(j)[c]);
+          u.copy[j * width + c] = to_bf16(enc[c]);
+        },
+        [&](int64_t c, float sum) { gradient[c] = sum; });
+    t.sync();
+    if (t.thread() < 2 * kWarp) three_dots(t, enc, d_in, gradient, dec, d_out, slots);
+    t.sync();
+    if (t.thread() == 0) {
+      u.norm[j] = sqrtf(slots[1]) * norm_margin(d_in) + norm_floor(d_in);
+      u.error[j] = sqrtf(slots[2]) * norm_margin(d_in) + norm_floor(d_in);
+      adam_step(u.adam, scaled(u.bias[j]), u.b_enc[j], u.b_enc_m[j], u.b_enc_v[j]);
+    }
+    const float along = -slots[0];
+    for (int64_t c = t.thread(); c < d_out; c += kThreads) {
+      const float projected = u.unit_norm ? fmaf(along, dec[c], gradient[c]) : gradient[c];
+      adam_step(u.adam, scaled(projected), dec[c], u.w_dec_m.row(j)[c], u.w_dec_v.row(j)[c]);
+    }
+    if (u.unit_norm) normalise(t, dec, d_out, slots);
+  }
+
+ private:
+  ASSAY_DEVICE float scaled(float gradient) const {
+    return u.gradient_scale != 1 ? gradient * u.gradient_scale : gradient;
   }
 
   /// The canonical dots (decoder gradient, decoder), (encoder, encoder), and of the encoder's rounding with itself, by
@@ -177,6 +199,46 @@ struct LatentStepKernel {
   }
 };
 
+/// The square of a latent's gradient, as gradient_squares has it; a block a latent.
+struct LatentSquaresKernel {
+  static constexpr const char* kName = "gradient_squares";
+  static constexpr int kThreads = LatentGradient::kThreads;
+  DeviceUpdate u;   ///< of the parameters only the decoder is read
+  double* squares;  ///< [n]
+
+  static size_t shared_bytes(int64_t d_in, int64_t d_out) {
+    return static_cast<size_t>(d_in + d_out + 1) * sizeof(float);
+  }
+
+  template <class Thread>
+  ASSAY_DEVICE void operator()(Thread& t) const {
+    const int64_t j = t.block(), d_in = u.x.cols, d_out = u.g.cols;
+    auto* enc = reinterpret_cast<float*>(t.shared());  // [d_in]
+    float *dec = enc + d_in, *slot = dec + d_out;      // [d_out], [1]
+    LatentGradient{u}.sum(
+        t, [&](int64_t c, float sum) { enc[c] = sum; }, [&](int64_t c, float sum) { dec[c] = sum; });
+    t.sync();
+    if (u.unit_norm) project(t, dec, u.w_dec.row(j), d_out, slot);
+    if (t.thread() >= kWarp) return;
+    const bool first = t.thread() < kWarp / 2;
+    const float dot = canonical_dot(t, first ? enc : dec, first ? enc : dec, first ? d_in : d_out);
+    const float other = t.shuffle_xor(dot, kWarp / 2), bias = u.bias[j];
+    if (t.thread() == 0) squares[j] = static_cast<double>(dot) + other + bias * bias;
+  }
+
+ private:
+  template <class Thread>
+  ASSAY_DEVICE static void project(Thread& t, float* gradient, const float* row, int64_t d, float* slot) {
+    if (t.thread() < kWarp) {
+      const float along = canonical_dot(t, gradient, row, d);
+      if (t.thread() == 0) *slot = -along;
+    }
+    t.sync();
+    for (int64_t c = t.thread(); c < d; c += kThreads) gradient[c] = fmaf(*slot, row[c], gradient[c]);
+    t.sync();
+  }
+};
+
 /// Launches the kernels in order, from pairs that are sorted.
 template <class M>
 void launch_backward_update(const M& machine, const DeviceUpdate& u) {
@@ -202,39 +264,80 @@ struct StagedParameter {
   }
 };
 
+/// What backward_update reads, in a machine's memory, its pairs by latent.
+template <class M>
+class StagedBackward {
+ public:
+  StagedBackward(M& machine, const BackwardInput& input, int64_t n)
+      : sort_(machine, n, input.codes->pairs()),
+        g_(machine, input.g),
+        x_(machine, input.x),
+        shrink_(machine, input.dec_shrink, input.dec_shrink != nullptr ? n : 0) {
+    const auto& dec = input.dec_values != nullptr ? *input.dec_values : input.codes->values;
+    const auto& bias = input.d_bias != nullptr ? *input.d_bias : *input.d_values;
+    const Buffer<int64_t> row_offsets(machine, input.codes->row_offsets);
+    const Buffer<int32_t> indices(machine, input.codes->indices);
+    const Buffer<float> decode(machine, dec), encode(machine, *input.d_values), bias_of_pair(machine, bias);
+    sort_.run({row_offsets.data(), indices.data(), decode.data(), encode.data(), bias_of_pair.data()},
+              input.codes->rows());
+  }
+
+  /// Without the parameters.
+  DeviceUpdate update(const UpdateOptions& options) const {
+    DeviceUpdate u{};
+    u.g = g_.view(), u.x = x_.view();
+    u.offsets = sort_.offsets(), u.pairs = sort_.pairs(), u.bias = sort_.bias(), u.enc = sort_.center();
+    u.dec_shrink = shrink_.count() > 0 ? shrink_.data() : nullptr;
+    u.adam = options.adam, u.unit_norm = options.unit_norm, u.gradient_scale = options.gradient_scale;
+    return u;
+  }
+
+ private:
+  SortByLatentOn<M> sort_;
+  DeviceMatrix g_, x_;
+  Buffer<float> shrink_;
+};
+
 /// backward_update on host views through a machine's memory; LatentState::screen is left to the caller.
 template <class M>
 void backward_update_on(M& machine, const BackwardInput& input, const LatentState& state, const UpdateOptions& options,
                         float* center_gradient) {
-  const int64_t n = state.w_enc.rows, d_in = state.w_enc.cols, rows = input.codes->rows();
-  const auto& dec_values = input.dec_values != nullptr ? *input.dec_values : input.codes->values;
-  const auto& d_bias = input.d_bias != nullptr ? *input.d_bias : *input.d_values;
-  const Buffer<int64_t> row_offsets(machine, input.codes->row_offsets);
-  const Buffer<int32_t> indices(machine, input.codes->indices);
-  const Buffer<float> decode(machine, dec_values), encode(machine, *input.d_values), bias_of_pair(machine, d_bias);
-  SortByLatentOn<M> sort(machine, n, input.codes->pairs());
-  sort.run({row_offsets.data(), indices.data(), decode.data(), encode.data(), bias_of_pair.data()}, rows);
-  const DeviceMatrix g(machine, input.g), x(machine, input.x);
+  const int64_t n = state.w_enc.rows, d_in = state.w_enc.cols;
+  const StagedBackward<M> backward(machine, input, n);
   const StagedParameter enc(machine, state.w_enc, state.w_enc_m, state.w_enc_v),
       dec(machine, state.w_dec, state.w_dec_m, state.w_dec_v);
   const StagedParameter bias(machine, {state.b_enc, 1, n}, {state.b_enc_m, 1, n}, {state.b_enc_v, 1, n});
   const Buffer<bf16> copy(machine, n * padded_depth(d_in));
   const Buffer<float> norm(machine, n), error(machine, n), parts(machine, center_parts_of(n) * d_in),
       center(machine, d_in);
-  const Buffer<float> shrink(machine, input.dec_shrink, input.dec_shrink != nullptr ? n : 0);
-  DeviceUpdate u{};
-  u.g = g.view(), u.x = x.view();
-  u.offsets = sort.offsets(), u.pairs = sort.pairs(), u.bias = sort.bias(), u.enc = sort.center();
+  DeviceUpdate u = backward.update(options);
   u.w_enc = enc.device_p.view(), u.w_enc_m = enc.device_m.view(), u.w_enc_v = enc.device_v.view();
   u.w_dec = dec.device_p.view(), u.w_dec_m = dec.device_m.view(), u.w_dec_v = dec.device_v.view();
   u.b_enc = bias.device_p.view().data, u.b_enc_m = bias.device_m.view().data, u.b_enc_v = bias.device_v.view().data;
   u.copy = copy.data(), u.norm = norm.data(), u.error = error.data();
-  u.dec_shrink = input.dec_shrink != nullptr ? shrink.data() : nullptr;
-  u.adam = options.adam, u.unit_norm = options.unit_norm, u.gradient_scale = options.gradient_scale;
   u.center_parts = parts.data(), u.center = center_gradient != nullptr ? center.data() : nullptr;
   launch_backward_update(machine, u);
   for (const StagedParameter* parameter : {&enc, &dec, &bias}) parameter->download();
   if (center_gradient != nullptr) center.download(center_gradient);
+}
+
+/// gradient_squares on host views through a machine's memory: the latents' squares are added in the CPU's parts.
+template <class M>
+double gradient_squares_on(M& machine, const BackwardInput& input, const LatentState& state,
+                           const UpdateOptions& options) {
+  const int64_t n = state.w_enc.rows, parts = center_parts_of(n);
+  const StagedBackward<M> backward(machine, input, n);
+  const DeviceMatrix dec(machine, state.w_dec);
+  const Buffer<double> of_latent(machine, n);
+  DeviceUpdate u = backward.update(options);
+  u.w_dec = dec.view();
+  machine(LatentSquaresKernel{u, of_latent.data()}, n, LatentSquaresKernel::shared_bytes(u.x.cols, u.g.cols));
+  const std::vector<double> squares = of_latent.read();
+  double sum = 0;
+  for (int64_t part = 0; part < parts; ++part) {
+    sum += std::accumulate(squares.begin() + first_of_part(n, part), squares.begin() + first_of_part(n, part + 1), 0.0);
+  }
+  return sum;
 }
 
 }  // namespace assay

@@ -59,7 +59,7 @@ void backward_update(Context& context, const BackwardInput& input, const LatentS
                      const UpdateOptions& options, float* center_gradient);
 
 /// Σ of the squares of dW_enc, dW_dec (projected where options.unit_norm) and db_enc, before gradient_scale: the first
-/// of clipping's two passes. Changes nothing; `state` is read. fp32 dots, summed in double in a fixed order. CPU only.
+/// of clipping's two passes. Changes nothing; `state` is read. fp32 dots, summed in double in a fixed order.
 double gradient_squares(Context& context, const BackwardInput& input, const LatentState& state,
                         const UpdateOptions& options);
 

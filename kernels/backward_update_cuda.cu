@@ -10,6 +10,9 @@
 // Every sum runs in the CPU's order with the CPU's roundings (fused where it says so: compiled without contraction,
 // with IEEE division and square root), so parameters, moments and centre have the CPU's bits by construction.
 //
+// gradient_squares sums the same gradients, a block a latent, both rows in shared memory; the host adds the latents'
+// squares in the CPU's parts.
+//
 // Workspace: 20 bytes a latent, 32 a pair, 128·d floats, and (d + 3) floats of shared memory a block. Speed: not
 // measured (no device yet).
 #include "kernels/back_ends.h"
@@ -23,6 +26,12 @@ void backward_update_cuda(Context& context, const BackwardInput& input, const La
   DeviceMachine machine;
   backward_update_on(machine, input, state, options, center_gradient);
   state.screen->refresh(context, state.w_enc);  // the CPU's packed form of the copy
+}
+
+double gradient_squares_cuda(Context&, const BackwardInput& input, const LatentState& state,
+                             const UpdateOptions& options) {
+  DeviceMachine machine;
+  return gradient_squares_on(machine, input, state, options);
 }
 
 }  // namespace assay

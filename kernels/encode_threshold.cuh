@@ -116,7 +116,7 @@ void encode_threshold_on(M& machine, ConstMatrix x, const Encoder& encoder, cons
   const Buffer<RowBound> bounds(machine, x.rows);
   const Buffer<int32_t> counts(machine, x.rows), broken(machine, x.rows);
   const Buffer<int64_t> found(machine, x.rows);
-  const Buffer<uint32_t> widest(machine, 3);
+  const Buffer<uint32_t> widest(machine, DeviceSearch::kWidest);
   const Buffer<long long> bad(machine, std::vector<long long>{NumericFlag::kNone});
   DeviceSearch s{};
   s.encoder = {w.view(), bias.data(), copy.data(), norm.data(), error.data()};

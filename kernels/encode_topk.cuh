@@ -44,7 +44,8 @@ struct SelectTileKernel {
     const auto load = [&](int64_t c) {
       const int64_t j = first_latent + c;
       if (!s.eligible(j)) return BlockSelect::Item{0, 0};
-      return BlockSelect::Item{BlockSelect::key_of(scores[c] + s.encoder.bias[j]), static_cast<int32_t>(j)};
+      return BlockSelect::Item{BlockSelect::key_of(s.encoder.rank(j, scores[c] + s.encoder.bias[j])),
+                               static_cast<int32_t>(j)};
     };
     BlockSelect::stream(t, shared, list, tile.cols, load, held, bar, raise);
     if (held > 2 * s.k + 256) raise(held, bar);
@@ -79,10 +80,12 @@ struct FinishRowsKernel {
       return;
     }
     const int64_t finalists = certify(t, shared, list, lower, row, held, winners);
-    if (t.sync_or(!rescore(t, list, row, finalists))) return s.reject(t, row);
+    auto* pre = reinterpret_cast<float*>(lower);
+    if (t.sync_or(!rescore(t, list, pre, row, finalists))) return s.reject(t, row);
     const auto choice = BlockSelect::choose(t, shared, list, finalists, winners);
-    BlockSelect::gather(t, shared, list, finalists, choice, [&](int64_t where, BlockSelect::Item item) {
-      s.write(row, where, item.place, BlockSelect::value_of(item.key));
+    const auto finalist = [&](int64_t c) { return BlockSelect::Item{list.keys[c], static_cast<int32_t>(c)}; };
+    BlockSelect::gather(t, shared, finalist, finalists, choice, [&](int64_t where, BlockSelect::Item item) {
+      s.write(row, where, list.places[item.place], pre[item.place]);
     });
     s.fill(t, row, winners);
   }
@@ -105,9 +108,9 @@ struct FinishRowsKernel {
                                [&](int64_t where, BlockSelect::Item item) { list.put(where, item); });
   }
 
-  /// Replaces keys by those of the canonical fp32 scores; false where this thread met one that is not finite.
+  /// The canonical fp32 scores, and keys by their ranks; false where this thread met one that is not finite.
   template <class Thread>
-  ASSAY_DEVICE bool rescore(Thread& t, const BlockSelect::List& list, int64_t row, int64_t count) const {
+  ASSAY_DEVICE bool rescore(Thread& t, const BlockSelect::List& list, float* pre, int64_t row, int64_t count) const {
     bool finite = true;
     t.sync();  // the finalists stand
     for (int64_t base = 0; base < count; base += kThreads / 16) {
@@ -115,9 +118,9 @@ struct FinishRowsKernel {
       const int64_t j = c < count ? list.places[c] : 0;
       const float dot = canonical_dot(t, s.x.row(row), s.encoder.w.row(j), c < count ? s.x.cols : 0);
       if (c >= count || t.thread() % 16 != 0) continue;
-      const float score = dot + s.encoder.bias[j];
-      finite = finite && score - score == 0;
-      list.keys[c] = BlockSelect::key_of(score);
+      pre[c] = dot + s.encoder.bias[j];
+      finite = finite && pre[c] - pre[c] == 0;
+      list.keys[c] = BlockSelect::key_of(s.encoder.rank(j, pre[c]));
     }
     return finite;
   }
@@ -143,7 +146,7 @@ struct ExactRowsKernel {
       }
       const auto item_at = [&](int64_t j) {
         if (!s.eligible(j)) return BlockSelect::Item{0, 0};
-        return BlockSelect::Item{BlockSelect::key_of(scores[j]), static_cast<int32_t>(j)};
+        return BlockSelect::Item{BlockSelect::key_of(s.encoder.rank(j, scores[j])), static_cast<int32_t>(j)};
       };
       const auto choice = BlockSelect::choose(t, shared, item_at, n, winners);
       BlockSelect::gather(t, shared, item_at, n, choice, [&](int64_t where, BlockSelect::Item item) {
@@ -192,7 +195,7 @@ class EncodeTopkOn {
         thresholds_(machine, rows),
         counts_(machine, rows),
         overflow_(machine, 1 + rows),
-        widest_(machine, 3),
+        widest_(machine, DeviceSearch::kWidest),
         kept_(machine, rows * capacity_),
         tile_(machine, capacity_ > 0 ? tile_rows_ * tile_latents_ : 0),
         scratch_(machine, std::min(ExactRowsKernel::kBlocks, rows) * n) {}
@@ -259,7 +262,9 @@ template <class M>
 void encode_topk_on(M& machine, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out, NumericFlag& flag) {
   const int64_t n = encoder.w.rows, d = encoder.w.cols;
   const DeviceMatrix w(machine, encoder.w), rows(machine, x);
-  const Buffer<float> bias(machine, encoder.bias, n), norm(machine, n), error(machine, n), values(machine, x.rows * k);
+  const bool ranked = encoder.rank_scale != nullptr;
+  const Buffer<float> bias(machine, encoder.bias, n), norm(machine, n), error(machine, n), values(machine, x.rows * k),
+      scale(machine, encoder.rank_scale, ranked ? n : 0);
   const Buffer<bf16> copy(machine, n * padded_depth(d));
   const Buffer<int32_t> indices(machine, x.rows * k);
   long long bad_row = NumericFlag::kNone;
@@ -267,8 +272,8 @@ void encode_topk_on(M& machine, ConstMatrix x, const Encoder& encoder, int64_t k
   constexpr int64_t kRows = RefreshCopyKernel::kRows;
   machine(RefreshCopyKernel{w.view(), copy.data(), norm.data(), error.data()}, (n + kRows - 1) / kRows, 0);
   EncodeTopkOn<M> encode(machine, x.rows, n, d, k);
-  encode.run({w.view(), bias.data(), copy.data(), norm.data(), error.data()}, rows.view(), nullptr, rows.view(), {},
-             false, indices.data(), values.data(), {bad.data()});
+  encode.run({w.view(), bias.data(), copy.data(), norm.data(), error.data(), ranked ? scale.data() : nullptr},
+             rows.view(), nullptr, rows.view(), {}, false, indices.data(), values.data(), {bad.data()});
   indices.download(out.indices.data());
   values.download(out.values.data());
   bad.download(&bad_row);

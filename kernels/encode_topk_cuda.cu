@@ -21,9 +21,6 @@
 namespace assay {
 
 void encode_topk_cuda(Context&, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out, NumericFlag& flag) {
-  if (encoder.rank_scale != nullptr) {
-    throw UsageError("encode_topk on cuda has no rank_scale (crosscoders); use device cpu");
-  }
   DeviceMachine machine;
   encode_topk_on(machine, x, encoder, k, out, flag);
 }

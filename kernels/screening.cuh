@@ -11,11 +11,14 @@ namespace assay {
 
 /// An encoder in a machine's memory.
 struct DeviceEncoder {
-  ConstMatrix w;       ///< [n, d] fp32 master weights
-  const float* bias;   ///< [n]
-  const bf16* copy;    ///< [n, padded_depth(d)] of w, zero padded
-  const float* norm;   ///< [n] upper bounds of ‖w_j‖, and
-  const float* error;  ///< [n] of ‖bf16(w_j) − w_j‖
+  ConstMatrix w;                 ///< [n, d] fp32 master weights
+  const float* bias;             ///< [n]
+  const bf16* copy;              ///< [n, padded_depth(d)] of w, zero padded
+  const float* norm;             ///< [n] upper bounds of ‖w_j‖, and
+  const float* error;            ///< [n] of ‖bf16(w_j) − w_j‖
+  const float* scale = nullptr;  ///< [n] or null: Encoder::rank_scale
+
+  ASSAY_DEVICE float rank(int64_t j, float pre) const { return scale != nullptr ? pre * scale[j] : pre; }
 };
 
 /// Which latents may win: all, or those silent for `dead_after` tokens, of which there are *count.
@@ -43,6 +46,7 @@ struct RowBound {
 
 /// One encoding in progress, in a machine's memory.
 struct DeviceSearch {
+  static constexpr int kWidest = 4;
   DeviceEncoder encoder;
   ConstMatrix x;  ///< [B, d] centred
   int64_t k;
@@ -58,21 +62,22 @@ struct DeviceSearch {
   int64_t capacity;         ///< of a row's candidates; 0 = every row is exact
   BlockSelect::Item* kept;  ///< [B, capacity] by index, the key of score with bias
   int32_t* overflow;        ///< [1 + B] how many, then the rows of the exact path in any order
-  uint32_t* widest;         ///< [3] bits of the largest norm, error, |bias|: an infinity or a NaN is the largest of all
+  uint32_t* widest;         ///< [4] bits of the largest norm, error, |rank of the bias|, scale: NaN and ∞ above all
   float* scratch;           ///< [ExactRowsKernel::kBlocks, n]
 
-  ASSAY_DEVICE static float bias_rounding(float bias) { return fabsf(bias) * 0x1p-22f; }
+  ASSAY_DEVICE static float bias_rounding(float bias) { return fabsf(bias) * 0x1p-21f; }
   ASSAY_DEVICE float error_of(const RowBound& b, int64_t j) const {
-    return b.by_norm * encoder.norm[j] + b.by_error * encoder.error[j] + flushed_products(x.cols) +
-           bias_rounding(encoder.bias[j]);
+    return encoder.rank(j, b.by_norm * encoder.norm[j] + b.by_error * encoder.error[j] + flushed_products(x.cols)) +
+           bias_rounding(encoder.rank(j, encoder.bias[j]));
   }
   ASSAY_DEVICE float widest_error(const RowBound& b) const {
-    return b.by_norm * std::bit_cast<float>(widest[0]) + b.by_error * std::bit_cast<float>(widest[1]) +
-           flushed_products(x.cols) + bias_rounding(std::bit_cast<float>(widest[2]));
+    const auto most = [this](int v) { return std::bit_cast<float>(widest[v]); };
+    return most(3) * (b.by_norm * most(0) + b.by_error * most(1) + flushed_products(x.cols)) + bias_rounding(most(2));
   }
   ASSAY_DEVICE bool encoder_finite() const {
-    constexpr uint32_t kInfinity = 0x7f800000u;
-    return widest[0] < kInfinity && widest[1] < kInfinity && widest[2] < kInfinity;
+    bool finite = true;
+    for (int v = 0; v < kWidest; ++v) finite = finite && widest[v] < 0x7f800000u;
+    return finite;
   }
   template <class Thread>
   ASSAY_DEVICE void overflows(int64_t row) const {
@@ -157,7 +162,7 @@ struct StartRowsKernel {
   }
 };
 
-/// The largest norm, error and |bias|.
+/// DeviceSearch::widest, from zeros.
 struct WidestKernel {
   static constexpr const char* kName = "encode_topk: widest";
   static constexpr int kThreads = 128;
@@ -166,17 +171,19 @@ struct WidestKernel {
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
-    uint32_t most[3] = {0, 0, 0};
+    constexpr int kWidest = DeviceSearch::kWidest;
+    uint32_t most[kWidest] = {};
     const int64_t end = (t.block() + 1) * kLatents;
     for (int64_t j = t.block() * kLatents + t.thread(); j < (end < s.encoder.w.rows ? end : s.encoder.w.rows);
          j += kThreads) {
-      const float values[3] = {s.encoder.norm[j], s.encoder.error[j], s.encoder.bias[j]};
-      for (int v = 0; v < 3; ++v) {
+      const float values[kWidest] = {s.encoder.norm[j], s.encoder.error[j], s.encoder.rank(j, s.encoder.bias[j]),
+                                     s.encoder.rank(j, 1.0f)};
+      for (int v = 0; v < kWidest; ++v) {
         const uint32_t bits = std::bit_cast<uint32_t>(values[v]) & 0x7fffffffu;  // as rises the magnitude
         most[v] = bits > most[v] ? bits : most[v];
       }
     }
-    for (int v = 0; v < 3; ++v) {
+    for (int v = 0; v < kWidest; ++v) {
       for (int mask = kWarp / 2; mask > 0; mask /= 2) {
         const uint32_t other = t.shuffle_xor(most[v], mask);
         most[v] = other > most[v] ? other : most[v];

@@ -18,8 +18,8 @@ import torch
 
 
 class Problem:
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self.folder, self.device = folder, device
         for key, value in json.loads((folder / "problem.json").read_text()).items():
             setattr(self, key, value)
         self.x = np.memmap(folder / "x.bin", np.float32, "r").reshape(-1, self.rows, self.d)
@@ -28,7 +28,7 @@ class Problem:
         return torch.from_numpy(np.array(self.x[t % self.batches]))
 
     def tensor(self, name: str, *shape: int) -> torch.Tensor:
-        return torch.from_numpy(np.fromfile(self.folder / name, np.float32)).view(*shape)
+        return torch.from_numpy(np.fromfile(self.folder / name, np.float32)).view(*shape).to(self.device)
 
     def w_enc(self) -> torch.Tensor:
         return self.tensor("w_enc.bin", self.n, self.d)
@@ -40,26 +40,28 @@ class Problem:
         return self.tensor("b_dec.bin", self.d)
 
     def dead(self) -> torch.Tensor:
-        return torch.from_numpy(np.fromfile(self.folder / "dead.bin", np.uint8)).bool()
+        return torch.from_numpy(np.fromfile(self.folder / "dead.bin", np.uint8)).bool().to(self.device)
 
     def adam(self, parameters) -> torch.optim.Adam:
         return torch.optim.Adam(parameters, lr=self.lr, betas=(0.9, 0.999), eps=self.eps, fused=True)
 
 
-def precision(bf16: bool):
-    return torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext()
+def precision(bf16: bool, device: str = "cpu"):
+    return torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
 
 class Sparsify:
     """The step of sparsify's Trainer around its SparseCoder (the Trainer itself wants a language model)."""
 
     def __init__(self, p: Problem, bf16: bool):
-        os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
+        if p.device == "cpu":
+            os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
         from sparsify import SparseCoder, SparseCoderConfig
 
         torch.set_float32_matmul_precision("high")  # as its Trainer does
         self.p, self.bf16 = p, bf16
-        self.coder = SparseCoder(p.d, SparseCoderConfig(num_latents=p.n, k=p.k), dtype=torch.float32)
+        config = SparseCoderConfig(num_latents=p.n, k=p.k)
+        self.coder = SparseCoder(p.d, config, device=p.device, dtype=torch.float32)
         with torch.no_grad():
             self.coder.encoder.weight.copy_(p.w_enc())
             self.coder.W_dec.copy_(p.w_dec())
@@ -70,12 +72,12 @@ class Sparsify:
     def step(self, x: torch.Tensor) -> None:
         coder = self.coder
         coder.set_decoder_norm_to_unit_norm()
-        with precision(self.bf16):
+        with precision(self.bf16, self.p.device):
             variance = (x - x.mean(0)).pow(2).sum()
             out = coder(x, dead_mask=self.silent > self.p.dead_after, total_variance=variance)
             loss = out.fvu + self.p.aux_coefficient * out.auxk_loss
         loss.backward()
-        fired = torch.zeros(self.p.n, dtype=torch.bool)
+        fired = torch.zeros(self.p.n, dtype=torch.bool, device=x.device)
         fired[out.latent_indices.flatten()] = True
         coder.remove_gradient_parallel_to_decoder_directions()
         self.adam.step()

@@ -34,39 +34,36 @@ void expect_same(const UpdateProblem& found, const UpdateProblem& expected) {
 class UpdateCudaTest : public testing::TestWithParam<SparseCase> {};
 
 TEST_P(UpdateCudaTest, HasTheCpusBitsInEveryThreadOrder) {
-  UpdateProblem expected(GetParam());
   Context context({Device::cpu, 2});
-  expected.run(context);
-  for (const emulator::Order& order : emulator::kOrders) {
-    UpdateProblem found(GetParam());
-    run_emulated(found, order);
-    expect_same(found, expected);
+  for (const bool every_option : {false, true}) {
+    UpdateProblem expected(GetParam(), every_option);
+    expected.run(context);
+    for (const emulator::Order& order : emulator::kOrders) {
+      UpdateProblem found(GetParam(), every_option);
+      run_emulated(found, order);
+      expect_same(found, expected);
+    }
   }
 }
 
-// Weights of their own for decoder and bias, a shrinking decoder, inputs that repeat, clipping: what variants ask for.
-TEST_P(UpdateCudaTest, TakesEveryOptionWithTheCpusBits) {
-  UpdateProblem expected(GetParam());
-  if (expected.codes.rows() % 2 != 0) return;  // the inputs repeat once
+TEST_P(UpdateCudaTest, SquaresHaveTheCpusBitsAndAreTheDenseGradients) {
   Context context({Device::cpu, 2});
-  const auto dec_values = reference::normal(expected.codes.pairs(), 61),
-             d_bias = reference::normal(expected.codes.pairs(), 62), shrink = reference::normal(expected.n, 63);
-  expected.options.gradient_scale = 0.37f;
-  const auto with_options = [&](const UpdateProblem& p) {
-    BackwardInput in = p.input();
-    in.x.rows /= 2;
-    in.dec_values = &dec_values, in.d_bias = &d_bias, in.dec_shrink = shrink.data();
-    return in;
-  };
-  UpdateProblem found = [&] {
-    UpdateProblem p(GetParam());
-    p.options = expected.options;
-    return p;
-  }();
-  backward_update(context, with_options(expected), expected.state(), expected.options, expected.center.data());
-  EmulatedMachine machine(emulator::kOrders[2]);
-  backward_update_on(machine, with_options(found), found.state(), found.options, found.center.data());
-  expect_same(found, expected);
+  for (const bool every_option : {false, true}) {
+    UpdateProblem p(GetParam(), every_option);
+    const double expected = gradient_squares(context, p.input(), p.state(), p.options);
+    for (const emulator::Order& order : emulator::kOrders) {
+      EmulatedMachine machine(order);
+      EXPECT_EQ(gradient_squares_on(machine, p.input(), p.state(), p.options), expected);
+    }
+    p.options.adam.beta1 = 0;  // leaves the gradient itself in the first moment
+    p.options.gradient_scale = 1;
+    run_emulated(p, emulator::kOrders[0]);
+    double dense = 0;
+    for (const auto* moment : {&p.w_enc_m, &p.w_dec_m, &p.b_enc_m}) {
+      for (const float g : *moment) dense += static_cast<double>(g) * g;
+    }
+    EXPECT_NEAR(expected, dense, 1e-5 * dense);
+  }
 }
 
 TEST_P(UpdateCudaTest, EncoderStepMatchesDenseGradientsInDouble) {
@@ -74,12 +71,12 @@ TEST_P(UpdateCudaTest, EncoderStepMatchesDenseGradientsInDouble) {
   UpdateProblem after(GetParam());
   run_emulated(after, emulator::kOrders[3]);
   const AdamStep& s = before.options.adam;
-  std::vector<double> gradient(before.n * before.d);
+  std::vector<double> gradient(before.n * before.d_in);
   for (int64_t i = 0; i < before.codes.rows(); ++i) {
     for (int64_t p = before.codes.row_offsets[i]; p < before.codes.row_offsets[i + 1]; ++p) {
-      for (int64_t c = 0; c < before.d; ++c) {
-        gradient[before.codes.indices[p] * before.d + c] +=
-            static_cast<double>(before.d_values[p]) * before.x[i * before.d + c];
+      for (int64_t c = 0; c < before.d_in; ++c) {
+        gradient[before.codes.indices[p] * before.d_in + c] +=
+            static_cast<double>(before.d_values[p]) * before.x[i * before.d_in + c];
       }
     }
   }
@@ -129,6 +126,9 @@ TEST(UpdateCuda, CenterSumsOverUnevenParts) {
   run_emulated(found, emulator::kOrders[2]);
   EXPECT_EQ(found.center, expected.center);
   EXPECT_EQ(found.w_dec, expected.w_dec);
+  const double squares = gradient_squares(context, expected.input(), expected.state(), expected.options);
+  EmulatedMachine machine(emulator::kOrders[2]);
+  EXPECT_EQ(gradient_squares_on(machine, found.input(), found.state(), found.options), squares);
 }
 
 }  // namespace

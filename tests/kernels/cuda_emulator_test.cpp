@@ -310,5 +310,25 @@ TEST(EmulatedMachine, ABatchTravelsWhileTheOneBeforeIsThere) {
   EXPECT_TRUE(std::isnan(*static_cast<float*>(ring->host())));  // nobody may count on what was there
 }
 
+TEST(EmulatedMachine, CountsTheHostsWaits) {
+  EmulatedMachine machine;
+  const Buffer<float> array(machine, std::vector<float>(3));
+  const auto ring = machine.input_ring(sizeof(float));
+  const auto reading = machine.reading(array.data(), sizeof(float));
+  EXPECT_EQ(machine.waits(), 1);  // the upload
+  ring->host();
+  ring->send();
+  machine(OnesKernel{array.data(), 0, 3}, 1, 0);
+  reading->request();
+  while (!reading->arrived()) {
+  }
+  reading->wait();
+  EXPECT_EQ(machine.waits(), 1);
+  reading->request();
+  reading->wait();
+  array.read();
+  EXPECT_EQ(machine.waits(), 3);
+}
+
 }  // namespace
 }  // namespace assay::emulator

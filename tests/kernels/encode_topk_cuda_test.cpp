@@ -54,12 +54,13 @@ TEST_P(EncodeTopkCudaTest, HasTheCanonicalWinnersInEveryThreadOrder) {
   for (const emulator::Order& order : emulator::kOrders) {
     EmulatedMachine machine(order);
     const EncodeCase& c = GetParam();
-    const auto x = c.x(), w = c.w(), bias = c.bias();
+    const auto x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
     SparseCodes out;
     out.indices.resize(c.rows * c.k);
     out.values.resize(c.rows * c.k);
     NumericFlag flag;
-    encode_topk_on(machine, {x.data(), c.rows, c.d}, {{w.data(), c.n, c.d}, bias.data(), nullptr}, c.k, out, flag);
+    const Encoder encoder{{w.data(), c.n, c.d}, bias.data(), nullptr, c.ranked ? scale.data() : nullptr};
+    encode_topk_on(machine, {x.data(), c.rows, c.d}, encoder, c.k, out, flag);
     support::expect_encoded(c, out.indices, out.values, flag.row());
   }
 }
@@ -67,6 +68,8 @@ TEST_P(EncodeTopkCudaTest, HasTheCanonicalWinnersInEveryThreadOrder) {
 INSTANTIATE_TEST_SUITE_P(Cases, EncodeTopkCudaTest, testing::ValuesIn(support::kEncodeCases),
                          [](const auto& test) { return test.param.name; });
 INSTANTIATE_TEST_SUITE_P(HardCases, EncodeTopkCudaTest, testing::ValuesIn(support::kHardEncodeCases),
+                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(RankedCases, EncodeTopkCudaTest, testing::ValuesIn(support::kRankedEncodeCases),
                          [](const auto& test) { return test.param.name; });
 
 TEST(EncodeTopkCuda, TheTilesDoNotMatter) {

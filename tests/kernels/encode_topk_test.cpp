@@ -22,10 +22,11 @@ struct Encoded {
   NumericFlag flag;
 
   Encoded(Context& context, const support::EncodeCase& c) {
-    const auto x = c.x(), w = c.w(), bias = c.bias();
+    const auto x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
     ScreenCopy screen(c.n, c.d);
     screen.refresh(context, matrix(w, c.n, c.d));
-    encode_topk(context, matrix(x, c.rows, c.d), {matrix(w, c.n, c.d), bias.data(), &screen}, c.k, codes, flag);
+    const Encoder encoder{matrix(w, c.n, c.d), bias.data(), &screen, c.ranked ? scale.data() : nullptr};
+    encode_topk(context, matrix(x, c.rows, c.d), encoder, c.k, codes, flag);
   }
 };
 
@@ -51,6 +52,10 @@ INSTANTIATE_TEST_SUITE_P(Cases, EncodeTopkTest,
 INSTANTIATE_TEST_SUITE_P(HardCases, EncodeTopkTest,
                          testing::Combine(testing::ValuesIn(support::available_isas()),
                                           testing::ValuesIn(support::kHardEncodeCases)),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(RankedCases, EncodeTopkTest,
+                         testing::Combine(testing::ValuesIn(support::available_isas()),
+                                          testing::ValuesIn(support::kRankedEncodeCases)),
                          case_name);
 
 TEST(EncodeTopk, SameBitsOnAnyNumberOfThreads) {

@@ -18,6 +18,7 @@ namespace {
 
 using support::EncodeCase;
 using support::SparseCase;
+using support::ThresholdCase;
 using support::TopkCase;
 using support::UpdateProblem;
 
@@ -48,18 +49,21 @@ TEST_P(EncodeGpuTest, HasTheCanonicalWinners) {
   SKIP_WITHOUT_DEVICE();
   Context device({Device::cuda, 1});
   const EncodeCase& c = GetParam();
-  const auto x = c.x(), w = c.w(), bias = c.bias();
+  const auto x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
   ScreenCopy screen(c.n, c.d);
   screen.refresh(device, {w.data(), c.n, c.d});
+  const Encoder encoder{{w.data(), c.n, c.d}, bias.data(), &screen, c.ranked ? scale.data() : nullptr};
   SparseCodes out;
   NumericFlag flag;
-  encode_topk(device, {x.data(), c.rows, c.d}, {{w.data(), c.n, c.d}, bias.data(), &screen}, c.k, out, flag);
+  encode_topk(device, {x.data(), c.rows, c.d}, encoder, c.k, out, flag);
   support::expect_encoded(c, out.indices, out.values, flag.row());
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, EncodeGpuTest, testing::ValuesIn(support::kEncodeCases),
                          [](const auto& test) { return test.param.name; });
 INSTANTIATE_TEST_SUITE_P(HardCases, EncodeGpuTest, testing::ValuesIn(support::kHardEncodeCases),
+                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(RankedCases, EncodeGpuTest, testing::ValuesIn(support::kRankedEncodeCases),
                          [](const auto& test) { return test.param.name; });
 
 class SparseGpuTest : public testing::TestWithParam<SparseCase> {};
@@ -92,53 +96,73 @@ TEST_P(SparseGpuTest, ValueGradientHasTheCpusBits) {
 TEST_P(SparseGpuTest, UpdateHasTheCpusBits) {
   SKIP_WITHOUT_DEVICE();
   Context device({Device::cuda, 1}), cpu({Device::cpu, 1});
-  UpdateProblem expected(GetParam()), found(GetParam());
-  expected.run(cpu);
-  found.run(device);
-  EXPECT_EQ(found.w_enc, expected.w_enc);
-  EXPECT_EQ(found.w_enc_m, expected.w_enc_m);
-  EXPECT_EQ(found.w_enc_v, expected.w_enc_v);
-  EXPECT_EQ(found.w_dec, expected.w_dec);
-  EXPECT_EQ(found.w_dec_m, expected.w_dec_m);
-  EXPECT_EQ(found.w_dec_v, expected.w_dec_v);
-  EXPECT_EQ(found.b_enc, expected.b_enc);
-  EXPECT_EQ(found.b_enc_m, expected.b_enc_m);
-  EXPECT_EQ(found.b_enc_v, expected.b_enc_v);
-  EXPECT_EQ(found.center, expected.center);
-  EXPECT_EQ(found.screen.norm(), expected.screen.norm());
+  for (const bool every_option : {false, true}) {
+    UpdateProblem expected(GetParam(), every_option), found(GetParam(), every_option);
+    EXPECT_EQ(gradient_squares(device, found.input(), found.state(), found.options),
+              gradient_squares(cpu, expected.input(), expected.state(), expected.options));
+    expected.run(cpu);
+    found.run(device);
+    EXPECT_EQ(found.w_enc, expected.w_enc);
+    EXPECT_EQ(found.w_enc_m, expected.w_enc_m);
+    EXPECT_EQ(found.w_enc_v, expected.w_enc_v);
+    EXPECT_EQ(found.w_dec, expected.w_dec);
+    EXPECT_EQ(found.w_dec_m, expected.w_dec_m);
+    EXPECT_EQ(found.w_dec_v, expected.w_dec_v);
+    EXPECT_EQ(found.b_enc, expected.b_enc);
+    EXPECT_EQ(found.b_enc_m, expected.b_enc_m);
+    EXPECT_EQ(found.b_enc_v, expected.b_enc_v);
+    EXPECT_EQ(found.center, expected.center);
+    EXPECT_EQ(found.screen.norm(), expected.screen.norm());
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, SparseGpuTest, testing::ValuesIn(support::kSparseCases),
                          [](const auto& test) { return test.param.name; });
 
-TEST(GpuTest, ThresholdAndBatchSelectionHaveTheCpusPairs) {
+class ThresholdGpuTest : public testing::TestWithParam<ThresholdCase> {};
+
+TEST_P(ThresholdGpuTest, HasTheCpusPairs) {
   SKIP_WITHOUT_DEVICE();
   Context device({Device::cuda, 1}), cpu({Device::cpu, 1});
-  const EncodeCase c{"selection", 70, 48, 3000, 1};
-  const auto x = c.x(), w = c.w(), bias = c.bias();
+  const EncodeCase& c = GetParam().encode;
+  const auto x = c.x(), w = c.w(), bias = c.bias(), theta = GetParam().theta();
   ScreenCopy screen(c.n, c.d);
   screen.refresh(cpu, {w.data(), c.n, c.d});
   const Encoder encoder{{w.data(), c.n, c.d}, bias.data(), &screen};
   const ConstMatrix rows(x.data(), c.rows, c.d);
-  for (const float theta : {-30.0f, 0.0f, 9.0f}) {
-    const std::vector<float> thetas(c.n, theta);
+  SparseCodes expected, found;
+  std::vector<float> expected_pre, found_pre;
+  NumericFlag expected_flag, found_flag;
+  encode_threshold(cpu, rows, encoder, theta.data(), GetParam().band, expected, &expected_pre, expected_flag);
+  encode_threshold(device, rows, encoder, theta.data(), GetParam().band, found, &found_pre, found_flag);
+  EXPECT_EQ(found.row_offsets, expected.row_offsets);
+  EXPECT_EQ(found.indices, expected.indices);
+  EXPECT_EQ(found.values, expected.values);
+  EXPECT_EQ(found_pre, expected_pre);
+  EXPECT_EQ(found_flag.row(), expected_flag.row());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, ThresholdGpuTest, testing::ValuesIn(support::kThresholdCases),
+                         [](const auto& test) { return test.param.name; });
+
+TEST(GpuTest, BatchSelectionHasTheCpusPairs) {
+  SKIP_WITHOUT_DEVICE();
+  Context device({Device::cuda, 1}), cpu({Device::cpu, 1});
+  const EncodeCase c{"selection", 70, 48, 3000, 1};
+  const auto x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
+  ScreenCopy screen(c.n, c.d);
+  screen.refresh(cpu, {w.data(), c.n, c.d});
+  for (const float* ranked : {static_cast<const float*>(nullptr), scale.data()}) {
+    const Encoder encoder{{w.data(), c.n, c.d}, bias.data(), &screen, ranked};
     SparseCodes expected, found;
-    std::vector<float> expected_pre, found_pre;
     NumericFlag flag;
-    encode_threshold(cpu, rows, encoder, thetas.data(), 0.5f, expected, &expected_pre, flag);
-    encode_threshold(device, rows, encoder, thetas.data(), 0.5f, found, &found_pre, flag);
+    encode_batch_topk(cpu, {x.data(), c.rows, c.d}, encoder, 20 * c.rows, expected, flag);
+    encode_batch_topk(device, {x.data(), c.rows, c.d}, encoder, 20 * c.rows, found, flag);
     EXPECT_EQ(found.row_offsets, expected.row_offsets);
     EXPECT_EQ(found.indices, expected.indices);
     EXPECT_EQ(found.values, expected.values);
-    EXPECT_EQ(found_pre, expected_pre);
+    EXPECT_FALSE(flag.raised());
   }
-  SparseCodes expected, found;
-  NumericFlag flag;
-  encode_batch_topk(cpu, rows, encoder, 20 * c.rows, expected, flag);
-  encode_batch_topk(device, rows, encoder, 20 * c.rows, found, flag);
-  EXPECT_EQ(found.row_offsets, expected.row_offsets);
-  EXPECT_EQ(found.indices, expected.indices);
-  EXPECT_FALSE(flag.raised());
 }
 
 /// A state on the host that a step may start from: every third latent too short to win, so that it dies.

@@ -31,8 +31,16 @@ class EmulatedMachine final : public Machine {
   }
   void release(void* data) noexcept override { memory_.erase(data); }
   void clear(void* data, size_t bytes) override { std::memset(data, 0, bytes); }
-  void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
-  void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void upload(void* to, const void* from, size_t bytes) override {
+    ++waits_;
+    std::memcpy(to, from, bytes);
+  }
+  void download(void* to, const void* from, size_t bytes) override {
+    ++waits_;
+    std::memcpy(to, from, bytes);
+  }
+  /// How often the host would have waited for a device: each copy but an input ring's, each reading not yet arrived.
+  int64_t waits() const { return waits_; }
 
   void product(const bf16* x, int64_t rows, const bf16* w, int64_t latents, int64_t depth, float* out) override {
     for (int64_t i = 0; i < rows; ++i) {
@@ -48,7 +56,7 @@ class EmulatedMachine final : public Machine {
 
   std::unique_ptr<InputRing> input_ring(size_t bytes) override { return std::make_unique<Ring>(bytes); }
   std::unique_ptr<Reading> reading(const void* from, size_t bytes) override {
-    return std::make_unique<LateReading>(from, bytes);
+    return std::make_unique<LateReading>(from, bytes, waits_);
   }
 
   /// Throws Violation where something was written beside an allocation.
@@ -78,22 +86,27 @@ class EmulatedMachine final : public Machine {
   /// Arrives at the second question, as a copy does that takes its time.
   class LateReading final : public Reading {
    public:
-    LateReading(const void* from, size_t bytes) : from_(from), copy_(bytes) {}
+    LateReading(const void* from, size_t bytes, int64_t& waits) : from_(from), copy_(bytes), waits_(waits) {}
     void request() override {
       std::memcpy(copy_.data(), from_, copy_.size());
       asked_ = 0;
     }
     bool arrived() const override { return ++asked_ >= 2; }
-    const void* wait() override { return copy_.data(); }
+    const void* wait() override {
+      if (asked_ < 2) ++waits_;
+      return copy_.data();
+    }
 
    private:
     const void* from_;
     std::vector<unsigned char> copy_;
+    int64_t& waits_;
     mutable int asked_ = 0;
   };
 
   Launcher launcher_;
   int64_t tile_bytes_;
+  int64_t waits_ = 0;
   std::map<void*, std::unique_ptr<GuardedBytes>> memory_;
 };
 

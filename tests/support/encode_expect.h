@@ -12,7 +12,7 @@ namespace assay::support {
 /// stand-in. `bad_row` is what the flag holds.
 inline void expect_encoded(const EncodeCase& c, const std::vector<int32_t>& indices, const std::vector<float>& values,
                            int64_t bad_row) {
-  const auto all_x = c.x(), w = c.w(), bias = c.bias();
+  const auto all_x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
   const auto finite = [](float v) { return std::isfinite(v); };
   const bool encoder = std::all_of(w.begin(), w.end(), finite) && std::all_of(bias.begin(), bias.end(), finite);
   int64_t expected_bad = NumericFlag::kNone;
@@ -21,7 +21,7 @@ inline void expect_encoded(const EncodeCase& c, const std::vector<int32_t>& indi
     std::vector<reference::Winner> expected(c.k);
     for (int64_t q = 0; q < c.k; ++q) expected[q] = {static_cast<int32_t>(q), 0};
     if (encoder && std::all_of(x, x + c.d, finite)) {
-      expected = reference::encode_row(x, {w.data(), c.n, c.d}, bias.data(), c.k);
+      expected = reference::encode_row(x, {w.data(), c.n, c.d}, bias.data(), c.k, c.ranked ? scale.data() : nullptr);
     } else {
       expected_bad = std::min(expected_bad, i);
     }

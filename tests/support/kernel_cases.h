@@ -83,6 +83,7 @@ struct EncodeCase {
     nan_weight,
     infinite_bias
   } kind = random;
+  bool ranked = false;  ///< selection ranks rank_scale()·pre
 
   std::vector<float> x() const {
     std::vector<float> x = reference::normal(rows * d, 1);
@@ -118,6 +119,15 @@ struct EncodeCase {
     }
     if (kind == infinite_bias) bias[n - 1] = -std::numeric_limits<float>::infinity();
     return bias;
+  }
+  std::vector<float> rank_scale() const {
+    std::vector<float> ranks = reference::normal(n, 5);
+    for (float& s : ranks) s = (0.05f + std::abs(s)) * (kind == tiny ? 1e-9f : kind == huge ? 1e9f : 1.0f);
+    for (int64_t j = 0; j < n; ++j) {
+      if (kind == tied) ranks[j] = ranks[j / 8 * 8];
+      if (kind == constant || kind == near_ties) ranks[j] = 1.75f;
+    }
+    return ranks;
   }
 
  private:
@@ -170,6 +180,57 @@ inline const EncodeCase kHardEncodeCases[] = {
     {"infinite_bias", 3, 20, 300, 8, EncodeCase::infinite_bias},
 };
 
+/// Selection by scale·pre: screened, beyond what is screened, tied, and without end.
+inline const EncodeCase kRankedEncodeCases[] = {
+    {"ranked", 9, 65, 2049, 40, EncodeCase::random, true},
+    {"ranked_past_what_is_screened", 2, 4, 5000, 4500, EncodeCase::random, true},
+    {"ranked_ties", 6, 24, 1280, 12, EncodeCase::tied, true},
+    {"ranked_all_equal", 3, 16, 4000, 32, EncodeCase::constant, true},
+    {"ranked_near_ties", 4, 32, 3000, 32, EncodeCase::near_ties, true},
+    {"ranked_tiny", 4, 40, 500, 10, EncodeCase::tiny, true},
+    {"ranked_huge", 4, 40, 500, 10, EncodeCase::huge, true},
+    {"ranked_rising", 2, 8, 8192, 64, EncodeCase::rising, true},
+    {"ranked_nan_rows", 5, 20, 300, 8, EncodeCase::nan_rows, true},
+    {"ranked_infinite_rows", 5, 20, 300, 8, EncodeCase::infinite_rows, true},
+    {"ranked_infinite_bias", 3, 20, 300, 8, EncodeCase::infinite_bias, true},
+};
+
+/// Thresholds for an encoder, any density; `edges`: each is the exact score of one row, which is not above it.
+struct ThresholdCase {
+  const char* name;
+  EncodeCase encode;
+  float level = 0, band = 0;
+  bool edges = false;
+
+  std::vector<float> theta() const {
+    const EncodeCase& c = encode;
+    auto theta = reference::normal(c.n, 4, 0.2f);
+    const auto x = c.x(), w = c.w(), bias = c.bias();
+    for (int64_t j = 0; j < c.n; ++j) {
+      theta[j] += level;
+      if (edges) theta[j] = reference::canonical_dot(x.data() + j % c.rows * c.d, w.data() + j * c.d, c.d) + bias[j];
+    }
+    return theta;
+  }
+};
+inline void PrintTo(const ThresholdCase& c, std::ostream* out) { *out << c.name; }
+
+inline const EncodeCase kDense{"dense", 6, 24, 2500, 1};
+inline const ThresholdCase kThresholdCases[] = {
+    {"all_active", kDense, -20, 0.2f},
+    {"half_active", kDense, 0, 0.2f},
+    {"few_active", kDense, 5, 0.2f},
+    {"none_active", kDense, 60, 0.2f},
+    {"smallest", {"smallest", 1, 1, 1, 1}, -1, 0},
+    {"no_rows", {"no_rows", 0, 8, 16, 1}},
+    {"strict", {"strict", 12, 40, 200, 1}, 0, 0, true},
+    {"narrow_band", {"narrow_band", 12, 40, 200, 1}, 0, 1e-6f, true},
+    {"nan_rows", {"nan_rows", 9, 20, 300, 1, EncodeCase::nan_rows}, 1, 0.1f},
+    {"infinite_rows", {"infinite_rows", 5, 20, 900, 1, EncodeCase::infinite_rows}, 1, 0.1f},
+    {"nan_weight", {"nan_weight", 3, 20, 300, 1, EncodeCase::nan_weight}, 1, 0.1f},
+    {"infinite_bias", {"infinite_bias", 3, 20, 300, 1, EncodeCase::infinite_bias}, 1, 0.1f},
+};
+
 /// Rows of pairs, some rows empty, some values zero or negative; d on both sides of 16 lanes and of 128 threads.
 struct SparseCase {
   const char* name;
@@ -177,6 +238,7 @@ struct SparseCase {
   int64_t keep_one_in = 4;  ///< pairs: one latent in so many
   bool bias = true, unit_norm = true;
   bool empty_rows = true;  ///< every fifth, where there are several
+  int64_t d_in = 0;        ///< of the encoder that backward_update steps; 0: d
 
   SparseCodes codes() const {
     std::mt19937_64 engine(41);
@@ -209,42 +271,58 @@ inline const SparseCase kSparseCases[] = {
     {"no_bias_free_norm", 8, 33, 40, 3, false, false},
     {"no_rows", 0, 10, 8},
     {"silent_latents", 3, 50, 24, 20},
+    {"narrow_encoder", 9, 40, 150, 4, true, true, true, 37},
+    {"wide_encoder", 7, 30, 21, 4, true, true, true, 530},
 };
 
-/// Everything that backward_update changes, and what it reads.
+/// Everything that backward_update changes, and what it reads. `every_option`: weights of their own for decoder and
+/// bias, a shrinking decoder, inputs that repeat, clipping: what variants ask for.
 struct UpdateProblem {
-  int64_t n, d;
+  int64_t n, d, d_in;
+  bool every_option;
   SparseCodes codes;
+  std::vector<float> dec_values, d_bias, shrink;
   std::vector<float> d_values, g, x, w_enc, w_enc_m, w_enc_v, w_dec, w_dec_m, w_dec_v, b_enc, b_enc_m, b_enc_v, center;
   ScreenCopy screen;
   UpdateOptions options;
 
-  explicit UpdateProblem(const SparseCase& c)
+  explicit UpdateProblem(const SparseCase& c, bool every_option_ = false)
       : n(c.n),
         d(c.d),
+        d_in(c.d_in > 0 ? c.d_in : c.d),
+        every_option(every_option_),
         codes(c.codes()),
+        dec_values(reference::normal(codes.pairs(), 61)),
+        d_bias(reference::normal(codes.pairs(), 62)),
+        shrink(reference::normal(n, 63)),
         d_values(reference::normal(codes.pairs(), 51)),
         g(c.rows_of(52)),
-        x(c.rows_of(53)),
-        w_enc(c.weights()),
-        w_enc_m(reference::normal(n * d, 54, 1e-3f)),
-        w_enc_v(n * d, 1e-4f),
+        x(reference::normal(c.rows * d_in, 53)),
+        w_enc(reference::normal(n * d_in, 42)),
+        w_enc_m(reference::normal(n * d_in, 54, 1e-3f)),
+        w_enc_v(n * d_in, 1e-4f),
         w_dec(reference::normal(n * d, 55, 0.2f)),
         w_dec_m(reference::normal(n * d, 56, 1e-3f)),
         w_dec_v(n * d, 2e-4f),
         b_enc(reference::normal(n, 57)),
         b_enc_m(n, 1e-3f),
         b_enc_v(n, 1e-5f),
-        center(d, -1),
-        screen(n, d),
-        options{{1e-3f, 0.9f, 0.999f, 1e-6f, 1.5f}, c.unit_norm} {}
+        center(d_in, -1),
+        screen(n, d_in),
+        options{{1e-3f, 0.9f, 0.999f, 1e-6f, 1.5f}, c.unit_norm, every_option_ ? 0.37f : 1.0f} {}
 
-  ConstMatrix rows_view(const std::vector<float>& v) const { return {v.data(), codes.rows(), d}; }
-  Matrix view(std::vector<float>& v) { return {v.data(), n, d}; }
-  BackwardInput input() const { return {&codes, &d_values, rows_view(g), rows_view(x)}; }
+  BackwardInput input() const {
+    const int64_t rows = codes.rows();
+    const int64_t repeats = every_option && rows % 3 == 0 ? 3 : 1;
+    BackwardInput in{&codes, &d_values, {g.data(), rows, d}, {x.data(), rows / repeats, d_in}};
+    if (every_option) in.dec_values = &dec_values, in.d_bias = &d_bias, in.dec_shrink = shrink.data();
+    return in;
+  }
   LatentState state() {
-    return {view(w_enc),   view(w_enc_m), view(w_enc_v),  view(w_dec),    view(w_dec_m),
-            view(w_dec_v), b_enc.data(),  b_enc_m.data(), b_enc_v.data(), &screen};
+    const auto enc = [this](std::vector<float>& v) { return Matrix(v.data(), n, d_in); };
+    const auto dec = [this](std::vector<float>& v) { return Matrix(v.data(), n, d); };
+    return {enc(w_enc),   enc(w_enc_m), enc(w_enc_v),   dec(w_dec),     dec(w_dec_m),
+            dec(w_dec_v), b_enc.data(), b_enc_m.data(), b_enc_v.data(), &screen};
   }
   void run(Context& context) { backward_update(context, input(), state(), options, center.data()); }
 };
