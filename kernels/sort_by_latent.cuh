@@ -66,8 +66,7 @@ struct OffsetsKernel {
       }
       if (t.thread() == kThreads - 1) s.bin = reached;
       t.sync();
-      before += s.bin;
-      t.sync();  // the total and the warps' sums have been read
+      before += s.bin;  // read by all before the next sum's barrier
     }
     if (t.thread() == 0) offsets[n] = before;
   }

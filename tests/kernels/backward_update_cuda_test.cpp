@@ -31,6 +31,27 @@ void expect_same(const UpdateProblem& found, const UpdateProblem& expected) {
   EXPECT_EQ(found.center, expected.center);
 }
 
+/// The device's order of pairs is the CPU's, whatever order the scatter's atomics came in.
+void expect_sorted(const SparseCase& c) {
+  const UpdateProblem p(c);
+  PairsByLatent expected;
+  Context context({Device::cpu, 1});
+  sort_by_latent(context, p.codes, p.n, p.codes.values.data(), nullptr, expected);
+  for (const emulator::Order& order : emulator::kOrders) {
+    EmulatedMachine machine(order);
+    const Buffer<int64_t> row_offsets(machine, p.codes.row_offsets);
+    const Buffer<int32_t> indices(machine, p.codes.indices);
+    const Buffer<float> values(machine, p.codes.values), zeros(machine, std::vector<float>(p.codes.pairs()));
+    SortByLatentOn<EmulatedMachine> sort(machine, p.n, p.codes.pairs());
+    sort.run({row_offsets.data(), indices.data(), values.data(), zeros.data(), zeros.data()}, p.codes.rows());
+    for (int64_t j = 0; j <= p.n; ++j) ASSERT_EQ(sort.offsets()[j], expected.offsets[j]);
+    for (size_t o = 0; o < expected.pairs.size(); ++o) {
+      ASSERT_EQ(sort.pairs()[o].row, expected.rows[o]);
+      ASSERT_EQ(sort.pairs()[o].dec, p.codes.values[expected.pairs[o]]);
+    }
+  }
+}
+
 class UpdateCudaTest : public testing::TestWithParam<SparseCase> {};
 
 TEST_P(UpdateCudaTest, HasTheCpusBitsInEveryThreadOrder) {
@@ -93,33 +114,18 @@ TEST_P(UpdateCudaTest, EncoderStepMatchesDenseGradientsInDouble) {
   }
 }
 
-// The device's order of pairs is the CPU's, whatever order the scatter's atomics came in.
-TEST_P(UpdateCudaTest, PairsStandByLatentThenRow) {
-  const UpdateProblem p(GetParam());
-  PairsByLatent expected;
-  Context context({Device::cpu, 1});
-  sort_by_latent(context, p.codes, p.n, p.codes.values.data(), nullptr, expected);
-  for (const emulator::Order& order : emulator::kOrders) {
-    EmulatedMachine machine(order);
-    const Buffer<int64_t> row_offsets(machine, p.codes.row_offsets);
-    const Buffer<int32_t> indices(machine, p.codes.indices);
-    const Buffer<float> values(machine, p.codes.values), zeros(machine, std::vector<float>(p.codes.pairs()));
-    SortByLatentOn<EmulatedMachine> sort(machine, p.n, p.codes.pairs());
-    sort.run({row_offsets.data(), indices.data(), values.data(), zeros.data(), zeros.data()}, p.codes.rows());
-    for (int64_t j = 0; j <= p.n; ++j) ASSERT_EQ(sort.offsets()[j], expected.offsets[j]);
-    for (size_t o = 0; o < expected.pairs.size(); ++o) {
-      ASSERT_EQ(sort.pairs()[o].row, expected.rows[o]);
-      ASSERT_EQ(sort.pairs()[o].dec, p.codes.values[expected.pairs[o]]);
-    }
-  }
-}
+TEST_P(UpdateCudaTest, PairsStandByLatentThenRow) { expect_sorted(GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Cases, UpdateCudaTest, testing::ValuesIn(support::kSparseCases),
                          [](const auto& test) { return test.param.name; });
 
-// More latents than the centre's gradient has parts, so parts hold several blocks.
+/// More latents than the centre's gradient has parts, so parts hold several blocks, and than one round of the offsets.
+constexpr SparseCase kManyLatents{"many_latents", 20, 4200, 5, 80};
+
+TEST(UpdateCuda, PairsOfManyLatentsStandByLatentThenRow) { expect_sorted(kManyLatents); }
+
 TEST(UpdateCuda, CenterSumsOverUnevenParts) {
-  const SparseCase c{"many_latents", 20, 2100, 5, 40};
+  const SparseCase& c = kManyLatents;
   UpdateProblem expected(c), found(c);
   Context context({Device::cpu, 2});
   expected.run(context);

@@ -102,6 +102,18 @@ TEST_P(TopKStepCudaTest, TakesTheCpusSteps) {
   EXPECT_EQ(found.silent, expected.silent);
 }
 
+TEST_P(TopKStepCudaTest, NoStepWaits) {
+  State state = variant_->create();
+  start(state);
+  EmulatedMachine machine(emulator::kOrders[GetParam()], 8 * 1024);
+  TopKStepOn<EmulatedMachine> step(machine, device_step_options(options_, kBatch));
+  step.upload(host_state(state));
+  const int64_t before = machine.waits();
+  for (int64_t s = 0; s < 6; ++s) step_on(step, batch(s));
+  EXPECT_EQ(machine.waits(), before);
+  EXPECT_GT(step.report().aux_loss, 0);
+}
+
 TEST_P(TopKStepCudaTest, ABadRowStopsEverythingUntilItIsRead) {
   State expected = variant_->create(), found = variant_->create();
   start(expected);

@@ -166,6 +166,7 @@ inline const EncodeCase kHardEncodeCases[] = {
     {"past_what_is_screened", 2, 4, 5000, 4500},
     {"ties", 6, 24, 1280, 12, EncodeCase::tied},
     {"all_equal", 3, 16, 4000, 32, EncodeCase::constant},
+    {"more_exact_rows_than_blocks", 70, 4, 1100, 3, EncodeCase::near_ties},
     {"near_ties", 4, 32, 3000, 32, EncodeCase::near_ties},
     {"tiny", 4, 40, 500, 10, EncodeCase::tiny},
     {"huge", 4, 40, 500, 10, EncodeCase::huge},
