@@ -129,7 +129,7 @@ std::string panel_lines(const Comparison& comparison) {
   int64_t passed = 0;
   for (const MetricState& state : comparison.panel) {
     passed += state.passed;
-    if (state.passed) continue;
+    if (state.passed || state.controls.empty()) continue;  // withheld ones are told above
     lines += report::printable(fmt::format(
                  "{}: {}", report::score_name(state.title.empty() ? state.task : state.title, state.metric, state.part),
                  state.use)) +
