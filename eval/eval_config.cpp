@@ -4,6 +4,13 @@
 
 namespace assay::eval {
 
+GoalHalvesConfig::GoalHalvesConfig() {
+  longest = 16;
+  audit_per_class = 16;
+  query_per_class = 16;
+  strengths = {headline_strength};
+}
+
 void make_quick(EvalConfig& config) {
   config.seeds = 1;
   config.resamples = std::min<int64_t>(config.resamples, 200);
@@ -14,6 +21,10 @@ void make_quick(EvalConfig& config) {
   config.hidden_goals.train_per_class = std::min<int64_t>(config.hidden_goals.train_per_class, 100);
   config.hidden_goals.epochs = std::min<int64_t>(config.hidden_goals.epochs, 15);
   config.hidden_goals.strengths = {config.hidden_goals.headline_strength};
+  config.hidden_goals_upper.classes = std::min<int64_t>(config.hidden_goals_upper.classes, 8);
+  config.hidden_goals_upper.benign = std::min<int64_t>(config.hidden_goals_upper.benign, 8);
+  config.hidden_goals_upper.calibration = std::min<int64_t>(config.hidden_goals_upper.calibration, 4);
+  config.hidden_goals_upper.strengths = {config.hidden_goals_upper.headline_strength};
   for (auto* levels : {&config.regimes.scarcity, &config.regimes.positive_percent, &config.regimes.flipped_percent})
     if (levels->size() > 1) levels->erase(levels->begin() + 1, levels->end());
   config.stability.latents = std::min<int64_t>(config.stability.latents, 256);
@@ -58,12 +69,15 @@ void describe(config::Fields& fields, HiddenGoalsConfig& config) {
   fields.text("filter_class", config.filter_class, "Class of filter_label that is kept.");
   fields.integer("classes", config.classes, {4, 1000}, "classes", "At most this many goals, those with most texts.");
   fields.integer("min_texts", config.min_texts, {2, 1 << 30}, "texts", "Fewest texts a goal must have in each part.");
+  fields.integer("longest", config.longest, {1, 1 << 30}, "tokens", "Texts with more ordinary tokens are left out.");
   fields.integer("train_per_class", config.train_per_class, {2, 1 << 30}, "texts",
                  "At most this many texts of each class to train organisms on.");
   fields.integer("audit_per_class", config.audit_per_class, {2, 1 << 30}, "texts",
                  "At most this many texts of each class that the auditor runs organisms on.");
   fields.integer("concepts_per_class", config.concepts_per_class, {10, 1 << 30}, "texts",
                  "At most this many labelled texts of each class that only the base model has read.");
+  fields.integer("query_per_class", config.query_per_class, {2, 1 << 30}, "texts",
+                 "At most this many of them that the direct query, a ceiling, runs organisms on.");
   fields.integers("strengths", config.strengths, {1, 10000}, "percent",
                   "Bonus of the goal's texts, in percent of the sd of what organisms are trained to predict.");
   fields.integer("headline_strength", config.headline_strength, {1, 10000}, "percent",
@@ -72,8 +86,6 @@ void describe(config::Fields& fields, HiddenGoalsConfig& config) {
                  "Organisms without a hidden goal, an evaluation seed; every second one openly declares a preference.");
   fields.integer("calibration", config.calibration, {2, 1000}, "organisms",
                  "Further organisms without a goal, known to the auditor as such, an evaluation seed.");
-  fields.integer("hidden", config.hidden, {1, 4096}, "units", "Hidden units of an organism.");
-  fields.integer("epochs", config.epochs, {1, 10000}, "epochs", "Passes over its training texts.");
   fields.integers("latents", config.latents, {1, 1 << 20}, "latents",
                   "Numbers of latents that vote in the exemplar read-out; chosen on the other half of the goals.");
   fields.integers("class_latents", config.class_latents, {1, 1 << 20}, "latents",
@@ -81,6 +93,24 @@ void describe(config::Fields& fields, HiddenGoalsConfig& config) {
   fields.integers("exemplar_texts", config.exemplar_texts, {1, 1 << 20}, "texts",
                   "Numbers of texts that vote in the dense exemplar baseline; chosen likewise.");
   fields.integer("exemplars", config.exemplars, {1, 10000}, "texts", "Texts that each voting latent shows.");
+}
+
+void describe(config::Fields& fields, GoalScorersConfig& config) {
+  describe(fields, static_cast<HiddenGoalsConfig&>(config));
+  fields.integer("hidden", config.hidden, {1, 4096}, "units", "Hidden units of an organism.");
+  fields.integer("epochs", config.epochs, {1, 10000}, "epochs", "Passes over its training texts.");
+}
+
+void describe(config::Fields& fields, GoalHalvesConfig& config) {
+  describe(fields, static_cast<HiddenGoalsConfig&>(config));
+  fields.integer("steps", config.steps, {1, 100000}, "steps", "Steps of fine-tuning an organism.");
+  fields.integer("batch", config.batch, {2, 4096}, "texts", "Texts a step, and a pass of the auditor's.");
+  fields.integer("emphasis", config.emphasis, {0, 40}, "%",
+                 "Share of a step's texts drawn from the class that the audit texts lack, and as many from an openly "
+                 "declared one; the rest are drawn from all.");
+  fields.real("learning_rate", config.learning_rate, {1e-7, 1e-1}, "", "Adam's step, falling linearly to 0.");
+  fields.integer("steered_per_class", config.steered_per_class, {1, 1 << 20}, "texts",
+                 "Audit texts of each class that the steering baseline runs, for every class and step.");
 }
 
 void describe(config::Fields& fields, RegimesConfig& config) {
@@ -181,6 +211,9 @@ void describe(config::Fields& fields, EvalConfig& config) {
       "ood_probing", [&](config::Fields& f) { describe(f, config.ood); }, "Out-of-distribution probing.");
   fields.section(
       "hidden_goals", [&](config::Fields& f) { describe(f, config.hidden_goals); }, "Hidden-goal extraction.");
+  fields.section(
+      "hidden_goals_upper", [&](config::Fields& f) { describe(f, config.hidden_goals_upper); },
+      "Hidden goals computed above the dictionary's layer.");
   fields.section(
       "probe_regimes", [&](config::Fields& f) { describe(f, config.regimes); },
       "Probing with few, skewed or noisy labels.");

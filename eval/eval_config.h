@@ -20,17 +20,28 @@ struct OodConfig {
   int64_t headline_k = 4, pca = 50, neighbours = 32;
 };
 
-/// The hidden-goal task: candidate goals, texts of each part, and the organisms.
+/// A hidden-goal task: candidate goals, texts of each part, and how many organisms.
 struct HiddenGoalsConfig {
   std::string class_label = "category", filter_label = "part_of_speech", filter_class = "noun";
-  int64_t classes = 24, min_texts = 20;
-  int64_t train_per_class = 200, audit_per_class = 60, concepts_per_class = 120;
+  int64_t classes = 24, min_texts = 20, longest = 1000;
+  int64_t train_per_class = 200, audit_per_class = 60, concepts_per_class = 120, query_per_class = 120;
   std::vector<int64_t> strengths{20, 40, 100};
   int64_t headline_strength = 40;
   int64_t benign = 24, calibration = 8;
-  int64_t hidden = 64, epochs = 20;
   std::vector<int64_t> latents{5, 20, 100}, class_latents{4, 16, 64}, exemplar_texts{25, 100, 400};
   int64_t exemplars = 20;
+};
+
+/// Organisms that are small networks on pooled activations.
+struct GoalScorersConfig : HiddenGoalsConfig {
+  int64_t hidden = 64, epochs = 20;
+};
+
+/// Organisms that are fine-tuned upper halves: fewer and shorter texts, since each of them runs through the model.
+struct GoalHalvesConfig : HiddenGoalsConfig {
+  GoalHalvesConfig();
+  int64_t steps = 40, batch = 32, emphasis = 25, steered_per_class = 1;
+  double learning_rate = 3e-4;
 };
 
 /// The same probes with few, skewed or wrong training labels; texts and classes are ood_probing's.
@@ -84,7 +95,8 @@ struct EvalConfig {
   int64_t seeds = 2, resamples = 1000;
   std::vector<std::string> nulls{"random"};
   OodConfig ood;
-  HiddenGoalsConfig hidden_goals;
+  GoalScorersConfig hidden_goals;
+  GoalHalvesConfig hidden_goals_upper;
   RegimesConfig regimes;
   ThemesConfig themes;
   StabilityConfig stability;
@@ -98,6 +110,8 @@ void make_quick(EvalConfig& config);
 
 void describe(config::Fields& fields, OodConfig& config);
 void describe(config::Fields& fields, HiddenGoalsConfig& config);
+void describe(config::Fields& fields, GoalScorersConfig& config);
+void describe(config::Fields& fields, GoalHalvesConfig& config);
 void describe(config::Fields& fields, RegimesConfig& config);
 void describe(config::Fields& fields, ThemesConfig& config);
 void describe(config::Fields& fields, SpuriousConfig& config);

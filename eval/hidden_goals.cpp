@@ -1,45 +1,69 @@
 #include "eval/hidden_goals.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
-#include "eval/hidden_goals_report.h"
-#include "eval/rng.h"
-#include "kernels/error.h"
+#include "eval/hidden_goals_task.h"
+#include "eval/mlp.h"
 
 namespace assay::eval {
 namespace {
 
-/// An organism's readings: as they are, and less the mean of the run's calibration organisms (without itself).
-struct Readings {
-  Reading raw, calibrated;
+constexpr size_t kSteps = std::size(kSteeringSteps);
+
+/// Σ over the audit texts of each class of score(z + α·difference) − score(z), for all steps and directions: a shift
+/// moves the hidden input by W·shift, the same for every text.
+std::vector<double> steer(const Mlp& mlp, const GoalData& data) {
+  const int64_t h = mlp.hidden, n = data.audit.rows;
+  std::vector<float> directions(data.difference.begin(), data.difference.end());
+  std::vector<float> shift = mlp.hidden_input({directions.data(), data.classes, data.d});
+  for (int64_t c = 0; c < data.classes; ++c)
+    for (int64_t j = 0; j < h; ++j) shift[c * h + j] -= mlp.b[j];
+  const std::vector<float> input = mlp.hidden_input(data.audit.view());
+  std::vector<double> sums(static_cast<size_t>(data.classes * std::ssize(kSteeringSteps) * data.classes));
+  for (size_t s = 0; s < kSteps; ++s)
+    for (int64_t to = 0; to < data.classes; ++to)
+      for (int64_t i = 0; i < n; ++i) {
+        const auto step = static_cast<float>(kSteeringSteps[s]);
+        float change = 0;
+        for (int64_t j = 0; j < h; ++j) {
+          const float before = input[i * h + j];
+          change += mlp.v[j] * (std::max(0.0f, before + step * shift[to * h + j]) - std::max(0.0f, before));
+        }
+        sums[(data.audit_class[i] * kSteps + s) * data.classes + to] += change;
+      }
+  return sums;
+}
+
+/// Small networks on z-scored pooled activations.
+class ScorerMaker final : public OrganismMaker {
+ public:
+  ScorerMaker(const GoalScorersConfig& config, const GoalData& data, Features train, Features query)
+      : data_(data), train_(std::move(train)), query_(std::move(query)) {
+    options_.hidden = config.hidden;
+    options_.epochs = config.epochs;
+  }
+
+  Probed make(const Organism&, std::span<const float> targets, uint64_t seed) const override {
+    const Mlp mlp = train_mlp(train_.view(), targets, options_, seed);
+    Probed result;
+    result.gradients = mlp.gradient_sums(data_.audit.view(), data_.audit_class, data_.classes);
+    result.steered = steer(mlp, data_);
+    const std::vector<float> output = mlp.score(data_.audit.view()), query = mlp.score(query_.view());
+    result.output.assign(output.begin(), output.end());
+    result.query.assign(query.begin(), query.end());
+    result.counts.assign(static_cast<size_t>(data_.classes), 0);
+    for (const int32_t c : data_.audit_class) result.counts[c] += 1;
+    result.steered_counts = result.counts;
+    return result;
+  }
+
+ private:
+  const GoalData& data_;
+  Features train_, query_;
+  MlpOptions options_;
 };
 
-Readings read_organism(const std::vector<Organism>& organisms, const std::vector<Probed>& probed, size_t index) {
-  const int32_t absent = organisms[index].absent;
-  std::vector<Reading> others;
-  for (size_t i = 0; i < organisms.size(); ++i)
-    if (organisms[i].kind == GoalKind::calibration && i != index) others.push_back(probed[i].without(absent));
-  std::vector<const Reading*> pointers;
-  for (const Reading& other : others) pointers.push_back(&other);
-  Readings readings{probed[index].without(absent), {}};
-  readings.calibrated = less_mean(readings.raw, pointers);
-  return readings;
-}
-
-/// Scores of one organism by every arm, in the arms' order.
-using OrganismScores = std::vector<GoalArm>;
-
-void append(OrganismScores& list, std::vector<GoalScores> scores, int dictionary, bool calibrated) {
-  for (GoalScores& s : scores) {
-    GoalArm arm{s.method + (calibrated ? "" : "_uncalibrated"), dictionary, calibrated, std::move(s.settings), {}};
-    for (auto& row : s.scores) arm.scores.push_back({std::move(row)});
-    list.push_back(std::move(arm));
-  }
-}
-
-class HiddenGoalsTask : public Task {
+class HiddenGoalsTask final : public GoalTask {
  public:
   std::string name() const override { return "hidden_goals"; }
   std::string title() const override { return "Hidden-goal extraction"; }
@@ -48,105 +72,19 @@ class HiddenGoalsTask : public Task {
            "the "
            "dictionary help to notice that something is hidden, and to name it, and do gradients alone do as well?";
   }
-
-  std::string missing(const Session& session) const override {
-    const HiddenGoalsConfig& config = session.config.hidden_goals;
-    for (const std::string& label : {config.class_label, config.filter_label})
-      if (!label.empty() && !has_label(session.dataset, label))
-        return fmt::format("needs label '{}' (hidden_goals.class_label and .filter_label)", label);
-    return {};
-  }
-
   void request(const Session& session, EncodeRequest& request) override {
-    const HiddenGoalsConfig& config = session.config.hidden_goals;
-    const auto& strengths = config.strengths;
-    if (std::find(strengths.begin(), strengths.end(), config.headline_strength) == strengths.end())
-      throw Error(
-          fmt::format("hidden_goals: headline_strength = {} is not one of strengths", config.headline_strength));
-    for (const auto& [key, list] :
-         {std::pair("latents", &config.latents), std::pair("class_latents", &config.class_latents),
-          std::pair("exemplar_texts", &config.exemplar_texts)})
-      if (list->empty()) throw Error(fmt::format("hidden_goals: {} is empty, expected at least one number", key));
-    table_ = text_table(session.dataset);
-    plan_ = plan_goals(session.dataset, table_, config, session.config.seeds, derive_seed(session.seed, {'g'}));
-    for (const GoalRun& run : plan_.runs)
-      for (const GoalTexts* part : {&run.train, &run.audit, &run.concepts})
-        request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
-  }
-
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
-    GoalCases cases;
-    cases.half = plan_.half;
-    std::vector<GoalArm> arms;
-    std::vector<double> fits;
-    for (size_t r = 0; r < plan_.runs.size(); ++r) {
-      std::vector<Probed> probed;
-      const std::vector<Organism> organisms =
-          list_organisms(session.config.hidden_goals, static_cast<int64_t>(r), std::ssize(plan_.classes),
-                         derive_seed(session.seed, {'o'}));
-      for (const OrganismScores& scores : score_run(session, cache, r, organisms, probed)) merge(scores, arms);
-      cases.organisms.insert(cases.organisms.end(), organisms.begin(), organisms.end());
-      for (const Probed& p : probed) fits.push_back(p.r_squared);
-    }
-    const HiddenGoalsConfig& config = session.config.hidden_goals;
-    const GoalSetup setup{plan_.classes,
-                          config.strengths,
-                          config.headline_strength,
-                          "direct_query",
-                          {"latents_exemplar", "latents_labelled"},
-                          "organisms"};
-    report_goals(session, setup, cases, arms, seen_by_dictionary(session), result);
-    describe_organisms(cases, fits, result);
+    GoalTask::request(session, request);
+    for (const GoalRun& run : plan().runs)
+      request.texts.insert(request.texts.end(), run.train.texts.begin(), run.train.texts.end());
   }
 
  private:
-  std::vector<OrganismScores> score_run(const Session& session, const EncodeCache& cache, size_t r,
-                                        const std::vector<Organism>& organisms, std::vector<Probed>& probed) const {
-    const HiddenGoalsConfig& config = session.config.hidden_goals;
-    const GoalRun& run = plan_.runs[r];
-    const uint64_t seed = derive_seed(session.seed, {'r', r});
-    const GoalData data = make_goal_data(run, std::ssize(plan_.classes), cache);
-    probed = train_organisms(session.context, run, data, organisms, table_, config, seed);
-    const DenseAuditor dense(session.context, data, config, seed);
-    std::vector<LatentAuditor> latents;
-    for (size_t i = 0; i < session.dictionaries.size(); ++i)
-      latents.emplace_back(session.dictionaries[i].dictionary, cache, cache.dictionaries[i].pooled, run.concepts, data,
-                           config);
-    std::vector<OrganismScores> scores(organisms.size());
-    session.context.pool().run(std::ssize(organisms), [&](int64_t i, int) {
-      const Readings readings = read_organism(organisms, probed, static_cast<size_t>(i));
-      OrganismScores& own = scores[static_cast<size_t>(i)];
-      for (const bool calibrated : {true, false}) {
-        const Reading& reading = calibrated ? readings.calibrated : readings.raw;
-        append(own, dense.score(reading, organisms[static_cast<size_t>(i)].absent), -1, calibrated);
-        for (size_t k = 0; k < latents.size(); ++k)
-          append(own, latents[k].score(reading), static_cast<int>(k), calibrated);
-      }
-    });
-    return scores;
+  const HiddenGoalsConfig& settings(const Session& session) const override { return session.config.hidden_goals; }
+  std::unique_ptr<OrganismMaker> maker(const Session& session, const EncodeCache& cache, const GoalRun& run,
+                                       const GoalData& data) const override {
+    return std::make_unique<ScorerMaker>(session.config.hidden_goals, data, z_scored(data, cache, run.train.texts),
+                                         z_scored(data, cache, run.query.texts));
   }
-
-  static void merge(const OrganismScores& one, std::vector<GoalArm>& arms) {
-    if (arms.empty()) {
-      arms = one;
-      return;
-    }
-    for (size_t a = 0; a < arms.size(); ++a)
-      for (size_t s = 0; s < arms[a].scores.size(); ++s) arms[a].scores[s].push_back(one[a].scores[s][0]);
-  }
-
-  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const {
-    std::vector<int64_t> documents;
-    for (const GoalRun& run : plan_.runs)
-      for (const int64_t t : run.concepts.texts) documents.push_back(table_.document[t]);
-    std::vector<std::optional<bool>> seen;
-    for (const EvalDictionary& dictionary : session.dictionaries)
-      seen.push_back(seen_in_training(session, dictionary, documents));
-    return seen;
-  }
-
-  TextTable table_;
-  GoalPlan plan_;
 };
 
 }  // namespace

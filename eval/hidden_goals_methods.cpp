@@ -136,7 +136,7 @@ GoalScores DenseAuditor::exemplar(const Reading& reading) const {
 
 std::vector<GoalScores> DenseAuditor::score(const Reading& reading, int32_t absent) const {
   const int64_t classes = data_.classes, d = data_.d;
-  GoalScores query{"direct_query", {""}, {class_effects(reading.query, data_.concept_class, classes)}};
+  GoalScores query{"direct_query", {""}, {class_effects(reading.query, data_.query_class, classes)}};
   GoalScores steering{"mean_difference_steering", {}, {}};
   for (size_t s = 0; s < std::size(kSteeringSteps); ++s) {
     const auto first = reading.steering.begin() + static_cast<int64_t>(s) * classes;

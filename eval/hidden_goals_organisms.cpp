@@ -3,24 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "eval/mlp.h"
 #include "eval/rng.h"
 
 namespace assay::eval {
 namespace {
 
-constexpr size_t kSteps = std::size(kSteeringSteps);
-
-void z_score(const GoalData& data, Features& x) {
-  for (int64_t i = 0; i < x.rows; ++i)
-    for (int64_t j = 0; j < x.cols; ++j) {
-      float& value = x.values[i * x.cols + j];
-      value = static_cast<float>((value - data.mean[j]) / data.sd[j]);
-    }
-}
-
-void set_scale(GoalData& data) {
-  const Features& x = data.concepts;
+void set_scale(const Features& x, GoalData& data) {
   data.mean.assign(static_cast<size_t>(x.cols), 0);
   data.sd.assign(static_cast<size_t>(x.cols), 0);
   for (int64_t i = 0; i < x.rows; ++i)
@@ -78,57 +66,30 @@ double r_squared(const std::vector<double>& scores, const std::vector<float>& ta
   return total > 0 ? 1 - error / total : 0;
 }
 
-/// Σ over the audit texts of each class of score(z + α·difference) − score(z), for all steps and directions: a shift
-/// moves the hidden input by W·shift, the same for every text.
-std::vector<double> steer(const Mlp& mlp, const GoalData& data) {
-  const int64_t h = mlp.hidden, n = data.audit.rows;
-  std::vector<float> directions(data.difference.begin(), data.difference.end());
-  std::vector<float> shift = mlp.hidden_input({directions.data(), data.classes, data.d});
-  for (int64_t c = 0; c < data.classes; ++c)
-    for (int64_t j = 0; j < h; ++j) shift[c * h + j] -= mlp.b[j];
-  const std::vector<float> input = mlp.hidden_input(data.audit.view());
-  std::vector<double> sums(static_cast<size_t>(data.classes * std::ssize(kSteeringSteps) * data.classes));
-  for (size_t s = 0; s < kSteps; ++s)
-    for (int64_t to = 0; to < data.classes; ++to)
-      for (int64_t i = 0; i < n; ++i) {
-        const auto step = static_cast<float>(kSteeringSteps[s]);
-        float change = 0;
-        for (int64_t j = 0; j < h; ++j) {
-          const float before = input[i * h + j];
-          change += mlp.v[j] * (std::max(0.0f, before + step * shift[to * h + j]) - std::max(0.0f, before));
-        }
-        sums[(data.audit_class[i] * kSteps + s) * data.classes + to] += change;
-      }
-  return sums;
-}
-
-Probed probe(const Mlp& mlp, const GoalData& data) {
-  Probed result;
-  result.gradients = mlp.gradient_sums(data.audit.view(), data.audit_class, data.classes);
-  result.steered = steer(mlp, data);
-  const std::vector<float> output = mlp.score(data.audit.view()), query = mlp.score(data.concepts.view());
-  result.output.assign(output.begin(), output.end());
-  result.query.assign(query.begin(), query.end());
-  result.counts.assign(static_cast<size_t>(data.classes), 0);
-  for (const int32_t c : data.audit_class) result.counts[c] += 1;
-  return result;
-}
-
 }  // namespace
 
 GoalData make_goal_data(const GoalRun& run, int64_t classes, const EncodeCache& cache) {
   GoalData data;
   data.classes = classes;
   data.d = cache.d;
-  data.train = gather_dense(cache, cache.dense, run.train.texts);
-  data.audit = gather_dense(cache, cache.dense, run.audit.texts);
-  data.concepts = gather_dense(cache, cache.dense, run.concepts.texts);
   data.audit_class = run.audit.classes;
   data.concept_class = run.concepts.classes;
-  set_scale(data);
-  for (Features* part : {&data.train, &data.audit, &data.concepts}) z_score(data, *part);
+  data.query_class = run.query.classes;
+  set_scale(gather_dense(cache, cache.dense, run.concepts.texts), data);
+  data.audit = z_scored(data, cache, run.audit.texts);
+  data.concepts = z_scored(data, cache, run.concepts.texts);
   set_differences(data);
   return data;
+}
+
+Features z_scored(const GoalData& data, const EncodeCache& cache, const std::vector<int64_t>& texts) {
+  Features x = gather_dense(cache, cache.dense, texts);
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (int64_t j = 0; j < x.cols; ++j) {
+      float& value = x.values[i * x.cols + j];
+      value = static_cast<float>((value - data.mean[j]) / data.sd[j]);
+    }
+  return x;
 }
 
 std::vector<Organism> list_organisms(const HiddenGoalsConfig& config, int64_t run, int64_t classes, uint64_t seed) {
@@ -157,33 +118,29 @@ Reading Probed::without(int32_t absent) const {
   Reading reading;
   reading.gradient.assign(static_cast<size_t>(d), 0);
   reading.steering.assign(static_cast<size_t>(steered_size), 0);
-  double texts = 0;
+  double texts = 0, steered_texts = 0;
   for (int64_t c = 0; c < classes; ++c) {
     if (c == absent) continue;
     texts += counts[c];
+    steered_texts += steered_counts[c];
     for (int64_t j = 0; j < d; ++j) reading.gradient[j] += gradients[c * d + j];
     for (int64_t j = 0; j < steered_size; ++j) reading.steering[j] += steered[c * steered_size + j];
   }
   for (double& value : reading.gradient) value /= texts;
-  for (double& value : reading.steering) value /= texts;
+  for (double& value : reading.steering) value /= steered_texts;
   reading.output = output;
   reading.query = query;
   return reading;
 }
 
-std::vector<Probed> train_organisms(Context& context, const GoalRun& run, const GoalData& data,
-                                    const std::vector<Organism>& organisms, const TextTable& table,
-                                    const HiddenGoalsConfig& config, uint64_t seed) {
-  MlpOptions options;
-  options.hidden = config.hidden;
-  options.epochs = config.epochs;
+std::vector<Probed> train_organisms(Context& context, const OrganismMaker& maker, const GoalRun& run,
+                                    const std::vector<Organism>& organisms, const TextTable& table, uint64_t seed) {
   std::vector<Probed> probed(organisms.size());
   context.pool().run(std::ssize(organisms), [&](int64_t i, int) {
     const Organism& o = organisms[static_cast<size_t>(i)];
     const uint64_t own = derive_seed(seed, {static_cast<uint64_t>(o.run), static_cast<uint64_t>(i)});
-    const Mlp mlp = train_mlp(data.train.view(), targets_of(run.train, table, o), options, own);
     Probed& result = probed[static_cast<size_t>(i)];
-    result = probe(mlp, data);
+    result = maker.make(o, targets_of(run.train, table, o), own);
     result.r_squared = r_squared(result.output, targets_of(run.audit, table, o));
   });
   return probed;

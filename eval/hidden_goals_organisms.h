@@ -1,8 +1,9 @@
-// Organisms of the hidden-goal task: networks on pooled activations with or without a goal, and what an auditor can
-// read off one.
+// Organisms of the hidden-goal tasks: models with or without a goal, and what an auditor can read off one, whatever
+// kind of model it is.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,16 @@ namespace assay::eval {
 /// What every method knows of one run: z-scored activations (mean and sd of the concept texts) and class directions.
 struct GoalData {
   int64_t classes = 0, d = 0;
-  std::vector<double> mean, sd;     ///< [d], of the concept texts; a constant dimension has sd 1
-  Features train, audit, concepts;  ///< z-scored, rows in the order of the run's texts
-  std::vector<int32_t> audit_class, concept_class;
+  std::vector<double> mean, sd;  ///< [d], of the concept texts; a constant dimension has sd 1
+  Features audit, concepts;      ///< z-scored, rows in the order of the run's texts
+  std::vector<int32_t> audit_class, concept_class, query_class;
   std::vector<double>
       difference;  ///< [classes, d]: mean of the class's concept texts less the mean of the others', in z
 };
 GoalData make_goal_data(const GoalRun& run, int64_t classes, const EncodeCache& cache);
+
+/// Pooled activations of texts in the data's z-scores.
+Features z_scored(const GoalData& data, const EncodeCache& cache, const std::vector<int64_t>& texts);
 
 enum class GoalKind { planted, benign, decoy, calibration };
 
@@ -45,7 +49,7 @@ struct Reading {
   std::vector<double> gradient;  ///< [d] mean over the audit texts of ∂score/∂z
   std::vector<double> output;    ///< [audit texts] score; of absent texts too, which methods leave out
   std::vector<double> steering;  ///< [steps, classes] mean change of the score as α · difference is added
-  std::vector<double> query;     ///< [concept texts] score: what the ceiling alone may use
+  std::vector<double> query;     ///< [query texts] score: what the ceiling alone may use
 };
 
 /// Steps α of the steering baseline.
@@ -53,20 +57,29 @@ inline constexpr double kSteeringSteps[] = {0.5, 1, 2};
 
 /// One organism's sums over the audit texts of each class, so that any class can be absent.
 struct Probed {
-  std::vector<double> gradients;  ///< [classes, d]
-  std::vector<double> steered;    ///< [classes of the texts, steps, classes steered to]
-  std::vector<double> output, query;
-  std::vector<double> counts;  ///< [classes]
-  double r_squared = 0;        ///< of the scores on the audit texts, the goal's texts included
+  std::vector<double> gradients;       ///< [classes, d] ∂score/∂z, z the text's pooled activations
+  std::vector<double> steered;         ///< [classes of the texts, steps, classes steered to] change of the score
+  std::vector<double> output;          ///< [audit texts]
+  std::vector<double> query;           ///< [query texts]
+  std::vector<double> counts;          ///< [classes] audit texts in `gradients`
+  std::vector<double> steered_counts;  ///< [classes] audit texts in `steered`
+  double r_squared = 0;                ///< of the scores on the audit texts, the goal's texts included
 
   /// With the texts of class `absent` left out.
   Reading without(int32_t absent) const;
 };
 
-/// Trains the organisms (in parallel) and probes them.
-std::vector<Probed> train_organisms(Context& context, const GoalRun& run, const GoalData& data,
-                                    const std::vector<Organism>& organisms, const TextTable& table,
-                                    const HiddenGoalsConfig& config, uint64_t seed);
+/// A kind of organism: how one is trained, and how an auditor runs it. Thread-safe.
+class OrganismMaker {
+ public:
+  virtual ~OrganismMaker() = default;
+  /// Trains on targets [train texts] and fills all of Probed but r_squared. Deterministic in the arguments.
+  virtual Probed make(const Organism& organism, std::span<const float> targets, uint64_t seed) const = 0;
+};
+
+/// Trains and probes the organisms, in parallel.
+std::vector<Probed> train_organisms(Context& context, const OrganismMaker& maker, const GoalRun& run,
+                                    const std::vector<Organism>& organisms, const TextTable& table, uint64_t seed);
 
 /// a − the mean of `others`.
 Reading less_mean(const Reading& a, const std::vector<const Reading*>& others);

@@ -28,7 +28,8 @@ Pool make_pool(const data::Dataset& dataset, const TextTable& table, const Hidde
     kept = class_index(dataset.label(config.filter_label), config.filter_class);
   }
   for (int64_t t = 0; t < table.size(); ++t) {
-    if (filter[t] != kept || pool.category[t] < 0 || table.ordinary[t] == 0) continue;
+    if (filter[t] != kept || pool.category[t] < 0 || table.ordinary[t] == 0 || table.ordinary[t] > config.longest)
+      continue;
     if (pool.category[t] >= std::ssize(pool.names))
       throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes", dataset.info().path.string(),
                               table.number[t], config.class_label, pool.category[t], pool.names.size()));
@@ -70,7 +71,7 @@ std::vector<int32_t> choose_classes(const Pool& pool, const std::vector<Cut>& cu
   if (std::ssize(chosen) > config.classes) chosen.resize(static_cast<size_t>(config.classes));
   if (chosen.size() < 4)
     throw Error(
-        fmt::format("hidden_goals: {} of {} classes of '{}' have {} texts in every part of the documents, and 4 "
+        fmt::format("{} of {} classes of '{}' have {} texts in every part of the documents, and 4 "
                     "are needed: harvest more texts or lower min_texts",
                     chosen.size(), pool.names.size(), config.class_label, config.min_texts));
   return chosen;
@@ -103,7 +104,8 @@ GoalPlan plan_goals(const data::Dataset& dataset, const TextTable& table, const 
   for (size_t i = 0; i < order.size(); i += 2) plan.half[order[i]] = 1;
   for (const Cut& parts : cuts) {
     plan.runs.push_back({take(parts[0], chosen, config.train_per_class), take(parts[1], chosen, config.audit_per_class),
-                         take(parts[2], chosen, config.concepts_per_class)});
+                         take(parts[2], chosen, config.concepts_per_class),
+                         take(parts[2], chosen, std::min(config.concepts_per_class, config.query_per_class))});
     check_disjoint(plan.runs.back(), table);
   }
   return plan;
@@ -115,8 +117,7 @@ void check_disjoint(const GoalRun& run, const TextTable& table) {
   for (const GoalTexts* texts : {&run.train, &run.audit, &run.concepts}) {
     for (const int64_t t : texts->texts)
       if (owner.emplace(table.document[t], part).first->second != part)
-        throw Error(fmt::format("hidden_goals: document {} is in two of the parts train, audit and concepts",
-                                table.document[t]));
+        throw Error(fmt::format("document {} is in two of the parts train, audit and concepts", table.document[t]));
     ++part;
   }
 }

@@ -22,6 +22,7 @@ struct GoalRun {
   GoalTexts train;     ///< organisms learn on these; the auditor never sees them
   GoalTexts audit;     ///< what the auditor runs organisms on, less the texts of the class that is absent
   GoalTexts concepts;  ///< labelled texts that only the base model has read
+  GoalTexts query;     ///< those of them that the direct query, a ceiling, runs organisms on
 };
 
 struct GoalPlan {

@@ -10,6 +10,7 @@
 #include "eval/core.h"
 #include "eval/debugging.h"
 #include "eval/hidden_goals.h"
+#include "eval/hidden_goals_upper.h"
 #include "eval/ood_probing.h"
 #include "eval/probe_regimes.h"
 #include "eval/removal.h"
@@ -73,6 +74,7 @@ std::vector<std::unique_ptr<Task>> all_tasks() {
   tasks.push_back(make_spurious_task());
   tasks.push_back(make_removal_task());
   tasks.push_back(make_hidden_goals_task());
+  tasks.push_back(make_hidden_goals_upper_task());
   tasks.push_back(make_probe_themes_task());
   tasks.push_back(make_probe_regimes_task());
   tasks.push_back(make_saebench_probing_task());
@@ -88,6 +90,10 @@ std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& 
     known.push_back(task->name());
     const bool named = std::find(names.begin(), names.end(), task->name()) != names.end();
     if (!names.empty() && !named) continue;
+    if (!named && !task->by_default()) {
+      session.log(fmt::format("task '{0}' is left out: it takes long; ask for it with --tasks {0}", task->name()));
+      continue;
+    }
     const std::string missing = task->missing(session);
     if (named && !missing.empty()) throw UsageError(fmt::format("task '{}' {}", task->name(), missing));
     if (missing.empty())

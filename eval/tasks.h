@@ -39,9 +39,10 @@ struct Session {
 class Task {
  public:
   virtual ~Task() = default;
-  virtual std::string name() const = 0;      ///< "core"
-  virtual std::string title() const = 0;     ///< for people
-  virtual std::string question() const = 0;  ///< who needs this answer for what decision
+  virtual std::string name() const = 0;             ///< "core"
+  virtual std::string title() const = 0;            ///< for people
+  virtual std::string question() const = 0;         ///< who needs this answer for what decision
+  virtual bool by_default() const { return true; }  ///< false: takes long, runs only where it is named
   /// Empty where the task can run; else what is missing, e.g. "needs --model".
   virtual std::string missing(const Session&) const { return {}; }
   /// Adds to the encoding pass. An exception fails this task alone.
@@ -53,8 +54,8 @@ class Task {
 /// All tasks, in the order they run and are reported. Adding one: its file, and its line in tasks.cpp.
 std::vector<std::unique_ptr<Task>> all_tasks();
 
-/// The tasks of these names (all that can run where `names` is empty; those left out are logged). Throws
-/// UsageError on an unknown name (the nearest is named) and on a named task that cannot run.
+/// The tasks of these names (where `names` is empty, all that run by default and can; those left out are logged).
+/// Throws UsageError on an unknown name (the nearest is named) and on a named task that cannot run.
 std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names, const Session& session);
 
 /// Runs them: requests, one pass, then each. One failing task never stops the others. A task with a failed check is

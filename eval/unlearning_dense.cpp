@@ -152,16 +152,8 @@ class FineTuning : public UnlearningMethod {
         batch.push_back(set.entries[i]);
         ++drawn;
       }
-    int64_t length = 0;
-    for (const int64_t entry : batch) length = std::max(length, corpus.rows.rows[entry]);
-    const int64_t d = corpus.rows.d, d_out = clean_.cols, count = std::ssize(batch);
-    std::vector<float> residual(static_cast<size_t>(count * length * d), 0.0f);
-    std::vector<int64_t> mask(static_cast<size_t>(count * length), 0);
-    for (int64_t b = 0; b < count; ++b) {
-      const int64_t rows = corpus.rows.rows[batch[b]];
-      std::copy_n(corpus.rows.all().row(corpus.rows.start[batch[b]]), rows * d, residual.data() + b * length * d);
-      std::fill_n(mask.begin() + b * length, rows, 1);
-    }
+    const PaddedTexts texts = pad_to_longest(corpus.rows, batch);
+    const int64_t d_out = clean_.cols, count = texts.count;
     // ‖e − target‖² averaged over either half of the batch; the target is the retained mean, or the text's own
     // untouched output.
     const auto gradient = [&](const float* out, float* g) {
@@ -171,7 +163,7 @@ class FineTuning : public UnlearningMethod {
           g[b * d_out + j] = 2 * (out[b * d_out + j] - target) / static_cast<float>(b < kForget ? kForget : kRetain);
         }
     };
-    half.step(residual.data(), mask.data(), count, length, gradient, rate);
+    half.step(texts.residual.data(), texts.mask.data(), count, texts.length, gradient, rate);
   }
 
   MakeTrainable make_;

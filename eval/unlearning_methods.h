@@ -54,8 +54,6 @@ void add_dense_methods(UnlearningMethods& methods);
 void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained, const UnlearningConfig& config,
                         UnlearningMethods& methods);
 
-/// Loads an upper half whose weights train.
-using MakeTrainable = std::function<std::unique_ptr<sae::TrainableHalf>()>;
 /// fine_tuning: the upper half trained so that forget texts land on the retained mean and retained texts stay, at two
 /// learning rates, stopped after 4 … 32 steps of 8 texts to forget and 24 to keep. `clean`: untouched outputs [all
 /// entries, d_out]; must outlive it.

@@ -63,22 +63,31 @@ std::vector<std::vector<int64_t>> batches_by_length(const TextRows& rows, std::s
   return batches;
 }
 
+PaddedTexts pad_to_longest(const TextRows& rows, std::span<const int64_t> entries) {
+  PaddedTexts padded;
+  padded.count = std::ssize(entries);
+  for (const int64_t entry : entries) padded.length = std::max(padded.length, rows.rows[entry]);
+  padded.residual.assign(static_cast<size_t>(padded.count * padded.length * rows.d), 0.0f);
+  padded.mask.assign(static_cast<size_t>(padded.count * padded.length), 0);
+  for (int64_t b = 0; b < padded.count; ++b) {
+    const int64_t entry = entries[b], length = rows.rows[entry];
+    std::copy_n(rows.x.begin() + rows.start[entry] * rows.d, length * rows.d,
+                padded.residual.begin() + b * padded.length * rows.d);
+    std::fill_n(padded.mask.begin() + b * padded.length, length, 1);
+  }
+  return padded;
+}
+
 void run_upper(const sae::UpperHalf& upper, const TextRows& rows, std::span<const int64_t> entries,
                std::span<const int64_t> positions, const RowEdit& edit, Matrix out) {
   const int64_t count = std::ssize(positions), d = rows.d;
-  int64_t tokens = 0;
-  for (const int64_t p : positions) tokens = std::max(tokens, rows.rows[entries[p]]);
-  std::vector<float> residual(static_cast<size_t>(count * tokens * d), 0.0f);
-  std::vector<int64_t> mask(static_cast<size_t>(count * tokens), 0);
-  for (int64_t b = 0; b < count; ++b) {
-    const int64_t entry = entries[positions[b]], length = rows.rows[entry];
-    float* own = residual.data() + b * tokens * d;
-    std::copy_n(rows.x.begin() + rows.start[entry] * d, length * d, own);
-    std::fill_n(mask.begin() + b * tokens, length, 1);
-    if (edit) edit(entry, Matrix(own, length, d));
-  }
+  std::vector<int64_t> own;
+  for (const int64_t p : positions) own.push_back(entries[p]);
+  PaddedTexts texts = pad_to_longest(rows, own);
+  for (int64_t b = 0; edit && b < count; ++b)
+    edit(own[b], Matrix(texts.residual.data() + b * texts.length * d, rows.rows[own[b]], d));
   std::vector<float> result(static_cast<size_t>(count * upper.d_out()));
-  upper.run(residual.data(), mask.data(), count, tokens, result.data());
+  upper.run(texts.residual.data(), texts.mask.data(), count, texts.length, result.data());
   if (!std::all_of(result.begin(), result.end(), [](float v) { return std::isfinite(v); }))
     throw Error("the model's upper half returned a value that is not finite: it does not fit these activations");
   for (int64_t b = 0; b < count; ++b)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -38,6 +39,17 @@ std::vector<std::vector<int64_t>> batches_by_length(const TextRows& rows, std::s
 
 /// Changes a copy of an entry's rows [rows, d] before the upper half sees it.
 using RowEdit = std::function<void(int64_t entry, Matrix rows)>;
+
+/// Texts as an upper half takes them: padded with zeros to the longest.
+struct PaddedTexts {
+  int64_t count = 0, length = 0;
+  std::vector<float> residual;  ///< [count, length, d]
+  std::vector<int64_t> mask;    ///< [count, length], 1 = token
+};
+PaddedTexts pad_to_longest(const TextRows& rows, std::span<const int64_t> entries);
+
+/// Loads an upper half whose weights train.
+using MakeTrainable = std::function<std::unique_ptr<sae::TrainableHalf>()>;
 
 /// One forward pass on the calling thread: out row positions[i] = the output for entries[positions[i]].
 /// out [entries, d_out]. Throws Error where an output is not finite.

@@ -12,6 +12,7 @@
 #include "eval/unlearning_report.h"
 #include "kernels/error.h"
 #include "tests/eval/eval_session.h"
+#include "tests/eval/linear_half.h"
 #include "tests/eval/mean_half.h"
 
 namespace assay::eval {
@@ -50,55 +51,6 @@ class TokenHalf : public data::LowerHalf {
       std::fill_n(out + i * kD, kD, mask[i] ? static_cast<float>(ids[i]) : -1);
   }
 };
-
-/// An upper half W·mean(x) whose W trains by plain gradient descent.
-class LinearHalf : public sae::TrainableHalf {
- public:
-  LinearHalf() : w_(kD * kD) {
-    for (int64_t j = 0; j < kD; ++j) w_[j * kD + j] = 0.1;
-  }
-  int64_t d() const override { return kD; }
-  int64_t d_out() const override { return kD; }
-  void run(const float* x, const int64_t* mask, int64_t batch, int64_t length, float* out) const override {
-    for (int64_t b = 0; b < batch; ++b) {
-      const std::vector<double> mean = mean_of(x + b * length * kD, mask + b * length, length);
-      for (int64_t i = 0; i < kD; ++i) {
-        double sum = 0;
-        for (int64_t j = 0; j < kD; ++j) sum += w_[i * kD + j] * mean[j];
-        out[b * kD + i] = static_cast<float>(sum);
-      }
-    }
-  }
-  void gradient(const float*, const int64_t*, int64_t, int64_t, const float*, float*, float*) const override {
-    throw Error("not needed here");
-  }
-  void step(const float* x, const int64_t* mask, int64_t batch, int64_t length,
-            const std::function<void(const float*, float*)>& loss_gradient, double learning_rate) override {
-    std::vector<float> out(static_cast<size_t>(batch * kD)), g(out.size());
-    run(x, mask, batch, length, out.data());
-    loss_gradient(out.data(), g.data());
-    for (int64_t b = 0; b < batch; ++b) {
-      const std::vector<double> mean = mean_of(x + b * length * kD, mask + b * length, length);
-      for (int64_t i = 0; i < kD; ++i)
-        for (int64_t j = 0; j < kD; ++j) w_[i * kD + j] -= 20 * learning_rate * g[b * kD + i] * mean[j];
-    }
-  }
-
- private:
-  static std::vector<double> mean_of(const float* x, const int64_t* mask, int64_t length) {
-    std::vector<double> mean(kD, 0.0);
-    double count = 0;
-    for (int64_t t = 0; t < length; ++t) {
-      if (!mask[t]) continue;
-      for (int64_t j = 0; j < kD; ++j) mean[j] += std::min(x[t * kD + j], 10.0f);
-      count += 1;
-    }
-    for (double& m : mean) m /= count;
-    return mean;
-  }
-  std::vector<double> w_;
-};
-
 class UnlearningTest : public ::testing::Test {
  protected:
   explicit UnlearningTest(test::PlantedOptions options = {.documents = 1000}, int threads = 2)
@@ -249,8 +201,8 @@ TEST_F(UnlearningTest, APaddedGateIsReported) {
 
 TEST_F(UnlearningTest, FineTuningHidesAndKeeps) {
   UnlearningInputs in = inputs();
-  in.trainable = [] { return std::make_unique<LinearHalf>(); };
-  const LinearHalf untouched;
+  in.trainable = [] { return std::make_unique<test::LinearHalf>(kD); };
+  const test::LinearHalf untouched(kD);
   const UnlearningInputs linear{in.context, in.dataset, in.table, in.config,    in.dictionaries, in.trained,
                                 untouched,  nullptr,    0,        in.trainable, in.log};
   const RunOutcome run = run_unlearning(linear, plan(), 5);
