@@ -38,6 +38,17 @@ EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
   return result;
 }
 
+/// The tasks reconstruct and edit what they encode, /activations.
+void check_autoencoder(const sae::DictionaryInfo& info, const std::string& path) {
+  if (info.target.empty() && info.hooks.empty()) return;
+  throw UsageError(fmt::format(
+      "{}: a dictionary of variant {} {}; the tasks judge dictionaries of /activations alone. assay encode --fvu "
+      "validation measures its reconstruction",
+      path, info.variant,
+      info.hooks.empty() ? "reconstructs another hook (" + info.target + ") than it encodes"
+                         : fmt::format("encodes {} hooks together", info.hooks.size())));
+}
+
 }  // namespace
 
 TrainedNull parse_trained_null(const std::string& text) {
@@ -59,6 +70,7 @@ std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem:
     std::string name = own;
     for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}-{}", own, i);
     sae::Dictionary dictionary = sae::Dictionary::load(path);
+    check_autoencoder(dictionary.info, path.string());
     if (!kind.empty()) dictionary.info.null_kind = kind;
     result.push_back(describe_dictionary(std::move(dictionary), name, path.string(), dataset));
   };

@@ -42,6 +42,12 @@ void check_fit(const Options& options, const data::CodesInfo& codes, const sae::
                     "attribute dictionary_hash to decode them with this one",
                     file, codes.dictionary_hash, folder, hash));
   }
+  if (dictionary.needs_input()) {
+    throw UsageError(
+        fmt::format("{}: the variant {} reconstructs from the activations as well as from their codes: codes alone "
+                    "cannot be decoded (assay encode --fvu measures its reconstruction)",
+                    folder, dictionary.info.variant));
+  }
   std::error_code missing;
   if (std::filesystem::equivalent(options.codes, options.out, missing)) {
     throw UsageError(options.out.string() + ": --out names the codes themselves: give the activations another name");
@@ -56,8 +62,10 @@ void run(const Options& options) {
   const data::CodesInfo& codes_info = reader.info();
   const std::string hash = dictionary.hash();
   check_fit(options, codes_info, dictionary, hash);
-  const int64_t d = dictionary.info.d;
-  data::ActivationsWriter writer(options.out, codes_info.rows, d, dictionary.info.hook, codes_info.source_hash);
+  const int64_t d = dictionary.info.width();
+  data::ActivationsWriter writer(options.out, codes_info.rows, d,
+                                 dictionary.info.target.empty() ? dictionary.info.hook : dictionary.info.target,
+                                 codes_info.source_hash);
   std::vector<float> buffer(static_cast<size_t>(std::min(kBlock, codes_info.rows) * d));
   for (SparseCodes codes = reader.next(kBlock); codes.rows() > 0; codes = reader.next(kBlock)) {
     const Matrix out(buffer.data(), codes.rows(), d);

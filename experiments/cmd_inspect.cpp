@@ -53,6 +53,10 @@ Json inspect_dictionary(const fs::path& folder) {
              {"data_hash", info.data_hash},
              {"split_rule", info.split_rule},
              {"null_kind", info.null_kind}};
+  if (!info.target.empty()) facts["target"] = info.target, facts["d_out"] = info.width();
+  for (const sae::DictionaryHook& hook : info.hooks) {
+    facts["hooks"].push_back({{"name", hook.name}, {"d", hook.d}, {"scale", hook.scale}});
+  }
   facts["tensors"] = tensors_of(data::read_safetensors(folder / "dictionary.safetensors"));
   return facts;
 }

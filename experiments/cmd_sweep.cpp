@@ -54,7 +54,10 @@ void check(const std::string& file, const Config& config, const SweepConfig& swe
   if (!(config.data.validation > 0)) {
     throw UsageError("data.validation = 0: a sweep compares its dictionaries on validation rows; set it > 0");
   }
-  for (const std::string& name : sweep.variant) sae::variant_entry(name);
+  for (const std::string& name : sweep.variant) {
+    if (sae::variant_entry(name).reads == sae::Reads::one) continue;
+    throw UsageError(fmt::format("sweep.variant: {} reads more than one hook, a sweep's dictionaries share one", name));
+  }
   check_distinct("variant", sweep.variant);
   check_distinct("n", sweep.n);
   check_distinct("k", sweep.k);
@@ -105,10 +108,11 @@ void measure(Context& context, const Config& config, const fs::path& out, eval::
   const data::DatasetInfo& about = source.sources().info();
   results.dataset = (about.path.has_filename() ? about.path : about.path.parent_path()).filename().string();
   results.model = about.model;
-  results.hook = source.hook().name == "activations" ? about.hook : source.hook().name;
+  const data::HookInfo& hook = source.inputs().front();
+  results.hook = hook.name == "activations" ? about.hook : hook.name;
   results.tokens = config.train.steps * config.train.step_rows();
   const std::vector<float> rows = source.validation(false);
-  eval::measure_sweep(context, out, {rows.data(), sae::kSampleTokens, source.hook().d}, results);
+  eval::measure_sweep(context, out, {rows.data(), sae::kSampleTokens, hook.d}, results);
   eval::write_sweep(results, out);
 }
 

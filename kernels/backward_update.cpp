@@ -15,7 +15,7 @@ constexpr Operation<decltype(backward_update)> kBackwardUpdate{
 constexpr Operation<decltype(gradient_squares)> kGradientSquares{
     "gradient_squares", {gradient_squares_cpu, ASSAY_CUDA_BACK_END(gradient_squares_cuda)}};
 
-void check(const char* operation, const BackwardInput& in, const LatentState& s) {
+void check(const char* operation, Device device, const BackwardInput& in, const LatentState& s) {
   const int64_t rows = in.codes->rows();
   const auto fail = [&](const std::string& what) { throw UsageError(fmt::format("{}: {}", operation, what)); };
   if (s.w_dec.rows != s.w_enc.rows || s.screen->latents() != s.w_enc.rows ||
@@ -33,6 +33,10 @@ void check(const char* operation, const BackwardInput& in, const LatentState& s)
     fail(fmt::format("inputs [{}, {}] fit neither the encoder's d = {} nor a divisor of the codes' {} rows", in.x.rows,
                      in.x.cols, s.w_enc.cols, rows));
   }
+  if (in.dec_blocks != nullptr && device != Device::cpu) fail("blocks of the decoder are for the CPU only");
+  if (in.dec_blocks != nullptr && (in.dec_blocks->empty() || in.dec_blocks->back() != s.w_dec.cols)) {
+    fail(fmt::format("the decoder's blocks must end at d = {}", s.w_dec.cols));
+  }
   for (const auto* weights : {in.d_values, in.dec_values, in.d_bias}) {
     if (weights != nullptr && static_cast<int64_t>(weights->size()) != in.codes->pairs()) {
       fail(fmt::format("{} weights for {} pairs", weights->size(), in.codes->pairs()));
@@ -44,7 +48,7 @@ void check(const char* operation, const BackwardInput& in, const LatentState& s)
 
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient) {
-  check("backward_update", input, state);
+  check("backward_update", context.device(), input, state);
   if (context.device() != Device::cpu && (state.w_enc_narrow != nullptr || state.w_dec_narrow != nullptr)) {
     throw UsageError("backward_update: moments in bf16 or 8bit are stepped on the CPU alone; use fp32 on a device");
   }
@@ -53,7 +57,7 @@ void backward_update(Context& context, const BackwardInput& input, const LatentS
 
 double gradient_squares(Context& context, const BackwardInput& input, const LatentState& state,
                         const UpdateOptions& options) {
-  check("gradient_squares", input, state);
+  check("gradient_squares", context.device(), input, state);
   return kGradientSquares.on(context.device())(context, input, state, options);
 }
 

@@ -24,7 +24,10 @@ struct BackwardInput {
   const std::vector<float>* dec_values = nullptr;  ///< weighs g in dW_dec, each pair; null: the codes' values
   const std::vector<float>* d_bias = nullptr;      ///< ∂L/∂b_enc of each pair; null: d_values. A pair that neither
                                                    ///< of the two above weighs is left out, its d_bias with it
-  const float* dec_shrink = nullptr;               ///< [n]: adds dec_shrink[j]·W_dec[j] to dW_dec[j]; null: nothing
+  /// [n, blocks]: adds dec_shrink[j, b]·W_dec[j, block b] to dW_dec[j]; null: nothing.
+  const float* dec_shrink = nullptr;
+  /// Ends of the blocks of columns of W_dec, rising to d_out (a crosscoder's hooks); null: one block. CPU only.
+  const std::vector<int64_t>* dec_blocks = nullptr;
 };
 
 /// Parameters and Adam moments, updated in place: fp32, but for the matrices' moments where they are narrow.

@@ -131,9 +131,21 @@ class Gradients {
 
   void finish(int64_t j, Gradient& gradient) const {
     const float* dec = s_.w_dec.row(j);
-    if (in_.dec_shrink != nullptr) p_.axpy(in_.dec_shrink[j], dec, gradient.dec.data(), s_.w_dec.cols);
+    if (in_.dec_shrink != nullptr) shrink(j, gradient);
     if (options_.unit_norm) {
       p_.axpy(-p_.dot(gradient.dec.data(), dec, s_.w_dec.cols), dec, gradient.dec.data(), s_.w_dec.cols);
+    }
+  }
+
+  void shrink(int64_t j, Gradient& gradient) const {
+    const float* dec = s_.w_dec.row(j);
+    if (in_.dec_blocks == nullptr) return p_.axpy(in_.dec_shrink[j], dec, gradient.dec.data(), s_.w_dec.cols);
+    const auto blocks = static_cast<int64_t>(in_.dec_blocks->size());
+    int64_t first = 0;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const int64_t end = (*in_.dec_blocks)[b];
+      p_.axpy(in_.dec_shrink[j * blocks + b], dec + first, gradient.dec.data() + first, end - first);
+      first = end;
     }
   }
 

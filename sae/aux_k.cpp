@@ -13,18 +13,22 @@ namespace {
 
 /// Rows `chosen` of an encoder, with their own screening copy.
 struct Gathered {
-  std::vector<float> w, bias;
+  std::vector<float> w, bias, scale;
   ScreenCopy screen;
 
-  Gathered(Context& context, const State& state, const std::vector<int32_t>& chosen)
+  Gathered(Context& context, const State& state, const std::vector<float>& rank_scale,
+           const std::vector<int32_t>& chosen)
       : w(chosen.size() * state.d_in), bias(chosen.size()), screen(static_cast<int64_t>(chosen.size()), state.d_in) {
     for (size_t c = 0; c < chosen.size(); ++c) {
       std::copy_n(state.encoder().row(chosen[c]), state.d_in, w.data() + c * state.d_in);
       bias[c] = state.encoder_bias()[chosen[c]];
+      if (!rank_scale.empty()) scale.push_back(rank_scale[chosen[c]]);
     }
     screen.refresh(context, ConstMatrix(w.data(), screen.latents(), state.d_in));
   }
-  Encoder encoder(int64_t d) const { return {{w.data(), screen.latents(), d}, bias.data(), &screen}; }
+  Encoder encoder(int64_t d) const {
+    return {{w.data(), screen.latents(), d}, bias.data(), &screen, scale.empty() ? nullptr : scale.data()};
+  }
 };
 
 }  // namespace
@@ -48,7 +52,7 @@ void Variant::auxiliary(Context& context, const State& state, StepReport& report
   if (!(o.aux_coefficient > 0) || dead_.empty()) return;
   const double variance = residual_variance(context);
   if (!(variance > 0)) return;
-  const Gathered dead(context, state, dead_);
+  const Gathered dead(context, state, rank_scale(context, state), dead_);
   SparseCodes codes;
   encode_topk(context, centred(), dead.encoder(options_.d_in),
               std::min<int64_t>(o.aux_k, static_cast<int64_t>(dead_.size())), codes, flag);

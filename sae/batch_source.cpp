@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <bit>
 #include <memory>
 
@@ -30,6 +31,8 @@ data::StreamOptions stream_options(const DataConfig& data, const TrainConfig& tr
   data::StreamOptions o;
   o.interrupted = [&stop] { return stop != 0; };
   o.hook = data.hook;
+  o.more_hooks = data.more_hooks;
+  if (!data.target_hook.empty()) o.more_hooks.push_back(data.target_hook);
   o.batch = train.step_rows();
   o.lanes = static_cast<int>(data.lanes);
   o.window_chunks = data.window_chunks;
@@ -41,43 +44,88 @@ data::StreamOptions stream_options(const DataConfig& data, const TrainConfig& tr
   return o;
 }
 
+std::vector<std::string> input_names(const DataConfig& data) {
+  std::vector<std::string> names{data.hook};
+  for (const std::string& name : data.more_hooks) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) {
+      throw UsageError(fmt::format("data.more_hooks: {} is there twice: name every hook once", name));
+    }
+    names.push_back(name);
+  }
+  return names;
+}
+
+std::vector<data::HookInfo> hooks_of(const data::Sources& sources, const std::vector<std::string>& names) {
+  std::vector<data::HookInfo> hooks;
+  for (const std::string& name : names) hooks.push_back(sources.hook(name));
+  return hooks;
+}
+
 }  // namespace
+
+int64_t width_of(const std::vector<data::HookInfo>& hooks) {
+  int64_t d = 0;
+  for (const data::HookInfo& hook : hooks) d += hook.d;
+  return d;
+}
 
 BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train, const volatile std::sig_atomic_t& stop)
     : sources_(open_sources(data)),
-      hook_(sources_.hook(data.hook)),
+      inputs_(hooks_of(sources_, input_names(data))),
+      target_(data.target_hook.empty() ? std::vector<data::HookInfo>{} : hooks_of(sources_, {data.target_hook})),
       options_(stream_options(data, train, stop)),
       stream_(sources_, options_),
-      rows_(train.step_rows()),
-      batch_(static_cast<size_t>(rows_ * hook_.d)) {
+      rows_(train.step_rows()) {
+  batch_.x.resize(static_cast<size_t>(rows_ * width_of(inputs_)));
+  batch_.y.resize(static_cast<size_t>(rows_ * width_of(target_)));
   for (const std::string& line : stream_.skipped()) spdlog::warn("left out: {}", line);
   if (!stream_.skipped().empty()) spdlog::warn("{} corrupt chunk(s) left out", stream_.skipped().size());
 }
 
-void BatchSource::read(float* to) {
-  stream_.next(Matrix(to, rows_, hook_.d));
-  int64_t bad = 0;
-  while (bad < rows_ && all_finite(to + bad * hook_.d, hook_.d)) ++bad;
-  if (bad == rows_) return;
-  const data::RowOrigin origin = stream_.origin(bad);
-  throw BadRow(fmt::format("{}, row {}: the activation is not finite", origin.file, origin.row));
+Batch BatchSource::batch_of(const float* x, const float* y, int64_t rows) const {
+  const ConstMatrix input(x, rows, width_of(inputs_));
+  return {input, transcodes() ? ConstMatrix(y, rows, width_of(target_)) : input};
+}
+
+void BatchSource::read(data::ActivationStream& stream, float* x, float* y, int64_t rows) const {
+  std::vector<Matrix> arrays;
+  const auto place = [&](const std::vector<data::HookInfo>& hooks, float* to) {
+    const int64_t stride = width_of(hooks);
+    for (const data::HookInfo& hook : hooks) {
+      arrays.emplace_back(to, rows, hook.d, stride);
+      to += hook.d;
+    }
+  };
+  place(inputs_, x);
+  place(target_, y);
+  stream.next(arrays);
+  for (int64_t i = 0; i < rows; ++i) {
+    const bool finite = std::all_of(arrays.begin(), arrays.end(),
+                                    [&](const Matrix& array) { return all_finite(array.row(i), array.cols); });
+    if (finite) continue;
+    const data::RowOrigin origin = stream.origin(i);
+    throw BadRow(fmt::format("{}, row {}: the activation is not finite", origin.file, origin.row));
+  }
 }
 
 Batch BatchSource::next(float* place) {
   peeked_ = {};
-  float* to = place != nullptr ? place : batch_.data();
-  read(to);
-  const ConstMatrix x(to, rows_, hook_.d);
-  return {x, x};
+  float* x = place != nullptr ? place : batch_.x.data();
+  read(stream_, x, batch_.y.data(), rows_);
+  return batch_of(x, batch_.y.data(), rows_);
 }
 
 Batch BatchSource::peek() {
-  if (peeked_.empty()) {
+  const int64_t batches = (kSampleTokens + rows_ - 1) / rows_, count = batches * rows_;
+  const int64_t wide = width_of(inputs_), target = width_of(target_);
+  if (peeked_.x.empty()) {
     const data::StreamPosition origin = stream_.position();
-    const int64_t batches = (kSampleTokens + rows_ - 1) / rows_;
-    std::vector<float> sample(static_cast<size_t>(batches * rows_ * hook_.d));
+    Rows sample{std::vector<float>(static_cast<size_t>(count * wide)),
+                std::vector<float>(static_cast<size_t>(count * target))};
     try {
-      for (int64_t b = 0; b < batches; ++b) read(sample.data() + b * rows_ * hook_.d);
+      for (int64_t b = 0; b < batches; ++b) {
+        read(stream_, sample.x.data() + b * rows_ * wide, sample.y.data() + b * rows_ * target, rows_);
+      }
     } catch (const data::Interrupted&) {
       stream_.seek(origin);
       throw;
@@ -85,8 +133,7 @@ Batch BatchSource::peek() {
     stream_.seek(origin);
     peeked_ = std::move(sample);
   }
-  const ConstMatrix x(peeked_.data(), static_cast<int64_t>(peeked_.size()) / hook_.d, hook_.d);
-  return {x, x};
+  return batch_of(peeked_.x.data(), peeked_.y.data(), count);
 }
 
 std::vector<float> BatchSource::validation(bool scaled) {
@@ -96,9 +143,10 @@ std::vector<float> BatchSource::validation(bool scaled) {
   options.scaled = scaled;
   options.batch = kSampleTokens;
   data::ActivationStream stream(sources_, options);
-  std::vector<float> rows(static_cast<size_t>(kSampleTokens * hook_.d));
-  stream.next(Matrix(rows.data(), kSampleTokens, hook_.d));
-  return rows;
+  Rows rows{std::vector<float>(static_cast<size_t>(kSampleTokens * width_of(inputs_))),
+            std::vector<float>(static_cast<size_t>(kSampleTokens * width_of(target_)))};
+  read(stream, rows.x.data(), rows.y.data(), kSampleTokens);
+  return rows.x;
 }
 
 void BatchSource::seek(const data::StreamPosition& position) {

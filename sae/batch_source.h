@@ -29,29 +29,41 @@ class BatchSource {
   BatchSource(const DataConfig& data, const TrainConfig& train, const volatile std::sig_atomic_t& stop);
 
   const data::Sources& sources() const { return sources_; }
-  const data::HookInfo& hook() const { return hook_; }
+  /// What is encoded: data.hook and data.more_hooks, side by side in a batch's x.
+  const std::vector<data::HookInfo>& inputs() const { return inputs_; }
+  /// What is reconstructed: data.target_hook, or the inputs.
+  const std::vector<data::HookInfo>& targets() const { return target_.empty() ? inputs_ : target_; }
+  bool transcodes() const { return !target_.empty(); }
   data::ActivationStream& stream() { return stream_; }
   const data::ActivationStream& stream() const { return stream_; }
   int64_t rows() const { return rows_; }  ///< of an optimiser step
 
-  /// The rows [rows(), d] of the next optimiser step at the training scale, in `place` or else in a buffer of the
+  /// The rows of the next optimiser step, every hook at its own training scale, x in `place` or else in a buffer of the
   /// source's own; valid until the next call. Throws BadRow, and data::Interrupted.
   Batch next(float* place = nullptr);
   /// The next kSampleTokens rows or a few more; the stream stays where it is. Valid until next() or seek().
   Batch peek();
-  /// kSampleTokens rows [·, d] of the validation split, raw where not `scaled`. Throws as next() does.
+  /// kSampleTokens rows x [·, d] of the validation split, raw where not `scaled`. Throws as next() does.
   std::vector<float> validation(bool scaled = true);
   void seek(const data::StreamPosition& position);
 
  private:
-  void read(float* to);
+  /// Rows of a batch, y only where it is another array than x.
+  struct Rows {
+    std::vector<float> x, y;
+  };
+  Batch batch_of(const float* x, const float* y, int64_t rows) const;
+  void read(data::ActivationStream& stream, float* x, float* y, int64_t rows) const;
 
   data::Sources sources_;
-  data::HookInfo hook_;
+  std::vector<data::HookInfo> inputs_, target_;
   data::StreamOptions options_;
   data::ActivationStream stream_;
   int64_t rows_;
-  std::vector<float> batch_, peeked_;
+  Rows batch_, peeked_;
 };
+
+/// Σ d of hooks that stand side by side.
+int64_t width_of(const std::vector<data::HookInfo>& hooks);
 
 }  // namespace assay::sae

@@ -20,6 +20,14 @@ void parallel_for(Context& context, int64_t count, const Body& body) {
   });
 }
 
+/// y [B, o] += x [B, d] · wᵀ, w [o, d], every element one canonical dot.
+inline void add_product(Context& context, ConstMatrix x, ConstMatrix w, Matrix y) {
+  const Primitives& p = primitives(context.isa());
+  parallel_for(context, x.rows, [&](int64_t i) {
+    for (int64_t o = 0; o < w.rows; ++o) y.row(i)[o] += p.dot(x.row(i), w.row(o), w.cols);
+  });
+}
+
 /// out[c] = Σ over the rows of x [B, d], in an order that depends on B alone.
 inline void column_sums(Context& context, ConstMatrix x, float* out) {
   constexpr int64_t kRows = 128;

@@ -12,6 +12,7 @@
 #include "kernels/error.h"
 #include "kernels/primitives.h"
 #include "kernels/sparse_decode.h"
+#include "sae/blocks.h"
 #include "sae/encodings.h"
 
 namespace assay::sae {
@@ -25,6 +26,10 @@ constexpr const char* kFormat = "assay-dictionary";
 constexpr int kVersion = 1;
 
 Json to_json(const DictionaryInfo& info) {
+  Json hooks = Json::array();
+  for (const DictionaryHook& hook : info.hooks) {
+    hooks.push_back({{"name", hook.name}, {"d", hook.d}, {"scale", hook.scale}});
+  }
   return {{"format", kFormat},
           {"version", kVersion},
           {"variant", info.variant},
@@ -44,7 +49,8 @@ Json to_json(const DictionaryInfo& info) {
           {"d_out", info.width()},
           {"centred", info.centred},
           {"prefixes", info.prefixes},
-          {"target", info.target}};
+          {"target", info.target},
+          {"hooks", hooks}};
 }
 
 DictionaryInfo from_json(const Json& cfg) {
@@ -68,6 +74,9 @@ DictionaryInfo from_json(const Json& cfg) {
   info.centred = cfg.value("centred", info.centred);
   info.prefixes = cfg.value("prefixes", info.prefixes);
   info.target = cfg.value("target", info.target);
+  for (const Json& hook : cfg.value("hooks", Json::array())) {
+    info.hooks.push_back({hook.at("name"), hook.at("d"), hook.at("scale")});
+  }
   return info;
 }
 
@@ -103,6 +112,14 @@ void check(const DictionaryInfo& info, const fs::path& file) {
   if (info.d_out < 1 || info.d_out >= kMost || (info.centred && info.d_out != info.d)) {
     throw Error(fmt::format("{}: d_out = {} does not fit d = {} (equal where b_dec is subtracted: \"centred\")",
                             file.string(), info.d_out, info.d));
+  }
+  int64_t width = 0;
+  for (const DictionaryHook& hook : info.hooks) {
+    const bool fits = hook.d >= 1 && hook.d <= info.d - width;
+    width = fits ? width + hook.d : info.d + 1;
+  }
+  if (!info.hooks.empty() && width != info.d) {
+    throw Error(fmt::format("{}: the hooks' widths do not add up to d = {}", file.string(), info.d));
   }
   int64_t before = 0;
   for (const int64_t end : info.prefixes) {
@@ -175,7 +192,9 @@ Dictionary Dictionary::load(const fs::path& path) {
   dictionary.w_dec = weights(tensors, "W_dec", {info.n, info.width()});
   dictionary.b_enc = weights(tensors, "b_enc", {info.n});
   dictionary.b_dec = weights(tensors, "b_dec", {info.width()});
-  for (const NeededTensor& needed : find_encoding(info.encoding)->needs) {
+  std::vector<NeededTensor> needs = find_encoding(info.encoding)->needs;
+  if (tensors.tensors.count("W_skip")) needs.push_back({"W_skip", "od"});
+  for (const NeededTensor& needed : needs) {
     const std::vector<int64_t> shape = shape_of(needed.shape, info);
     dictionary.extra[needed.name] = {tensors.at(needed.name, shape).shape, weights(tensors, needed.name, shape)};
   }
@@ -233,8 +252,15 @@ SparseCodes Dictionary::encode(Context& context, ConstMatrix x) const {
   return codes;
 }
 
-void Dictionary::decode(Context& context, const SparseCodes& codes, Matrix out) const {
+void Dictionary::decode(Context& context, const SparseCodes& codes, Matrix out, ConstMatrix x) const {
+  if (needs_input() && (x.rows != out.rows || x.cols != info.d)) {
+    throw UsageError(
+        fmt::format("the variant {} reconstructs from the activations as well as from their codes (W_skip): codes "
+                    "alone cannot be decoded",
+                    info.variant));
+  }
   sparse_decode(context, codes, {w_dec.data(), info.n, info.width()}, b_dec.data(), out);
+  if (needs_input()) add_product(context, x, {extra.at("W_skip").values.data(), info.width(), info.d}, out);
 }
 
 void Dictionary::fold(const std::vector<float>& in, const std::vector<float>& out) {
@@ -245,6 +271,11 @@ void Dictionary::fold(const std::vector<float>& in, const std::vector<float>& ou
   for (int64_t c = 0; c < info.width(); ++c) b_dec[c] /= out[c];
   if (const auto router = extra.find("router"); router != extra.end()) {
     for (size_t i = 0; i < router->second.values.size(); ++i) router->second.values[i] *= in[i % info.d];
+  }
+  if (!needs_input()) return;
+  std::vector<float>& skip = extra.at("W_skip").values;
+  for (int64_t o = 0; o < info.width(); ++o) {
+    for (int64_t c = 0; c < info.d; ++c) skip[o * info.d + c] *= in[c] / out[o];
   }
 }
 

@@ -8,6 +8,10 @@
 //   gated       where pre > 0: ReLU(exp(r_mag)·(pre − b_enc) + b_mag)
 //   switch      as topk among the n/E latents of the expert that p = softmax(router·(x − b_dec) + router_bias) favours,
 //               times its p
+//   matching_pursuit  k greedy steps on the residual (sae/pursuit.h); at most k pairs a row
+// What is reconstructed may be another array than what is encoded (`target`: a transcoder), and gets W_skip [d_out, d]
+// times the encoded x on top where the file holds one (a skip transcoder). What is encoded may be several arrays of the
+// same rows side by side (`hooks`: a crosscoder).
 #pragma once
 
 #include <cstdint>
@@ -22,6 +26,13 @@
 
 namespace assay::sae {
 
+/// One of several arrays that are encoded together.
+struct DictionaryHook {
+  std::string name;  ///< of the array in the shards
+  int64_t d = 0;
+  double scale = 1;  ///< the training scale that was folded in
+};
+
 struct DictionaryInfo {
   std::string variant = "topk";
   int64_t d = 0, n = 0, k = 0;        ///< k: latents a token, of penalised variants the mean over training
@@ -33,10 +44,11 @@ struct DictionaryInfo {
   uint64_t seed = 0;
   std::string null_kind;  ///< "" for a trained dictionary, else which control it is ("random", …)
   std::string encoding = "topk";
-  int64_t d_out = 0;              ///< width of what is reconstructed; 0: d
-  bool centred = true;            ///< b_dec is subtracted before encoding
-  std::vector<int64_t> prefixes;  ///< Matryoshka: ends of the nested groups of latents
-  std::string target;             ///< the hook that is reconstructed; empty: the hook that is encoded
+  int64_t d_out = 0;                  ///< width of what is reconstructed; 0: d
+  bool centred = true;                ///< b_dec is subtracted before encoding
+  std::vector<int64_t> prefixes;      ///< Matryoshka: ends of the nested groups of latents
+  std::string target;                 ///< the array that is reconstructed; empty: what is encoded
+  std::vector<DictionaryHook> hooks;  ///< arrays encoded side by side, in order; empty: one
 
   int64_t width() const { return d_out > 0 ? d_out : d; }
 };
@@ -50,7 +62,7 @@ struct NamedTensor {
 struct Dictionary {
   DictionaryInfo info;
   std::vector<float> w_enc, w_dec, b_enc, b_dec;
-  std::map<std::string, NamedTensor> extra;  ///< by its name in the file: threshold [n], …
+  std::map<std::string, NamedTensor> extra;  ///< by its name in the file: threshold [n], W_skip [d_out, d], …
 
   /// Loads a dictionary folder, or a run folder that holds `dictionary/`. The files are treated as hostile: sizes and
   /// bounds are checked, non-finite weights and k > n refused. Throws Error naming the file and the fault.
@@ -62,10 +74,14 @@ struct Dictionary {
 
   /// x [B, d] raw → codes, indices ascending in a row. Throws UsageError where x.cols != d.
   SparseCodes encode(Context& context, ConstMatrix x) const;
-  /// out [B, d_out] = Σ z_j W_dec[j] + b_dec.
-  void decode(Context& context, const SparseCodes& codes, Matrix out) const;
+  /// out [B, d_out] = Σ z_j W_dec[j] + b_dec (+ W_skip x). x [B, d], raw, is what was encoded; only needs_input() asks
+  /// for it, and throws UsageError without.
+  void decode(Context& context, const SparseCodes& codes, Matrix out, ConstMatrix x = {}) const;
+  /// Does a reconstruction take the encoded activations besides their codes?
+  bool needs_input() const { return extra.count("W_skip") > 0; }
   /// Make weights that were trained on column c of x times in[c] and of y times out[c] work on raw ones:
-  /// pre = (in·W_enc)(x − b_dec/in) + b_enc, x̂ = Σ z·(W_dec/out) + b_dec/out. pre is unchanged, and so are thresholds.
+  /// pre = (in·W_enc)(x − b_dec/in) + b_enc, x̂ = Σ z·(W_dec/out) + b_dec/out + (in·W_skip/out) x. pre is unchanged, and
+  /// so are thresholds.
   void fold(const std::vector<float>& in, const std::vector<float>& out);
 
   Matrix encoder() { return {w_enc.data(), info.n, info.d}; }

@@ -8,6 +8,7 @@
 #include "kernels/encode_topk.h"
 #include "kernels/screen_copy.h"
 #include "sae/gate.h"
+#include "sae/pursuit.h"
 #include "sae/route.h"
 
 namespace assay::sae {
@@ -54,11 +55,18 @@ void encode_by_route(Context& context, const Dictionary& d, ConstMatrix x, Spars
   encode_routed(context, x, encoder, d.b_enc.data(), routes, d.info.k, out, flag);
 }
 
+void encode_by_pursuit(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out, NumericFlag& flag) {
+  const Screened screened(context, d);
+  Pursuit pursuit;
+  pursue(context, x, screened.encoder(), {d.w_dec.data(), d.info.n, d.info.width()}, d.info.k, pursuit, out, flag);
+}
+
 const std::vector<Encoding>& encodings() {
   static const std::vector<Encoding> all{{"topk", {}, encode_by_topk},
                                          {"threshold", {{"threshold", "n"}}, encode_by_threshold},
                                          {"gated", {{"r_mag", "n"}, {"b_mag", "n"}}, encode_by_gate},
-                                         {"switch", {{"router", "*d"}, {"router_bias", "*"}}, encode_by_route}};
+                                         {"switch", {{"router", "*d"}, {"router_bias", "*"}}, encode_by_route},
+                                         {"matching_pursuit", {}, encode_by_pursuit}};
   return all;
 }
 

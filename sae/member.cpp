@@ -22,8 +22,44 @@ namespace fs = std::filesystem;
 
 namespace {
 
-VariantOptions variant_options(const RunConfig& c, const data::HookInfo& hook) {
-  return {c.model, with_defaults(c.train, c.model, hook.d), hook.d, hook.d, hook.variance * hook.scale * hook.scale};
+VariantOptions variant_options(const RunConfig& c, const BatchSource& source) {
+  const int64_t d_out = width_of(source.targets());
+  VariantOptions options{c.model, with_defaults(c.train, c.model, d_out), width_of(source.inputs()), d_out, 0};
+  for (const data::HookInfo& hook : source.targets()) options.variance += hook.variance * hook.scale * hook.scale;
+  if (variant_entry(c.model.variant).reads == Reads::several) {
+    int64_t end = 0;
+    for (const data::HookInfo& hook : source.inputs()) options.hooks.push_back(end += hook.d);
+  }
+  return options;
+}
+
+/// The scale of every column.
+std::vector<float> scales_of(const std::vector<data::HookInfo>& hooks) {
+  std::vector<float> scales;
+  for (const data::HookInfo& hook : hooks) {
+    scales.insert(scales.end(), static_cast<size_t>(hook.d), static_cast<float>(hook.scale));
+  }
+  return scales;
+}
+
+/// Throws UsageError where the configuration names other hooks than the variant learns from.
+void check_hooks(const RunConfig& c) {
+  const std::string& name = c.model.variant;
+  const Reads reads = variant_entry(name).reads;
+  const auto fail = [](const std::string& what) { throw UsageError(what); };
+  if (reads == Reads::pair && c.data.target_hook.empty()) {
+    fail(fmt::format("model.variant = {} reconstructs another hook than it reads: name it in data.target_hook", name));
+  }
+  if (reads != Reads::pair && !c.data.target_hook.empty()) {
+    fail(fmt::format("data.target_hook = {} is for transcoders; {} reconstructs what it reads: leave it empty",
+                     c.data.target_hook, name));
+  }
+  if (reads == Reads::several && c.data.more_hooks.empty()) {
+    fail(fmt::format("model.variant = {} reads several hooks: name those beside data.hook in data.more_hooks", name));
+  }
+  if (reads != Reads::several && !c.data.more_hooks.empty()) {
+    fail(fmt::format("data.more_hooks is for crosscoders; {} reads one hook: leave it empty", name));
+  }
 }
 
 }  // namespace
@@ -46,12 +82,13 @@ std::unique_ptr<Variant> Member::checked_variant() const {
     throw UsageError(
         fmt::format("model.k = {} is larger than model.n = {}: set k ≤ n", config_.model.k, config_.model.n));
   }
-  const data::HookInfo& hook = source_.hook();
-  if (!(hook.variance > 0)) {
+  check_hooks(config_);
+  for (const data::HookInfo& hook : source_.targets()) {
+    if (hook.variance > 0) continue;
     throw Error(fmt::format("{}: the activations of hook {} are constant (variance {}): nothing to learn",
                             source_.sources().info().path.string(), hook.name, hook.variance));
   }
-  auto variant = make_variant(variant_options(config_, hook));
+  auto variant = make_variant(variant_options(config_, source_));
   if (variant->needs_validation() && !(config_.data.validation > 0)) {
     throw UsageError("model.threshold = calibrated needs validation rows: set data.validation > 0");
   }
@@ -211,10 +248,11 @@ void Member::finish() {
 
 void Member::save_dictionary() {
   const data::DatasetInfo& about = source_.sources().info();
-  const data::HookInfo& hook = source_.hook();
+  const std::vector<data::HookInfo>& inputs = source_.inputs();
+  const data::HookInfo& hook = inputs.front();
   if (variant_->needs_validation()) {
     const std::vector<float> rows = source_.validation();
-    variant_->calibrate(context_, state_, {rows.data(), kSampleTokens, hook.d});
+    variant_->calibrate(context_, state_, {rows.data(), kSampleTokens, width_of(inputs)});
   }
   Dictionary dictionary = variant_->dictionary(state_);
   DictionaryInfo& info = dictionary.info;
@@ -227,8 +265,11 @@ void Member::save_dictionary() {
       fmt::format("validation={},test={},seed={}", config_.data.validation, config_.data.test, config_.data.split_seed);
   info.tokens = state_.step * source_.rows();
   info.seed = static_cast<uint64_t>(config_.train.seed);
-  const std::vector<float> scale(static_cast<size_t>(hook.d), static_cast<float>(hook.scale));
-  dictionary.fold(scale, scale);
+  if (inputs.size() > 1) {
+    for (const data::HookInfo& each : inputs) info.hooks.push_back({each.name, each.d, each.scale});
+  }
+  if (source_.transcodes()) info.target = source_.targets().front().name;
+  dictionary.fold(scales_of(inputs), scales_of(source_.targets()));
   dictionary.save(folder_ / "dictionary");
 }
 

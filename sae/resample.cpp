@@ -10,6 +10,7 @@
 #include "kernels/primitives.h"
 #include "sae/blocks.h"
 #include "sae/dictionary.h"
+#include "sae/variants/variants.h"
 
 namespace assay::sae {
 
@@ -71,11 +72,12 @@ bool resampling_due(const TrainConfig& train, int64_t step) {
 }
 
 void check_resampling(const Variant& variant, const State& state) {
-  if (state.parameters.size() == 4 && state.d_in == state.d_out) return;
-  throw UsageError(
-      fmt::format("train.resample_every: the variant {} has parameters of its own or other outputs than inputs, which "
-                  "resampling does not know; set it to 0 (AuxK revives its dead latents)",
-                  variant.options().model.variant));
+  const Reads reads = variant_entry(variant.options().model.variant).reads;
+  if (state.parameters.size() == 4 && reads == Reads::one && !variant.geometry().tied) return;
+  throw UsageError(fmt::format(
+      "train.resample_every: the variant {} has parameters of its own, a tied encoder or more than one hook, which "
+      "resampling does not know; set it to 0",
+      variant.options().model.variant));
 }
 
 int64_t resample_dead(Context& context, const Variant& variant, State& state, ConstMatrix x, uint64_t seed) {

@@ -12,6 +12,10 @@ void describe(config::Fields& f, DataConfig& c) {
   f.texts("mixture", c.mixture,
           "Several data sets instead of path, each \"WEIGHT PATH\": rows are drawn in the weights' shares.");
   f.text("hook", c.hook, "Which array to train on: activations, or the NAME of /hooks/NAME.");
+  f.text("target_hook", c.target_hook,
+         "Transcoders: the array that is reconstructed from hook, written as hook is; empty for other variants.");
+  f.texts("more_hooks", c.more_hooks,
+          "Crosscoders: the arrays that one code reads and reconstructs beside hook; empty for other variants.");
   f.real("validation", c.validation, {0, 0.5}, "share of documents", "Held out for choices and for reported FVU.");
   f.real("test", c.test, {0, 0.5}, "share of documents", "Held out for final evaluation only.");
   f.integer("split_seed", c.split_seed, {0, INT64_MAX}, "", "Seed of the split by document hash.");
@@ -49,7 +53,8 @@ void describe(config::Fields& f, ModelConfig& c) {
   f.real("balance", c.balance, {0, 1e6}, "",
          "Switch: weight of the load-balancing loss, in shares of the stored variance.");
   f.real("sparsity", c.sparsity, {0, 1e6}, "",
-         "Weight of the sparsity penalty (relu, p_anneal, gated, jumprelu*) at E|x|^2 = 1; 0 takes the variant's "
+         "Weight of the sparsity penalty (relu, p_anneal, gated, jumprelu, crosscoder) at E|x|^2 = 1; 0 takes the "
+         "variant's "
          "default.");
   f.real("sparsity_warmup", c.sparsity_warmup, {-1, 1}, "share of steps",
          "The sparsity penalty rises linearly over this first share of the run; -1 takes the variant's default.");

@@ -15,6 +15,8 @@ struct DataConfig {
   std::string path;
   std::vector<std::string> mixture;  ///< "WEIGHT PATH" each; instead of path
   std::string hook = "activations";
+  std::string target_hook;              ///< transcoders: what is reconstructed
+  std::vector<std::string> more_hooks;  ///< crosscoders: encoded and reconstructed beside hook
   double validation = 0.05, test = 0.05;
   int64_t split_seed = 0;
   int64_t order_seed = -1;  ///< of the stream; -1 = train.seed

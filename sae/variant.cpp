@@ -108,6 +108,7 @@ void Variant::reconstruct(Context& context, const State& state, StepReport& repo
   const Primitives& p = primitives(context.isa());
   sparse_decode(context, codes_, state.decoder(), one ? state.decoder_bias() : nullptr,
                 {gradient_.data(), codes_.rows(), options_.d_out});
+  bypass(context, state, {gradient_.data(), batch_, options_.d_out});
   parallel_for(context, batch_, [&](int64_t i) {
     if (!one) nest(i, state.decoder_bias());
     row_loss_[i] = differentiate(p, i, target_.row(i), reported[i]);
@@ -197,12 +198,16 @@ void Variant::count_firing(State& state, StepReport& report) {
   report.dead = static_cast<int64_t>(dead_.size());
 }
 
-void Variant::update(Context& context, State& state, double lr, StepReport& report) {
+AdamStep Variant::adam_step(const State& state, double lr) const {
   const TrainConfig& o = options_.train;
   const double t = static_cast<double>(state.step + 1);
-  const AdamStep adam{static_cast<float>(lr / (1 - std::pow(o.beta1, t))), static_cast<float>(o.beta1),
-                      static_cast<float>(o.beta2), static_cast<float>(o.eps),
-                      static_cast<float>(1 / (1 - std::pow(o.beta2, t)))};
+  return {static_cast<float>(lr / (1 - std::pow(o.beta1, t))), static_cast<float>(o.beta1), static_cast<float>(o.beta2),
+          static_cast<float>(o.eps), static_cast<float>(1 / (1 - std::pow(o.beta2, t)))};
+}
+
+void Variant::update(Context& context, State& state, double lr, StepReport& report) {
+  const TrainConfig& o = options_.train;
+  const AdamStep adam = adam_step(state, lr);
   const ConstMatrix g(gradient_.data(), codes_.rows(), options_.d_out);
   value_gradient(context, codes_, g, state.decoder(), d_values_);
   for (size_t pair = 0; pair < outside_.d_codes.size(); ++pair) {
@@ -218,6 +223,7 @@ void Variant::update(Context& context, State& state, double lr, StepReport& repo
   if (!dec_values_.empty()) input.dec_values = &dec_values_;
   if (!d_bias_.empty()) input.d_bias = &d_bias_;
   if (!dec_shrink_.empty()) input.dec_shrink = dec_shrink_.data();
+  if (!options_.hooks.empty()) input.dec_blocks = &options_.hooks;
   UpdateOptions how{adam, geometry_.unit_norm};
   how.rounding_key = data::Random{static_cast<uint64_t>(o.seed), kRounding, static_cast<uint64_t>(state.step)}.next();
   if (o.clip_norm > 0) {
@@ -245,10 +251,14 @@ void Variant::adapt(Context& context, Parameter& parameter, const std::vector<fl
 
 std::vector<float> Variant::decoder_norms(Context& context, const State& state) const {
   const Primitives& p = primitives(context.isa());
-  std::vector<float> norms(state.n);
+  const std::vector<int64_t> ends = options_.hooks.empty() ? std::vector<int64_t>{state.d_out} : options_.hooks;
+  const auto blocks = static_cast<int64_t>(ends.size());
+  std::vector<float> norms(state.n * blocks);
   parallel_for(context, state.n, [&](int64_t j) {
     const float* row = state.decoder().row(j);
-    norms[j] = std::sqrt(p.dot(row, row, state.d_out));
+    for (int64_t b = 0, first = 0; b < blocks; first = ends[b++]) {
+      norms[j * blocks + b] = std::sqrt(p.dot(row + first, row + first, ends[b] - first));
+    }
   });
   return norms;
 }

@@ -37,12 +37,15 @@ struct VariantOptions {
   TrainConfig train;  ///< resolved: see with_defaults
   int64_t d_in = 0, d_out = 0;
   double variance = 1;  ///< E‖y − mean‖² at the training scale
+  /// Ends of the hooks' columns in x, rising to d_in, of a crosscoder; else empty.
+  std::vector<int64_t> hooks = {};
 };
 
 /// What a variant's reconstruction is made of.
 struct Geometry {
   bool centred = true;            ///< encode x − b_dec rather than x
   bool unit_norm = true;          ///< decoder rows stay on the unit sphere
+  bool tied = false;              ///< W_enc is a copy of W_dec
   std::vector<int64_t> prefixes;  ///< ends of the nested groups of latents, the last one n; empty: one group
 };
 
@@ -97,11 +100,18 @@ class Variant {
   virtual void encode(Context& context, State& state, NumericFlag& flag) = 0;
   /// Lay codes_ out group after group. The default cuts at the prefixes.
   virtual void split();
+  /// Add to the reconstructions [B, d_out] of the first group what does not pass through the latents.
+  virtual void bypass(Context&, const State&, Matrix) const {}
+  /// What multiplies a pre-activation [n] where latents are ranked against one another; empty: nothing does.
+  virtual std::vector<float> rank_scale(Context&, const State&) const { return {}; }
   /// Append rows of an auxiliary loss. The default is AuxK, where any latent is dead.
   virtual void auxiliary(Context& context, const State& state, StepReport& report, NumericFlag& flag);
   /// Add the penalty's part to d_values_ (∂L/∂value of every pair, the reconstruction's already there), and where the
   /// variant needs it dec_values_, d_bias_, dec_shrink_. Returns the penalty. Sees the weights before the step.
   virtual double penalise(Context&, State&) { return 0; }
+  /// The backward pass from gradient_, and the step of every parameter.
+  virtual void update(Context& context, State& state, double lr, StepReport& report);
+  AdamStep adam_step(const State& state, double lr) const;
   /// Step the variant's own parameters and numbers.
   virtual void step_own(Context&, State&, const AdamStep&) {}
 
@@ -111,7 +121,7 @@ class Variant {
   void adapt(Context& context, Parameter& parameter, const std::vector<float>& gradient, const AdamStep& adam) const;
   /// Append B rows of codes; they share the batch's inputs.
   void append_rows(const SparseCodes& codes);
-  /// ‖d_j‖ of every latent.
+  /// ‖d_j‖ of every latent, or of every latent and hook [n, hooks] where there are several.
   std::vector<float> decoder_norms(Context& context, const State& state) const;
   /// What one row's error is multiplied with in the loss: 1 / (B · variance). Penalties share it.
   double row_weight() const { return 1 / (static_cast<double>(batch_) * options_.variance); }
@@ -142,7 +152,6 @@ class Variant {
   double differentiate(const Primitives& p, int64_t i, const float* y, double& reported);
   void count_firing(State& state, StepReport& report);
   double residual_variance(Context& context) const;
-  void update(Context& context, State& state, double lr, StepReport& report);
 
   std::vector<double> row_loss_;  // [B]
 };

@@ -13,8 +13,9 @@ double saebench_learning_rate(int64_t) { return 3e-4; }
 
 const std::vector<const VariantEntry*>& variants() {
   static const std::vector<const VariantEntry*> all{
-      &kTopK, &kMultiTopK, &kBatchTopK, &kMatryoshkaTopK, &kMatryoshkaBatchTopK,
-      &kReLU, &kPAnneal,   &kGated,     &kJumpReLU,       &kSwitch};
+      &kTopK,           &kMultiTopK,  &kBatchTopK,          &kMatryoshkaTopK, &kMatryoshkaBatchTopK, &kReLU,
+      &kPAnneal,        &kGated,      &kJumpReLU,           &kSwitch,         &kMatchingPursuit,     &kTranscoder,
+      &kSkipTranscoder, &kCrosscoder, &kCrosscoderBatchTopK};
   return all;
 }
 

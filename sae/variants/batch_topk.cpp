@@ -17,14 +17,13 @@ constexpr int64_t kFirstStep = 1000;
 }  // namespace
 
 void BatchTopK::choose(Context& context, const State& state, ConstMatrix x, SparseCodes& out, NumericFlag& flag) const {
-  const std::vector<float> scale = rank_scale(state);
+  const std::vector<float> scale = rank_scale(context, state);
   Encoder ranked = encoder(state);
   if (!scale.empty()) ranked.rank_scale = scale.data();
   encode_batch_topk(context, x, ranked, x.rows * options_.model.k, out, flag);
 }
 
-float BatchTopK::smallest(const SparseCodes& codes, const State& state) const {
-  const std::vector<float> scale = rank_scale(state);
+float BatchTopK::smallest(const SparseCodes& codes, const std::vector<float>& scale) {
   float least = std::numeric_limits<float>::infinity();
   for (int64_t p = 0; p < codes.pairs(); ++p) {
     least = std::min(least, scale.empty() ? codes.values[p] : codes.values[p] * scale[codes.indices[p]]);
@@ -34,7 +33,7 @@ float BatchTopK::smallest(const SparseCodes& codes, const State& state) const {
 
 void BatchTopK::encode(Context& context, State& state, NumericFlag& flag) {
   choose(context, state, centred(), codes_, flag);
-  last_smallest_ = smallest(codes_, state);
+  last_smallest_ = smallest(codes_, rank_scale(context, state));
 }
 
 void BatchTopK::step_own(Context&, State& state, const AdamStep&) {
@@ -58,7 +57,7 @@ void BatchTopK::calibrate(Context& context, State& state, ConstMatrix rows) cons
   NumericFlag flag;
   choose(context, state, {centred.data(), rows.rows, rows.cols}, codes, flag);
   // Encoding is strict, so θ lies just below the smallest value that should pass.
-  state.numbers["threshold"] = std::nextafter(smallest(codes, state), 0.0f);
+  state.numbers["threshold"] = std::nextafter(smallest(codes, rank_scale(context, state)), 0.0f);
 }
 
 Dictionary BatchTopK::dictionary(const State& state) const {
@@ -67,7 +66,8 @@ Dictionary BatchTopK::dictionary(const State& state) const {
   const auto found = state.numbers.find("threshold");
   const auto threshold = static_cast<float>(found == state.numbers.end() ? 0.0 : found->second);
   std::vector<float> values(state.n, threshold);
-  const std::vector<float> scale = rank_scale(state);
+  Context context({Device::cpu, 1});
+  const std::vector<float> scale = rank_scale(context, state);
   for (size_t j = 0; j < scale.size(); ++j) values[j] /= std::max(scale[j], std::numeric_limits<float>::min());
   result.extra["threshold"] = {{state.n}, std::move(values)};
   return result;

@@ -20,13 +20,11 @@ class BatchTopK : public Variant {
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override;
   void step_own(Context& context, State& state, const AdamStep& adam) override;
-  /// What multiplies a value in the selection; empty: nothing does.
-  virtual std::vector<float> rank_scale(const State&) const { return {}; }
 
  private:
   void choose(Context& context, const State& state, ConstMatrix centred, SparseCodes& out, NumericFlag& flag) const;
   /// Of scaled values; 0 where none was chosen.
-  float smallest(const SparseCodes& codes, const State& state) const;
+  static float smallest(const SparseCodes& codes, const std::vector<float>& scale);
 
   float last_smallest_ = 0;
 };

@@ -9,6 +9,13 @@
 
 namespace assay::sae {
 
+/// The arrays of the data that a variant learns from.
+enum class Reads {
+  one,      ///< data.hook is encoded and reconstructed
+  pair,     ///< data.hook is encoded, data.target_hook reconstructed
+  several,  ///< data.hook and data.more_hooks, side by side, are encoded and reconstructed
+};
+
 struct VariantEntry {
   const char* name;  ///< as model.variant spells it
   std::unique_ptr<Variant> (*make)(const VariantOptions& options);
@@ -16,6 +23,7 @@ struct VariantEntry {
   double (*learning_rate)(int64_t n);
   double beta1 = 0.9, beta2 = 0.999, eps = 6.25e-10;
   double aux_coefficient = 1.0 / 32;
+  Reads reads = Reads::one;
 };
 
 /// 2e-4/√(n/2¹⁴) (Gao et al. 2024, A.3): the TopK family's.
@@ -25,7 +33,7 @@ double topk_learning_rate(int64_t n);
 double saebench_learning_rate(int64_t n);
 
 extern const VariantEntry kTopK, kMultiTopK, kBatchTopK, kMatryoshkaTopK, kMatryoshkaBatchTopK, kReLU, kPAnneal, kGated,
-    kJumpReLU, kSwitch;
+    kJumpReLU, kSwitch, kMatchingPursuit, kTranscoder, kSkipTranscoder, kCrosscoder, kCrosscoderBatchTopK;
 
 const std::vector<const VariantEntry*>& variants();
 /// Throws UsageError naming the known ones.

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "kernels/error.h"
+#include "sae/resample.h"
 #include "tests/sae/variant_support.h"
 #include "tests/support/isa.h"
 
@@ -45,24 +46,36 @@ TEST_P(AnyVariant, LearnsOnOneBatch) {
   const auto variant = make_variant(options);
   State state = variant->create();
   const auto x = small_batch(5);
-  variant->initialise(context, state, 3, batch_of(x));
+  variant->initialise(context, state, 3, batch_of(x, options.d_out));
   double first = 0, last = 0;
   for (int64_t t = 0; t < 100; ++t) {
     NumericFlag flag;
-    last = variant->step(context, state, batch_of(x), 3e-3, flag).loss;
+    last = variant->step(context, state, batch_of(x, options.d_out), 3e-3, flag).loss;
     if (t == 0) first = last;
   }
   EXPECT_LT(last, 0.8 * first);
 }
 
+/// Scales of the columns encoded and reconstructed, every hook with its own.
+std::pair<std::vector<float>, std::vector<float>> powers_of_two(const VariantOptions& options) {
+  std::vector<float> in(options.d_in, 0.25f), out(options.d_out, 0.25f);
+  if (options.d_out != options.d_in) std::fill(out.begin(), out.end(), 0.5f);
+  if (!options.hooks.empty()) {
+    std::fill(in.begin() + kHook, in.end(), 0.5f);
+    out = in;
+  }
+  return {in, out};
+}
+
 TEST_P(AnyVariant, ReloadsToTheSameCodesAndHash) {
   Context context({Device::cpu, 2});
-  const auto variant = make_variant(small_options(GetParam()));
+  VariantOptions options = small_options(GetParam());
+  if (GetParam() == "crosscoder") options.model.sparsity = 0.1;  // two norms at the default would leave few active
+  const auto variant = make_variant(options);
   const State state = some_state(context, *variant, 80, 2e-3);
-  constexpr float kScale = 0.25f;  // a power of two: folding is exact, so the codes are equal bit for bit
+  const auto [in, out] = powers_of_two(variant->options());  // folding is exact, so the codes are equal bit for bit
   Dictionary dictionary = variant->dictionary(state), folded = dictionary;
-  const std::vector<float> scale(kD, kScale);
-  folded.fold(scale, scale);
+  folded.fold(in, out);
   const auto folder = std::filesystem::temp_directory_path() / ("assay_variant_" + GetParam());
   folded.save(folder);
   const Dictionary loaded = Dictionary::load(folder);
@@ -73,7 +86,7 @@ TEST_P(AnyVariant, ReloadsToTheSameCodesAndHash) {
 
   const auto x = small_batch(99);
   std::vector<float> raw = x;
-  for (float& value : raw) value /= kScale;
+  for (size_t i = 0; i < x.size(); ++i) raw[i] /= in[i % kD];
   const SparseCodes expected = dictionary.encode(context, batch_of(x).x);
   const SparseCodes codes = loaded.encode(context, batch_of(raw).x);
   EXPECT_GT(codes.pairs(), kRows);
@@ -81,10 +94,11 @@ TEST_P(AnyVariant, ReloadsToTheSameCodesAndHash) {
   EXPECT_EQ(codes.indices, expected.indices);
   EXPECT_EQ(codes.values, expected.values);
 
-  std::vector<float> y(x.size()), raw_y(x.size());
-  dictionary.decode(context, expected, {y.data(), kRows, kD});
-  loaded.decode(context, codes, {raw_y.data(), kRows, kD});
-  for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(raw_y[i] * kScale, y[i]);
+  const int64_t width = dictionary.info.width();
+  std::vector<float> y(kRows * width), raw_y(y.size());
+  dictionary.decode(context, expected, {y.data(), kRows, width}, batch_of(x).x);
+  loaded.decode(context, codes, {raw_y.data(), kRows, width}, batch_of(raw).x);
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(raw_y[i] * out[i % width], y[i]);
 }
 
 std::vector<std::string> names() {
@@ -96,14 +110,15 @@ INSTANTIATE_TEST_SUITE_P(All, AnyVariant, testing::ValuesIn(names()), [](const a
 
 /// Published codes are the step's own where no threshold stands in for the batch.
 TEST(Variants, PublishedCodesAreTheSteps) {
-  for (const char* name : {"topk", "matryoshka_topk", "relu", "p_anneal", "gated", "jumprelu", "switch"}) {
+  for (const char* name : {"topk", "matryoshka_topk", "relu", "p_anneal", "gated", "jumprelu", "matching_pursuit",
+                           "switch", "transcoder", "skip_transcoder", "crosscoder"}) {
     Context context({Device::cpu, 2});
     const auto variant = make_variant(small_options(name, 0));
     State state = some_state(context, *variant, 20);
     const Dictionary dictionary = variant->dictionary(state);
     const auto x = small_batch(50);
     NumericFlag flag;
-    const double l0 = variant->step(context, state, batch_of(x), 1e-3, flag).l0;
+    const double l0 = variant->step(context, state, batch_of(x, variant->options().d_out), 1e-3, flag).l0;
     const SparseCodes codes = dictionary.encode(context, batch_of(x).x);
     const auto active = std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v > 0; });
     EXPECT_DOUBLE_EQ(l0, static_cast<double>(active) / kRows) << name;
@@ -210,6 +225,58 @@ TEST(Switch, ExpertsMustDivideTheLatentsAndHoldK) {
   EXPECT_THROW(make_variant(options), UsageError);
   options.model.experts = 60;
   EXPECT_THROW(make_variant(options), UsageError);
+}
+
+/// The first step is TopK's first; a latent may be chosen again, and never is one that does not correlate positively.
+TEST(MatchingPursuit, ResidualFallsByEveryValueAndCodesDecodeToIt) {
+  Context context({Device::cpu, 2});
+  const auto variant = make_variant(small_options("matching_pursuit"));
+  const State state = some_state(context, *variant, 30);
+  const Dictionary dictionary = variant->dictionary(state);
+  EXPECT_EQ(dictionary.w_enc, dictionary.w_dec);
+  const auto x = small_batch(300);
+  const SparseCodes codes = dictionary.encode(context, batch_of(x).x);
+  std::vector<float> y(x.size());
+  dictionary.decode(context, codes, {y.data(), kRows, kD});
+  for (int64_t i = 0; i < kRows; ++i) {
+    std::vector<double> r(kD), z(kN);
+    for (int64_t c = 0; c < kD; ++c) r[c] = x[i * kD + c] - dictionary.b_dec[c];
+    for (int64_t t = 0; t < kK; ++t) {
+      int64_t best = 0;
+      double most = -1e30;
+      for (int64_t j = 0; j < kN; ++j) {
+        double dot = 0;
+        for (int64_t c = 0; c < kD; ++c) dot += r[c] * dictionary.w_dec[j * kD + c];
+        if (dot > most) most = dot, best = j;
+      }
+      if (most <= 0) break;
+      z[best] += most;
+      for (int64_t c = 0; c < kD; ++c) r[c] -= most * dictionary.w_dec[best * kD + c];
+    }
+    std::vector<double> found(kN);
+    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) found[codes.indices[p]] = codes.values[p];
+    for (int64_t j = 0; j < kN; ++j) EXPECT_NEAR(found[j], z[j], 1e-5) << i << " " << j;
+    for (int64_t c = 0; c < kD; ++c) EXPECT_NEAR(x[i * kD + c] - y[i * kD + c], r[c], 1e-5);
+  }
+}
+
+TEST(SkipTranscoder, CodesAloneCannotBeDecoded) {
+  Context context({Device::cpu, 1});
+  const auto variant = make_variant(small_options("skip_transcoder"));
+  const State state = some_state(context, *variant, 2);
+  const Dictionary dictionary = variant->dictionary(state);
+  const auto x = small_batch(9);
+  const SparseCodes codes = dictionary.encode(context, batch_of(x).x);
+  std::vector<float> y(kRows * kOut);
+  EXPECT_THROW(dictionary.decode(context, codes, {y.data(), kRows, kOut}), UsageError);
+}
+
+TEST(Variants, ThoseWithoutAuxKOrResamplingRefuseThem) {
+  EXPECT_THROW(make_variant(small_options("matching_pursuit", 0.1)), UsageError);
+  for (const char* name : {"matching_pursuit", "transcoder", "skip_transcoder", "crosscoder"}) {
+    const auto variant = make_variant(small_options(name));
+    EXPECT_THROW(check_resampling(*variant, variant->create()), UsageError) << name;
+  }
 }
 
 TEST(PAnneal, EndsAtTheLastExponentWithoutAJumpOfThePenalty) {

@@ -22,7 +22,7 @@ Tensor tensor(const std::vector<float>& values, at::IntArrayRef shape) {
 /// What a dense loss is computed from.
 struct Dense {
   Tensors w;
-  Tensor x, silent;
+  Tensor x, y, silent;
   VariantOptions options;
   std::map<std::string, double> numbers;
   double error_weight = 1;
@@ -32,23 +32,41 @@ struct Dense {
     const Tensor input = centred ? x - w.at("b_dec") : x;
     return torch::matmul(input, w.at("W_enc").t()) + w.at("b_enc");
   }
+<<<<<<< HEAD
   Tensor error(const Tensor& z) const {
     return error_weight * (x - torch::matmul(z, w.at("W_dec")) - w.at("b_dec")).pow(2).sum(1).mean() / kVariance;
+=======
+  Tensor residual(const Tensor& z) const {
+    const Tensor r = y - torch::matmul(z, w.at("W_dec")) - w.at("b_dec");
+    return w.count("W_skip") ? r - torch::matmul(x, w.at("W_skip").t()) : r;
   }
-  Tensor norms() const { return w.at("W_dec").norm(2, 1); }
+  Tensor error(const Tensor& z) const { return residual(z).pow(2).sum(1).mean() / kVariance; }
+  /// Of a crosscoder the sum over its hooks.
+  Tensor norms() const {
+    const Tensor& d = w.at("W_dec");
+    if (options.hooks.empty()) return d.norm(2, 1);
+    return d.slice(1, 0, kHook).norm(2, 1) + d.slice(1, kHook).norm(2, 1);
+>>>>>>> 83ea1fd (Matching pursuit, transcoder, skip transcoder and crosscoders: training on several hooks, FVU by assay encode, a table of all variants)
+  }
   double sparsity(double otherwise) const {
     return (options.model.sparsity > 0 ? options.model.sparsity : otherwise) / kVariance;
   }
+<<<<<<< HEAD
   /// AuxK on the residual of z, where options ask for it.
   Tensor aux(const Tensor& z, const Tensor& scores) const {
     codes = z;
+=======
+  /// AuxK on the residual of z, where options ask for it; latents are ranked by scale·pre.
+  Tensor aux(const Tensor& z, const Tensor& pre) const { return aux(z, pre, torch::ones({kN}, torch::kFloat64)); }
+  Tensor aux(const Tensor& z, const Tensor& pre, const Tensor& scale) const {
+>>>>>>> 83ea1fd (Matching pursuit, transcoder, skip transcoder and crosscoders: training on several hooks, FVU by assay encode, a table of all variants)
     const Tensor fired = (z > 0).any(0);
     const Tensor dead = fired.logical_not().logical_and(silent + kRows >= kDeadAfter);
     const int64_t count = dead.sum().item<int64_t>();
     if (!(options.train.aux_coefficient > 0) || count == 0) return torch::zeros({}, torch::kFloat64);
-    const Tensor r = (x - torch::matmul(z, w.at("W_dec")) - w.at("b_dec")).detach();
-    const auto [values, indices] = scores.masked_fill(dead.logical_not(), -1e30).topk(std::min<int64_t>(5, count), 1);
-    const Tensor a = torch::zeros_like(scores).scatter(1, indices, values.relu());
+    const Tensor r = residual(z).detach(), scores = (pre * scale).masked_fill(dead.logical_not(), -1e30);
+    const Tensor indices = std::get<1>(scores.topk(std::min<int64_t>(5, count), 1));
+    const Tensor a = torch::zeros_like(pre).scatter(1, indices, pre.gather(1, indices).relu());
     const Tensor variance = (r - r.mean(0)).pow(2).sum(1).mean();
     return options.train.aux_coefficient * (r - torch::matmul(a, w.at("W_dec"))).pow(2).sum(1).mean() / variance;
   }
@@ -59,10 +77,20 @@ Tensor row_topk(const Tensor& pre, int64_t k) {
   return torch::zeros_like(pre).scatter(1, indices, values.relu());
 }
 
-Tensor batch_topk(const Tensor& pre) {
-  const Tensor flat = pre.relu().flatten();
-  const auto [values, indices] = flat.topk(kK * kRows, 0);
-  return torch::zeros_like(flat).scatter(0, indices, values).view_as(pre);
+Tensor batch_topk(const Tensor& pre, const Tensor& scale = torch::ones({kN}, torch::kFloat64)) {
+  const Tensor flat = pre.relu().flatten(), ranked = (pre.relu() * scale).flatten();
+  const Tensor indices = std::get<1>(ranked.topk(kK * kRows, 0));
+  return torch::zeros_like(flat).scatter(0, indices, flat.gather(0, indices)).view_as(pre);
+}
+
+Tensor matching_pursuit(const Dense& d) {
+  Tensor r = d.x - d.w.at("b_dec");
+  for (int64_t t = 0; t < kK; ++t) {
+    const Tensor best = torch::matmul(r, d.w.at("W_dec").t()).argmax(1);
+    const Tensor rows = d.w.at("W_dec").index_select(0, best);
+    r = r - (r * rows).sum(1, true).relu() * rows;
+  }
+  return r.pow(2).sum(1).mean() / kVariance;
 }
 
 Tensor matryoshka(const Dense& d, const Tensor& z, const Tensor& pre) {
@@ -134,8 +162,14 @@ Tensor dense_loss(const Dense& d) {
   if (variant == "jumprelu") return jumprelu(d);
   if (variant == "gated") return gated(d);
   if (variant == "switch") return routed(d);
-  const Tensor pre = d.pre(variant != "relu");
-  if (variant == "relu") {
+  if (variant == "matching_pursuit") return matching_pursuit(d);
+  const bool transcodes = variant == "transcoder" || variant == "skip_transcoder";
+  const Tensor pre = d.pre(variant != "relu" && d.options.hooks.empty() && !transcodes);
+  if (variant == "crosscoder_batch_topk") {
+    const Tensor scale = d.norms().detach(), z = batch_topk(pre, scale);
+    return d.error(z) + d.aux(z, pre, scale);
+  }
+  if (variant == "relu" || variant == "crosscoder") {
     const Tensor z = pre.relu();
     return d.error(z) + d.sparsity(5 / std::sqrt(static_cast<double>(kD))) * (z * d.norms()).sum(1).mean() +
            d.aux(z, pre);
@@ -195,10 +229,11 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
 
 class VariantGradient : public testing::TestWithParam<Case> {};
 
-void prepare(State& state) {
+void prepare(const Variant& variant, State& state) {
   state.step = 0;
   for (int64_t j = 0; j < kN; j += 4) {
-    state.at("b_enc").value[j] -= 0.15f;  // seldom among the winners, so that AuxK has latents to teach
+    if (!variant.geometry().tied)
+      state.at("b_enc").value[j] -= 0.15f;  // seldom among the winners, so that AuxK has latents to teach
     state.silent[j] = kDeadAfter;
   }
   for (auto& [name, p] : state.parameters) {
@@ -224,9 +259,10 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
   options.model.sparsity_loss = GetParam().sparsity_loss;
   const auto variant = make_variant(options);
   State state = some_state(context, *variant);
-  prepare(state);
+  prepare(*variant, state);
   const auto x = small_batch(77);
-  Dense dense{{}, tensor(x, {kRows, kD}), torch::tensor(state.silent), options, state.numbers};
+  const Tensor whole = tensor(x, {kRows, kD});
+  Dense dense{{}, whole, whole.slice(1, kD - options.d_out), torch::tensor(state.silent), options, state.numbers};
   for (const auto& [name, p] : state.parameters) dense.w[name] = tensor(p.value, p.shape).requires_grad_(true);
   if (GetParam().outside) dense.error_weight = 0.7;
   Tensor loss = dense_loss(dense);
@@ -234,9 +270,13 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
   loss.backward();
 
   NumericFlag flag;
+<<<<<<< HEAD
   SomeOutsideLoss outside;
   const StepReport report =
       variant->step(context, state, batch_of(x), 1e-4, flag, GetParam().outside ? &outside : nullptr);
+=======
+  const StepReport report = variant->step(context, state, batch_of(x, options.d_out), 1e-4, flag);
+>>>>>>> 83ea1fd (Matching pursuit, transcoder, skip transcoder and crosscoders: training on several hooks, FVU by assay encode, a table of all variants)
   ASSERT_FALSE(flag.raised());
   EXPECT_NEAR(report.loss, loss.item<double>(), 1e-5 * std::abs(loss.item<double>()));
   if (options.train.aux_coefficient > 0) {
@@ -244,9 +284,14 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
   }
   // The slope of (z + 1e-5)^p magnifies pre's rounding where z is small.
   const double tolerance = GetParam().variant == "p_anneal" ? 2e-4 : 2e-5;
-  const bool free_norms = GetParam().variant == "relu";
+  const bool free_norms = !variant->geometry().unit_norm, tied = variant->geometry().tied;
   for (const auto& [name, p] : state.parameters) {
     Tensor expected = dense.w.at(name).grad();
+    if (tied && (name == "W_enc" || name == "b_enc")) {  // copies and zeros
+      EXPECT_FALSE(expected.defined()) << name;
+      EXPECT_EQ(p.m, std::vector<float>(p.m.size())) << name;
+      continue;
+    }
     ASSERT_TRUE(expected.defined()) << name;
     if (name == "W_dec" && !free_norms) {
       const Tensor w = dense.w.at(name).detach();
@@ -263,10 +308,16 @@ INSTANTIATE_TEST_SUITE_P(All, VariantGradient,
                                          Case{"matryoshka_batch_topk"}, Case{"relu"}, Case{"relu", "target", 0.25},
                                          Case{"p_anneal"}, Case{"gated"}, Case{"jumprelu", "target"},
                                          Case{"jumprelu", "l0"}, Case{"jumprelu", "target", 0.25}, Case{"switch"},
+<<<<<<< HEAD
                                          Case{"switch", "target", 0.25}, Case{"topk", "target", -1, true},
                                          Case{"batch_topk", "target", -1, true},
                                          Case{"matryoshka_topk", "target", -1, true}, Case{"relu", "target", -1, true},
                                          Case{"jumprelu", "target", -1, true}, Case{"switch", "target", -1, true}));
+=======
+                                         Case{"switch", "target", 0.25}, Case{"matching_pursuit"}, Case{"transcoder"},
+                                         Case{"skip_transcoder"}, Case{"crosscoder"},
+                                         Case{"crosscoder", "target", 0.25}, Case{"crosscoder_batch_topk"}));
+>>>>>>> 83ea1fd (Matching pursuit, transcoder, skip transcoder and crosscoders: training on several hooks, FVU by assay encode, a table of all variants)
 
 }  // namespace
 }  // namespace assay::sae
