@@ -149,6 +149,7 @@ class Bottleneck {
     if (!(variance > 0)) throw Error("bottleneck: the first batch's rows are all alike or not finite");
     d_ = d;
     scale_ = 1 / std::sqrt(squares / rows);
+    sae::require_one_hook("bottleneck", config_.model.variant);
     variant_ = sae::make_variant(
         {config_.model, with_defaults(config_.train, config_.model, d), d, d, variance * scale_ * scale_});
     if (variant_->needs_validation())

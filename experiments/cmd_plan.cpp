@@ -33,14 +33,9 @@ struct Options {
   bool json = false;
 };
 
-void check_one_hook(const sae::ModelConfig& model) {
-  if (sae::variant_entry(model.variant).reads == sae::Reads::one) return;
-  throw UsageError(fmt::format("assay plan knows variants of one hook; {} reads more", model.variant));
-}
-
 /// What the data set says, where it is there already.
 void look_at_data(const Config& config, const Options& options, sae::PlanInput& in) {
-  check_one_hook(config.model);
+  sae::require_one_hook("plan", config.model.variant);
   if (options.dims > 0) {
     in.d = options.dims;
     return;

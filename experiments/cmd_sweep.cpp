@@ -54,10 +54,7 @@ void check(const std::string& file, const Config& config, const SweepConfig& swe
   if (!(config.data.validation > 0)) {
     throw UsageError("data.validation = 0: a sweep compares its dictionaries on validation rows; set it > 0");
   }
-  for (const std::string& name : sweep.variant) {
-    if (sae::variant_entry(name).reads == sae::Reads::one) continue;
-    throw UsageError(fmt::format("sweep.variant: {} reads more than one hook, a sweep's dictionaries share one", name));
-  }
+  for (const std::string& name : sweep.variant) sae::require_one_hook("sweep.variant", name);
   check_distinct("variant", sweep.variant);
   check_distinct("n", sweep.n);
   check_distinct("k", sweep.k);

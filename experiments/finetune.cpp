@@ -32,6 +32,7 @@ constexpr int64_t kCalibrationRows = 1 << 15;
 
 /// The run's settings as they serve a short continuation: no second warm-up of a penalty, latents dead as before.
 sae::VariantOptions options_of(const Config& run, const FinetuneConfig& own, const data::HookInfo& hook) {
+  sae::require_one_hook("finetune", run.model.variant);
   if (run.model.variant == "p_anneal") {
     throw UsageError(
         "finetune: p_anneal anneals over its own run and cannot be taken up again; choose another variant");

@@ -28,6 +28,11 @@ const VariantEntry& variant_entry(const std::string& name) {
   throw UsageError(fmt::format("model.variant = {}: the variants are {}", name, known));
 }
 
+void require_one_hook(const std::string& who, const std::string& variant) {
+  if (variant_entry(variant).reads == Reads::one) return;
+  throw UsageError(fmt::format("{}: the variant {} reads more than one hook; choose another", who, variant));
+}
+
 std::unique_ptr<Variant> make_variant(const VariantOptions& options) {
   return variant_entry(options.model.variant).make(options);
 }

@@ -44,6 +44,9 @@ class MatchingPursuit : public Variant {
   }
 
   void update(Context& context, State& state, double lr, StepReport&) override {
+    if (!outside_.d_codes.empty()) {
+      throw UsageError("matching_pursuit takes no gradient by its codes from outside; choose another variant");
+    }
     differentiate(context, state);
     const Primitives& p = primitives(context.isa());
     const AdamStep adam = adam_step(state, lr);

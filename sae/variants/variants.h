@@ -38,6 +38,8 @@ extern const VariantEntry kTopK, kMultiTopK, kBatchTopK, kMatryoshkaTopK, kMatry
 const std::vector<const VariantEntry*>& variants();
 /// Throws UsageError naming the known ones.
 const VariantEntry& variant_entry(const std::string& name);
+/// Throws UsageError, beginning with `who` asks, where the variant reads more than data.hook.
+void require_one_hook(const std::string& who, const std::string& variant);
 std::unique_ptr<Variant> make_variant(const VariantOptions& options);
 
 }  // namespace assay::sae

@@ -32,34 +32,24 @@ struct Dense {
     const Tensor input = centred ? x - w.at("b_dec") : x;
     return torch::matmul(input, w.at("W_enc").t()) + w.at("b_enc");
   }
-<<<<<<< HEAD
-  Tensor error(const Tensor& z) const {
-    return error_weight * (x - torch::matmul(z, w.at("W_dec")) - w.at("b_dec")).pow(2).sum(1).mean() / kVariance;
-=======
   Tensor residual(const Tensor& z) const {
     const Tensor r = y - torch::matmul(z, w.at("W_dec")) - w.at("b_dec");
     return w.count("W_skip") ? r - torch::matmul(x, w.at("W_skip").t()) : r;
   }
-  Tensor error(const Tensor& z) const { return residual(z).pow(2).sum(1).mean() / kVariance; }
+  Tensor error(const Tensor& z) const { return error_weight * residual(z).pow(2).sum(1).mean() / kVariance; }
   /// Of a crosscoder the sum over its hooks.
   Tensor norms() const {
     const Tensor& d = w.at("W_dec");
     if (options.hooks.empty()) return d.norm(2, 1);
     return d.slice(1, 0, kHook).norm(2, 1) + d.slice(1, kHook).norm(2, 1);
->>>>>>> 83ea1fd (Matching pursuit, transcoder, skip transcoder and crosscoders: training on several hooks, FVU by assay encode, a table of all variants)
   }
   double sparsity(double otherwise) const {
     return (options.model.sparsity > 0 ? options.model.sparsity : otherwise) / kVariance;
   }
-<<<<<<< HEAD
-  /// AuxK on the residual of z, where options ask for it.
-  Tensor aux(const Tensor& z, const Tensor& scores) const {
-    codes = z;
-=======
   /// AuxK on the residual of z, where options ask for it; latents are ranked by scale·pre.
   Tensor aux(const Tensor& z, const Tensor& pre) const { return aux(z, pre, torch::ones({kN}, torch::kFloat64)); }
   Tensor aux(const Tensor& z, const Tensor& pre, const Tensor& scale) const {
->>>>>>> 83ea1fd (Matching pursuit, transcoder, skip transcoder and crosscoders: training on several hooks, FVU by assay encode, a table of all variants)
+    codes = z;
     const Tensor fired = (z > 0).any(0);
     const Tensor dead = fired.logical_not().logical_and(silent + kRows >= kDeadAfter);
     const int64_t count = dead.sum().item<int64_t>();
@@ -270,13 +260,9 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
   loss.backward();
 
   NumericFlag flag;
-<<<<<<< HEAD
   SomeOutsideLoss outside;
   const StepReport report =
-      variant->step(context, state, batch_of(x), 1e-4, flag, GetParam().outside ? &outside : nullptr);
-=======
-  const StepReport report = variant->step(context, state, batch_of(x, options.d_out), 1e-4, flag);
->>>>>>> 83ea1fd (Matching pursuit, transcoder, skip transcoder and crosscoders: training on several hooks, FVU by assay encode, a table of all variants)
+      variant->step(context, state, batch_of(x, options.d_out), 1e-4, flag, GetParam().outside ? &outside : nullptr);
   ASSERT_FALSE(flag.raised());
   EXPECT_NEAR(report.loss, loss.item<double>(), 1e-5 * std::abs(loss.item<double>()));
   if (options.train.aux_coefficient > 0) {
@@ -308,16 +294,13 @@ INSTANTIATE_TEST_SUITE_P(All, VariantGradient,
                                          Case{"matryoshka_batch_topk"}, Case{"relu"}, Case{"relu", "target", 0.25},
                                          Case{"p_anneal"}, Case{"gated"}, Case{"jumprelu", "target"},
                                          Case{"jumprelu", "l0"}, Case{"jumprelu", "target", 0.25}, Case{"switch"},
-<<<<<<< HEAD
-                                         Case{"switch", "target", 0.25}, Case{"topk", "target", -1, true},
-                                         Case{"batch_topk", "target", -1, true},
-                                         Case{"matryoshka_topk", "target", -1, true}, Case{"relu", "target", -1, true},
-                                         Case{"jumprelu", "target", -1, true}, Case{"switch", "target", -1, true}));
-=======
                                          Case{"switch", "target", 0.25}, Case{"matching_pursuit"}, Case{"transcoder"},
                                          Case{"skip_transcoder"}, Case{"crosscoder"},
-                                         Case{"crosscoder", "target", 0.25}, Case{"crosscoder_batch_topk"}));
->>>>>>> 83ea1fd (Matching pursuit, transcoder, skip transcoder and crosscoders: training on several hooks, FVU by assay encode, a table of all variants)
+                                         Case{"crosscoder", "target", 0.25}, Case{"crosscoder_batch_topk"},
+
+                                         Case{"topk", "target", -1, true}, Case{"batch_topk", "target", -1, true},
+                                         Case{"matryoshka_topk", "target", -1, true}, Case{"relu", "target", -1, true},
+                                         Case{"jumprelu", "target", -1, true}, Case{"switch", "target", -1, true}));
 
 }  // namespace
 }  // namespace assay::sae
