@@ -57,6 +57,7 @@ std::vector<std::string> input_names(const DataConfig& data) {
 
 std::vector<data::HookInfo> hooks_of(const data::Sources& sources, const std::vector<std::string>& names) {
   std::vector<data::HookInfo> hooks;
+  hooks.reserve(names.size());
   for (const std::string& name : names) hooks.push_back(sources.hook(name));
   return hooks;
 }
