@@ -36,6 +36,8 @@ void make_quick(EvalConfig& config) {
   config.unlearning.classes = std::min<int64_t>(config.unlearning.classes, 5);
   config.unlearning.train = std::min<int64_t>(config.unlearning.train, 60);
   config.unlearning.test = std::min<int64_t>(config.unlearning.test, 60);
+  for (int64_t* count : {&config.unlearning_text.estimate, &config.unlearning_text.tune, &config.unlearning_text.test})
+    *count = std::min<int64_t>(*count, 50);
 }
 
 void describe(config::Fields& fields, OodConfig& config) {
@@ -185,6 +187,8 @@ void describe(config::Fields& fields, UnlearningConfig& config) {
                  "At most this many texts of each retained class in either of these two parts.");
   fields.integer("train", config.train, {2, kMost}, "texts", "Texts a class that the published probes train on.");
   fields.integer("test", config.test, {2, kMost}, "texts", "Texts a class that they are tested on.");
+  fields.integer("retain", config.retain, {1, kMost}, "texts",
+                 "At most this many texts of each retained class in either of these two parts: the cost of the task.");
   fields.integers("latents", config.latents, {1, 1 << 20}, "latents", "Numbers of latents that are clamped.");
   fields.integers("clamps", config.clamps, {0, 1000}, "mean active values",
                   "Latents are clamped to minus this many times their mean active value; 0 = zero ablation.");
@@ -199,6 +203,23 @@ void describe(config::Fields& fields, UnlearningConfig& config) {
   fields.integer("padding", config.padding, {0, 100000}, "tokens",
                  "Filler tokens of the padding attack on gates; 0 = no attack.");
   fields.integer("batch", config.batch, {1, 4096}, "texts", "Texts a forward pass.");
+}
+
+void describe(config::Fields& fields, UnlearningTextConfig& config) {
+  constexpr int64_t kMost = 1 << 30;
+  fields.text("corpus_label", config.corpus_label, "Label whose classes are the corpora.");
+  fields.text("forget", config.forget, "The corpus to forget; the model is to keep all others.");
+  fields.integer("longest", config.longest, {2, kMost}, "tokens", "Texts with more ordinary tokens are left out.");
+  fields.integer("estimate", config.estimate, {4, kMost}, "texts", "Texts a corpus that edits are estimated on.");
+  fields.integer("tune", config.tune, {2, kMost}, "texts", "Texts a corpus that settings are chosen on.");
+  fields.integer("test", config.test, {2, kMost}, "texts", "Texts a corpus whose losses are published.");
+  fields.integers("latents", config.latents, {1, 1 << 20}, "latents", "Numbers of latents that are clamped.");
+  fields.integers("clamps", config.clamps, {0, 1000}, "percent",
+                  "Latents are clamped to minus this share of the residual stream's mean norm; 0 = zero ablation.");
+  fields.integers("budgets", config.budgets, {0, 100}, "percent",
+                  "Damage to the other corpora, on tuning texts, that a setting may do; the first is the headline.");
+  fields.integer("batch", config.batch, {1, 4096}, "texts",
+                 "Texts a forward pass, each of which holds a logit a token and word.");
 }
 
 void describe(config::Fields& fields, EvalConfig& config) {
@@ -235,6 +256,9 @@ void describe(config::Fields& fields, EvalConfig& config) {
   fields.section(
       "unlearning", [&](config::Fields& f) { describe(f, config.unlearning); },
       "Hiding a class from probes on the model's output.");
+  fields.section(
+      "unlearning_text", [&](config::Fields& f) { describe(f, config.unlearning_text); },
+      "Making a language model forget a corpus.");
 }
 
 }  // namespace assay::eval

@@ -18,8 +18,8 @@ class HiddenGoalsUpperTask final : public GoalTask {
   }
   bool by_default() const override { return false; }
   std::string missing(const Session& session) const override {
-    if (session.model.empty() && !make_) return "needs --model, the folder with the model's exported halves";
-    return GoalTask::missing(session);
+    const std::string lacks = make_ ? "" : lacks_halves(session, sae::HalfOutput::embedding);
+    return lacks.empty() ? GoalTask::missing(session) : lacks;
   }
 
  private:

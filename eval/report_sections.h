@@ -35,6 +35,7 @@ void add_provenance(Page& page, const Results& results);
 // Of the tasks that have charts.
 void add_core_charts(Page& page, const Results& results, const TaskResult& task);
 void add_unlearning_charts(Page& page, const TaskResult& task);
+void add_unlearning_text_charts(Page& page, const TaskResult& task);
 void add_probing_charts(Page& page, const Results& results, const TaskResult& task);
 void add_goal_charts(Page& page, const TaskResult& task);
 void add_spurious_charts(Page& page, const TaskResult& task);

@@ -1,6 +1,5 @@
 // The charts of the unlearning task.
 #include <algorithm>
-#include <cstdlib>
 
 #include "eval/report_format.h"
 #include "eval/report_sections.h"
@@ -21,16 +20,8 @@ std::string part_text(std::string part) {
   return part;
 }
 
-/// "few_shot_8" with prefix "few_shot_" is 8; −1 where the part is another.
-long number_in(const std::string& part, const std::string& prefix) {
-  if (part.rfind(prefix, 0) != 0) return -1;
-  char* end = nullptr;
-  const long value = std::strtol(part.c_str() + prefix.size(), &end, 10);
-  return *end == '\0' && end != part.c_str() + prefix.size() ? value : -1;
-}
-
 /// What a method hides from each kind of probe, a method a row, in the order of the results.
-void add_drops(Page& page, const TaskResult& task) {
+void add_drops(Page& page, const TaskResult& task, const std::string& caption) {
   vega::DotOptions options;
   options.x_title = "forget drop";
   options.references = {0, 1};
@@ -52,43 +43,38 @@ void add_drops(Page& page, const TaskResult& task) {
   if (values.empty()) return;
   options.low = std::max(options.low, -1.0) - 0.02;
   options.high = 1.05;
-  page.figure(vega::dots(values, options), "What each method hides", "Forget drop by method and kind of probe", true);
-  page.caption(
-      "Forget drop: 0 hides nothing, 1 hides all. Frozen probes never saw an edited text; few-shot probes were trained "
-      "on that many edited texts a class; the oracle exchanges forget texts for retained ones. Lines are 95 % "
-      "intervals.");
-}
-
-/// Curves over a number that stands in the part's name.
-void add_curve(Page& page, const TaskResult& task, const std::string& metric, const std::string& prefix,
-               const std::string& x_title, const std::string& title) {
-  json values = json::array();
-  std::vector<std::string> series;
-  for (const Number& n : task.numbers) {
-    const long x = n.metric == metric ? number_in(n.part, prefix) : -1;
-    if (x < 0) continue;
-    json row = {{"x", x},          {"y", n.value},          {"low", nullptr},
-                {"high", nullptr}, {"series", arm_name(n)}, {"name", n.part}};
-    if (n.interval) {
-      row["low"] = (*n.interval)[0];
-      row["high"] = (*n.interval)[1];
-    }
-    values.push_back(std::move(row));
-    if (std::find(series.begin(), series.end(), arm_name(n)) == series.end()) series.push_back(arm_name(n));
-  }
-  if (values.empty()) return;
-  page.figure(vega::frontier(values, x_title, "forget drop", series, std::nullopt), title, title + ", a line a method");
+  page.figure(vega::dots(values, options), "What each method hides", "Forget drop by method", true);
+  page.caption("Forget drop: 0 hides nothing, 1 hides all. " + caption + " Lines are 95 % intervals.");
 }
 
 }  // namespace
 
 void add_unlearning_charts(Page& page, const TaskResult& task) {
-  add_drops(page, task);
-  page.begin_grid(true);
-  add_curve(page, task, "forget_drop", "few_shot_", "labels of the hidden class an attacker has", "Relearning");
-  add_curve(page, task, "frontier_drop", "budget_", "damage allowed on tuning texts, points of accuracy", "Frontier");
-  page.end_grid();
-  page.caption("Left: the more labels, the less stays hidden. Right: settings are chosen anew for each budget.");
+  add_drops(
+      page, task,
+      "Frozen probes never saw an edited text; few-shot probes were trained on that many edited texts a class; the "
+      "oracle exchanges forget texts for retained ones.");
+  add_arm_table(
+      page, task, {"retain_damage", "neighbour_damage", "retain_cosine", "edited_share"},
+      "What each method costs at its operating point, and which texts it touches: damage in points of accuracy "
+      "over retained classes, their cosine with the untouched output, the share of texts edited.");
+  add_arm_table(
+      page, task, {"frontier_drop", "frontier_damage"},
+      "Frontier: few-shot forget drop, and damage on test texts, where settings are chosen anew for each budget "
+      "of damage on tuning texts.");
+}
+
+void add_unlearning_text_charts(Page& page, const TaskResult& task) {
+  add_drops(
+      page, task,
+      "The share of what the layer tells the model about the forgotten corpus that is gone: at 1 the loss is that "
+      "with the data's mean in place of every token, above it is worse still.");
+  add_arm_table(page, task, {"token_loss", "retain_damage", "edited_share"},
+                "Loss a token (nats) by corpus; damage, in percent, is the forget drop of the corpora to keep.");
+  add_arm_table(
+      page, task, {"frontier_drop", "frontier_damage"},
+      "Frontier: forget drop, and damage on test texts, where settings are chosen anew for each budget of damage "
+      "on tuning texts.");
 }
 
 }  // namespace assay::eval::report

@@ -42,7 +42,7 @@ class SpliceTask : public Task {
            "survives when reconstructions take their place?";
   }
   std::string missing(const Session& session) const override {
-    return session.model.empty() ? "needs --model, the folder with the model's exported halves" : "";
+    return lacks_halves(session, sae::HalfOutput::embedding);
   }
   void request(const Session&, EncodeRequest&) override {}
 

@@ -19,6 +19,7 @@
 #include "eval/splice.h"
 #include "eval/spurious.h"
 #include "eval/unlearning.h"
+#include "eval/unlearning_text.h"
 #include "kernels/error.h"
 
 namespace assay::eval {
@@ -80,7 +81,21 @@ std::vector<std::unique_ptr<Task>> all_tasks() {
   tasks.push_back(make_saebench_probing_task());
   tasks.push_back(make_splice_task());
   tasks.push_back(make_unlearning_task());
+  tasks.push_back(make_unlearning_text_task());
   return tasks;
+}
+
+std::string lacks_halves(const Session& session, sae::HalfOutput output) {
+  const bool embedding = output == sae::HalfOutput::embedding;
+  const char* wanted = embedding ? "a sentence encoder" : "a causal language model";
+  if (session.model.empty()) return fmt::format("needs --model, the folder with the exported halves of {}", wanted);
+  try {
+    if (sae::ModelFolder::open(session.model, session.trust_model_code).output == output) return {};
+  } catch (const Error&) {
+    return {};
+  }
+  return fmt::format("needs the halves of {}, {} has those of {}", wanted, session.model.string(),
+                     embedding ? "a causal language model" : "a sentence encoder");
 }
 
 std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names, const Session& session) {

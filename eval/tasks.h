@@ -14,6 +14,7 @@
 #include "eval/eval_config.h"
 #include "eval/results.h"
 #include "sae/dictionary.h"
+#include "sae/model_half.h"
 
 namespace assay::eval {
 
@@ -50,6 +51,10 @@ class Task {
   /// Fills numbers, checks and details. An exception fails this task alone.
   virtual void run(const Session& session, const EncodeCache& cache, TaskResult& result) = 0;
 };
+
+/// For Task::missing: empty where the session's model has halves of this kind, else what is needed. Of a folder that
+/// cannot be opened nothing is said here: the task then fails with the reason.
+std::string lacks_halves(const Session& session, sae::HalfOutput output);
 
 /// All tasks, in the order they run and are reported. Adding one: its file, and its line in tasks.cpp.
 std::vector<std::unique_ptr<Task>> all_tasks();

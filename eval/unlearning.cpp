@@ -18,6 +18,11 @@ void check_config(const UnlearningConfig& config) {
                                    {"clamps", config.clamps.empty()},
                                    {"budgets", config.budgets.empty()}})
     if (empty) throw Error(fmt::format("unlearning: {} is empty, expected at least one value", key));
+  const int64_t most = *std::max_element(config.labels.begin(), config.labels.end());
+  if (most > std::min(config.train, config.retain))
+    throw Error(
+        fmt::format("unlearning: labels = {} but a class has {} training texts (train {}, retain {}): raise them", most,
+                    std::min(config.train, config.retain), config.train, config.retain));
 }
 
 /// The model's halves: the compiled upper one where it runs here (twice as fast), else the script, and that is said.
@@ -54,7 +59,7 @@ class UnlearningTask : public Task {
            "fine-tuning have hidden more?";
   }
   std::string missing(const Session& session) const override {
-    return session.model.empty() ? "needs --model, the folder with the model's exported halves" : "";
+    return lacks_halves(session, sae::HalfOutput::embedding);
   }
   void request(const Session& session, EncodeRequest&) override {
     check_config(session.config.unlearning);

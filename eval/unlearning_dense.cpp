@@ -19,10 +19,10 @@ constexpr std::array<double, 3> kFalsePositives = {0.02, 0.05, 0.1};
 class GatedMethod : public UnlearningMethod {
  public:
   enum Kind { steering, mean };
-  explicit GatedMethod(Kind kind)
+  GatedMethod(Kind kind, const std::array<double, 4>& strengths)
       : UnlearningMethod(kind == steering ? "gated_steering" : "gated_mean", -1, true),
         kind_(kind),
-        strengths_(kind == steering ? std::array<double, 4>{0.5, 1, 2, 4} : std::array<double, 4>{0.25, 0.5, 0.75, 1}) {
+        strengths_(strengths) {
     for (const double strength : strengths_)
       for (const double share : kFalsePositives)
         settings_.push_back(fmt::format("strength={} gate={}", strength, share));
@@ -172,9 +172,20 @@ class FineTuning : public UnlearningMethod {
 
 }  // namespace
 
-void add_dense_methods(UnlearningMethods& methods) {
-  methods.push_back(std::make_unique<GatedMethod>(GatedMethod::steering));
-  methods.push_back(std::make_unique<GatedMethod>(GatedMethod::mean));
+EstimateSet make_estimate_set(const UnlearningCorpus& corpus, std::vector<int64_t> entries, std::vector<uint8_t> labels,
+                              uint64_t seed) {
+  EstimateSet set{seed, std::move(entries), std::move(labels), {}};
+  set.pooled = {std::ssize(set.entries), corpus.rows.d, {}};
+  for (const int64_t entry : set.entries) {
+    const auto row = corpus.pooled_row(entry);
+    set.pooled.values.insert(set.pooled.values.end(), row.begin(), row.end());
+  }
+  return set;
+}
+
+void add_dense_methods(const std::array<double, 4>& steering, UnlearningMethods& methods) {
+  methods.push_back(std::make_unique<GatedMethod>(GatedMethod::steering, steering));
+  methods.push_back(std::make_unique<GatedMethod>(GatedMethod::mean, std::array<double, 4>{0.25, 0.5, 0.75, 1}));
   methods.push_back(std::make_unique<ErasureMethod>("leace", fit_leace));
   methods.push_back(std::make_unique<ErasureMethod>("mean_projection", fit_mean_projection));
   methods.push_back(std::make_unique<ContrastivePcaMethod>());

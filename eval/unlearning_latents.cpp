@@ -24,21 +24,21 @@ enum class GateKind { none, own, lda };
 class LatentMethod : public UnlearningMethod {
  public:
   LatentMethod(std::string name, const sae::Dictionary& dictionary, size_t index, Choice choice, GateKind gate,
-               const UnlearningConfig& config)
+               LatentGrid grid)
       : UnlearningMethod(std::move(name), static_cast<int>(index), gate != GateKind::none),
         source_(dictionary),
         choice_(choice),
         gate_(gate),
-        config_(config) {
-    for (const int64_t m : config.latents)
-      for (const int64_t c : config.clamps) settings_.push_back(fmt::format("m={} c={}", m, c));
+        grid_(std::move(grid)) {
+    for (const int64_t m : grid_.latents)
+      for (const int64_t c : grid_.clamps) settings_.push_back(fmt::format("m={} c={}{}", m, c, grid_.norm ? "%" : ""));
   }
 
   void fit(const UnlearningCorpus& corpus, const EstimateSet& set, const std::vector<size_t>& which,
            const Visit& visit) const override {
     const size_t index = static_cast<size_t>(dictionary());
     const LatentRates rates = latent_rates(corpus, index, source_.info.n, set);
-    const int64_t most = *std::max_element(config_.latents.begin(), config_.latents.end());
+    const int64_t most = *std::max_element(grid_.latents.begin(), grid_.latents.end());
     std::vector<int64_t> ranked = select_latents(rates, std::min(most, source_.info.n));
     if (choice_ == Choice::random) ranked = rate_matched(rates, ranked, set.seed);
     std::shared_ptr<const Gate> lda;
@@ -58,14 +58,22 @@ class LatentMethod : public UnlearningMethod {
 
  private:
   LatentTargets targets_of(const LatentRates& rates, const std::vector<int64_t>& ranked, size_t setting) const {
-    const int64_t m = config_.latents[setting / config_.clamps.size()];
-    const double c = static_cast<double>(config_.clamps[setting % config_.clamps.size()]);
+    const int64_t m = grid_.latents[setting / grid_.clamps.size()];
+    const double c = static_cast<double>(grid_.clamps[setting % grid_.clamps.size()]);
     LatentTargets targets{std::vector<uint8_t>(rates.overall.size()), std::vector<float>(rates.overall.size())};
     for (int64_t i = 0; i < std::min<int64_t>(m, std::ssize(ranked)); ++i) {
       targets.chosen[ranked[i]] = 1;
-      targets.target[ranked[i]] = static_cast<float>(-c * rates.mean_active[ranked[i]]);
+      targets.target[ranked[i]] = static_cast<float>(-c * unit(rates, ranked[i]));
     }
     return targets;
+  }
+
+  /// What a clamp of 1 stands for.
+  double unit(const LatentRates& rates, int64_t latent) const {
+    if (!grid_.norm) return rates.mean_active[latent];
+    double squares = 0;
+    for (int64_t i = 0; i < source_.info.d; ++i) squares += std::pow(source_.w_dec[latent * source_.info.d + i], 2);
+    return squares > 0 ? *grid_.norm / 100 / std::sqrt(squares) : 0;
   }
 
   static double own_threshold(const UnlearningCorpus& corpus, size_t index, const EstimateSet& set,
@@ -79,7 +87,7 @@ class LatentMethod : public UnlearningMethod {
   const sae::Dictionary& source_;
   Choice choice_;
   GateKind gate_;
-  const UnlearningConfig& config_;
+  LatentGrid grid_;
 };
 
 }  // namespace
@@ -155,10 +163,10 @@ std::vector<int64_t> rate_matched(const LatentRates& rates, const std::vector<in
   return result;
 }
 
-void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained, const UnlearningConfig& config,
+void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained, const LatentGrid& grid,
                         UnlearningMethods& methods) {
   const auto add = [&](const char* name, Choice choice, GateKind gate) {
-    methods.push_back(std::make_unique<LatentMethod>(name, dictionary, index, choice, gate, config));
+    methods.push_back(std::make_unique<LatentMethod>(name, dictionary, index, choice, gate, grid));
   };
   add("latents", Choice::selected, GateKind::none);
   add("latents_gated", Choice::selected, GateKind::own);

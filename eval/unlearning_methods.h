@@ -1,25 +1,28 @@
 // The ways of hiding a class that the unlearning task compares, each with its grid of settings.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "eval/eval_config.h"
 #include "eval/unlearning_edit.h"
 
 namespace assay::eval {
 
-/// What an edit for one class is estimated on: all classes' estimate texts.
+/// What an edit for one class is estimated on: the estimate texts of all of them.
 struct EstimateSet {
-  int64_t forget = 0;            ///< index into the plan's classes
   uint64_t seed = 0;             ///< of this class
   std::vector<int64_t> entries;  ///< into the corpus
   std::vector<uint8_t> labels;   ///< 1 = the class to forget
   Features pooled;               ///< [entries, d]
 };
+
+EstimateSet make_estimate_set(const UnlearningCorpus& corpus, std::vector<int64_t> entries, std::vector<uint8_t> labels,
+                              uint64_t seed);
 
 /// Reentrant: several classes are fitted at once.
 class UnlearningMethod {
@@ -46,12 +49,21 @@ class UnlearningMethod {
 
 using UnlearningMethods = std::vector<std::unique_ptr<UnlearningMethod>>;
 
-/// gated_steering, gated_mean, leace, mean_projection, contrastive_pca: 12 settings each.
-void add_dense_methods(UnlearningMethods& methods);
+/// gated_steering (at these strengths), gated_mean, leace, mean_projection, contrastive_pca: 12 settings each.
+void add_dense_methods(const std::array<double, 4>& steering, UnlearningMethods& methods);
+
+/// The settings of latent methods: every number of latents with every clamp.
+struct LatentGrid {
+  std::vector<int64_t> latents;
+  std::vector<int64_t> clamps;
+  /// Where given, a clamp is minus this many hundredths of it, along the decoder's direction; else minus this many
+  /// times the latent's own mean active value.
+  std::optional<double> norm;
+};
 
 /// Of one dictionary: latents, latents_gated (by the latents' own rate), latents_lda_gated, and, for a trained one,
-/// random_latents: others of the same firing rate. m × c settings each. References must outlive the methods.
-void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained, const UnlearningConfig& config,
+/// random_latents: others of the same firing rate. m × c settings each. The dictionary must outlive the methods.
+void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained, const LatentGrid& grid,
                         UnlearningMethods& methods);
 
 /// fine_tuning: the upper half trained so that forget texts land on the retained mean and retained texts stay, at two

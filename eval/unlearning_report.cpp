@@ -314,10 +314,7 @@ std::vector<Arm> Report::arms() const {
     if (method.dictionary >= 0) {
       const EvalDictionary& own = session_.dictionaries[static_cast<size_t>(method.dictionary)];
       arm.dictionary = own.entry.name;
-      arm.control = own.entry.null_kind;
-      for (const EvalDictionary& d : session_.dictionaries)
-        if (arm.control.empty() && d.entry.parent == own.entry.name) arm.control = d.entry.name;
-      if (method.name == "random_latents") arm.control = "random_latents";
+      arm.control = method.name == "random_latents" ? method.name : control_of(session_, own);
     }
     all.push_back(std::move(arm));
   }
@@ -346,6 +343,13 @@ void Report::fill() {
 }
 
 }  // namespace
+
+std::string control_of(const Session& session, const EvalDictionary& dictionary) {
+  if (!dictionary.entry.null_kind.empty()) return dictionary.entry.null_kind;
+  for (const EvalDictionary& d : session.dictionaries)
+    if (d.entry.parent == dictionary.entry.name) return d.entry.name;
+  return {};
+}
 
 void report_unlearning(const Session& session, const std::vector<UnlearningRecord>& runs,
                        const std::vector<std::optional<bool>>& seen, TaskResult& result) {

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "eval/tasks.h"
 #include "eval/unlearning_run.h"
 
 namespace assay::eval {
+
+/// What a dictionary's numbers are to be read against: the control made like it; of a control its own kind.
+std::string control_of(const Session& session, const EvalDictionary& dictionary);
 
 /// One evaluation seed, and whether each dictionary trained on the activations of its texts.
 struct UnlearningRecord {

@@ -54,20 +54,14 @@ std::vector<int64_t> texts_of(const UnlearningPlan& plan, std::initializer_list<
 }
 
 EstimateSet estimate_set(const UnlearningPlan& plan, const UnlearningCorpus& corpus, int64_t forget, uint64_t seed) {
-  EstimateSet set;
-  set.forget = forget;
-  set.seed = seed;
+  std::vector<int64_t> entries;
+  std::vector<uint8_t> labels;
   for (int64_t c = 0; c < std::ssize(plan.classes); ++c)
     for (const int64_t text : plan.texts[c][kEstimate]) {
-      set.entries.push_back(corpus.rows.entry(text));
-      set.labels.push_back(c == forget);
+      entries.push_back(corpus.rows.entry(text));
+      labels.push_back(c == forget);
     }
-  set.pooled = {std::ssize(set.entries), corpus.rows.d, {}};
-  for (const int64_t entry : set.entries) {
-    const auto row = corpus.pooled_row(entry);
-    set.pooled.values.insert(set.pooled.values.end(), row.begin(), row.end());
-  }
-  return set;
+  return make_estimate_set(corpus, std::move(entries), std::move(labels), seed);
 }
 
 double touched_share(const UnlearningCorpus& corpus, const UnlearningPanel& panel, const Edit& edit, uint8_t label) {
@@ -92,10 +86,10 @@ Run::Run(const UnlearningInputs& in, const UnlearningPlan& plan, uint64_t seed)
   });
   result_.nearest = nearest_classes(clean_, plan, corpus_.rows, kEstimate, in.config.neighbours);
   in.context.pool().run(std::ssize(work_), [&](int64_t c, int) { prepare_class(c); });
-  add_dense_methods(methods_);
+  add_dense_methods({0.5, 1, 2, 4}, methods_);
   if (in.trainable) add_fine_tuning(in.trainable, clean_, methods_);
   for (size_t i = 0; i < in.dictionaries.size(); ++i)
-    add_latent_methods(*in.dictionaries[i], i, in.trained[i], in.config, methods_);
+    add_latent_methods(*in.dictionaries[i], i, in.trained[i], {in.config.latents, in.config.clamps, {}}, methods_);
 }
 
 void Run::read() {
@@ -129,13 +123,13 @@ void Run::prepare_class(int64_t c) {
   const auto& nearest = result_.nearest[static_cast<size_t>(c)];
   const std::vector<int64_t> one = {in_.config.headline_labels};
   work.tune_panel = make_panel(plan_, corpus_.rows, c, kTuneTrain, kTuneTest, in_.config.tune_retain);
-  work.test_panel = make_panel(plan_, corpus_.rows, c, kTrain, kTest, 0);
+  work.test_panel = make_panel(plan_, corpus_.rows, c, kTrain, kTest, in_.config.retain);
   work.tune = std::make_unique<PanelJudge>(work.tune_panel, clean_, tune_probes_, nearest,
                                            PanelJudge::Options{one, false, 4, derive_seed(seed, {0})});
   work.test = std::make_unique<PanelJudge>(work.test_panel, clean_, test_probes_, nearest,
                                            PanelJudge::Options{in_.config.labels, true, 10, derive_seed(seed, {1})});
   if (padded_clean_.rows == 0) return;
-  work.padded_panel = make_panel(plan_, padded_corpus_.rows, c, kTrain, kTest, 0);
+  work.padded_panel = make_panel(plan_, padded_corpus_.rows, c, kTrain, kTest, in_.config.retain);
   work.padded = std::make_unique<PanelJudge>(work.padded_panel, padded_clean_, test_probes_, nearest,
                                              PanelJudge::Options{one, false, 10, derive_seed(seed, {1})});
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/harvest.h"
+#include "eval/eval_config.h"
 #include "eval/unlearning_methods.h"
 #include "eval/unlearning_probes.h"
 

@@ -78,19 +78,51 @@ PaddedTexts pad_to_longest(const TextRows& rows, std::span<const int64_t> entrie
   return padded;
 }
 
-void run_upper(const sae::UpperHalf& upper, const TextRows& rows, std::span<const int64_t> entries,
-               std::span<const int64_t> positions, const RowEdit& edit, Matrix out) {
-  const int64_t count = std::ssize(positions), d = rows.d;
+namespace {
+
+/// Copies of these entries, edited.
+PaddedTexts edited_texts(const TextRows& rows, std::span<const int64_t> own, const RowEdit& edit) {
+  PaddedTexts texts = pad_to_longest(rows, own);
+  for (int64_t b = 0; edit && b < texts.count; ++b)
+    edit(own[b], Matrix(texts.residual.data() + b * texts.length * rows.d, rows.rows[own[b]], rows.d));
+  return texts;
+}
+
+std::vector<int64_t> at(std::span<const int64_t> entries, std::span<const int64_t> positions) {
   std::vector<int64_t> own;
   for (const int64_t p : positions) own.push_back(entries[p]);
-  PaddedTexts texts = pad_to_longest(rows, own);
-  for (int64_t b = 0; edit && b < count; ++b)
-    edit(own[b], Matrix(texts.residual.data() + b * texts.length * d, rows.rows[own[b]], d));
-  std::vector<float> result(static_cast<size_t>(count * upper.d_out()));
-  upper.run(texts.residual.data(), texts.mask.data(), count, texts.length, result.data());
+  return own;
+}
+
+}  // namespace
+
+void run_losses(const sae::LossHalf& half, const TextRows& rows, std::span<const int64_t> entries,
+                std::span<const int64_t> positions, const RowEdit& edit, std::span<double> out) {
+  const std::vector<int64_t> own = at(entries, positions);
+  const PaddedTexts texts = edited_texts(rows, own, edit);
+  std::vector<int64_t> ids(texts.mask.size(), 0);
+  for (int64_t b = 0; b < texts.count; ++b)
+    std::copy_n(rows.tokens.begin() + rows.start[own[b]], rows.rows[own[b]], ids.begin() + b * texts.length);
+  std::vector<float> loss(texts.mask.size());
+  half.run(texts.residual.data(), ids.data(), texts.mask.data(), texts.count, texts.length, loss.data());
+  for (int64_t b = 0; b < texts.count; ++b) {
+    double sum = 0;
+    for (int64_t t = 1; t < rows.rows[own[b]]; ++t)
+      if (!rows.special[rows.start[own[b]] + t]) sum += loss[b * texts.length + t];
+    if (!std::isfinite(sum))
+      throw Error("the model's upper half returned a value that is not finite: it does not fit these activations");
+    out[positions[b]] = sum;
+  }
+}
+
+void run_upper(const sae::UpperHalf& upper, const TextRows& rows, std::span<const int64_t> entries,
+               std::span<const int64_t> positions, const RowEdit& edit, Matrix out) {
+  const PaddedTexts texts = edited_texts(rows, at(entries, positions), edit);
+  std::vector<float> result(static_cast<size_t>(texts.count * upper.d_out()));
+  upper.run(texts.residual.data(), texts.mask.data(), texts.count, texts.length, result.data());
   if (!std::all_of(result.begin(), result.end(), [](float v) { return std::isfinite(v); }))
     throw Error("the model's upper half returned a value that is not finite: it does not fit these activations");
-  for (int64_t b = 0; b < count; ++b)
+  for (int64_t b = 0; b < texts.count; ++b)
     std::copy_n(result.begin() + b * upper.d_out(), upper.d_out(), out.row(positions[b]));
 }
 

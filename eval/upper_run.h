@@ -51,6 +51,12 @@ PaddedTexts pad_to_longest(const TextRows& rows, std::span<const int64_t> entrie
 /// Loads an upper half whose weights train.
 using MakeTrainable = std::function<std::unique_ptr<sae::TrainableHalf>()>;
 
+/// One forward pass on the calling thread, special rows and the text's first token left out: out[positions[i]] = the
+/// sum of the losses of the tokens of entries[positions[i]]. The rows must have tokens. Throws Error where one is not
+/// finite.
+void run_losses(const sae::LossHalf& half, const TextRows& rows, std::span<const int64_t> entries,
+                std::span<const int64_t> positions, const RowEdit& edit, std::span<double> out);
+
 /// One forward pass on the calling thread: out row positions[i] = the output for entries[positions[i]].
 /// out [entries, d_out]. Throws Error where an output is not finite.
 void run_upper(const sae::UpperHalf& upper, const TextRows& rows, std::span<const int64_t> entries,

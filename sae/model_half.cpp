@@ -107,7 +107,16 @@ void check_machine(const ModelFolder& folder) {
                           folder.path.string(), fmt::join(missing, ", ")));
 }
 
-/// One loaded file of either kind: two tensors in, one out.
+void require_output(const ModelFolder& folder, HalfOutput wanted) {
+  if (folder.output == wanted) return;
+  const bool embedding = wanted == HalfOutput::embedding;
+  throw Error(fmt::format("{}: the upper half gives {}, this needs {}: export {}", folder.path.string(),
+                          embedding ? "losses of tokens" : "an embedding",
+                          embedding ? "an embedding" : "losses of tokens",
+                          embedding ? "a sentence encoder" : "a causal language model"));
+}
+
+/// One loaded file of either kind: some tensors in, one out.
 class Program {
  public:
   Program(const ModelFolder& folder, const std::string& half, HalfKind kind, int concurrency) {
@@ -138,10 +147,10 @@ class Program {
     return all;
   }
 
-  at::Tensor operator()(const at::Tensor& first, const at::Tensor& mask, at::IntArrayRef shape) const {
+  at::Tensor operator()(const std::vector<at::Tensor>& inputs, at::IntArrayRef shape) const {
     at::Tensor out = guarded(where_, "running", [&] {
-      if (compiled_) return compiled_->run({first, mask}).at(0);
-      return script_->forward({first, mask}).toTensor();
+      if (compiled_) return compiled_->run(inputs).at(0);
+      return script_->forward({inputs.begin(), inputs.end()}).toTensor();
     });
     if (out.sizes() != shape || out.scalar_type() != at::kFloat) {
       throw Error(fmt::format("{}: returns shape [{}], the manifest says [{}] of fp32: the half does not fit", where_,
@@ -178,7 +187,7 @@ class Lower final : public data::LowerHalf {
   void run(const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length, float* out) override {
     use_this_thread_alone();
     const torch::autograd::AutoGradMode no_gradient(false);
-    copy_out(program_(view_of(ids, {batch, length}), view_of(mask, {batch, length}), {batch, length, d_}), out);
+    copy_out(program_({view_of(ids, {batch, length}), view_of(mask, {batch, length})}, {batch, length, d_}), out);
   }
 
  private:
@@ -191,7 +200,7 @@ void run_upper(const Program& program, const float* residual, const int64_t* mas
                int64_t d, int64_t d_out, float* out) {
   use_this_thread_alone();
   const torch::autograd::AutoGradMode no_gradient(false);
-  copy_out(program(view_of(residual, {batch, length, d}), view_of(mask, {batch, length}), {batch, d_out}), out);
+  copy_out(program({view_of(residual, {batch, length, d}), view_of(mask, {batch, length})}, {batch, d_out}), out);
 }
 
 void differentiate_upper(const Program& program, const float* residual, const int64_t* mask, int64_t batch,
@@ -202,7 +211,7 @@ void differentiate_upper(const Program& program, const float* residual, const in
   use_this_thread_alone();
   const torch::autograd::AutoGradMode with_gradient(true);
   const at::Tensor x = view_of(residual, {batch, length, d}).set_requires_grad(true);
-  const at::Tensor y = program(x, view_of(mask, {batch, length}), {batch, d_out});
+  const at::Tensor y = program({x, view_of(mask, {batch, length})}, {batch, d_out});
   const at::Tensor g = guarded(program.where(), "differentiating", [&] {
     return torch::autograd::grad({y}, {x}, {view_of(g_out, {batch, d_out})}).at(0);
   });
@@ -232,6 +241,31 @@ class Upper final : public UpperHalf {
  private:
   Program program_;
   int64_t d_, d_out_;
+};
+
+class Loss final : public LossHalf {
+ public:
+  Loss(const ModelFolder& folder, HalfKind kind, int concurrency)
+      : program_(folder, "upper", kind, concurrency), d_(folder.d) {
+    const std::vector<float> residual(static_cast<size_t>(2 * d_), 1.0f);
+    const int64_t ids[2] = {0, 0}, mask[2] = {1, 1};
+    float loss[2];
+    run(residual.data(), ids, mask, 1, 2, loss);
+  }
+  int64_t d() const override { return d_; }
+  void run(const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length,
+           float* loss) const override {
+    use_this_thread_alone();
+    const torch::autograd::AutoGradMode no_gradient(false);
+    copy_out(program_({view_of(residual, {batch, length, d_}), view_of(ids, {batch, length}),
+                       view_of(mask, {batch, length})},
+                      {batch, length}),
+             loss);
+  }
+
+ private:
+  Program program_;
+  int64_t d_;
 };
 
 class Trainable final : public TrainableHalf {
@@ -280,7 +314,7 @@ class Trainable final : public TrainableHalf {
     use_this_thread_alone();
     const torch::autograd::AutoGradMode with_gradient(true);
     const at::Tensor y =
-        program_(view_of(residual, {batch, length, d_}), view_of(mask, {batch, length}), {batch, d_out_});
+        program_({view_of(residual, {batch, length, d_}), view_of(mask, {batch, length})}, {batch, d_out_});
     const at::Tensor out = y.detach().contiguous();
     std::vector<float> g(static_cast<size_t>(out.numel()), 0.0f);
     loss_gradient(out.const_data_ptr<float>(), g.data());
@@ -308,10 +342,17 @@ std::unique_ptr<data::LowerHalf> load_lower_half(const ModelFolder& folder, Half
 }
 
 std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind kind, int concurrency) {
+  require_output(folder, HalfOutput::embedding);
   return std::make_unique<Upper>(folder, kind, concurrency);
 }
 
+std::unique_ptr<LossHalf> load_loss_half(const ModelFolder& folder, HalfKind kind, int concurrency) {
+  require_output(folder, HalfOutput::token_loss);
+  return std::make_unique<Loss>(folder, kind, concurrency);
+}
+
 std::unique_ptr<TrainableHalf> load_trainable_half(const ModelFolder& folder) {
+  require_output(folder, HalfOutput::embedding);
   return std::make_unique<Trainable>(folder);
 }
 

@@ -22,6 +22,9 @@ namespace assay::sae {
 /// `script` (.ts.pt, TorchScript): differentiable, runs anywhere.
 enum class HalfKind { compiled, script };
 
+/// What the upper half gives: an embedding of the text, or, of a causal language model, each token's loss.
+enum class HalfOutput { embedding, token_loss };
+
 struct HalfFile {
   std::string name, sha256;
 };
@@ -31,7 +34,8 @@ struct ModelFolder {
   std::filesystem::path path;
   std::string model, revision, tokenizer_hash, torch_version;
   int64_t layer = 0, layers = 0;  ///< the residual stream is cut after `layer` of `layers`
-  int64_t d = 0, d_out = 0;       ///< dimensions of the residual stream and of the output
+  HalfOutput output = HalfOutput::embedding;
+  int64_t d = 0, d_out = 0;  ///< dimensions of the residual stream and of the output (of losses 1)
   int64_t max_length = 0, vocabulary = 0;
   std::vector<std::string> cpu_flags;  ///< what the compiled halves may use, as /proc/cpuinfo spells it
   std::map<std::string, HalfFile> files;
@@ -44,7 +48,8 @@ struct ModelFolder {
   static ModelFolder open(const std::filesystem::path& folder, bool trust_model_code);
 };
 
-/// The model above the layer. Each call works on the calling thread alone and may run on several threads at once.
+/// A sentence encoder above the layer. Each call works on the calling thread alone and may run on several threads at
+/// once.
 class UpperHalf {
  public:
   virtual ~UpperHalf() = default;
@@ -67,10 +72,23 @@ class TrainableHalf : public UpperHalf {
                     const std::function<void(const float* out, float* d_out)>& loss_gradient, double learning_rate) = 0;
 };
 
+/// A causal language model above the layer; threads as for UpperHalf.
+class LossHalf {
+ public:
+  virtual ~LossHalf() = default;
+  virtual int64_t d() const = 0;
+  /// residual [batch, length, d] fp32, ids and mask [batch, length], padding behind the text → loss [batch, length]:
+  /// −log p(token | those before it), nats; 0 for a text's first token and where mask is 0.
+  virtual void run(const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length,
+                   float* loss) const = 0;
+};
+
 /// At most `concurrency` calls run at once (>= 1). Throws Error: file missing, wrong hash; for compiled halves another
-/// torch version or a CPU flag that this machine lacks; a half whose output has not the shape the manifest says.
+/// torch version or a CPU flag that this machine lacks; a half whose output has not the shape the manifest says; an
+/// upper half of the other output.
 std::unique_ptr<data::LowerHalf> load_lower_half(const ModelFolder& folder, HalfKind kind, int concurrency);
 std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind kind, int concurrency);
+std::unique_ptr<LossHalf> load_loss_half(const ModelFolder& folder, HalfKind kind, int concurrency);
 /// With the exported weights; what a step changes stays in this object.
 std::unique_ptr<TrainableHalf> load_trainable_half(const ModelFolder& folder);
 

@@ -96,6 +96,15 @@ std::map<std::string, HalfFile> read_files(const json& object, const std::string
   return files;
 }
 
+/// Folders written before there were language models do not say.
+HalfOutput read_output(const json& manifest, const Members& members) {
+  if (!manifest.contains("output")) return HalfOutput::embedding;
+  const std::string output = members.text("output");
+  if (output == "token_loss") return HalfOutput::token_loss;
+  if (output != "embedding") members.fail("output", "embedding or token_loss");
+  return HalfOutput::embedding;
+}
+
 std::vector<std::string> read_flags(const Members& members) {
   const json& array = members.at("cpu_flags");
   if (!array.is_array() || array.size() > 256) members.fail("cpu_flags", "a list of at most 256 strings");
@@ -128,6 +137,7 @@ ModelFolder ModelFolder::open(const fs::path& folder, bool trust_model_code) {
   model.layer = members.integer("layer", 0, model.layers);
   model.d = members.integer("d", 1, 1 << 20);
   model.d_out = members.integer("d_out", 1, 1 << 20);
+  model.output = read_output(parsed, members);
   model.max_length = members.integer("max_length", 1, 1 << 24);
   model.vocabulary = members.integer("vocabulary", 1, INT32_MAX);
   model.cpu_flags = read_flags(members);

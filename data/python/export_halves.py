@@ -1,9 +1,10 @@
-"""Cuts a sentence encoder at layer L into two halves that `assay` loads.
+"""Cuts a sentence encoder or a causal language model at layer L into two halves that `assay` loads.
 
     python data/python/export_halves.py --layer 4 --out models/minilm-l4
 
   lower: ids [B, T] int64, mask [B, T] int64  ->  residual stream after layer L, [B, T, d] fp32
-  upper: residual [B, T, d] fp32, mask        ->  sentence embedding [B, d_out] fp32
+  upper: residual [B, T, d] fp32, mask        ->  sentence embedding [B, d_out] fp32; of a causal language model
+         residual, ids, mask                  ->  loss of each token [B, T] fp32, nats, given those before it
 
 Each half is written twice: NAME.pt2 (torch.export + AOTInductor, forward only, fast) and NAME.ts.pt (traced
 TorchScript, differentiable). Both are compared with the eager model on ragged batches of several shapes; a difference
@@ -26,7 +27,7 @@ import model_source
 from model_source import SourceError, sha256_file
 
 FORMAT_VERSION = 1
-TOLERANCE = 2e-4  # max |difference| of O(1) values; fp32 kernels differ in summation order only
+TOLERANCE = 2e-4  # max |difference|, relative to a token's largest value; fp32 kernels differ in summation order only
 FILES = {"lower_compiled": "lower.pt2", "lower_script": "lower.ts.pt",
          "upper_compiled": "upper.pt2", "upper_script": "upper.ts.pt"}
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
@@ -58,12 +59,18 @@ def export(args):
     started = time.time()
     source = model_source.find_model(args.model, args.revision)
     import torch
+    from causal_halves import is_causal, load_causal_halves
     from halves import load_halves
 
     warnings.filterwarnings("ignore")  # torch's and transformers' own; parity is checked below
     torch.set_num_threads(1)
-    halves = load_halves(source.folder, args.layer, args.pooling, args.normalise)
-    print(f"{source.name}: layer {args.layer} of {halves.layers}, d {halves.d} -> {halves.d_out}", flush=True)
+    if not is_causal(source.folder):
+        halves = load_halves(source.folder, args.layer, args.pooling, args.normalise)
+    elif args.pooling or args.normalise:
+        raise SourceError(f"{source.name} is a causal language model: --pooling and --normalise have no meaning")
+    else:
+        halves = load_causal_halves(source.folder, args.layer)
+    print(f"{source.name}: layer {args.layer} of {halves.layers}, d {halves.d} -> {halves.output}", flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.out.parent, prefix=".export-") as staging:
         folder = Path(staging) / "halves"
@@ -90,11 +97,14 @@ def write_halves(halves, folder):
     from halves import forward_only
 
     batch, length = torch.export.Dim("batch", min=1, max=8192), torch.export.Dim("length", min=1, max=halves.max_length)
-    dynamic = ({0: batch, 1: length}, {0: batch, 1: length})
+    ids, mask = halves.example()
+    with torch.no_grad():
+        above = halves.upper_inputs(halves.lower(ids, mask).contiguous(), ids, mask)
     # Each worker of the harvester runs a batch of its own: serial kernels, so that bits do not depend on threads.
     options = {"max_autotune": False, "cpp.threads": 1}
-    for name, module, inputs in (("lower", halves.lower, halves.example()), ("upper", halves.upper, halves.middle())):
+    for name, module, inputs in (("lower", halves.lower, (ids, mask)), ("upper", halves.upper, above)):
         start = time.time()
+        dynamic = tuple({0: batch, 1: length} for _ in inputs)
         with torch.no_grad():
             traced = torch.jit.trace(module, inputs, check_trace=False)
             traced.save(str(folder / FILES[name + "_script"]))
@@ -113,14 +123,15 @@ def check_parity(halves, folder):
                     else torch._inductor.aoti_load_package(str(folder / file))) for key, file in FILES.items()}
     with torch.no_grad():
         for batch, length in ((5, 17), (1, 1), (1, 9), (3, 1), (64, 40), (2, halves.max_length)):
-            ids, mask = halves.example(batch, length)
-            residual, embedding = halves.eager(ids, mask)
+            ids, mask = halves.example(batch, min(length, halves.max_length))
+            residual, output = halves.eager(ids, mask)
             keep = mask.bool()
             for kind in ("compiled", "script"):
                 lower = loaded["lower_" + kind](ids, mask)
-                upper = loaded["upper_" + kind](residual, mask)
-                worst["lower_" + kind] = max(worst["lower_" + kind], (lower - residual)[keep].abs().max().item())
-                worst["upper_" + kind] = max(worst["upper_" + kind], (upper - embedding).abs().max().item())
+                upper = loaded["upper_" + kind](*halves.upper_inputs(residual, ids, mask))
+                far = (lower - residual).abs().amax(-1) / residual.abs().amax(-1).clamp(min=1)
+                worst["lower_" + kind] = max(worst["lower_" + kind], far[keep].max().item())
+                worst["upper_" + kind] = max(worst["upper_" + kind], (upper - output).abs().max().item())
     for key, difference in worst.items():
         print(f"{FILES[key]}: max |difference| from the eager model {difference:.2e}", flush=True)
         if not difference <= TOLERANCE:
@@ -137,7 +148,7 @@ def describe(source, layer, halves, folder, differences):
         "max_length": halves.max_length, "vocabulary": halves.vocabulary, "prepend_bos": False,
         "tokenizer_file": "tokenizer.json", "tokenizer_hash": model_source.tokenizer_hash(source.folder),
         "torch_version": torch.__version__.split("+")[0], "machine": platform.machine(), "cpu_flags": cpu_flags(),
-        "pooling": halves.pooling, "normalise": halves.normalise,
+        "output": halves.output, "pooling": halves.pooling, "normalise": halves.normalise,
         "files": {key: {"name": file, "sha256": sha256_file(folder / file), "max_difference": differences[key]}
                   for key, file in FILES.items()},
     }

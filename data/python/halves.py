@@ -83,6 +83,7 @@ class Halves:
     vocabulary: int
     pooling: str
     normalise: bool
+    output: str = "embedding"
 
     def example(self, batch=5, length=17):
         """Ragged random ids and their mask."""
@@ -92,10 +93,8 @@ class Halves:
         lengths[0] = length
         return ids, (torch.arange(length)[None] < lengths[:, None]).long()
 
-    def middle(self):
-        ids, mask = self.example()
-        with torch.no_grad():
-            return self.lower(ids, mask).contiguous(), mask
+    def upper_inputs(self, residual, ids, mask):
+        return residual, mask
 
     def eager(self, ids, mask):
         """What the whole, uncut model computes: the residual stream at the layer, and the embedding."""

@@ -76,4 +76,5 @@ def read_json(path, default=None):
 def max_length(folder):
     """Tokens a text may have, special ones included: sentence-transformers' limit, else the position embeddings'."""
     limit = (read_json(Path(folder) / "sentence_bert_config.json", {}) or {}).get("max_seq_length")
-    return int(limit or read_json(Path(folder) / "config.json", {}).get("max_position_embeddings", 512))
+    config = read_json(Path(folder) / "config.json", {})
+    return int(limit or config.get("max_position_embeddings") or config.get("n_positions") or 512)

@@ -1,0 +1,23 @@
+// Task "unlearning_text": can a causal language model be made to forget a corpus by an edit at the dictionary's layer,
+// and does clamping latents do it better than steering or erasure? docs/evaluation.md has the protocol.
+//
+// With L the loss a token on the test texts of a corpus, L₀ untouched and L₁ with the mean of the estimate texts in
+// place of every ordinary token:
+//   forget_drop    (L − L₀)/(L₁ − L₀) on the corpus to forget: the share of what the layer tells the model that is gone
+//   retain_damage  100 times the same on the corpora to keep
+//   token_loss     L, nats, part = the corpus; of method "untouched" L₀, of "mean_ablation" L₁
+//   edited_share   share of texts that the edit touches, parts forget and retained
+//   frontier_drop, frontier_damage  the first two where settings are chosen anew for each budget
+// Intervals resample documents. Score: forget_drop by document; a dictionary's headline arm is "latents".
+// details: operating_points, grid (tuning), residual_norm.
+#pragma once
+
+#include <memory>
+
+#include "eval/tasks.h"
+
+namespace assay::eval {
+
+std::unique_ptr<Task> make_unlearning_text_task();
+
+}  // namespace assay::eval
