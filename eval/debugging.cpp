@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "eval/debugging_data.h"
+#include "eval/format_halves.h"
 #include "eval/hidden_goals_report.h"
 #include "eval/probes.h"
 #include "eval/rng.h"
@@ -100,6 +101,9 @@ class DebuggingTask : public Task {
   std::string question() const override {
     return "For whoever is about to train on labelled texts: do the latents that separate the classes show an artefact "
            "in the data, and do they stay quiet where there is none?";
+  }
+  std::string missing(const Session& session) const override {
+    return lacks_formats(session.dataset, session.config.spurious);
   }
 
   void request(const Session& session, EncodeRequest& request) override {

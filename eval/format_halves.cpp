@@ -3,12 +3,22 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "data/split.h"
 #include "eval/rng.h"
 #include "kernels/error.h"
 
 namespace assay::eval {
+
+std::string lacks_formats(const data::Dataset& dataset, const SpuriousConfig& config) {
+  for (const auto& [setting, label] :
+       {std::pair("class_label", &config.class_label), std::pair("format_label", &config.format_label),
+        std::pair("filter_label", &config.filter_label)}) {
+    if (!has_label(dataset, *label)) return fmt::format("needs label '{}' (spurious.{})", *label, setting);
+  }
+  return {};
+}
 
 FormatPool format_pool(const data::Dataset& dataset, const TextTable& table, const SpuriousConfig& config) {
   FormatPool pool;

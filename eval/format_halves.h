@@ -23,6 +23,9 @@ struct FormatPool {
   int32_t kept, reference;  ///< classes of the filter label
 };
 
+/// For Task::missing: empty where the data have the labels that the pool is made of, else the one they lack.
+std::string lacks_formats(const data::Dataset& dataset, const SpuriousConfig& config);
+
 /// Throws Error on an unknown label or class.
 FormatPool format_pool(const data::Dataset& dataset, const TextTable& table, const SpuriousConfig& config);
 

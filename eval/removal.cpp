@@ -265,6 +265,9 @@ class RemovalTask : public Task {
     return "For whoever compares with published SCR and TPP scores: how well do a few latents separate one concept "
            "from others, and how far can these two scores be trusted?";
   }
+  std::string missing(const Session& session) const override {
+    return lacks_formats(session.dataset, session.config.spurious);
+  }
 
   void request(const Session& session, EncodeRequest& request) override {
     const SpuriousConfig& config = session.config.spurious;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "eval/format_halves.h"
 #include "eval/rng.h"
 #include "eval/spurious_report.h"
 #include "kernels/error.h"
@@ -43,6 +44,9 @@ class SpuriousTask : public Task {
   std::string question() const override {
     return "For whoever has training data in which the concept goes with something else: does dropping the latents of "
            "that something repair a probe better than erasing directions, and at what cost?";
+  }
+  std::string missing(const Session& session) const override {
+    return lacks_formats(session.dataset, session.config.spurious);
   }
 
   void request(const Session& session, EncodeRequest& request) override {
