@@ -5,6 +5,7 @@
 #include <set>
 
 #include "data/atomic_file.h"
+#include "eval/results_members.h"
 #include "fmt/format.h"
 #include "kernels/error.h"
 
@@ -31,60 +32,47 @@ std::string non_finite(const json& value, const std::string& path) {
   return "";
 }
 
-json number_json(const Number& n) {
-  json out = {{"metric", n.metric},
-              {"method", n.method},
-              {"dictionary", n.dictionary},
-              {"part", n.part},
-              {"value", n.value},
-              {"interval", nullptr},
-              {"n", n.n},
-              {"n_unit", n.n_unit},
-              {"interval_kind", n.interval_kind},
-              {"seed", n.seed},
-              {"unit", n.unit},
-              {"test_seen_in_training", nullptr},
-              {"control", n.control}};
-  if (n.interval) out["interval"] = *n.interval;
-  if (n.test_seen_in_training) out["test_seen_in_training"] = *n.test_seen_in_training;
-  return out;
-}
-
-/// Cells as [unit, run, value]: there are many.
-json score_json(const Score& s) {
-  json cells = json::array();
-  for (const ScoreCell& cell : s.cells) cells.push_back({cell.unit, cell.run, cell.value});
-  return {{"metric", s.metric},         {"part", s.part},         {"method", s.method},
-          {"dictionary", s.dictionary}, {"headline", s.headline}, {"higher_is_better", s.higher_is_better},
-          {"cells", std::move(cells)}};
-}
-
-json task_json(const TaskResult& task) {
-  json numbers = json::array(), checks = json::array(), scores = json::array();
-  for (const Score& score : task.scores) scores.push_back(score_json(score));
-  for (const Number& number : task.numbers) numbers.push_back(number_json(number));
-  for (const Check& check : task.checks) {
-    checks.push_back({{"name", check.name}, {"passed", check.passed}, {"detail", check.detail}});
+/// Makes an object of what it visits.
+class Writer {
+ public:
+  template <class T>
+  static json object(const T& value) {
+    Writer writer;
+    visit_members(writer, value);
+    return std::move(writer.object_);
   }
-  return {{"name", task.name},     {"title", task.title},     {"question", task.question}, {"status", task.status},
-          {"reason", task.reason}, {"seconds", task.seconds}, {"numbers", numbers},        {"scores", scores},
-          {"checks", checks},      {"details", task.details}};
-}
+  template <class T>
+  void operator()(const char* key, const T& value) {
+    object_[key] = written(value);
+  }
+  template <class T>
+  void where_any(const char* key, const T& value) {
+    if (!value.empty()) (*this)(key, value);
+  }
 
-json dictionary_json(const DictionaryEntry& d) {
-  return {{"name", d.name},
-          {"path", d.path},
-          {"hash", d.hash},
-          {"variant", d.variant},
-          {"null_kind", d.null_kind},
-          {"d", d.d},
-          {"n", d.n},
-          {"k", d.k},
-          {"tokens", d.tokens},
-          {"seed", d.seed},
-          {"same_data", d.same_data},
-          {"parent", d.parent}};
-}
+ private:
+  template <class T>
+  static json written(const T& value) {
+    if constexpr (std::is_constructible_v<json, const T&>)
+      return value;
+    else
+      return object(value);
+  }
+  template <class T>
+  static json written(const std::optional<T>& value) {
+    return value ? json(*value) : json(nullptr);
+  }
+  template <class T>
+  static json written(const std::vector<T>& values) {
+    json list = json::array();
+    for (const T& value : values) list.push_back(written(value));
+    return list;
+  }
+  /// There are many.
+  static json written(const ScoreCell& cell) { return {cell.unit, cell.run, cell.value}; }
+
+  json object_ = json::object();
+};
 
 }  // namespace
 
@@ -117,21 +105,8 @@ void check_references(const Results& results) {
 
 nlohmann::json to_json(const Results& results) {
   check_references(results);
-  json dictionaries = json::array(), tasks = json::array();
-  for (const DictionaryEntry& entry : results.dictionaries) dictionaries.push_back(dictionary_json(entry));
-  for (const TaskResult& task : results.tasks) tasks.push_back(task_json(task));
-  json out = {{"schema", kResultsSchema},
-              {"version", results.version},
-              {"dataset", results.dataset},
-              {"model", results.model},
-              {"hook", results.hook},
-              {"dataset_hash", results.dataset_hash},
-              {"seed", results.seed},
-              {"dictionaries", dictionaries},
-              {"split_rule", results.split_rule},
-              {"tasks", tasks}};
-  for (const LeftOut& left : results.left_out)
-    out["left_out"].push_back({{"name", left.name}, {"path", left.path}, {"reason", left.reason}});
+  json out = Writer::object(results);
+  out["schema"] = kResultsSchema;
   const std::string path = non_finite(out, "");
   if (!path.empty())
     throw Error(fmt::format("results: {} is not finite; a number that cannot be had is left out", path));
@@ -139,7 +114,7 @@ nlohmann::json to_json(const Results& results) {
 }
 
 void check_finite(const TaskResult& task) {
-  const std::string path = non_finite(task_json(task), "");
+  const std::string path = non_finite(Writer::object(task), "");
   if (!path.empty()) throw Error(fmt::format("{} is not a finite number: do the features vary in every part?", path));
 }
 

@@ -3,7 +3,7 @@
 #include <fstream>
 #include <set>
 
-#include "eval/results.h"
+#include "eval/results_members.h"
 #include "fmt/format.h"
 #include "kernels/error.h"
 
@@ -22,209 +22,104 @@ constexpr int kMaxDepth = 32;
   throw Error(fmt::format("{}: expected {}, found {}", path, expected, text));
 }
 
-/// One JSON object, member by member; `finish` refuses members that nobody asked for.
-class Members {
+/// Fills what it visits from one JSON object; `finish` refuses members that nobody asked for.
+class Reader {
  public:
-  Members(const json& object, std::string path) : object_(object), path_(std::move(path)) {
+  Reader(const json& object, std::string path) : object_(object), path_(std::move(path)) {
     if (!object.is_object()) fail(path_.empty() ? "the file" : path_, "an object", object);
   }
-  std::string at(const char* key) const { return path_.empty() ? key : path_ + "." + key; }
-
-  const json& get(const char* key) {
+  template <class T>
+  void operator()(const char* key, T& out) {
     asked_.insert(key);
     const auto it = object_.find(key);
     if (it == object_.end()) throw Error(fmt::format("{}: missing", at(key)));
-    return *it;
+    read(*it, at(key), out);
   }
-  void read(const char* key, std::string& out) {
-    const json& value = get(key);
-    if (!value.is_string()) fail(at(key), "a text", value);
-    out = value.get<std::string>();
-  }
-  void read(const char* key, double& out) { out = real(get(key), at(key)); }
-  void read(const char* key, bool& out) {
-    const json& value = get(key);
-    if (!value.is_boolean()) fail(at(key), "true or false", value);
-    out = value.get<bool>();
-  }
-  void read(const char* key, uint64_t& out) {
-    const json& value = get(key);
-    if (!value.is_number_unsigned()) fail(at(key), "an integer of 0 or more", value);
-    out = value.get<uint64_t>();
-  }
-  /// Every signed integer of the schema counts something.
-  void read(const char* key, int64_t& out) {
-    uint64_t value = 0;
-    read(key, value);
-    if (value > static_cast<uint64_t>(INT64_MAX)) fail(at(key), "an integer below 2^63", get(key));
-    out = static_cast<int64_t>(value);
-  }
-  bool has(const char* key) const { return object_.contains(key); }
-  const json& array(const char* key) {
-    const json& value = get(key);
-    if (!value.is_array()) fail(at(key), "a list", value);
-    return value;
+  template <class T>
+  void where_any(const char* key, T& out) {
+    if (object_.contains(key)) (*this)(key, out);
   }
   void finish() const {
     for (const auto& [key, value] : object_.items()) {
-      if (!asked_.count(key))
-        throw Error(fmt::format("{}: unknown member of schema {}", at(key.c_str()), kResultsSchema));
+      if (!asked_.count(key)) throw Error(fmt::format("{}: unknown member of schema {}", at(key), kResultsSchema));
     }
-  }
-  static double real(const json& value, const std::string& path) {
-    if (!value.is_number() || !std::isfinite(value.get<double>())) fail(path, "a finite number", value);
-    return value.get<double>();
   }
 
  private:
+  std::string at(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
+
+  static void read(const json& value, const std::string& at, std::string& out) {
+    if (!value.is_string()) fail(at, "a text", value);
+    out = value.get<std::string>();
+  }
+  static void read(const json& value, const std::string& at, double& out) {
+    if (!value.is_number() || !std::isfinite(value.get<double>())) fail(at, "a finite number", value);
+    out = value.get<double>();
+  }
+  static void read(const json& value, const std::string& at, bool& out) {
+    if (!value.is_boolean()) fail(at, "true or false", value);
+    out = value.get<bool>();
+  }
+  static void read(const json& value, const std::string& at, uint64_t& out) {
+    if (!value.is_number_unsigned()) fail(at, "an integer of 0 or more", value);
+    out = value.get<uint64_t>();
+  }
+  /// Every signed integer of the schema counts something (but a cell's, below).
+  static void read(const json& value, const std::string& at, int64_t& out) {
+    uint64_t count = 0;
+    read(value, at, count);
+    if (count > static_cast<uint64_t>(INT64_MAX)) fail(at, "an integer below 2^63", value);
+    out = static_cast<int64_t>(count);
+  }
+  static void read(const json& value, const std::string& at, json& out) {
+    if (!value.is_object()) fail(at, "an object", value);
+    out = value;
+  }
+  static void read(const json& value, const std::string& at, std::array<double, 2>& interval) {
+    if (!value.is_array() || value.size() != 2) fail(at, "null or [low, high]", value);
+    for (size_t i : {0, 1}) read(value[i], at, interval[i]);
+    if (interval[0] > interval[1]) throw Error(at + ": low is above high");
+  }
+  static void read(const json& value, const std::string& at, ScoreCell& cell) {
+    const auto integer = [](const json& v) {
+      return v.is_number_unsigned() ? v.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX) : v.is_number_integer();
+    };
+    if (!value.is_array() || value.size() != 3 || !integer(value[0]) || !integer(value[1]))
+      fail(at, "[unit, run, value]", value);
+    cell.unit = value[0].get<int64_t>();
+    cell.run = value[1].get<int64_t>();
+    read(value[2], at, cell.value);
+  }
+  template <class T>
+  static void read(const json& value, const std::string& at, std::optional<T>& out) {
+    if (!value.is_null()) read(value, at, out.emplace());
+  }
+  template <class T>
+  static void read(const json& value, const std::string& at, std::vector<T>& out) {
+    if (!value.is_array()) fail(at, "a list", value);
+    for (size_t i = 0; i < value.size(); ++i) read(value[i], fmt::format("{}[{}]", at, i), out.emplace_back());
+  }
+  template <class T>
+  static void read(const json& value, const std::string& at, T& out) {
+    Reader reader(value, at);
+    visit_members(reader, out);
+    reader.finish();
+  }
+
   const json& object_;
   std::string path_;
   std::set<std::string> asked_;
 };
 
-Number read_number(const json& value, const std::string& path) {
-  Members members(value, path);
-  Number n;
-  members.read("metric", n.metric);
-  members.read("method", n.method);
-  members.read("dictionary", n.dictionary);
-  members.read("part", n.part);
-  members.read("value", n.value);
-  if (const json& interval = members.get("interval"); !interval.is_null()) {
-    const std::string at = members.at("interval");
-    if (!interval.is_array() || interval.size() != 2) fail(at, "null or [low, high]", interval);
-    n.interval = {Members::real(interval[0], at), Members::real(interval[1], at)};
-    if ((*n.interval)[0] > (*n.interval)[1]) throw Error(at + ": low is above high");
-  }
-  members.read("interval_kind", n.interval_kind);
-  members.read("n", n.n);
-  members.read("n_unit", n.n_unit);
-  members.read("seed", n.seed);
-  members.read("unit", n.unit);
-  if (!members.get("test_seen_in_training").is_null()) {
-    bool seen = false;
-    members.read("test_seen_in_training", seen);
-    n.test_seen_in_training = seen;
-  }
-  members.read("control", n.control);
-  members.finish();
-  return n;
-}
-
-Score read_score(const json& value, const std::string& path) {
-  Members members(value, path);
-  Score s;
-  members.read("metric", s.metric);
-  members.read("part", s.part);
-  members.read("method", s.method);
-  members.read("dictionary", s.dictionary);
-  members.read("headline", s.headline);
-  members.read("higher_is_better", s.higher_is_better);
-  const json& cells = members.array("cells");
-  for (size_t i = 0; i < cells.size(); ++i) {
-    const std::string at = fmt::format("{}.cells[{}]", path, i);
-    const json& cell = cells[i];
-    if (!cell.is_array() || cell.size() != 3 || !cell[0].is_number_integer() || !cell[1].is_number_integer())
-      fail(at, "[unit, run, value]", cell);
-    s.cells.push_back({cell[0].get<int64_t>(), cell[1].get<int64_t>(), Members::real(cell[2], at)});
-  }
-  members.finish();
-  return s;
-}
-
-Check read_check(const json& value, const std::string& path) {
-  Members members(value, path);
-  Check check;
-  members.read("name", check.name);
-  members.read("passed", check.passed);
-  members.read("detail", check.detail);
-  members.finish();
-  return check;
-}
-
-TaskResult read_task(const json& value, const std::string& path) {
-  Members members(value, path);
-  TaskResult task;
-  members.read("name", task.name);
-  members.read("title", task.title);
-  members.read("question", task.question);
-  members.read("status", task.status);
-  members.read("reason", task.reason);
-  members.read("seconds", task.seconds);
-  const json& numbers = members.array("numbers");
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    task.numbers.push_back(read_number(numbers[i], fmt::format("{}.numbers[{}]", path, i)));
-  }
-  const json& scores = members.array("scores");
-  for (size_t i = 0; i < scores.size(); ++i) {
-    task.scores.push_back(read_score(scores[i], fmt::format("{}.scores[{}]", path, i)));
-  }
-  const json& checks = members.array("checks");
-  for (size_t i = 0; i < checks.size(); ++i) {
-    task.checks.push_back(read_check(checks[i], fmt::format("{}.checks[{}]", path, i)));
-  }
-  task.details = members.get("details");
-  if (!task.details.is_object()) fail(members.at("details"), "an object", task.details);
-  members.finish();
-  return task;
-}
-
-DictionaryEntry read_dictionary(const json& value, const std::string& path) {
-  Members members(value, path);
-  DictionaryEntry d;
-  members.read("name", d.name);
-  members.read("path", d.path);
-  members.read("hash", d.hash);
-  members.read("variant", d.variant);
-  members.read("null_kind", d.null_kind);
-  members.read("d", d.d);
-  members.read("n", d.n);
-  members.read("k", d.k);
-  members.read("tokens", d.tokens);
-  members.read("seed", d.seed);
-  members.read("same_data", d.same_data);
-  members.read("parent", d.parent);
-  members.finish();
-  return d;
-}
-
-LeftOut read_left_out(const json& value, const std::string& path) {
-  Members members(value, path);
-  LeftOut out;
-  members.read("name", out.name);
-  members.read("path", out.path);
-  members.read("reason", out.reason);
-  members.finish();
-  return out;
-}
-
 Results from_json(const json& value) {
-  Members members(value, "");
-  Results results;
+  Reader reader(value, "");
   uint64_t schema = 0;
-  members.read("schema", schema);
+  reader("schema", schema);
   if (schema != kResultsSchema)
-    fail("schema", fmt::format("{}; this Assay reads no other (evaluate again)", kResultsSchema),
-         members.get("schema"));
-  members.read("version", results.version);
-  members.read("dataset", results.dataset);
-  members.read("dataset_hash", results.dataset_hash);
-  members.read("model", results.model);
-  members.read("hook", results.hook);
-  members.read("split_rule", results.split_rule);
-  members.read("seed", results.seed);
-  const json& dictionaries = members.array("dictionaries");
-  for (size_t i = 0; i < dictionaries.size(); ++i) {
-    results.dictionaries.push_back(read_dictionary(dictionaries[i], fmt::format("dictionaries[{}]", i)));
-  }
-  const json& tasks = members.array("tasks");
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    results.tasks.push_back(read_task(tasks[i], fmt::format("tasks[{}]", i)));
-  }
-  const json left_out = members.has("left_out") ? members.array("left_out") : json::array();
-  for (size_t i = 0; i < left_out.size(); ++i)
-    results.left_out.push_back(read_left_out(left_out[i], fmt::format("left_out[{}]", i)));
-  members.finish();
+    fail("schema", fmt::format("{}; this Assay reads no other (evaluate again)", kResultsSchema), value["schema"]);
+  Results results;
+  visit_members(reader, results);
+  reader.finish();
   check_references(results);
   return results;
 }
