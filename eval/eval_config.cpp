@@ -12,32 +12,36 @@ GoalHalvesConfig::GoalHalvesConfig() {
 }
 
 void make_quick(EvalConfig& config) {
+  const auto at_most = [](int64_t& value, int64_t most) { value = std::min(value, most); };
+  const auto first_alone = [](std::vector<int64_t>& levels) { levels.resize(std::min<size_t>(levels.size(), 1)); };
   config.seeds = 1;
-  config.resamples = std::min<int64_t>(config.resamples, 200);
-  config.ood.classes = std::min<int64_t>(config.ood.classes, 6);
-  config.ood.train_per_class = std::min<int64_t>(config.ood.train_per_class, 100);
-  config.ood.test_positives = std::min<int64_t>(config.ood.test_positives, 100);
-  config.ood.test_negatives = std::min<int64_t>(config.ood.test_negatives, 300);
-  config.hidden_goals.train_per_class = std::min<int64_t>(config.hidden_goals.train_per_class, 100);
-  config.hidden_goals.epochs = std::min<int64_t>(config.hidden_goals.epochs, 15);
+  at_most(config.resamples, 200);
+  at_most(config.ood.classes, 6);
+  at_most(config.ood.train_per_class, 100);
+  at_most(config.ood.test_positives, 100);
+  at_most(config.ood.test_negatives, 300);
+  at_most(config.hidden_goals.train_per_class, 100);
+  at_most(config.hidden_goals.epochs, 15);
   config.hidden_goals.strengths = {config.hidden_goals.headline_strength};
-  config.hidden_goals_upper.classes = std::min<int64_t>(config.hidden_goals_upper.classes, 8);
-  config.hidden_goals_upper.benign = std::min<int64_t>(config.hidden_goals_upper.benign, 8);
-  config.hidden_goals_upper.calibration = std::min<int64_t>(config.hidden_goals_upper.calibration, 4);
+  at_most(config.hidden_goals_upper.classes, 8);
+  at_most(config.hidden_goals_upper.benign, 8);
+  at_most(config.hidden_goals_upper.calibration, 4);
   config.hidden_goals_upper.strengths = {config.hidden_goals_upper.headline_strength};
-  for (auto* levels : {&config.regimes.scarcity, &config.regimes.positive_percent, &config.regimes.flipped_percent})
-    if (levels->size() > 1) levels->erase(levels->begin() + 1, levels->end());
-  config.stability.latents = std::min<int64_t>(config.stability.latents, 256);
-  config.spurious.classes = std::min<int64_t>(config.spurious.classes, 4);
-  config.spurious.train_per_class = std::min<int64_t>(config.spurious.train_per_class, 80);
-  config.spurious.format_texts = std::min<int64_t>(config.spurious.format_texts, 500);
-  config.splice.texts = std::min<int64_t>(config.splice.texts, 100);
+  first_alone(config.regimes.scarcity);
+  first_alone(config.regimes.positive_percent);
+  first_alone(config.regimes.flipped_percent);
+  at_most(config.stability.latents, 256);
+  at_most(config.spurious.classes, 4);
+  at_most(config.spurious.train_per_class, 80);
+  at_most(config.spurious.format_texts, 500);
+  at_most(config.splice.texts, 100);
   config.unlearning.seeds = 1;
-  config.unlearning.classes = std::min<int64_t>(config.unlearning.classes, 5);
-  config.unlearning.train = std::min<int64_t>(config.unlearning.train, 60);
-  config.unlearning.test = std::min<int64_t>(config.unlearning.test, 60);
-  for (int64_t* count : {&config.unlearning_text.estimate, &config.unlearning_text.tune, &config.unlearning_text.test})
-    *count = std::min<int64_t>(*count, 50);
+  at_most(config.unlearning.classes, 5);
+  at_most(config.unlearning.train, 60);
+  at_most(config.unlearning.test, 60);
+  at_most(config.unlearning_text.estimate, 50);
+  at_most(config.unlearning_text.tune, 50);
+  at_most(config.unlearning_text.test, 50);
 }
 
 void describe(config::Fields& fields, OodConfig& config) {
@@ -127,6 +131,11 @@ void describe(config::Fields& fields, ThemesConfig& config) {
   fields.text("source", config.source, "Class of ood_probing.filter_label that probes train on.");
   fields.text("target", config.target, "Class of ood_probing.filter_label that makes the OOD test.");
   fields.texts("pairs", config.pairs, "Themes: SOURCE=TARGET classes of ood_probing.class_label.");
+}
+
+void describe(config::Fields& fields, StabilityConfig& config) {
+  fields.integer("latents", config.latents, {1, 1 << 20}, "latents",
+                 "Latents of each dictionary that are looked for in its reseeds.");
 }
 
 void describe(config::Fields& fields, SpuriousConfig& config) {
@@ -228,37 +237,20 @@ void describe(config::Fields& fields, EvalConfig& config) {
   fields.integer("resamples", config.resamples, {100, 1000000}, "resamples", "Bootstrap resamples of every interval.");
   fields.texts("nulls", config.nulls,
                "Control dictionaries built beside every trained one: random, rate_matched, permuted_encoder.");
-  fields.section(
-      "ood_probing", [&](config::Fields& f) { describe(f, config.ood); }, "Out-of-distribution probing.");
-  fields.section(
-      "hidden_goals", [&](config::Fields& f) { describe(f, config.hidden_goals); }, "Hidden-goal extraction.");
-  fields.section(
-      "hidden_goals_upper", [&](config::Fields& f) { describe(f, config.hidden_goals_upper); },
-      "Hidden goals computed above the dictionary's layer.");
-  fields.section(
-      "probe_regimes", [&](config::Fields& f) { describe(f, config.regimes); },
-      "Probing with few, skewed or noisy labels.");
-  fields.section(
-      "probe_themes", [&](config::Fields& f) { describe(f, config.themes); },
-      "Probing across word classes: the same theme in another kind of word.");
-  fields.section(
-      "seed_stability",
-      [&](config::Fields& f) {
-        f.integer("latents", config.stability.latents, {1, 1 << 20}, "latents",
-                  "Latents of each dictionary that are looked for in its reseeds.");
-      },
-      "What another training seed finds again.");
-  fields.section(
-      "spurious", [&](config::Fields& f) { describe(f, config.spurious); }, "Removal of a spurious correlation.");
-  fields.section(
-      "splice", [&](config::Fields& f) { describe(f, config.splice); },
-      "Reconstructions spliced into the model's upper half.");
-  fields.section(
-      "unlearning", [&](config::Fields& f) { describe(f, config.unlearning); },
-      "Hiding a class from probes on the model's output.");
-  fields.section(
-      "unlearning_text", [&](config::Fields& f) { describe(f, config.unlearning_text); },
-      "Making a language model forget a corpus.");
+  const auto section = [&](const char* key, auto& own, const char* doc) {
+    fields.section(
+        key, [&own](config::Fields& f) { describe(f, own); }, doc);
+  };
+  section("ood_probing", config.ood, "Out-of-distribution probing.");
+  section("hidden_goals", config.hidden_goals, "Hidden-goal extraction.");
+  section("hidden_goals_upper", config.hidden_goals_upper, "Hidden goals computed above the dictionary's layer.");
+  section("probe_regimes", config.regimes, "Probing with few, skewed or noisy labels.");
+  section("probe_themes", config.themes, "Probing across word classes: the same theme in another kind of word.");
+  section("seed_stability", config.stability, "What another training seed finds again.");
+  section("spurious", config.spurious, "Removal of a spurious correlation.");
+  section("splice", config.splice, "Reconstructions spliced into the model's upper half.");
+  section("unlearning", config.unlearning, "Hiding a class from probes on the model's output.");
+  section("unlearning_text", config.unlearning_text, "Making a language model forget a corpus.");
 }
 
 }  // namespace assay::eval

@@ -125,6 +125,7 @@ void describe(config::Fields& fields, GoalScorersConfig& config);
 void describe(config::Fields& fields, GoalHalvesConfig& config);
 void describe(config::Fields& fields, RegimesConfig& config);
 void describe(config::Fields& fields, ThemesConfig& config);
+void describe(config::Fields& fields, StabilityConfig& config);
 void describe(config::Fields& fields, SpuriousConfig& config);
 void describe(config::Fields& fields, SpliceConfig& config);
 void describe(config::Fields& fields, UnlearningConfig& config);
