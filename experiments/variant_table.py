@@ -18,7 +18,7 @@ import subprocess
 from pathlib import Path
 
 AUTOENCODERS = ["topk", "multi_topk", "batch_topk", "matryoshka_topk", "matryoshka_batch_topk", "matching_pursuit",
-                "jumprelu", "relu", "p_anneal", "gated"]
+                "switch", "jumprelu", "relu", "p_anneal", "gated"]
 # Where the bisection of the penalty's weight begins.
 PENALTIES = {"relu": 0.3, "p_anneal": 0.1, "gated": 0.1, "jumprelu": 5, "crosscoder": 0.2}
 

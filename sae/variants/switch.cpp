@@ -1,14 +1,17 @@
 // Switch (Mudide, Engels, Michaud, Tegmark, Schroeder de Witt 2025, "Efficient dictionary learning with Switch sparse
 // autoencoders", arXiv 2410.08201): n latents in E experts; a router picks one for each row, which alone is encoded.
-//   p = softmax(W_r (x − b_r)),  e* = argmax p,  z = TopK over expert e* of ReLU(W_enc (x − b_dec) + b_enc)
+//   p = softmax(W_r (√d·x − b_r)),  e* = argmax p,  z = TopK over expert e* of ReLU(W_enc (x − b_dec) + b_enc)
 //   x̂ = p_e* Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² / variance + α·E·Σ_e f_e P_e
 // f_e is the share of the batch's rows that go to e (no gradient), P_e the batch's mean of p_e: the load-balancing term
 // of Switch Transformers (Fedus et al. 2021), at least 1 where all experts share alike. No AuxK, b_r and b_dec from the
 // geometric median, decoder rows of unit length, learning rate of the TopK family: the authors' (their code's
-// learning rate; its clipping of gradients to norm 1 is train.clip_norm). Ours: α = 0.01 of the variance (theirs, 3, is
-// at raw GPT-2 activations; 0.01 is Fedus et al.'s), a bias b_enc, encoder = decoder at the start, and router rows that
-// start on the sphere of radius √d, so that logits vary by about 1 at our scale as theirs do at the raw one.
-// Published codes carry p_e*·z; W_r (b_dec − b_r) is folded into a bias of the router.
+// learning rate; its clipping of gradients to norm 1 is train.clip_norm). Ours: a bias b_enc, encoder = decoder at the
+// start, router rows that start on the unit sphere, and two scales, since theirs are those of raw GPT-2 activations:
+//   the router reads √d·x, whose coordinates are about 1 in square. Adam moves every weight by about the learning rate,
+//   so a router that reads x itself (coordinates 1/d in square) moves its logits √d times less a step than theirs, and
+//   hardly learns;
+//   α = 0.1 of the variance (theirs: 3 in the paper, 0.01·d in the code, beside the raw squared error).
+// Published codes carry p_e*·z; √d and W_r (√d·b_dec − b_r) are folded into the router and a bias.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -28,7 +31,8 @@ constexpr uint64_t kRouterDraws = 0x726f757465;  // separates the uses of the se
 
 class Switch : public Variant {
  public:
-  explicit Switch(const VariantOptions& options) : Variant(options), experts_(options.model.experts) {
+  explicit Switch(const VariantOptions& options)
+      : Variant(options), experts_(options.model.experts), scale_(std::sqrt(static_cast<float>(options.d_in))) {
     const ModelConfig& model = options.model;
     if (model.n % experts_ != 0) {
       throw UsageError(
@@ -52,22 +56,22 @@ class Switch : public Variant {
     Variant::initialise(context, state, seed, sample);
     std::vector<float>& router = state.at("router").value;
     unit_rows(context, seed ^ kRouterDraws, {router.data(), experts_, options_.d_in});
-    for (float& value : router) value *= std::sqrt(static_cast<float>(options_.d_in));
     state.at("b_router").value = state.at("b_dec").value;
+    for (float& value : state.at("b_router").value) value *= scale_;
   }
 
   Dictionary dictionary(const State& state) const override {
     Dictionary result = Variant::dictionary(state);
     result.info.encoding = "switch";
-    result.extra["router"] = {{experts_, options_.d_in}, state.at("router").value};
+    result.extra["router"] = {{experts_, options_.d_in}, scaled_router(state)};
     result.extra["router_bias"] = {{experts_}, router_bias(state)};
     return result;
   }
 
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override {
-    const std::vector<float> bias = router_bias(state);
-    routes_ = route(context, centred(), {router(state), bias.data()}, flag);
+    const std::vector<float> scaled = scaled_router(state), bias = router_bias(state);
+    routes_ = route(context, centred(), {{scaled.data(), experts_, options_.d_in}, bias.data()}, flag);
     if (flag.raised()) return;
     encode_routed(context, centred(), state.encoder(), state.encoder_bias(), routes_, options_.model.k, codes_, flag);
   }
@@ -110,7 +114,15 @@ class Switch : public Variant {
  private:
   ConstMatrix router(const State& state) const { return {state.at("router").value.data(), experts_, options_.d_in}; }
 
-  /// What turns the logits of x − b_dec into those of x − b_router. On one instruction set or another: scalar sums.
+  /// What multiplies x − b_dec.
+  std::vector<float> scaled_router(const State& state) const {
+    std::vector<float> scaled = state.at("router").value;
+    for (float& value : scaled) value *= scale_;
+    return scaled;
+  }
+
+  /// What turns the logits of √d (x − b_dec) into those of √d·x − b_router. On one instruction set or another: scalar
+  /// sums.
   std::vector<float> router_bias(const State& state) const {
     std::vector<float> bias(experts_);
     for (int64_t e = 0; e < experts_; ++e) {
@@ -122,7 +134,7 @@ class Switch : public Variant {
   }
 
   double offset(const State& state, int64_t c) const {
-    return static_cast<double>(state.decoder_bias()[c]) - state.at("b_router").value[c];
+    return static_cast<double>(scale_) * state.decoder_bias()[c] - state.at("b_router").value[c];
   }
 
   /// f: the share of the batch's rows of each expert.
@@ -143,7 +155,7 @@ class Switch : public Variant {
       for (int64_t i = 0; i < batch_; ++i) {
         const float weight = d_logits_[i * experts_ + e];
         sums[e] += weight;
-        p.axpy(weight, centred().row(i), row, d);
+        p.axpy(weight * scale_, centred().row(i), row, d);
       }
       for (int64_t c = 0; c < d; ++c) row[c] += static_cast<float>(sums[e] * offset(state, c));
     });
@@ -153,6 +165,7 @@ class Switch : public Variant {
   }
 
   int64_t experts_;
+  float scale_;  // √d
   Routes routes_;
   std::vector<float> d_logits_;  // [B, E]
   std::vector<float> d_router_, d_b_router_;

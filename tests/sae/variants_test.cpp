@@ -5,6 +5,8 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <random>
+#include <set>
 
 #include "kernels/error.h"
 #include "sae/resample.h"
@@ -180,7 +182,7 @@ TEST(Switch, EachRowUsesOneExpertWhoseProbabilityScalesItsCodes) {
     double logits[5], sum = 0;
     for (int64_t e = 0; e < 5; ++e) {
       logits[e] = 0;
-      for (int64_t c = 0; c < kD; ++c) logits[e] += double(router[e * kD + c]) * (row[c] - b_router[c]);
+      for (int64_t c = 0; c < kD; ++c) logits[e] += router[e * kD + c] * (std::sqrt(double{kD}) * row[c] - b_router[c]);
       sum += std::exp(logits[e]);
     }
     const int64_t expert = std::max_element(logits, logits + 5) - logits;
@@ -217,6 +219,47 @@ TEST(Switch, TheBalanceLossSpreadsTheRows) {
   };
   EXPECT_LT(largest_share(1), 0.4);
   EXPECT_LT(largest_share(1), largest_share(0));
+}
+
+/// Rows of five groups that share no coordinate, group i mod 5: `active` of its own coordinates each, E‖x‖² = 1.
+std::vector<float> grouped_batch(int64_t rows, int64_t d, uint64_t seed) {
+  constexpr int64_t kActive = 6;
+  std::mt19937_64 engine(seed);
+  std::vector<float> x(rows * d);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t a = 0; a < kActive; ++a) {
+      const auto within = static_cast<int64_t>(engine() % static_cast<uint64_t>(d / 5));
+      x[i * d + i % 5 * (d / 5) + within] += 1 / std::sqrt(static_cast<float>(kActive));
+    }
+  }
+  return x;
+}
+
+/// At the defaults, from a router that knows nothing: each group ends with an expert of its own.
+TEST(Switch, TheRouterLearnsWhichGroupARowIsOf) {
+  constexpr int64_t kBatch = 500, kWide = 400;
+  Context context({Device::cpu, 2});
+  VariantOptions options = small_options("switch");
+  options.model.n = 500;
+  options.d_in = options.d_out = kWide;
+  const auto variant = make_variant(options);
+  State state = variant->create();
+  for (int64_t t = 0; t < 300; ++t) {
+    const std::vector<float> x = grouped_batch(kBatch, kWide, 10 + static_cast<uint64_t>(t));
+    const ConstMatrix rows(x.data(), kBatch, kWide);
+    if (t == 0) variant->initialise(context, state, 3, {rows, rows});
+    NumericFlag flag;
+    variant->step(context, state, {rows, rows}, options.train.lr, flag);
+  }
+  int rows[5][5] = {};  // of each group at each expert
+  for (int64_t i = 0; i < kBatch; ++i) ++rows[i % 5][variant->codes().indices[i * kK] / (options.model.n / 5)];
+  std::set<int64_t> experts;
+  for (const auto& of_group : rows) {
+    const int* most = std::max_element(of_group, of_group + 5);
+    EXPECT_GT(*most, kBatch / 5 * 9 / 10);
+    experts.insert(most - of_group);
+  }
+  EXPECT_EQ(experts.size(), 5u);
 }
 
 TEST(Switch, ExpertsMustDivideTheLatentsAndHoldK) {

@@ -138,7 +138,8 @@ Tensor gated(const Dense& d) {
 
 Tensor routed(const Dense& d) {
   const int64_t experts = d.options.model.experts;
-  const Tensor p = torch::softmax(torch::matmul(d.x - d.w.at("b_router"), d.w.at("router").t()), 1);
+  const Tensor input = std::sqrt(static_cast<double>(kD)) * d.x - d.w.at("b_router");
+  const Tensor p = torch::softmax(torch::matmul(input, d.w.at("router").t()), 1);
   const Tensor chosen = torch::zeros_like(p).scatter(1, p.argmax(1, true), 1.0);
   const Tensor mask = chosen.repeat_interleave(kN / experts, 1), pre = d.pre(true);
   const auto [values, indices] = pre.masked_fill(mask == 0, -1e30).topk(kK, 1);
