@@ -239,9 +239,14 @@ void run_on_cuda([[maybe_unused]] const Options& o) {
 
 void run(const Options& o) {
   if (o.k > o.n) throw UsageError(fmt::format("--k {} is larger than --latents {}", o.k, o.n));
-  if (o.device == "cuda" && o.optimizer_state != "fp32")
-    throw UsageError("bench: --device cuda has moments in fp32 only");
-  if (o.device == "cuda") return run_on_cuda(o);
+  if (o.device == "cuda") {
+    if (o.optimizer_state != "fp32") throw UsageError("bench: --device cuda has moments in fp32 only");
+    if (o.threads != 0) throw UsageError("bench: --threads is the CPU's; leave it out with --device cuda");
+    if (o.dead > 0 && o.what != "step") {
+      throw UsageError(fmt::format("bench: --dead is of a step; leave it out for {}", o.what));
+    }
+    return run_on_cuda(o);
+  }
   if (o.what == "topk" || o.dead > 0) throw UsageError("bench: topk and --dead are timed with --device cuda");
   print(o, Bench(o).run());
 }
@@ -265,7 +270,8 @@ void register_bench(CLI::App& app) {
   command->add_option("--latents", o->n, "Latents n")->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--k", o->k, "Latents a row")->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--repeats", o->repeats, "Timed calls")->check(CLI::Range(1, 10000))->capture_default_str();
-  command->add_option("--threads", o->threads, "Compute threads; 0 = all processors")->check(CLI::Range(0, 1024));
+  command->add_option("--threads", o->threads, "Compute threads on cpu; 0 = all processors")
+      ->check(CLI::Range(0, 1024));
   command->add_option("--device", o->device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kernels/backward_update.h"
 #include "kernels/encode_topk.cuh"
@@ -278,6 +279,7 @@ class StagedBackward {
     const Buffer<int64_t> row_offsets(machine, input.codes->row_offsets);
     const Buffer<int32_t> indices(machine, input.codes->indices);
     const Buffer<float> decode(machine, dec), encode(machine, *input.d_values), bias_of_pair(machine, bias);
+    check_distinct(*input.codes, dec, *input.d_values, n);
     sort_.run({row_offsets.data(), indices.data(), decode.data(), encode.data(), bias_of_pair.data()},
               input.codes->rows());
   }
@@ -293,6 +295,20 @@ class StagedBackward {
   }
 
  private:
+  /// The sort tells a latent's pairs apart by their rows.
+  static void check_distinct(const SparseCodes& codes, const std::vector<float>& dec, const std::vector<float>& enc,
+                             int64_t n) {
+    std::vector<int64_t> last_row(n, -1);
+    for (int64_t i = 0; i < codes.rows(); ++i) {
+      for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+        if (dec[p] == 0 && enc[p] == 0) continue;
+        if (std::exchange(last_row[codes.indices[p]], i) != i) continue;
+        throw UsageError("backward_update on a device: latent " + std::to_string(codes.indices[p]) +
+                         " has two pairs in row " + std::to_string(i) + "; add them up");
+      }
+    }
+  }
+
   SortByLatentOn<M> sort_;
   DeviceMatrix g_, x_;
   Buffer<float> shrink_;

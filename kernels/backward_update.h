@@ -55,9 +55,11 @@ constexpr int64_t kCenterParts = 128;
 /// decay and move them).
 /// center_gradient, null or [d_in], receives gradient_scale·Σ_j (Σ d_value)·W_enc[j] with the weights before the step:
 /// −∂L/∂b_dec through x − b_dec.
-/// Deterministic: sums run in a fixed order over a number of parts that depends on n alone; no atomics.
-/// Workspace: d_in + d_out floats a worker, at most 128·d_in for the centre's gradient, and the sorted pairs.
-/// Throws UsageError where shapes do not fit.
+/// On a device a latent may have one pair a row at most, those left out aside: what would be two (a latent that
+/// matching pursuit chose again) must have been added up. Deterministic: sums run in a fixed order over a number of
+/// parts that depends on n alone; no atomics. Workspace: d_in + d_out floats a worker, at most 128·d_in for the
+/// centre's gradient, and the sorted pairs. Throws UsageError where shapes do not fit; on a device also where a latent
+/// has two pairs in a row, and where there are more pairs (2³¹ − 1) or rows than its counters and shared memory hold.
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient);
 

@@ -24,15 +24,21 @@ Isa best_isa() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? Isa::avx2 : Isa::scalar;
 }
 
+constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx};  // each has all that the ones before have
+
 Isa parse_isa(const std::string& name) {
-  if (name == "scalar") return Isa::scalar;
-  if (name == "avx2") return Isa::avx2;
-  if (name == "avx512") return Isa::avx512;
-  if (name == "amx") return Isa::amx;
+  for (const Isa isa : kIsas) {
+    if (name == name_of(isa)) return isa;
+  }
   throw UsageError(fmt::format("ASSAY_ISA={}: expected scalar, avx2, avx512 or amx", name));
 }
 
 }  // namespace
+
+const char* name_of(Isa isa) {
+  constexpr const char* kNames[] = {"scalar", "avx2", "avx512", "amx"};
+  return kNames[static_cast<int>(isa)];
+}
 
 Context::Context(ContextOptions options) : device_(options.device), isa_(best_isa()), pool_(options.threads) {
   if (device_ == Device::cuda) {
@@ -48,7 +54,13 @@ Context::Context(ContextOptions options) : device_(options.device), isa_(best_is
 }
 
 void Context::force_isa(Isa isa) {
-  if (isa > best_isa()) throw UsageError("this processor lacks the instruction set that was asked for");
+  if (const Isa best = best_isa(); isa > best) {
+    std::string there;
+    for (const Isa level : kIsas) {
+      if (level <= best) there += std::string(" ") + name_of(level);
+    }
+    throw UsageError(fmt::format("instruction set {}: this processor lacks it; it has:{}", name_of(isa), there));
+  }
   isa_ = isa;
 }
 

@@ -11,6 +11,8 @@ enum class Device { cpu, cuda };
 
 /// Instruction sets the CPU back end chooses among at run time. Every level gives the same bits.
 enum class Isa { scalar, avx2, avx512, amx };
+/// "scalar", "avx2", "avx512" or "amx".
+const char* name_of(Isa isa);
 
 struct ContextOptions {
   Device device = Device::cpu;
@@ -25,7 +27,7 @@ class Context {
   ThreadPool& pool() { return pool_; }
   /// The best level this processor has, unless lowered by force_isa (tests) or ASSAY_ISA=scalar|avx2|avx512|amx.
   Isa isa() const { return isa_; }
-  /// Throws UsageError where this processor lacks the level.
+  /// Throws UsageError, naming the levels there are, where this processor lacks the one asked for.
   void force_isa(Isa isa);
 
  private:

@@ -156,10 +156,12 @@ struct DeviceMachine::Product {
 };
 
 DeviceMachine::DeviceMachine() {
-  int device = 0, l2 = 0;
+  int device = 0, l2 = 0, shared = 0;
   check_cuda(cudaGetDevice(&device), "device");
   check_cuda(cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, device), "device");
   tile_bytes_ = l2 / 3;
+  check_cuda(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "device");
+  most_shared_ = static_cast<size_t>(shared);
   check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream");
 }
 

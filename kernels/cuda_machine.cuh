@@ -36,8 +36,8 @@ class DeviceMachine final : public Machine {
   template <class Kernel>
   void operator()(const Kernel& kernel, int64_t blocks, size_t shared_bytes) const {
     if (blocks == 0) return;
-    if (blocks > 2147483647) throw UsageError(std::string(Kernel::kName) + ": more rows than a CUDA grid holds");
-    if (shared_bytes > 48 * 1024) {  // beyond what a kernel gets unasked; the device refuses more than it has
+    check_launch(Kernel::kName, blocks, shared_bytes, most_shared_);
+    if (shared_bytes > 48 * 1024) {  // beyond what a kernel gets unasked
       check_cuda(cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(shared_bytes)),
                  Kernel::kName);
@@ -64,6 +64,7 @@ class DeviceMachine final : public Machine {
 
   cudaStream_t stream_ = nullptr;
   int64_t tile_bytes_ = 0;
+  size_t most_shared_ = 0;  // bytes a block may have
   void* handle_ = nullptr;  // cublasLtHandle_t
   void* workspace_ = nullptr;
   std::map<std::tuple<int64_t, int64_t, int64_t>, std::unique_ptr<Product>> plans_;

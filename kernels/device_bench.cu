@@ -2,6 +2,7 @@
 // the end of the one before, with its batch travelling from pinned memory while the one before is worked on.
 // The floor of a step: the bf16 product alone, the fastest over three tile sizes, its output overwritten; plus Adam's
 // memory traffic alone (24 bytes a parameter over both matrices), by a kernel that does nothing else.
+#include <algorithm>
 #include <functional>
 #include <random>
 
@@ -57,6 +58,14 @@ std::vector<float> random_values(int64_t count, uint64_t seed, float scale) {
   std::vector<float> values(count);
   for (float& v : values) v = scale * (static_cast<float>(engine() >> 8) * 0x1p-23f - 1);
   return values;
+}
+
+/// Not zeros: what a multiplier burns, and so its clock, depends on the bits that flip.
+std::vector<bf16> random_bf16(int64_t count, uint64_t seed) {
+  const std::vector<float> values = random_values(count, seed, 1);
+  std::vector<bf16> rounded(count);
+  std::transform(values.begin(), values.end(), rounded.begin(), [](float v) { return to_bf16(v); });
+  return rounded;
 }
 
 class Bench {
@@ -121,8 +130,9 @@ class Bench {
   DeviceTiming step() {
     constexpr int64_t kDeadAfter = int64_t{1} << 30;
     const double aux = o_.dead > 0 ? 1.0 / 32 : 0;
-    TopKStepOn<DeviceMachine> step(machine_,
-                                   {o_.rows, o_.n, o_.d, o_.k, std::max<int64_t>(1, o_.d / 2), aux, kDeadAfter});
+    const TopKStepOptions options{o_.rows, o_.n, o_.d, o_.k, std::clamp<int64_t>(o_.d / 2, 1, o_.n), aux, kDeadAfter};
+    check_topk_step(options);
+    TopKStepOn<DeviceMachine> step(machine_, options);
     {
       std::vector<float> w = weights(1), zeros(o_.n * o_.d), b(o_.n), bm(o_.n), bv(o_.n), c(o_.d), cm(o_.d), cv(o_.d);
       std::vector<float> w_m = zeros, w_v = zeros, d_m = zeros, d_v = zeros, dec = w;
@@ -154,9 +164,7 @@ class Bench {
 
   DeviceTiming product() {
     const int64_t width = padded_depth(o_.d), rows = std::min<int64_t>(o_.rows, 4096);
-    const Buffer<bf16> x(machine_, o_.rows * width), w(machine_, o_.n * width);
-    x.clear();
-    w.clear();
+    const Buffer<bf16> x(machine_, random_bf16(o_.rows * width, 6)), w(machine_, random_bf16(o_.n * width, 7));
     DeviceTiming best;
     for (const int64_t bytes : {machine_.tile_bytes(), 4 * machine_.tile_bytes(), 16 * machine_.tile_bytes()}) {
       const int64_t latents = std::clamp<int64_t>(bytes / (4 * rows) / 64 * 64, std::min<int64_t>(64, o_.n), o_.n);

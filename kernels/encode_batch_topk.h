@@ -16,7 +16,7 @@ namespace assay {
 /// there may be fewer pairs. Rows have any number of pairs, indices ascending, values = pre. 1 ≤ budget ≤ B·n. Exact:
 /// the winners are those of the canonical fp32 pre-activations. It first takes the 2·⌈budget/B⌉ best of every row; the
 /// cut among them bounds the true one, and only rows that lie above it throughout are searched for twice as many, until
-/// none does. A row or weight that is not finite raises `flag` with the row; the result is then empty. The same bits on
+/// none does. What is not finite raises `flag` as in encode_topk; the result is then empty. The same bits on
 /// any number of threads and any instruction set. Workspace: O(budget), and what ties exactly at the cut. Throws
 /// UsageError where shapes or the budget do not fit.
 void encode_batch_topk(Context& context, ConstMatrix x, const Encoder& encoder, int64_t budget, SparseCodes& out,

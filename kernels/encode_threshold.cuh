@@ -42,7 +42,8 @@ struct SweepTileKernel {
     uint32_t bar = 1;
     const auto load = [&](int64_t c) {
       const int64_t j = first_latent + c;
-      const bool may = all || scores[c] + shift(j) + s.error_of(bound, j) >= 0;
+      const bool may =
+          all || scores[c] + threshold_shift(s.encoder.bias[j], theta[j], band) + s.error_of(bound, j) >= 0;
       return BlockSelect::Item{may ? 1u : 0u, static_cast<int32_t>(j)};
     };
     const auto settle = [&](int64_t& candidates, uint32_t&) {
@@ -55,14 +56,6 @@ struct SweepTileKernel {
   }
 
  private:
-  /// How far the product then lies above the lower edge of the band, rounded up: the sum cancels where bias and θ are
-  /// close.
-  ASSAY_DEVICE float shift(int64_t j) const {
-    const float bias = s.encoder.bias[j];
-    const float slack = (fabsf(bias) + fabsf(theta[j]) + band) * 0x1p-21f;
-    return bias - (theta[j] - band / 2) + slack;
-  }
-
   /// Scores the candidates exactly and writes those that count behind the `before` the row has; how many they are.
   template <class Thread>
   ASSAY_DEVICE int64_t decide(Thread& t, Shared& shared, const BlockSelect::List& list, int64_t row, int64_t count,
@@ -132,8 +125,7 @@ void encode_threshold_on(M& machine, ConstMatrix x, const Encoder& encoder, cons
   out = {};
   out.row_offsets.assign(x.rows + 1, 0);
   if (pre != nullptr) pre->clear();
-  const std::vector<uint32_t> largest = widest.read();
-  if (*std::max_element(largest.begin(), largest.end()) >= 0x7f800000u) {  // the encoder is not finite
+  if (widest.read().back() != 0) {  // the encoder is not finite
     if (x.rows > 0) flag.raise(0);
     return;
   }

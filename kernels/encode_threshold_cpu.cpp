@@ -66,14 +66,9 @@ class Sweep {
   }
 
  private:
-  /// Added to the product: how far it then lies above the lower edge of the band, rounded up, since the sum cancels
-  /// where bias and θ are close.
   static std::vector<float> distance(const Encoder& e, const float* theta, float band) {
     std::vector<float> shift(e.w.rows);
-    for (int64_t j = 0; j < e.w.rows; ++j) {
-      const float slack = (std::abs(e.bias[j]) + std::abs(theta[j]) + band) * 0x1p-21f;
-      shift[j] = e.bias[j] - (theta[j] - band / 2) + slack;
-    }
+    for (int64_t j = 0; j < e.w.rows; ++j) shift[j] = threshold_shift(e.bias[j], theta[j], band);
     return shift;
   }
 
@@ -121,10 +116,6 @@ void encode_threshold_cpu(Context& context, ConstMatrix x, const Encoder& encode
                           SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
   Encoder unscaled = encoder;
   unscaled.rank_scale = nullptr;
-  out.row_offsets.assign(x.rows + 1, 0);
-  out.indices.clear();
-  out.values.clear();
-  if (pre != nullptr) pre->clear();
   const Sweep sweep(context, x, unscaled, theta, band, flag);
   if (!sweep.screening().finite()) {
     if (x.rows > 0) flag.raise(0);

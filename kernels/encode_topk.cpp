@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <limits>
+
 #include "kernels/back_ends.h"
 #include "kernels/registry.h"
 
@@ -17,6 +19,9 @@ constexpr Operation<decltype(encode_topk)> kEncodeTopk{"encode_topk",
 void check_encoder(const char* operation, ConstMatrix x, const Encoder& e) {
   if (x.cols != e.w.cols) {
     throw UsageError(fmt::format("{}: activations have d = {}, the encoder has d = {}", operation, x.cols, e.w.cols));
+  }
+  if (e.w.rows > std::numeric_limits<int32_t>::max()) {
+    throw UsageError(fmt::format("{}: n = {} latents are more than an index holds (2147483647)", operation, e.w.rows));
   }
   if (e.screen->latents() != e.w.rows || e.screen->pairs() != (e.w.cols + 1) / 2) {
     throw UsageError(

@@ -30,7 +30,7 @@ struct SelectTileKernel {
     for (int64_t c = t.thread(); c < held; c += kThreads) list.put(c, kept[c]);
     float threshold = s.thresholds[row];
     uint32_t bar = BlockSelect::key_of(threshold);
-    const float slack = 2 * s.widest_error(s.bounds[row]);
+    const float slack = 2 * widest_error(s.most(), s.bounds[row], s.x.cols);
     const auto raise = [&](int64_t& count, uint32_t& raised) {
       const auto best = BlockSelect::choose(t, shared, list, count, winners);
       const float proven = BlockSelect::value_of(best.key) - slack;
@@ -223,8 +223,8 @@ class EncodeTopkOn {
     const auto blocks = [](int64_t count, int64_t each) { return (count + each - 1) / each; };
     machine_.clear(overflow_.data(), sizeof(int32_t));
     widest_.clear();
-    machine_(StartRowsKernel{s, from, centre, x.data}, blocks(x.rows, StartRowsKernel::kRows), 0);
     machine_(WidestKernel{s}, blocks(encoder.w.rows, WidestKernel::kLatents), 0);
+    machine_(StartRowsKernel{s, from, centre, x.data}, blocks(x.rows, StartRowsKernel::kRows), 0);
     if (capacity_ > 0) screen(s);
     machine_(FinishRowsKernel{s}, x.rows, FinishRowsKernel::shared_bytes(capacity_));
     machine_(ExactRowsKernel{s}, std::min(ExactRowsKernel::kBlocks, x.rows), sizeof(BlockSelect::Shared));

@@ -31,10 +31,11 @@ void check_encoder(const char* operation, ConstMatrix x, const Encoder& encoder)
 /// x [B, d], already centred (x − b_dec where the variant says so). Gives exactly k pairs a row, indices ascending,
 /// values = pre (the caller applies its activation), chosen by pre or, with rank_scale, by scale·pre. Ties go to the
 /// smaller index. 1 ≤ k ≤ n.
-/// A row or a weight that is not finite raises `flag` with the row; that row's pairs are then indices 0…k−1, values 0.
-/// Deterministic: the same bits on any number of threads and any instruction set.
-/// Workspace: O(B·k) for the result and, a worker, a tile of rows in bf16 and (2k + 256) candidates a row of the tile.
-/// Throws UsageError where shapes or k do not fit.
+/// A row whose pre is not finite at some latent (a value of its own is not, or a sum overflows) raises `flag` with the
+/// row, whose pairs are then indices 0…k−1, values 0; so does every row where a weight, a bias or a scale is not
+/// finite. Large weights are ordinary: rows for which bf16 proves nothing are scored exactly. Deterministic: the same
+/// bits on any number of threads and any instruction set. Workspace: O(B·k) for the result and, a worker, a tile of
+/// rows in bf16 and (2k + 256) candidates a row of the tile. Throws UsageError where shapes or k do not fit.
 void encode_topk(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
                  NumericFlag& flag);
 

@@ -57,6 +57,13 @@ class Machine {
   virtual std::unique_ptr<Reading> reading(const void* from, size_t bytes) = 0;
 };
 
+/// What a machine's 32-bit counters hold: blocks of a launch, pairs of a sort.
+constexpr int64_t kMostCounted = 2147483647;
+
+/// Throws UsageError, naming the kernel and the limit, where a machine that has `most_shared` bytes of shared memory a
+/// block cannot launch a kernel so.
+void check_launch(const char* kernel, int64_t blocks, size_t shared_bytes, size_t most_shared);
+
 /// bf16 rows are padded with zeros to a multiple of this many elements (16 bytes).
 constexpr int64_t kProductDepth = 8;
 constexpr int64_t padded_depth(int64_t d) { return (d + kProductDepth - 1) / kProductDepth * kProductDepth; }

@@ -7,6 +7,7 @@
 
 #include "kernels/context.h"
 #include "kernels/primitives.h"
+#include "kernels/screen_bound.h"
 #include "kernels/view.h"
 
 namespace assay {
@@ -40,19 +41,7 @@ class ScreenCopy {
   std::vector<float> norm_, error_;
 };
 
-/// What a computed norm is multiplied by to be an upper bound: the relative error of its dot is below d·2⁻²⁴.
-constexpr float norm_margin(int64_t d) { return 1.0f + static_cast<float>(d + 8) * 0x1p-24f; }
-
-/// What is added to a computed norm: a square below 2⁻¹⁴⁹ is lost, and d of them hide a norm of √d·2⁻⁷⁴.
-constexpr float norm_floor(int64_t d) { return static_cast<float>(d) * 0x1p-74f; }
-
-/// How far a sum of d products can be off where numbers below 2⁻¹²⁶ are taken for zero.
-constexpr float flushed_products(int64_t d) { return static_cast<float>(d) * 0x1p-124f; }
-
 /// Round a row [d] to bf16 pairs [ceil(d/2)] and give ‖row‖ and ‖bf16(row) − row‖, both rounded up.
-struct RoundedRow {
-  float norm, error;
-};
 RoundedRow round_row(const Primitives& primitives, const float* row, int64_t d, uint32_t* pairs, float* scratch);
 
 }  // namespace assay

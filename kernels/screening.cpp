@@ -1,5 +1,6 @@
 #include "kernels/screening.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -11,16 +12,15 @@ namespace assay {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kScreenable = 0x1p120f;  // products beyond this could overflow a sum
+
+bool all_finite(const float* values, int64_t count) {
+  return std::all_of(values, values + count, [](float v) { return std::isfinite(v); });
+}
 
 }  // namespace
 
 Screening::Screening(Context& context, ConstMatrix x, const Encoder& encoder, std::vector<float> shift)
-    : p_(primitives(context.isa())),
-      x_(x),
-      encoder_(encoder),
-      shift_(std::move(shift)),
-      flushed_(flushed_products(x.cols)) {
+    : p_(primitives(context.isa())), x_(x), encoder_(encoder), shift_(std::move(shift)) {
   const int64_t n = encoder.w.rows;
   scale_.assign(encoder.screen->blocks() * kScreenBlock, 1.0f);
   if (encoder.rank_scale != nullptr) std::copy_n(encoder.rank_scale, n, scale_.begin());
@@ -28,9 +28,10 @@ Screening::Screening(Context& context, ConstMatrix x, const Encoder& encoder, st
     const float norm = encoder.screen->norm()[j];
     widest_.norm = std::max(widest_.norm, norm);
     widest_.error = std::max(widest_.error, encoder.screen->error()[j]);
-    widest_.shift = std::max(widest_.shift, rounding(shift_[j]));
+    widest_.shift = std::max(widest_.shift, magnitude(shift_[j]));
     widest_.scale = std::max(widest_.scale, scale_[j]);
-    finite_ = finite_ && std::isfinite(norm) && std::isfinite(shift_[j]) && std::isfinite(scale_[j]);
+    finite_ = finite_ && std::isfinite(encoder.bias[j]) && std::isfinite(scale_[j]) &&
+              (std::isfinite(norm) || all_finite(encoder.w.row(j), encoder.w.cols));  // a norm may overflow
   }
   shift_.resize(scale_.size(), -kInfinity);
 }
@@ -55,11 +56,8 @@ void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows)
     const RoundedRow rounded = round_row(p_, x_.row(first + r), x_.cols, tile.pairs.data(), tile.scratch.data());
     screen.pack(tile.pairs.data(), pairs, r % screen.rows,
                 tile.panels.data() + r / screen.rows * screen.panel_size(pairs));
-    const float length = rounded.norm + rounded.error;
-    tile.bound[r] = {rounded.error + gamma * length, length * (1 + gamma)};
-    const float largest = std::max(widest_.scale, 1.0f) * length * (widest_.norm + widest_.error);
-    tile.usable[r] = largest < kScreenable && widest_.shift < kScreenable * 0x1p-21f &&
-                     widest_error(tile.bound[r]) < kScreenable;  // false for a NaN
+    tile.bound[r] = row_bound(rounded, gamma);
+    tile.usable[r] = screenable(widest_, rounded, tile.bound[r], x_.cols);
   }
 }
 

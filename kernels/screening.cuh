@@ -39,14 +39,9 @@ struct DeviceFlag {
   ASSAY_DEVICE bool raised() const { return *bad != NumericFlag::kNone; }
 };
 
-/// The error of row i's screened score of latent j: by_norm·‖w_j‖ + by_error·‖δw_j‖ + flushed + the bias's rounding.
-struct RowBound {
-  float by_norm, by_error;
-};
-
 /// One encoding in progress, in a machine's memory.
 struct DeviceSearch {
-  static constexpr int kWidest = 4;
+  static constexpr int kWidest = 5;
   DeviceEncoder encoder;
   ConstMatrix x;  ///< [B, d] centred
   int64_t k;
@@ -62,23 +57,19 @@ struct DeviceSearch {
   int64_t capacity;         ///< of a row's candidates; 0 = every row is exact
   BlockSelect::Item* kept;  ///< [B, capacity] by index, the key of score with bias
   int32_t* overflow;        ///< [1 + B] how many, then the rows of the exact path in any order
-  uint32_t* widest;         ///< [4] bits of the largest norm, error, |rank of the bias|, scale: NaN and ∞ above all
+  uint32_t* widest;         ///< [kWidest] bits of the largest norm, error, |rank of the bias| and scale; then not 0
+                            ///< where a weight, a bias or a scale is not finite
   float* scratch;           ///< [ExactRowsKernel::kBlocks, n]
 
-  ASSAY_DEVICE static float bias_rounding(float bias) { return fabsf(bias) * 0x1p-21f; }
   ASSAY_DEVICE float error_of(const RowBound& b, int64_t j) const {
     return encoder.rank(j, b.by_norm * encoder.norm[j] + b.by_error * encoder.error[j] + flushed_products(x.cols)) +
-           bias_rounding(encoder.rank(j, encoder.bias[j]));
+           shift_rounding(encoder.rank(j, encoder.bias[j]));
   }
-  ASSAY_DEVICE float widest_error(const RowBound& b) const {
-    const auto most = [this](int v) { return std::bit_cast<float>(widest[v]); };
-    return most(3) * (b.by_norm * most(0) + b.by_error * most(1) + flushed_products(x.cols)) + bias_rounding(most(2));
+  ASSAY_DEVICE Widest most() const {
+    return {std::bit_cast<float>(widest[0]), std::bit_cast<float>(widest[1]), std::bit_cast<float>(widest[2]),
+            std::bit_cast<float>(widest[3])};
   }
-  ASSAY_DEVICE bool encoder_finite() const {
-    bool finite = true;
-    for (int v = 0; v < kWidest; ++v) finite = finite && widest[v] < 0x7f800000u;
-    return finite;
-  }
+  ASSAY_DEVICE bool encoder_finite() const { return widest[4] == 0; }
   template <class Thread>
   ASSAY_DEVICE void overflows(int64_t row) const {
     overflow[1 + Thread::fetch_add(overflow, 1)] = static_cast<int32_t>(row);
@@ -133,7 +124,7 @@ struct RefreshCopyKernel {
   }
 };
 
-/// Centres rows (where there is a centre), rounds them and starts their search; 16 lanes a row.
+/// Centres rows (where there is a centre), rounds them and starts their search, after WidestKernel; 16 lanes a row.
 struct StartRowsKernel {
   static constexpr const char* kName = "encode_topk: rows";
   static constexpr int kThreads = 128;
@@ -155,10 +146,10 @@ struct StartRowsKernel {
     // γ: a product of two bf16 is exact; each of at most 2d truncated additions of a tensor core loses 2⁻²³ of a sum
     // that is at most (‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖), doubled for safety; the canonical dot's own rounding is far below.
     const float gamma = static_cast<float>(d + 16) * 0x1p-21f;
-    const float length = r.norm + r.error;
-    s.bounds[i] = {r.error + gamma * length, length * (1 + gamma)};
+    const RowBound bound = row_bound(r, gamma);
+    s.bounds[i] = bound;
     s.thresholds[i] = -3.402823466e38f;  // the lowest: what is not eligible stands below, at nothing
-    s.counts[i] = s.capacity > 0 && r.norm - r.norm == 0 ? 0 : -1;
+    s.counts[i] = s.capacity > 0 && screenable(s.most(), r, bound, d) ? 0 : -1;
   }
 };
 
@@ -171,14 +162,15 @@ struct WidestKernel {
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
-    constexpr int kWidest = DeviceSearch::kWidest;
+    constexpr int kWidest = DeviceSearch::kWidest, kMagnitudes = kWidest - 1;
     uint32_t most[kWidest] = {};
     const int64_t end = (t.block() + 1) * kLatents;
     for (int64_t j = t.block() * kLatents + t.thread(); j < (end < s.encoder.w.rows ? end : s.encoder.w.rows);
          j += kThreads) {
-      const float values[kWidest] = {s.encoder.norm[j], s.encoder.error[j], s.encoder.rank(j, s.encoder.bias[j]),
-                                     s.encoder.rank(j, 1.0f)};
-      for (int v = 0; v < kWidest; ++v) {
+      const float values[kMagnitudes] = {s.encoder.norm[j], s.encoder.error[j], s.encoder.rank(j, s.encoder.bias[j]),
+                                         s.encoder.rank(j, 1.0f)};
+      if (!finite(j)) most[kMagnitudes] = 1;
+      for (int v = 0; v < kMagnitudes; ++v) {
         const uint32_t bits = std::bit_cast<uint32_t>(values[v]) & 0x7fffffffu;  // as rises the magnitude
         most[v] = bits > most[v] ? bits : most[v];
       }
@@ -190,6 +182,17 @@ struct WidestKernel {
       }
       if (t.thread() % kWarp == 0) Thread::atomic_max(&s.widest[v], most[v]);
     }
+  }
+
+ private:
+  /// Of weights that are finite the norm may still overflow.
+  ASSAY_DEVICE bool finite(int64_t j) const {
+    const DeviceEncoder& e = s.encoder;
+    if (e.bias[j] - e.bias[j] != 0 || e.rank(j, 1.0f) - e.rank(j, 1.0f) != 0) return false;
+    if (e.norm[j] - e.norm[j] == 0) return true;
+    float differences = 0;  // NaN from the first weight on that is not finite
+    for (int64_t c = 0; c < e.w.cols; ++c) differences += e.w.row(j)[c] - e.w.row(j)[c];
+    return differences == 0;
   }
 };
 

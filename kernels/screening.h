@@ -16,6 +16,7 @@
 #include "kernels/context.h"
 #include "kernels/encode_topk.h"
 #include "kernels/primitives.h"
+#include "kernels/screen_bound.h"
 #include "kernels/view.h"
 
 namespace assay {
@@ -25,10 +26,6 @@ class Screening {
   static constexpr float kClosed =
       std::numeric_limits<float>::quiet_NaN();  // a threshold that no score reaches, not +∞
   static constexpr int64_t kTileRows = 192;     // of whole panels at every level; x stays in L2 while W streams past
-
-  struct RowBound {
-    float by_norm, by_error;
-  };
 
   /// One worker's scratch, reused over its tiles.
   struct Tile {
@@ -48,17 +45,16 @@ class Screening {
   /// `shift` [n] is added to the scaled product (it includes the bias).
   Screening(Context& context, ConstMatrix x, const Encoder& encoder, std::vector<float> shift);
 
-  /// Are all weights and shifts finite (with finite norms)?
+  /// Are all weights, biases and scales finite?
   bool finite() const { return finite_; }
 
   /// How far the score of latent j can be from the exact one, and the most over all latents.
   float error(const RowBound& b, int32_t j) const {
-    return scale_[j] * (b.by_norm * encoder_.screen->norm()[j] + b.by_error * encoder_.screen->error()[j] + flushed_) +
-           rounding(shift_[j]);
+    return scale_[j] * (b.by_norm * encoder_.screen->norm()[j] + b.by_error * encoder_.screen->error()[j] +
+                        flushed_products(x_.cols)) +
+           shift_rounding(shift_[j]);
   }
-  float widest_error(const RowBound& b) const {
-    return widest_.scale * (b.by_norm * widest_.norm + b.by_error * widest_.error + flushed_) + widest_.shift;
-  }
+  float widest_error(const RowBound& b) const { return assay::widest_error(widest_, b, x_.cols); }
 
   /// Rounds rows [first, first + rows) into the tile. The caller then sets the thresholds of usable rows.
   void start(Tile& tile, int64_t capacity, int64_t first, int64_t rows) const;
@@ -75,18 +71,11 @@ class Screening {
   int64_t tile_rows(int threads) const { return std::clamp<int64_t>((x_.rows + threads - 1) / threads, 1, kTileRows); }
 
  private:
-  static float rounding(float value) { return std::max(value, -value) * 0x1p-21f; }
-
-  struct Widest {
-    float norm = 0, error = 0, shift = 0, scale = 0;
-  };
-
   const Primitives& p_;
   ConstMatrix x_;
   const Encoder& encoder_;
   std::vector<float> shift_, scale_;  ///< padded to whole groups: −∞, 1
   Widest widest_;
-  float flushed_;  ///< φ
   bool finite_ = true;
 };
 

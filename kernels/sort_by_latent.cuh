@@ -3,7 +3,10 @@
 // latent in any order, and each latent's pairs ranked by a bitmap over the rows.
 #pragma once
 
+#include <string>
+
 #include "kernels/block_select.cuh"
+#include "kernels/error.h"
 #include "kernels/machine.h"
 
 namespace assay {
@@ -160,7 +163,8 @@ struct OrderPairsKernel {
   }
 };
 
-/// The buffers of a sort of up to `pairs` pairs over n latents, and the kernels in order.
+/// The buffers of a sort of up to `pairs` pairs over n latents, and the kernels in order. Throws UsageError where there
+/// are more pairs than offsets count.
 template <class M>
 class SortByLatentOn {
  public:
@@ -170,7 +174,7 @@ class SortByLatentOn {
         counts_(machine, n),
         offsets_(machine, n + 1),
         next_(machine, n),
-        scattered_(machine, pairs),
+        scattered_(machine, counted(pairs)),
         ordered_(machine, pairs),
         bias_(machine, n),
         center_(machine, n) {}
@@ -206,6 +210,12 @@ class SortByLatentOn {
   }
 
  private:
+  static int64_t counted(int64_t pairs) {
+    if (pairs <= kMostCounted) return pairs;
+    throw UsageError("sort by latent: " + std::to_string(pairs) + " active pairs are more than a device's " +
+                     std::to_string(kMostCounted) + "; take fewer rows or a smaller k");
+  }
+
   M& machine_;
   int64_t n_;
   Buffer<int32_t> counts_, offsets_, next_;

@@ -22,6 +22,7 @@ struct PairsByLatent {
   std::vector<int64_t> pairs;    ///< its place in the codes
 };
 
+/// A latent with two pairs in one row keeps both, in their order.
 /// All pairs but those whose two weights (decode_weights[p], encode_weights[p]) are both 0: they carry no gradient.
 /// Either may be null (no weight). The same order on any number of threads.
 void sort_by_latent(Context& context, const SparseCodes& codes, int64_t n, const float* decode_weights,

@@ -4,6 +4,7 @@
 
 #include "kernels/context.h"
 #include "kernels/error.h"
+#include "kernels/machine.h"
 
 namespace assay {
 
@@ -14,10 +15,10 @@ void check_topk_step(const TopKStepOptions& o) {
   check_k("k", o.k);
   if (o.aux_coefficient > 0) check_k("aux_k", o.aux_k);
   const int64_t aux_k = o.aux_coefficient > 0 ? o.aux_k : 0;
-  if (o.batch < 1 || o.batch * (o.k + aux_k) > 2147483647) {
-    throw UsageError(
-        fmt::format("step on cuda: a batch of {} rows with {} + {} latents each is not in 1…2147483647 pairs", o.batch,
-                    o.k, aux_k));
+  if (o.batch < 1 || o.batch > kMostCounted / (o.k + aux_k)) {
+    throw UsageError(fmt::format(
+        "step on cuda: a batch of {} rows with {} + {} latents each is not in 1…{} pairs; take a smaller batch",
+        o.batch, o.k, aux_k, kMostCounted));
   }
 }
 

@@ -1,5 +1,6 @@
 // Every kernel operation by itself, at the sizes of the case table's benchmarks. Each is checked against its naive
-// reference on a few rows before its clock starts; a wrong answer skips the timing with an error.
+// reference on a few rows before its clock starts; a wrong answer skips the timing with an error, and the program
+// fails.
 //
 //   bench_kernels [--benchmark_filter=REGEX] [--benchmark_format=json]
 #include <benchmark/benchmark.h>
@@ -37,11 +38,14 @@ const EncodeCase kEncode[] = {{"2048x384x6144_k32", 2048, 384, 6144, 32},
 const SparseCase kSparse[] = {{"2048x384x6144_k32", 2048, 6144, 384, 192, true, true, false},
                               {"2048x768x24576_k32", 2048, 24576, 768, 768, true, true, false}};
 
+bool all_verified = true;
+
 /// True where all of `found` are within `tolerance` of what was expected; else the benchmark ends with an error.
 template <class Expected>
 bool verified(benchmark::State& state, const char* what, int64_t count, const Expected& difference, double tolerance) {
   for (int64_t i = 0; i < count; ++i) {
     if (std::abs(difference(i)) <= tolerance) continue;
+    all_verified = false;
     state.SkipWithError((std::string(what) + " differs from the reference at " + std::to_string(i)).c_str());
     return false;
   }
@@ -255,5 +259,5 @@ int main(int count, char** arguments) {
   benchmark::Initialize(&count, arguments);
   if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 2;
   benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return all_verified ? 0 : 1;
 }

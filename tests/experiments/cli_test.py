@@ -39,6 +39,12 @@ def test_usage_errors_exit_with_2(arguments):
     assert result.returncode == 2 and result.stderr, arguments
 
 
+@pytest.mark.parametrize("arguments", [["step", "--threads", "2"], ["topk", "--dead", "0.1"]])
+def test_what_a_device_cannot_heed_is_refused_by_its_name(arguments):
+    result = run("bench", *arguments, "--device", "cuda")
+    assert result.returncode == 2 and result.stderr.startswith(f"assay: bench: {arguments[1]} is ")
+
+
 def test_the_committed_reference_is_what_the_program_generates():
     assert run("config", "--reference").stdout == (ROOT / "docs" / "config.md").read_text(), (
         "docs/config.md is out of date: build/assay config --reference > docs/config.md")

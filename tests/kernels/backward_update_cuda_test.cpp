@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/backward_update.cuh"
+#include "kernels/error.h"
 #include "kernels/sparse_backward.h"
 #include "tests/support/emulated_machine.h"
 #include "tests/support/kernel_cases.h"
@@ -135,6 +136,44 @@ TEST(UpdateCuda, CenterSumsOverUnevenParts) {
   const double squares = gradient_squares(context, expected.input(), expected.state(), expected.options);
   EmulatedMachine machine(emulator::kOrders[2]);
   EXPECT_EQ(gradient_squares_on(machine, found.input(), found.state(), found.options), squares);
+}
+
+TEST(UpdateCuda, RefusesWhatItsCountersOrSharedMemoryDoNotHold) {
+  EmulatedMachine machine;
+  EXPECT_THROW(SortByLatentOn<EmulatedMachine>(machine, 4, kMostCounted + 1), UsageError);
+  SortByLatentOn<EmulatedMachine> sort(machine, 4, 1);
+  const int64_t rows = static_cast<int64_t>(EmulatedMachine::kMostShared) / 8 * 32;  // 8 bytes a word of 32 rows
+  sort.start();
+  sort.place();
+  sort.finish(rows);
+  try {
+    sort.finish(rows + 1);
+    FAIL() << "nothing was thrown";
+  } catch (const UsageError& error) {
+    EXPECT_STREQ(error.what(),
+                 "sort by latent: order: a block needs 232456 bytes of shared memory and this device has 232448; take "
+                 "fewer rows a batch or fewer dimensions");
+  }
+  EXPECT_THROW(sort.count({}, kMostCounted + 1), UsageError);
+}
+
+TEST(UpdateCuda, RefusesALatentTwiceInARowUnlessItCarriesNothing) {
+  const SparseCase c{"twice", 4, 6, 5, 1, true, true, false};
+  const int64_t second = c.codes().row_offsets[2] + 1;
+  const auto repeat = [second](UpdateProblem& p, float weight) {
+    p.codes.indices[second] = p.codes.indices[second - 1];
+    p.codes.values[second] = p.d_values[second] = weight;
+  };
+  UpdateProblem expected(c), found(c), refused(c);
+  repeat(expected, 0);
+  repeat(found, 0);
+  repeat(refused, 1);
+  Context context({Device::cpu, 1});
+  expected.run(context);
+  run_emulated(found, emulator::kOrders[2]);
+  expect_same(found, expected);
+  refused.codes.values[second - 1] = 1;
+  EXPECT_THROW(run_emulated(refused, emulator::kOrders[0]), UsageError);
 }
 
 }  // namespace

@@ -158,6 +158,35 @@ TEST_P(SelectionTest, ThresholdFlagsWhatIsNotFinite) {
   EXPECT_GT(codes.row_offsets[17], codes.row_offsets[16]);
 }
 
+TEST_P(SelectionTest, ThresholdTakesLargeWeightsAndFlagsOnlyRowsThatOverflow) {
+  Problem p(12, 20, 300);
+  for (int64_t i = 0; i < 5 * p.d; ++i) p.w[i] *= 1e20f;  // finite; their squares are not
+  p.bias[7] = -3e38f;
+  p.theta[7] = 3e38f;  // their distance is not
+  expect_threshold(p, 0.1f);
+  expect_batch(p, 50, false);
+  for (int64_t c = 0; c < p.d; ++c) p.x[4 * p.d + c] *= 1e30f;
+  const ScreenCopy screen = p.copy(context_);
+  SparseCodes codes;
+  NumericFlag flag;
+  encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), 0, codes, nullptr, flag);
+  EXPECT_EQ(flag.row(), 4);
+  EXPECT_EQ(codes.row_offsets[4], codes.row_offsets[5]);
+  EXPECT_GT(codes.row_offsets[12], codes.row_offsets[5]);
+}
+
+TEST_P(SelectionTest, AThresholdThatIsNotFiniteFlagsEveryRow) {
+  Problem p(5, 20, 300);
+  p.theta[9] = kNan;
+  const ScreenCopy screen = p.copy(context_);
+  SparseCodes codes;
+  NumericFlag flag;
+  encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), 0, codes, nullptr, flag);
+  EXPECT_EQ(flag.row(), 0);
+  EXPECT_EQ(codes.rows(), 5);
+  EXPECT_EQ(codes.pairs(), 0);
+}
+
 TEST_P(SelectionTest, BatchEqualsTheCanonicalPairs) {
   for (const bool scaled : {false, true}) {
     expect_batch(Problem(1, 8, 40), 1, scaled);

@@ -80,6 +80,13 @@ TEST(EncodeTopk, RefusesShapesThatDoNotFit) {
   NumericFlag flag;
   EXPECT_THROW(encode_topk(context, matrix(x, 1, 8), {matrix(w, 16, 8), bias.data(), &narrow}, 2, codes, flag),
                UsageError);
+  const Encoder endless{{w.data(), int64_t{1} << 31, 8}, bias.data(), &narrow};
+  try {
+    encode_topk(context, matrix(x, 1, 8), endless, 2, codes, flag);
+    FAIL() << "nothing was thrown";
+  } catch (const UsageError& error) {
+    EXPECT_STREQ(error.what(), "encode_topk: n = 2147483648 latents are more than an index holds (2147483647)");
+  }
 }
 
 }  // namespace

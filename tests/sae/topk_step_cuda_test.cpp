@@ -162,8 +162,10 @@ TEST(TopKStepCuda, RefusesWhatDoesNotFit) {
   o.aux_coefficient = 1;
   EXPECT_THROW(check_topk_step(o), UsageError);
   o.aux_k = 2;
-  o.batch = int64_t{1} << 30;
-  EXPECT_THROW(check_topk_step(o), UsageError);
+  for (const int64_t batch : {int64_t{1} << 30, int64_t{1} << 62}) {
+    o.batch = batch;
+    EXPECT_THROW(check_topk_step(o), UsageError);
+  }
 }
 
 }  // namespace

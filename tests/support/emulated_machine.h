@@ -12,12 +12,15 @@ namespace assay::emulator {
 /// Its memory is poisoned with 0xff, and stands between guard words that `check` looks at.
 class EmulatedMachine final : public Machine {
  public:
+  static constexpr size_t kMostShared = 227 * 1024;  ///< bytes a block may have, as on sm_90
+
   /// `tile_bytes` small enough cuts even small products into several tiles.
   explicit EmulatedMachine(Order order = {}, int64_t tile_bytes = 64 * 1024)
       : launcher_{order}, tile_bytes_(tile_bytes) {}
 
   template <class Kernel>
   void operator()(const Kernel& kernel, int64_t blocks, size_t shared_bytes) const {
+    check_launch(Kernel::kName, blocks, shared_bytes, kMostShared);
     launcher_(kernel, blocks, shared_bytes);
     check();
   }

@@ -8,8 +8,8 @@
 
 namespace assay::support {
 
-/// Against the canonical winners; a row that is not finite, or every row of an encoder that is not, has the documented
-/// stand-in. `bad_row` is what the flag holds.
+/// Against the canonical winners; a row with a score that is not finite, or every row of an encoder that is not finite,
+/// has the documented stand-in. `bad_row` is what the flag holds.
 inline void expect_encoded(const EncodeCase& c, const std::vector<int32_t>& indices, const std::vector<float>& values,
                            int64_t bad_row) {
   const auto all_x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
@@ -20,8 +20,9 @@ inline void expect_encoded(const EncodeCase& c, const std::vector<int32_t>& indi
     const float* x = all_x.data() + i * c.d;
     std::vector<reference::Winner> expected(c.k);
     for (int64_t q = 0; q < c.k; ++q) expected[q] = {static_cast<int32_t>(q), 0};
-    if (encoder && std::all_of(x, x + c.d, finite)) {
-      expected = reference::encode_row(x, {w.data(), c.n, c.d}, bias.data(), c.k, c.ranked ? scale.data() : nullptr);
+    const auto pre = reference::scores(x, {w.data(), c.n, c.d}, bias.data());
+    if (encoder && std::all_of(pre.begin(), pre.end(), finite)) {
+      expected = reference::winners(pre, c.k, c.ranked ? scale.data() : nullptr);
     } else {
       expected_bad = std::min(expected_bad, i);
     }

@@ -25,9 +25,6 @@ inline std::vector<Isa> available_isas() {
   return found;
 }
 
-inline std::string isa_name(const testing::TestParamInfo<Isa>& info) {
-  const char* names[] = {"scalar", "avx2", "avx512", "amx"};
-  return names[static_cast<int>(info.param)];
-}
+inline std::string isa_name(const testing::TestParamInfo<Isa>& info) { return name_of(info.param); }
 
 }  // namespace assay::support

@@ -81,7 +81,10 @@ struct EncodeCase {
     nan_rows,           ///< rows 1 and 2 are not finite
     infinite_rows,      ///< one infinity, two of either sign, nothing else
     nan_weight,
-    infinite_bias
+    infinite_bias,
+    huge_weights,  ///< every fifth latent's weights are finite and their squares are not
+    overflowing,   ///< the same, and row 1 so large that its sums are not finite
+    unscreenable   ///< norms are finite, products as large as a sum may hold
   } kind = random;
   bool ranked = false;  ///< selection ranks rank_scale()·pre
 
@@ -94,6 +97,7 @@ struct EncodeCase {
     if (kind == infinite_rows) x[3] = x[d] = kInfinity;
     if (kind == infinite_rows) x[d + 5] = -kInfinity;
     if (kind == infinite_rows) std::fill_n(x.begin() + 2 * d, d, kInfinity);
+    for (int64_t c = d; c < 2 * d && kind == overflowing; ++c) x[c] *= 1e30f;
     return x;
   }
   std::vector<float> w() const {
@@ -105,6 +109,8 @@ struct EncodeCase {
       if (kind == near_ties) w[i] = base[c] * (1 + 1e-5f * w[i]);
       if (kind == squares_underflow) w[i] = to_float(to_bf16(w[i]));
       if ((kind == tiny || kind == huge) && j % 3 == 0) w[i] *= 1e-4f;
+      if ((kind == huge_weights || kind == overflowing) && j % 5 == 0) w[i] *= 1e20f;
+      if (kind == unscreenable) w[i] *= 1e18f;
     }
     if (kind == nan_weight) w[n / 2 * d] = std::numeric_limits<float>::quiet_NaN();
     return w;
@@ -145,6 +151,8 @@ struct EncodeCase {
         return 1e-30f;
       case least:
         return 1e-38f;
+      case unscreenable:
+        return 1e18f;
       default:
         return 1;
     }
@@ -179,6 +187,9 @@ inline const EncodeCase kHardEncodeCases[] = {
     {"infinite_rows_one_winner", 5, 20, 300, 1, EncodeCase::infinite_rows},
     {"nan_weight", 3, 20, 300, 8, EncodeCase::nan_weight},
     {"infinite_bias", 3, 20, 300, 8, EncodeCase::infinite_bias},
+    {"huge_weights", 3, 20, 300, 8, EncodeCase::huge_weights},
+    {"overflowing", 3, 20, 300, 8, EncodeCase::overflowing},
+    {"unscreenable", 3, 20, 300, 8, EncodeCase::unscreenable},
 };
 
 /// Selection by scale·pre: screened, beyond what is screened, tied, and without end.
@@ -194,6 +205,8 @@ inline const EncodeCase kRankedEncodeCases[] = {
     {"ranked_nan_rows", 5, 20, 300, 8, EncodeCase::nan_rows, true},
     {"ranked_infinite_rows", 5, 20, 300, 8, EncodeCase::infinite_rows, true},
     {"ranked_infinite_bias", 3, 20, 300, 8, EncodeCase::infinite_bias, true},
+    {"ranked_huge_weights", 3, 20, 300, 8, EncodeCase::huge_weights, true},
+    {"ranked_overflowing", 3, 20, 300, 8, EncodeCase::overflowing, true},
 };
 
 /// Thresholds for an encoder, any density; `edges`: each is the exact score of one row, which is not above it.
@@ -230,6 +243,9 @@ inline const ThresholdCase kThresholdCases[] = {
     {"infinite_rows", {"infinite_rows", 5, 20, 900, 1, EncodeCase::infinite_rows}, 1, 0.1f},
     {"nan_weight", {"nan_weight", 3, 20, 300, 1, EncodeCase::nan_weight}, 1, 0.1f},
     {"infinite_bias", {"infinite_bias", 3, 20, 300, 1, EncodeCase::infinite_bias}, 1, 0.1f},
+    {"huge_weights", {"huge_weights", 3, 20, 300, 1, EncodeCase::huge_weights}, 1, 0.1f},
+    {"overflowing", {"overflowing", 3, 20, 300, 1, EncodeCase::overflowing}, 1, 0.1f},
+    {"unscreenable", {"unscreenable", 3, 20, 300, 1, EncodeCase::unscreenable}, 1, 0.1f},
 };
 
 /// Rows of pairs, some rows empty, some values zero or negative; d on both sides of 16 lanes and of 128 threads.

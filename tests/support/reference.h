@@ -44,19 +44,26 @@ struct Winner {
   float value;
 };
 
-/// The k largest of canonical pre-activations (of scale·pre where there is a scale), ties to the smaller index, in
-/// index order.
-inline std::vector<Winner> encode_row(const float* x, ConstMatrix w, const float* bias, int64_t k,
-                                      const float* scale = nullptr) {
-  std::vector<Winner> all(w.rows);
-  for (int64_t j = 0; j < w.rows; ++j) {
-    all[j] = {static_cast<int32_t>(j), canonical_dot(x, w.row(j), w.cols) + bias[j]};
-  }
+/// The canonical pre-activations of a row.
+inline std::vector<float> scores(const float* x, ConstMatrix w, const float* bias) {
+  std::vector<float> pre(w.rows);
+  for (int64_t j = 0; j < w.rows; ++j) pre[j] = canonical_dot(x, w.row(j), w.cols) + bias[j];
+  return pre;
+}
+
+/// The k largest pre-activations (of scale·pre where there is a scale), ties to the smaller index, in index order.
+inline std::vector<Winner> winners(const std::vector<float>& pre, int64_t k, const float* scale = nullptr) {
+  std::vector<Winner> all(pre.size());
+  for (size_t j = 0; j < pre.size(); ++j) all[j] = {static_cast<int32_t>(j), pre[j]};
   const auto rank = [scale](const Winner& v) { return scale != nullptr ? v.value * scale[v.index] : v.value; };
   std::stable_sort(all.begin(), all.end(), [&](const Winner& a, const Winner& b) { return rank(a) > rank(b); });
   all.resize(k);
   std::sort(all.begin(), all.end(), [](const Winner& a, const Winner& b) { return a.index < b.index; });
   return all;
+}
+
+inline std::vector<Winner> encode_row(const float* x, ConstMatrix w, const float* bias, int64_t k) {
+  return winners(scores(x, w, bias), k);
 }
 
 /// The k largest of a row, ties to the smaller index, largest first.
