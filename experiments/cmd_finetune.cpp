@@ -7,6 +7,7 @@
 
 #include "experiments/commands.h"
 #include "experiments/finetune.h"
+#include "experiments/stop_signal.h"
 #include "kernels/error.h"
 
 namespace assay::commands {
@@ -14,11 +15,33 @@ namespace {
 
 struct Options {
   FinetunePaths paths;
-  std::string config;
+  std::string config, resume = "never";
   std::vector<std::string> overrides;
   int threads = 0;
   bool json = false, reference = false;
 };
+
+void print(const FinetuneSummary& s, const std::string& out, bool json) {
+  const char* outcomes[] = {"finished", "interrupted", "already finished"};
+  const char* outcome = outcomes[static_cast<int>(s.outcome)];
+  if (json) {
+    fmt::print("{}\n", nlohmann::ordered_json{{"outcome", outcome},
+                                              {"run", out},
+                                              {"steps", s.steps},
+                                              {"tokens", s.tokens},
+                                              {"output_loss_before", s.output_loss_before},
+                                              {"output_loss_after", s.output_loss_after},
+                                              {"fvu_before", s.fvu_before},
+                                              {"fvu_after", s.fvu_after},
+                                              {"seconds", s.seconds}}
+                           .dump());
+  } else if (s.outcome == sae::Outcome::finished) {
+    fmt::print("{}: {} steps ({} tokens), output loss {:.4g} -> {:.4g}, train FVU {:.4f} -> {:.4f}, {:.0f} s\n", out,
+               s.steps, s.tokens, s.output_loss_before, s.output_loss_after, s.fvu_before, s.fvu_after, s.seconds);
+  } else {
+    fmt::print("{}: {} at step {}\n", out, outcome, s.steps);
+  }
+}
 
 void run(const Options& options) {
   FinetuneConfig config;
@@ -28,23 +51,12 @@ void run(const Options& options) {
     throw UsageError("finetune: RUN, --model and --out are needed; see assay finetune --help");
   }
   config::read_yaml(options.config, options.overrides, describe_all);
+  stop_on_signals();
   Context context({Device::cpu, options.threads});
-  const FinetuneSummary s = finetune(context, config, options.paths);
-  if (options.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"run", options.paths.out.string()},
-                                              {"steps", s.steps},
-                                              {"tokens", s.tokens},
-                                              {"output_loss_before", s.output_loss_before},
-                                              {"output_loss_after", s.output_loss_after},
-                                              {"fvu_before", s.fvu_before},
-                                              {"fvu_after", s.fvu_after},
-                                              {"seconds", s.seconds}}
-                           .dump());
-    return;
-  }
-  fmt::print("{}: {} steps ({} tokens), output loss {:.4g} -> {:.4g}, train FVU {:.4f} -> {:.4f}, {:.0f} s\n",
-             options.paths.out.string(), s.steps, s.tokens, s.output_loss_before, s.output_loss_after, s.fvu_before,
-             s.fvu_after, s.seconds);
+  const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
+  const FinetuneSummary summary = finetune(context, config, options.paths, resume, stop_requested());
+  print(summary, options.paths.out.string(), options.json);
+  if (summary.outcome == sae::Outcome::interrupted) throw CLI::RuntimeError(kRequeue);
 }
 
 }  // namespace
@@ -54,12 +66,19 @@ void register_finetune(CLI::App& app) {
   CLI::App* command = app.add_subcommand("finetune", "Fine-tune a finished dictionary end to end through the model.");
   command->footer(
       "The loss is the squared error and what the model's output changes by when reconstructions take the place of\n"
-      "the activations. Before and after are means over the first and the last tenth of the steps. A run that is\n"
-      "interrupted leaves no dictionary. See docs/variants.md; assay eval's task splice measures on held-out texts.");
+      "the activations. Before and after are means over the first and the last tenth of the steps. SIGTERM, SIGUSR1\n"
+      "and SIGINT checkpoint the run and exit with status 75; --resume auto then goes on to the same bits, as after "
+      "any\n"
+      "kill. See docs/variants.md; assay eval's task splice measures on held-out texts.");
   command->add_option("run", options->paths.run, "Folder of a finished assay train: its last checkpoint goes on");
   command->add_option("--model", options->paths.model, "Folder of the model's exported halves");
-  command->add_option("--out", options->paths.out, "Folder to write: dictionary/, metrics.jsonl, the configurations");
+  command->add_option("--out", options->paths.out,
+                      "Folder to write: dictionary/, checkpoints/, metrics.jsonl, configurations");
   command->add_option("--data", options->paths.data, "The run's shards, where they have moved");
+  command
+      ->add_option("--resume", options->resume,
+                   "auto: go on from OUT's newest checkpoint, or start; never: refuse a folder that holds a run")
+      ->check(CLI::IsMember({"auto", "never"}));
   command->add_option("--config", options->config, "YAML with settings (default: see --reference)");
   command->add_option("--set", options->overrides, "Override a setting: --set steps=200 (repeatable)")
       ->allow_extra_args(false);

@@ -31,6 +31,11 @@ inline void describe(config::Fields& fields, Config& c) {
       "eval", [&](config::Fields& f) { eval::describe(f, c.eval); }, "Evaluation tasks.");
 }
 
+/// Resolved: every setting written out.
+inline std::string yaml_of(Config config) {
+  return config::write_yaml([&](config::Fields& f) { describe(f, config); });
+}
+
 /// The axes of a sweep's grid; an empty one holds the configuration's own value.
 struct SweepConfig {
   std::vector<std::string> variant;

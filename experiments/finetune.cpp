@@ -6,20 +6,22 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
 
 #include "data/atomic_file.h"
 #include "data/dataset.h"
+#include "data/sha256.h"
 #include "eval/rng.h"
 #include "eval/text_table.h"
 #include "experiments/config.h"
 #include "kernels/error.h"
-#include "sae/checkpoint.h"
+#include "sae/append_file.h"
 #include "sae/ema.h"
 #include "sae/end_to_end.h"
+#include "sae/run_checkpoints.h"
 #include "sae/variants/variants.h"
 
 namespace assay {
@@ -60,19 +62,37 @@ Config read_run(const FinetunePaths& paths) {
   return config;
 }
 
+std::string yaml_of(FinetuneConfig own) {
+  return config::write_yaml([&](config::Fields& f) { describe(f, own); });
+}
+
+void check_settings(const fs::path& out, const FinetuneConfig& own) {
+  sae::check_same_settings(out / "finetune.yaml", yaml_of(own),
+                           {"log_every", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints"});
+}
+
+/// The four means by the name that a checkpoint keeps them under.
+std::map<std::string, double*> means_of(FinetuneSummary& s) {
+  return {{"output_loss_before", &s.output_loss_before},
+          {"output_loss_after", &s.output_loss_after},
+          {"fvu_before", &s.fvu_before},
+          {"fvu_after", &s.fvu_after}};
+}
+
 class Finetune {
  public:
-  Finetune(Context& context, const FinetuneConfig& own, const FinetunePaths& paths)
+  Finetune(Context& context, const FinetuneConfig& own, const FinetunePaths& paths, const Config& run)
       : context_(context),
         own_(own),
         paths_(paths),
-        run_(read_run(paths)),
+        run_(run),
         published_(sae::Dictionary::load(paths.run)),
         dataset_(data::Dataset::open(run_.data.path)),
         hook_(dataset_.hook("activations")),
         table_(eval::text_table(dataset_)),
         variant_(sae::make_variant(options_of(run_, own, hook_))),
-        state_(variant_->create()) {
+        state_(variant_->create()),
+        checkpoints_(paths.out, {own.checkpoint_every, own.checkpoint_minutes, own.keep_checkpoints, 0}) {
     const data::DatasetInfo& info = dataset_.info();
     const auto folder = sae::ModelFolder::open(paths.model, paths.trust_model_code);
     sae::check_fit(folder, hook_.d, info.model, info.hook, info.path.string());
@@ -81,49 +101,37 @@ class Finetune {
                                    info.path.string(), hook_.scale, published_.info.scale));
     }
     upper_ = sae::load_upper_half(folder, sae::HalfKind::script, context.pool().threads());
-    restore();
+    inputs_ = {{"the run's dictionary", data::sha256_file(paths.run / "dictionary" / "dictionary.safetensors")},
+               {"the model's halves", data::sha256_file(paths.model / "manifest.json")}};
+    split_texts();
   }
 
-  FinetuneSummary train() {
-    open_out();
+  FinetuneSummary train(sae::Resume resume, const volatile std::sig_atomic_t& stop) {
     const auto begun = Clock::now();
+    if (resume == sae::Resume::never || !restore()) start();
+    sae::AppendFile log(paths_.out / "metrics.jsonl", log_bytes_);
     const auto loss = own_.output == "cosine" ? sae::OutputLoss::cosine : sae::OutputLoss::logits;
     sae::EndToEnd end_to_end(context_, *upper_, loss, own_.share, hook_.scale, own_.texts_at_once);
-    std::ofstream log(paths_.out / "metrics.jsonl");
-    const int64_t edge = std::max<int64_t>(1, own_.steps / 10);
-    FinetuneSummary summary;
-    while (state_.step < own_.steps) {
+    bool stopping = false;
+    while (state_.step < own_.steps && !stopping) {
       const sae::StepReport report = step(end_to_end);
-      const double share = 1 / static_cast<double>(edge);
-      if (state_.step <= edge) {
-        summary.output_loss_before += share * end_to_end.divergence();
-        summary.fvu_before += share * report.fvu;
-      }
-      if (state_.step > own_.steps - edge) {
-        summary.output_loss_after += share * end_to_end.divergence();
-        summary.fvu_after += share * report.fvu;
-      }
-      if (state_.step % own_.log_every == 0 || state_.step == own_.steps) write(log, report, end_to_end.divergence());
+      count(report, end_to_end.divergence());
+      const bool last = state_.step == own_.steps;
+      stopping = stop != 0;
+      if (last || state_.step % own_.log_every == 0) log.write(line(report, end_to_end.divergence()));
+      if (last || stopping || checkpoints_.due(state_.step)) checkpoint(log);
     }
-    save();
-    summary.steps = state_.step;
-    summary.tokens = tokens_;
-    summary.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
-    return summary;
+    const bool finished = state_.step == own_.steps;
+    if (finished) save();
+    summary_.outcome = finished ? sae::Outcome::finished : sae::Outcome::interrupted;
+    summary_.steps = state_.step;
+    summary_.tokens = tokens_;
+    summary_.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+    return summary_;
   }
 
  private:
-  /// The last checkpoint's weights, with fresh moments.
-  void restore() {
-    sae::State saved = variant_->create();
-    if (!sae::load_checkpoint(paths_.run, saved, [](const std::string& message) { spdlog::warn("{}", message); })) {
-      throw UsageError(fmt::format("{}: no checkpoint to go on from", paths_.run.string()));
-    }
-    if (!saved.averaged.empty()) sae::publish_average(context_, saved, variant_->geometry().unit_norm);
-    for (auto& [name, parameter] : saved.parameters) state_.at(name).value = std::move(parameter.value);
-    state_.numbers = saved.numbers;
-    state_.silent = saved.silent;
-    state_.screen.refresh(context_, state_.encoder());
+  void split_texts() {
     for (const auto split : {data::Split::train, data::Split::validation}) {
       std::vector<int64_t>& texts = split == data::Split::train ? train_ : validation_;
       for (int64_t t = 0; t < table_.size(); ++t) {
@@ -136,18 +144,66 @@ class Finetune {
     }
   }
 
-  void open_out() {
-    if (fs::exists(paths_.out / "dictionary")) {
-      throw UsageError(fmt::format("{}: already holds a dictionary; choose another --out", paths_.out.string()));
-    }
+  /// From the run's last checkpoint's weights, with fresh moments.
+  void start() {
+    auto saved = sae::load_checkpoint(
+        paths_.run, [&](const sae::Checkpoint&) { return variant_->create(); },
+        [](const std::string& message) { spdlog::warn("{}", message); });
+    if (!saved) throw UsageError(fmt::format("{}: no checkpoint to go on from", paths_.run.string()));
+    sae::State& from = saved->state;
+    if (!from.averaged.empty()) sae::publish_average(context_, from, variant_->geometry().unit_norm);
+    for (auto& [name, parameter] : from.parameters) state_.at(name).value = std::move(parameter.value);
+    state_.numbers = from.numbers;
+    state_.silent = from.silent;
+    state_.screen.refresh(context_, state_.encoder());
     std::error_code failed;
     fs::create_directories(paths_.out, failed);
     if (failed) throw Error(fmt::format("{}: cannot create the folder: {}", paths_.out.string(), failed.message()));
-    FinetuneConfig own = own_;
-    data::write_file_atomically(paths_.out / "config.yaml",
-                                config::write_yaml([&](config::Fields& f) { describe(f, run_); }));
-    data::write_file_atomically(paths_.out / "finetune.yaml",
-                                config::write_yaml([&](config::Fields& f) { describe(f, own); }));
+    data::write_file_atomically(paths_.out / "config.yaml", yaml_of(run_));
+    data::write_file_atomically(paths_.out / "finetune.yaml", yaml_of(own_));
+  }
+
+  /// From this run's own newest good checkpoint. The texts are those that follow.
+  bool restore() {
+    if (fs::exists(paths_.out / "checkpoints")) {
+      sae::check_same_configuration(paths_.out, yaml_of(run_));
+      check_settings(paths_.out, own_);
+    }
+    auto found = checkpoints_.restore(context_, [&](const sae::Checkpoint&) { return variant_->create(); });
+    if (!found) return false;
+    const sae::Checkpoint& checkpoint = found->checkpoint;
+    sae::check_same_data(checkpoint, dataset_.info().content_hash, dataset_.info().path);
+    sae::check_same_inputs(checkpoint, inputs_);
+    state_ = std::move(found->state);
+    log_bytes_ = checkpoint.metrics.bytes;
+    for (const auto& [name, mean] : means_of(summary_)) {
+      if (const auto kept = checkpoint.own.find(name); kept != checkpoint.own.end()) *mean = kept->second;
+    }
+    for (int64_t s = 0; s < state_.step; ++s) draw();
+    return true;
+  }
+
+  void checkpoint(sae::AppendFile& log) {
+    sae::Checkpoint checkpoint;
+    checkpoint.data_hash = dataset_.info().content_hash;
+    checkpoint.metrics.bytes = log.sync();
+    checkpoint.inputs = inputs_;
+    for (const auto& [name, mean] : means_of(summary_)) checkpoint.own[name] = *mean;
+    checkpoints_.save(state_, checkpoint);
+  }
+
+  /// A step's part in the means over the first and the last tenth.
+  void count(const sae::StepReport& report, double output_loss) {
+    const int64_t edge = std::max<int64_t>(1, own_.steps / 10);
+    const double share = 1 / static_cast<double>(edge);
+    if (state_.step <= edge) {
+      summary_.output_loss_before += share * output_loss;
+      summary_.fvu_before += share * report.fvu;
+    }
+    if (state_.step > own_.steps - edge) {
+      summary_.output_loss_after += share * output_loss;
+      summary_.fvu_after += share * report.fvu;
+    }
   }
 
   sae::TextBatch read(const std::vector<int64_t>& texts) const {
@@ -168,8 +224,8 @@ class Finetune {
     return batch;
   }
 
-  /// The next texts of an order that is drawn anew for each pass over them, the shorter first (less padding).
-  std::vector<int64_t> next_texts() {
+  /// The next texts of an order that is drawn anew for each pass over them.
+  std::vector<int64_t> draw() {
     std::vector<int64_t> texts;
     while (std::ssize(texts) < own_.texts) {
       if (at_ == train_.size()) at_ = 0;
@@ -178,22 +234,25 @@ class Finetune {
         random.shuffle(std::span(train_));
       }
       texts.push_back(train_[at_++]);
+      tokens_ += table_.ordinary[texts.back()];
     }
-    std::stable_sort(texts.begin(), texts.end(), [&](int64_t a, int64_t b) { return table_.rows[a] < table_.rows[b]; });
     return texts;
   }
 
   sae::StepReport step(sae::EndToEnd& end_to_end) {
-    sae::TextBatch batch = read(next_texts());
+    std::vector<int64_t> texts = draw();
+    // The shorter first: less padding.
+    std::stable_sort(texts.begin(), texts.end(), [&](int64_t a, int64_t b) { return table_.rows[a] < table_.rows[b]; });
+    sae::TextBatch batch = read(texts);
     const std::vector<float> x = batch.rows(hook_.d, hook_.scale);
     const ConstMatrix rows(x.data(), batch.ordinary(), hook_.d);
     end_to_end.load(std::move(batch));
     NumericFlag flag;
     const sae::StepReport report = variant_->step(context_, state_, {rows, rows}, learning_rate(), flag, &end_to_end);
     if (flag.raised() || !std::isfinite(report.loss)) {
-      throw Error(fmt::format("step {}: the loss or a weight is not finite; lower lr", state_.step));
+      throw Error(fmt::format("step {}: the loss or a weight is not finite; {}; lower lr", state_.step,
+                              checkpoints_.last_good()));
     }
-    tokens_ += rows.rows;
     return report;
   }
 
@@ -204,13 +263,12 @@ class Finetune {
     return variant_->options().train.lr * warmup * (1 - t / steps);
   }
 
-  void write(std::ofstream& log, const sae::StepReport& report, double output_loss) const {
-    log << nlohmann::ordered_json{{"step", state_.step},       {"tokens", tokens_}, {"loss", report.loss},
+  std::string line(const sae::StepReport& report, double output_loss) const {
+    return nlohmann::ordered_json{{"step", state_.step},       {"tokens", tokens_}, {"loss", report.loss},
                                   {"fvu", report.fvu},         {"l0", report.l0},   {"dead", report.dead},
                                   {"output_loss", output_loss}}
-               .dump()
-        << "\n";
-    if (!log.flush()) throw Error(fmt::format("{}: cannot write", (paths_.out / "metrics.jsonl").string()));
+               .dump() +
+           "\n";
   }
 
   void calibrate() {
@@ -249,11 +307,14 @@ class Finetune {
   eval::TextTable table_;
   std::unique_ptr<sae::Variant> variant_;
   sae::State state_;
+  sae::RunCheckpoints checkpoints_;
   std::unique_ptr<sae::UpperHalf> upper_;
+  std::map<std::string, std::string> inputs_;
   std::vector<int64_t> train_, validation_;  // indices into the table
   size_t at_ = 0;
   uint64_t passes_ = 0;
-  int64_t tokens_ = 0;
+  int64_t tokens_ = 0, log_bytes_ = 0;
+  FinetuneSummary summary_;
 };
 
 }  // namespace
@@ -272,10 +333,23 @@ void describe(config::Fields& f, FinetuneConfig& c) {
   f.real("lr", c.lr, {0, 10}, "", "Learning rate; 0 takes a tenth of the run's.");
   f.choice("output", c.output, {"cosine", "logits"},
            "What the output is compared by: 1 - cosine (embeddings), or KL between softmaxes (logits).");
+  f.integer("checkpoint_every", c.checkpoint_every, {1, int64_t{1} << 40}, "steps", "Steps between checkpoints.");
+  f.real("checkpoint_minutes", c.checkpoint_minutes, {0, 1e6}, "minutes",
+         "A checkpoint is also due when this long has passed since the last; 0 = never by time.");
+  f.integer("keep_checkpoints", c.keep_checkpoints, {1, 1 << 20}, "checkpoints", "Newest checkpoints kept.");
 }
 
-FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths) {
-  return Finetune(context, config, paths).train();
+FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths, sae::Resume resume,
+                         const volatile std::sig_atomic_t& stop) {
+  const Config run = read_run(paths);
+  if (sae::already_finished(paths.out, yaml_of(run), resume)) {
+    check_settings(paths.out, config);
+    FinetuneSummary done;
+    done.outcome = sae::Outcome::already_finished;
+    done.steps = config.steps;
+    return done;
+  }
+  return Finetune(context, config, paths, run).train(resume, stop);
 }
 
 }  // namespace assay

@@ -1,12 +1,14 @@
 // Fine-tuning a finished run's dictionary end to end: whole texts through the model's upper half.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 
 #include "data/config_fields.h"
 #include "kernels/context.h"
+#include "sae/trainer.h"
 
 namespace assay {
 
@@ -15,6 +17,8 @@ struct FinetuneConfig {
   double share = 0.5;
   double lr = 0;  ///< 0: a tenth of the run's
   std::string output = "cosine";
+  int64_t checkpoint_every = 50, keep_checkpoints = 2;
+  double checkpoint_minutes = 5;
 };
 void describe(config::Fields& fields, FinetuneConfig& config);
 
@@ -22,20 +26,23 @@ struct FinetunePaths {
   std::filesystem::path run;    ///< a finished run of `assay train`: its configuration and last checkpoint
   std::filesystem::path model;  ///< exported halves
   std::filesystem::path data;   ///< empty: what the run was trained on
-  std::filesystem::path out;    ///< config.yaml, finetune.yaml, metrics.jsonl, dictionary/
+  std::filesystem::path out;    ///< config.yaml, finetune.yaml, metrics.jsonl, checkpoints/, dictionary/
   bool trust_model_code = false;
 };
 
 /// Means over the first and the last tenth of the steps.
 struct FinetuneSummary {
+  sae::Outcome outcome = sae::Outcome::finished;
   double output_loss_before = 0, output_loss_after = 0, fvu_before = 0, fvu_after = 0;
   int64_t steps = 0, tokens = 0;
   double seconds = 0;
 };
 
-/// Texts of the training split, in an order drawn from the seed; the variant's own optimiser with fresh moments. The
-/// dictionary appears last: what is interrupted leaves none. Throws UsageError where run, data, model and settings do
-/// not fit one another, Error where a loss is not finite.
-FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths);
+/// Texts of the training split, in an order drawn from the seed; the variant's own optimiser with fresh moments. A set
+/// `stop` flag checkpoints after the step in hand and returns `interrupted`; killed at any instant and resumed, a run
+/// ends in the same bits. Throws UsageError where run, data, model and settings do not fit one another or differ from
+/// the run being resumed, Error where a loss is not finite.
+FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths, sae::Resume resume,
+                         const volatile std::sig_atomic_t& stop);
 
 }  // namespace assay

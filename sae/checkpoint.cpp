@@ -1,6 +1,7 @@
 #include "sae/checkpoint.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -55,7 +56,9 @@ Json to_json(const Checkpoint& c, const State& state, const std::string& state_h
             {"aux_loss", c.metrics.aux_loss},
             {"l0", c.metrics.l0}}},
           {"event_bytes", c.event_bytes},
-          {"first_loss", c.first_loss}};
+          {"first_loss", c.first_loss},
+          {"own", c.own},
+          {"inputs", c.inputs}};
 }
 
 /// The text of trainer.json, which ends with the checksum of what it would be without it.
@@ -70,10 +73,8 @@ bool seal_holds(Json json) {
   return seal == data::sha256(json.dump());
 }
 
-Checkpoint from_json(const Json& json, State& state) {
+Checkpoint from_json(const Json& json) {
   Checkpoint c;
-  json.at("step").get_to(state.step);
-  state.numbers = json.value("numbers", std::map<std::string, double>());
   json.at("data_hash").get_to(c.data_hash);
   for (const Json& lane : json.at("position")) {
     c.position.push_back({lane.at(0).get<int64_t>(), lane.at(1).get<int64_t>(), lane.at(2).get<int64_t>()});
@@ -83,7 +84,19 @@ Checkpoint from_json(const Json& json, State& state) {
                m.at("fvu").get<double>(),    m.at("aux_loss").get<double>(), m.at("l0").get<double>()};
   json.at("event_bytes").get_to(c.event_bytes);
   json.at("first_loss").get_to(c.first_loss);
+  c.own = json.value("own", c.own);
+  c.inputs = json.value("inputs", c.inputs);
   return c;
+}
+
+Restored restored(const Json& json, const fs::path& folder, const CreateState& create) try {
+  Checkpoint checkpoint = from_json(json);
+  State state = create(checkpoint);
+  json.at("step").get_to(state.step);
+  state.numbers = json.value("numbers", std::map<std::string, double>());
+  return {std::move(checkpoint), std::move(state)};
+} catch (const Json::exception& error) {
+  throw Error(fmt::format("{}: trainer.json: {}", folder.string(), error.what()));
 }
 
 /// The dtype of what one element's narrow moment is stored as.
@@ -129,7 +142,7 @@ void store_moments(const Parameter& p, const std::string& name, data::TensorFile
   file.tensors[name + ".v"] = data::tensor_of(p.v, p.shape);
 }
 
-Checkpoint load_one(const fs::path& folder, State& state) {
+Restored load_one(const fs::path& folder, const CreateState& create) {
   std::ifstream in(folder / "trainer.json");
   const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) throw Error(fmt::format("{}: trainer.json is missing or damaged", folder.string()));
@@ -145,23 +158,16 @@ Checkpoint load_one(const fs::path& folder, State& state) {
     throw Error(fmt::format("{}: does not have the checksum that trainer.json records", file.string()));
   }
   const data::TensorFile tensors = data::read_safetensors(file);
-  State loaded(state.n, state.d_in, state.d_out);
-  Checkpoint checkpoint;
-  try {
-    checkpoint = from_json(json, loaded);
-  } catch (const Json::exception& error) {
-    throw Error(fmt::format("{}: trainer.json: {}", folder.string(), error.what()));
-  }
-  loaded.parameters = state.parameters;
-  for (auto& [name, p] : loaded.parameters) {
+  Restored result = restored(json, folder, create);
+  State& state = result.state;
+  for (auto& [name, p] : state.parameters) {
     p.value = tensors.at(name, p.shape).floats();
     load_moments(tensors, name, p);
     const std::string average = name + ".ema";
-    if (tensors.tensors.count(average) > 0) loaded.averaged[name] = tensors.at(average, p.shape).floats();
+    if (tensors.tensors.count(average) > 0) state.averaged[name] = tensors.at(average, p.shape).floats();
   }
-  loaded.silent = tensors.at("silent", {state.n}).integers();
-  state = std::move(loaded);
-  return checkpoint;
+  state.silent = tensors.at("silent", {state.n}).integers();
+  return result;
 }
 
 void check_finite(const State& state) {
@@ -241,12 +247,12 @@ void clean_checkpoints(const fs::path& run) {
   for (const fs::path& path : remains) fs::remove_all(path);
 }
 
-std::optional<Checkpoint> load_checkpoint(const fs::path& run, State& state,
-                                          const std::function<void(const std::string&)>& warn) {
+std::optional<Restored> load_checkpoint(const fs::path& run, const CreateState& create,
+                                        const std::function<void(const std::string&)>& warn) {
   const std::vector<fs::path> all = list(run);
   for (const fs::path& folder : all) {
     try {
-      return load_one(folder, state);
+      return load_one(folder, create);
     } catch (const Error& error) {
       warn(fmt::format("{}; passing it over", error.what()));
     }
@@ -254,6 +260,21 @@ std::optional<Checkpoint> load_checkpoint(const fs::path& run, State& state,
   if (all.empty()) return std::nullopt;
   throw Error(fmt::format("{}: none of the {} checkpoints is good; train afresh into another folder", run.string(),
                           all.size()));
+}
+
+Restored load_checkpoint_of(const fs::path& run, int64_t step, const CreateState& create) {
+  const fs::path folder = checkpoint_folder(run, step);
+  if (fs::is_directory(folder)) return load_one(folder, create);
+  std::vector<int64_t> steps;
+  for (const fs::path& each : list(run)) steps.push_back(step_of(each));
+  throw UsageError(fmt::format("{}: no checkpoint of step {}; there are: {}", run.string(), step,
+                               steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", "))));
+}
+
+void remove_checkpoints_beyond(const fs::path& run, int64_t step) {
+  for (const fs::path& folder : list(run)) {
+    if (step_of(folder) > step) remove_checkpoint(folder);
+  }
 }
 
 }  // namespace assay::sae

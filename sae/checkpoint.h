@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -23,6 +24,8 @@ struct Checkpoint {
   MetricsState metrics;
   int64_t event_bytes = 0;  ///< length of the TensorBoard file
   double first_loss = 0;    ///< of the run's first step, without the sparsity penalty: what divergence is measured by
+  std::map<std::string, double> own = {};          ///< what a command keeps of its run beside the trainer's
+  std::map<std::string, std::string> inputs = {};  ///< what else the result depends on, by name: SHA-256
 };
 
 /// Where the checkpoint of a step lies.
@@ -36,10 +39,23 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& run, const St
 /// Removes what a kill in the middle of a checkpoint left behind.
 void clean_checkpoints(const std::filesystem::path& run);
 
-/// Restores the newest checkpoint whose checksums hold, telling `warn` of each bad one passed over. nullopt where the
-/// run has none. Throws Error naming the checkpoint where none of several is good, or where its shape is not the
-/// state's.
-std::optional<Checkpoint> load_checkpoint(const std::filesystem::path& run, State& state,
-                                          const std::function<void(const std::string&)>& warn);
+struct Restored {
+  Checkpoint checkpoint;
+  State state;  ///< its screen copy is not refreshed
+};
+
+/// A state of the shape that fits the checkpoint; throws Error where there is none.
+using CreateState = std::function<State(const Checkpoint&)>;
+
+/// The newest checkpoint whose checksums hold and whose shape is the created state's, telling `warn` of each bad one
+/// passed over. nullopt where the run has none. Throws Error where none of several is good.
+std::optional<Restored> load_checkpoint(const std::filesystem::path& run, const CreateState& create,
+                                        const std::function<void(const std::string&)>& warn);
+
+/// The checkpoint of this very step. Throws UsageError where the run has none of it, Error where it is bad.
+Restored load_checkpoint_of(const std::filesystem::path& run, int64_t step, const CreateState& create);
+
+/// Removes the checkpoints of later steps: the run goes another way from here.
+void remove_checkpoints_beyond(const std::filesystem::path& run, int64_t step);
 
 }  // namespace assay::sae

@@ -71,8 +71,7 @@ Member::Member(Context& context, const RunConfig& config, fs::path folder, Batch
       source_(source),
       variant_(checked_variant()),
       state_(variant_->create()),
-      policy_{config.train.checkpoint_every, config.train.checkpoint_minutes, config.train.keep_checkpoints,
-              config.train.keep_every} {
+      checkpoints_(folder_, policy_of(config.train)) {
   if (config_.train.resample_every > 0) check_resampling(*variant_, state_);
   if (config_.train.device == "cuda") device_.emplace(device_step_options(variant_->options(), source_.rows()));
 }
@@ -103,21 +102,12 @@ void Member::begin(Resume resume) {
 }
 
 bool Member::restore() {
-  clean_checkpoints(folder_);
   if (fs::exists(folder_ / "checkpoints")) check_same_configuration(folder_, config_.resolved_yaml);
-  auto found = load_checkpoint(folder_, state_, [](const std::string& message) { spdlog::warn("{}", message); });
+  auto found = checkpoints_.restore(context_, [&](const Checkpoint&) { return variant_->create(); });
   if (!found) return false;
-  const std::string& hash = source_.stream().data_hash();
-  if (found->data_hash != hash) {
-    throw Error(
-        fmt::format("{}: the activations have changed since the run's checkpoint (content hash {}, then {}): restore "
-                    "them or train afresh",
-                    source_.sources().info().path.string(), hash, found->data_hash));
-  }
-  state_.screen.refresh(context_, state_.encoder());
-  checkpoint_ = std::move(*found);
-  last_good_ = checkpoint_folder(folder_, state_.step).string();
-  spdlog::info("resuming {} at step {}", folder_.string(), state_.step);
+  check_same_data(found->checkpoint, source_.stream().data_hash(), source_.sources().info().path);
+  state_ = std::move(found->state);
+  checkpoint_ = std::move(found->checkpoint);
   return true;
 }
 
@@ -137,7 +127,6 @@ void Member::open_logs() {
   if (config_.train.tensorboard) events_.emplace(folder_ / "tensorboard", checkpoint_.event_bytes);
   begun_ = logged_at_ = Clock::now();
   logged_step_ = state_.step;
-  clock_.emplace(policy_, begun_);
 }
 
 void Member::learn(const Batch& batch) {
@@ -198,20 +187,13 @@ void Member::conclude(bool stop) {
   if (resampling_due(config_.train, state_.step)) resample();
   const bool last = state_.step == config_.train.steps;
   if (last || state_.step % config_.train.log_every == 0) report();
-  if (last || stop || clock_->due(state_.step, Clock::now()) || source_.stream().can_release()) {
-    save();
-    clock_->written(Clock::now());
-  }
+  if (last || stop || checkpoints_.due(state_.step) || source_.stream().can_release()) save();
 }
 
 void Member::resample() {
   const int64_t moved =
       resample_dead(context_, *variant_, state_, source_.peek().x, static_cast<uint64_t>(config_.train.seed));
   spdlog::info("step {}: {} dead latents resampled", state_.step, moved);
-}
-
-std::string Member::last_good() const {
-  return last_good_.empty() ? "there is no checkpoint yet" : "the last good checkpoint is " + last_good_;
 }
 
 /// Of optimiser step `step`, 0-based.
@@ -236,8 +218,7 @@ void Member::save() {
   if (device_) device_->download(host_state(state_));
   const int64_t event_bytes = events_ ? events_->sync() : 0;
   data::ActivationStream& stream = source_.stream();
-  const Checkpoint checkpoint{stream.data_hash(), stream.position(), log_->sync(), event_bytes, checkpoint_.first_loss};
-  last_good_ = save_checkpoint(folder_, state_, checkpoint, policy_).string();
+  checkpoints_.save(state_, {stream.data_hash(), stream.position(), log_->sync(), event_bytes, checkpoint_.first_loss});
   stream.release();  // of a rolling cache: what this checkpoint has passed
 }
 

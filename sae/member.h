@@ -10,9 +10,9 @@
 #include "kernels/context.h"
 #include "kernels/topk_step.h"
 #include "sae/batch_source.h"
-#include "sae/checkpoint.h"
 #include "sae/metrics_log.h"
 #include "sae/progress.h"
+#include "sae/run_checkpoints.h"
 #include "sae/tensorboard.h"
 #include "sae/trainer.h"
 #include "sae/variant.h"
@@ -52,7 +52,7 @@ class Member {
 
   int64_t step() const { return state_.step; }
   /// Of the failure of a step: "there is no checkpoint yet", or where it lies.
-  std::string last_good() const;
+  std::string last_good() const { return checkpoints_.last_good(); }
   TrainSummary summary(Outcome outcome) const;
 
  private:
@@ -78,13 +78,11 @@ class Member {
   std::unique_ptr<Variant> variant_;
   State state_;
   std::optional<DeviceTopKStep> device_;  // holds the state between checkpoints, where it is asked for
-  CheckpointPolicy policy_;
+  RunCheckpoints checkpoints_;
   Checkpoint checkpoint_;  // what this process began from
-  std::optional<CheckpointClock> clock_;
   std::optional<MetricsLog> log_;
   std::optional<EventFile> events_;
   std::optional<Progress> progress_;
-  std::string last_good_;
   StepReport last_;
   MetricsLog::Line line_{};
   Clock::time_point begun_, logged_at_;

@@ -1,32 +1,9 @@
 #include "sae/metrics_log.h"
 
-#include <fmt/core.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "kernels/error.h"
-
 namespace assay::sae {
-
-namespace fs = std::filesystem;
-
-MetricsLog::MetricsLog(const fs::path& file, const MetricsState& state)
-    : path_(file), file_(std::fopen(file.c_str(), "ab")), state_(state) {
-  if (!file_) throw Error(fmt::format("{}: cannot open for writing: {}", file.string(), std::strerror(errno)));
-  const auto size = static_cast<int64_t>(fs::file_size(file));
-  if (size < state.bytes) {
-    std::fclose(file_);
-    throw Error(fmt::format("{}: has {} bytes, the checkpoint saw {}: the log was cut; restore it or train afresh",
-                            file.string(), size, state.bytes));
-  }
-  fs::resize_file(file, static_cast<uintmax_t>(state.bytes));
-}
-
-MetricsLog::~MetricsLog() { std::fclose(file_); }
 
 void MetricsLog::add(const StepReport& report, int64_t steps) {
   const auto weight = static_cast<double>(steps);
@@ -58,18 +35,13 @@ MetricsLog::Line MetricsLog::write(int64_t step, int64_t tokens, int64_t dead, d
                             {"dead", line.dead},
                             {"lr", line.lr},
                             {"tokens_per_s", line.tokens_per_s}};
-  const std::string text = json.dump() + "\n";
-  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
-    throw Error(fmt::format("{}: cannot write {} bytes: {}", path_.string(), text.size(), std::strerror(errno)));
-  }
-  state_ = {state_.bytes + static_cast<int64_t>(text.size()), 0, 0, 0, 0, 0};
+  file_.write(json.dump() + "\n");
+  state_ = {};
   return line;
 }
 
 MetricsState MetricsLog::sync() {
-  if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) {
-    throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
-  }
+  state_.bytes = file_.sync();
   return state_;
 }
 

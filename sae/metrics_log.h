@@ -1,14 +1,13 @@
-// metrics.jsonl: one JSON object a line, averaged over the steps since the line before. On resume the file is cut back
-// to what the checkpoint had seen, so a step never stands twice.
+// metrics.jsonl: one JSON object a line, averaged over the steps since the line before.
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "sae/append_file.h"
 #include "sae/variant.h"
 
 namespace assay::sae {
@@ -23,10 +22,7 @@ struct MetricsState {
 class MetricsLog {
  public:
   /// Opens RUN/metrics.jsonl for appending, cut to state.bytes. Throws Error where it is shorter than that.
-  MetricsLog(const std::filesystem::path& file, const MetricsState& state);
-  ~MetricsLog();
-  MetricsLog(const MetricsLog&) = delete;
-  MetricsLog& operator=(const MetricsLog&) = delete;
+  MetricsLog(const std::filesystem::path& file, const MetricsState& state) : file_(file, state.bytes), state_(state) {}
 
   /// The means of `steps` steps.
   void add(const StepReport& report, int64_t steps);
@@ -40,8 +36,7 @@ class MetricsLog {
   MetricsState sync();
 
  private:
-  std::filesystem::path path_;
-  std::FILE* file_;
+  AppendFile file_;
   MetricsState state_;
 };
 

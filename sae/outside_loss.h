@@ -28,7 +28,7 @@ struct OutsideGradient {
 class OutsideLoss {
  public:
   virtual ~OutsideLoss() = default;
-  /// Called once a step, on the calling thread. Throws to abandon the step: the parameters are then as they were.
+  /// Called once a step, on the calling thread. Throws to abandon the step: the state is then as it was.
   virtual OutsideGradient differentiate(const OutsideInput& input) = 0;
 };
 

@@ -16,6 +16,7 @@ namespace assay::sae {
 
 namespace {
 
+namespace fs = std::filesystem;
 using Settings = std::map<std::string, std::string>;  // "train.lr" → its value as YAML
 
 bool free_to_change(const std::string& key) {
@@ -31,7 +32,8 @@ void flatten(const YAML::Node& node, const std::string& prefix, Settings& out) {
     out[prefix] = YAML::Dump(node);
     return;
   }
-  for (const auto& entry : node) flatten(entry.second, prefix + "." + entry.first.as<std::string>(), out);
+  const std::string before = prefix.empty() ? "" : prefix + ".";
+  for (const auto& entry : node) flatten(entry.second, before + entry.first.as<std::string>(), out);
 }
 
 /// Every setting of the three sections over its default.
@@ -61,36 +63,68 @@ Settings settings_of(const std::string& name, const std::string& text) {
   return settings;
 }
 
-}  // namespace
-
-std::vector<std::string> result_changes(const std::string& name, const std::string& before, const std::string& now) {
-  const Settings then = settings_of(name, before), current = settings_of("the configuration", now);
+template <class Free>
+std::vector<std::string> differences(const Settings& then, const Settings& now, const Free& free) {
   std::vector<std::string> changes;
   const auto value = [](const Settings& from, const std::string& key) {
     const auto found = from.find(key);
     return found == from.end() ? std::string("unknown") : found->second;
   };
   Settings all = then;
-  all.insert(current.begin(), current.end());
+  all.insert(now.begin(), now.end());
   for (const auto& [key, unused] : all) {
-    if (free_to_change(key) || value(then, key) == value(current, key)) continue;
-    changes.push_back(fmt::format("{} is {} there, {} now", key, value(then, key), value(current, key)));
+    if (free(key) || value(then, key) == value(now, key)) continue;
+    changes.push_back(fmt::format("{} is {} there, {} now", key, value(then, key), value(now, key)));
   }
   return changes;
 }
 
-void check_same_configuration(const std::filesystem::path& run, const std::string& resolved) {
-  const std::filesystem::path file = run / "config.yaml";
+std::string text_of(const fs::path& file) {
   std::ifstream in(file);
-  std::stringstream before;
-  before << in.rdbuf();
+  std::stringstream text;
+  text << in.rdbuf();
   if (!in) throw Error(fmt::format("{}: cannot be read, so the run cannot go on; restore it", file.string()));
-  const std::vector<std::string> changes = result_changes(file.string(), before.str(), resolved);
+  return text.str();
+}
+
+void require_none(const fs::path& file, const std::vector<std::string>& changes) {
   if (changes.empty()) return;
   throw UsageError(
       fmt::format("{}: the run was started with other settings: {}; resume with the same or train into "
                   "another folder",
                   file.string(), fmt::join(changes, "; ")));
+}
+
+}  // namespace
+
+std::vector<std::string> result_changes(const std::string& name, const std::string& before, const std::string& now) {
+  return differences(settings_of(name, before), settings_of("the configuration", now), free_to_change);
+}
+
+void check_same_configuration(const fs::path& run, const std::string& resolved) {
+  const fs::path file = run / "config.yaml";
+  require_none(file, result_changes(file.string(), text_of(file), resolved));
+}
+
+void check_same_settings(const fs::path& file, const std::string& resolved, const std::set<std::string>& free) {
+  Settings then, now;
+  try {
+    flatten(YAML::Load(text_of(file)), "", then);
+  } catch (const YAML::Exception& error) {
+    throw Error(fmt::format("{}: not a configuration: {}", file.string(), error.msg));
+  }
+  flatten(YAML::Load(resolved), "", now);
+  require_none(file, differences(then, now, [&](const std::string& key) { return free.count(key) > 0; }));
+}
+
+bool already_finished(const fs::path& run, const std::string& resolved, Resume resume) {
+  if (resume == Resume::never && (fs::exists(run / "checkpoints") || fs::exists(run / "dictionary"))) {
+    throw UsageError(
+        fmt::format("{}: already holds a run; use --resume auto to go on with it, or another --out", run.string()));
+  }
+  if (resume == Resume::never || !fs::exists(run / "dictionary" / "cfg.json")) return false;
+  check_same_configuration(run, resolved);
+  return true;
 }
 
 }  // namespace assay::sae

@@ -1,10 +1,8 @@
 #include "sae/tensorboard.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <bit>
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 
@@ -47,6 +45,17 @@ std::string text(uint64_t field, const std::string& bytes) { return key(field, k
 
 std::string wall_time_field(double seconds) { return key(1, kFixed64) + raw(seconds); }
 
+constexpr const char* kName = "events.out.tfevents.0.assay";
+
+/// How much of the file goes on: `bytes`, or nothing where it is shorter. Makes the folder.
+int64_t whole_bytes(const fs::path& folder, int64_t bytes) {
+  std::error_code failed;
+  fs::create_directories(folder, failed);
+  if (failed) throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
+  const fs::path file = folder / kName;
+  return fs::is_regular_file(file) && static_cast<int64_t>(fs::file_size(file)) >= bytes ? bytes : 0;
+}
+
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
@@ -66,38 +75,12 @@ std::string scalar_event(double wall_time, int64_t step, const std::vector<std::
   return wall_time_field(wall_time) + key(2, kVarint) + varint(static_cast<uint64_t>(step)) + text(5, summary);
 }
 
-EventFile::EventFile(const fs::path& folder, int64_t bytes) : path_(folder / "events.out.tfevents.0.assay") {
-  std::error_code failed;
-  fs::create_directories(folder, failed);
-  const bool whole = bytes > 0 && fs::is_regular_file(path_) && static_cast<int64_t>(fs::file_size(path_)) >= bytes;
-  if (whole) fs::resize_file(path_, static_cast<uintmax_t>(bytes), failed);
-  file_ = failed ? nullptr : std::fopen(path_.c_str(), whole ? "ab" : "wb");
-  if (!file_) {
-    throw Error(fmt::format("{}: cannot open for writing: {}", path_.string(),
-                            failed ? failed.message() : std::strerror(errno)));
-  }
-  bytes_ = whole ? bytes : 0;
-  if (!whole) write(tf_record(version_event(now())));
+EventFile::EventFile(const fs::path& folder, int64_t bytes) : file_(folder / kName, whole_bytes(folder, bytes)) {
+  if (file_.bytes() == 0) file_.write(tf_record(version_event(now())));
 }
-
-EventFile::~EventFile() { std::fclose(file_); }
 
 void EventFile::add(int64_t step, const std::vector<std::pair<std::string, float>>& scalars) {
-  write(tf_record(scalar_event(now(), step, scalars)));
-}
-
-void EventFile::write(const std::string& record) {
-  if (std::fwrite(record.data(), 1, record.size(), file_) != record.size() || std::fflush(file_) != 0) {
-    throw Error(fmt::format("{}: cannot write {} bytes: {}", path_.string(), record.size(), std::strerror(errno)));
-  }
-  bytes_ += static_cast<int64_t>(record.size());
-}
-
-int64_t EventFile::sync() {
-  if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) {
-    throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
-  }
-  return bytes_;
+  file_.write(tf_record(scalar_event(now(), step, scalars)));
 }
 
 }  // namespace assay::sae

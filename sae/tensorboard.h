@@ -4,11 +4,12 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "sae/append_file.h"
 
 namespace assay::sae {
 
@@ -25,20 +26,13 @@ class EventFile {
   /// Opens FOLDER/events.out.tfevents.0.assay cut to `bytes` (0 = a new one). A file shorter than that was tampered
   /// with or removed: it is started anew. Throws Error naming the file where it cannot be written.
   EventFile(const std::filesystem::path& folder, int64_t bytes);
-  ~EventFile();
-  EventFile(const EventFile&) = delete;
-  EventFile& operator=(const EventFile&) = delete;
 
   void add(int64_t step, const std::vector<std::pair<std::string, float>>& scalars);
   /// The file's length after flushing to disk.
-  int64_t sync();
+  int64_t sync() { return file_.sync(); }
 
  private:
-  void write(const std::string& record);
-
-  std::filesystem::path path_;
-  std::FILE* file_;
-  int64_t bytes_ = 0;
+  AppendFile file_;
 };
 
 }  // namespace assay::sae

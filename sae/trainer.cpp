@@ -21,17 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Whether the run in this folder is finished; throws where it may not be touched.
-bool already_finished(const fs::path& run, const RunConfig& config, Resume resume) {
-  if (resume == Resume::never && (fs::exists(run / "checkpoints") || fs::exists(run / "dictionary"))) {
-    throw UsageError(
-        fmt::format("{}: already holds a run; use --resume auto to go on with it, or another --out", run.string()));
-  }
-  if (resume == Resume::never || !fs::exists(run / "dictionary" / "cfg.json")) return false;
-  check_same_configuration(run, config.resolved_yaml);
-  return true;
-}
-
 TrainSummary finished_before(const RunConfig& config) {
   TrainSummary done;
   done.outcome = Outcome::already_finished;
@@ -127,7 +116,7 @@ std::unique_ptr<Member> make_member(Context& context, const SweepMember& member,
 
 TrainSummary train(Context& context, const RunConfig& config, const fs::path& run, Resume resume,
                    const volatile std::sig_atomic_t& stop) {
-  if (already_finished(run, config, resume)) return finished_before(config);
+  if (already_finished(run, config.resolved_yaml, resume)) return finished_before(config);
   BatchSource source(config.data, config.train, stop);
   Member member(context, config, run, source);
   member.show_progress("train");
@@ -142,7 +131,7 @@ std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepM
   std::vector<size_t> open;
   for (size_t i = 0; i < members.size(); ++i) {
     const auto& [run, config] = members[i];
-    if (already_finished(run, config, resume)) {
+    if (already_finished(run, config.resolved_yaml, resume)) {
       outcomes[i].summary = finished_before(config);
     } else {
       open.push_back(i);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/context.h"
+#include "sae/resume_check.h"
 #include "sae/train_config.h"
 
 namespace assay::sae {
@@ -17,11 +18,6 @@ struct RunConfig {
   ModelConfig model;
   TrainConfig train;
   std::string resolved_yaml;  ///< written to RUN/config.yaml
-};
-
-enum class Resume {
-  never,      ///< the folder must not hold a run
-  automatic,  ///< go on from the newest good checkpoint, or start
 };
 
 enum class Outcome { finished, interrupted, already_finished };

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from tiny_data import read_weights
+from train_support import checkpoints, files_of, weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sae" / "python"))
-from bottleneck import Bottleneck  # noqa: E402
+from bottleneck import Bottleneck, Stopped  # noqa: E402
 
 D, N, K = 24, 64, 4
 
@@ -95,7 +97,7 @@ def test_wrong_uses_are_told(tmp_path):
     with pytest.raises(RuntimeError, match="backward"):
         encoder(activations(16))
     encoder._process.stdin.close()
-    assert encoder._process.wait() == 1 and not (tmp_path / "run").exists()
+    assert encoder._process.wait() == 1 and not (tmp_path / "run" / "checkpoints").exists()
 
     def assay(*arguments, data=b""):
         return subprocess.run([os.environ["ASSAY"], "bottleneck", file, "--out", tmp_path / "run", *arguments],
@@ -109,3 +111,117 @@ def test_wrong_uses_are_told(tmp_path):
     assert done.returncode == 1 and b"ended within a batch" in done.stderr
     done = assay(data=np.zeros(2, "<i8").tobytes())
     assert done.returncode == 2 and b"before the first batch" in done.stderr
+    for step in ("soon", "-3", "7x"):
+        done = assay("--resume", step)
+        assert done.returncode == 2 and b"the step of a checkpoint" in done.stderr
+
+
+class Learner:
+    """Encoder and embeddings learn together; the batch of a step depends on the step alone."""
+
+    def __init__(self, file, out, resume="auto", overrides=()):
+        self.encoder = Bottleneck(file, out, os.environ["ASSAY"], error_weight=0.1, overrides=overrides, resume=resume)
+        self.embeddings = torch.zeros(N, 4, requires_grad=True)
+        self.optimiser = torch.optim.Adam([self.embeddings], lr=0.02)
+
+    def loss(self):
+        x = activations(128, seed=self.encoder.step)
+        return (self.encoder(x).embed(self.embeddings) - x[:, :4].relu()).pow(2).mean()
+
+    def learn(self, until):
+        while self.encoder.step < until:
+            self.optimiser.zero_grad()
+            self.loss().backward()
+            self.optimiser.step()
+
+    def keep(self, path):
+        """All of it, under one step."""
+        torch.save({"step": self.encoder.checkpoint(), "embeddings": self.embeddings.detach(),
+                    "optimiser": self.optimiser.state_dict()}, path)
+
+    def restore(self, path):
+        kept = torch.load(path)
+        self.embeddings.data = kept["embeddings"]
+        self.optimiser.load_state_dict(kept["optimiser"])
+        assert self.encoder.step == kept["step"]
+
+
+    def follow(self, other):
+        """Its embeddings, at the step where both stand."""
+        self.embeddings.data = other.embeddings.detach()
+        self.optimiser.load_state_dict(other.optimiser.state_dict())
+
+
+@pytest.mark.parametrize("variant", ["topk", "batch_topk", "jumprelu"])
+def test_killed_stopped_or_left_alone_it_ends_in_the_same_bits(tmp_path, variant):
+    file = config(tmp_path, steps=60, warmup_steps=10, decay_fraction=0.5, checkpoint_every=7, keep_checkpoints=9,
+                  aux_coefficient=0.1, dead_after_tokens=500)
+    out, kept, choice = tmp_path / "run", tmp_path / "own.pt", [f"model.variant={variant}"]
+    whole = Learner(file, tmp_path / "whole", "never", choice)
+    whole.learn(60)
+    assert whole.encoder.close() == 60
+
+    killed = Learner(file, out, "auto", choice)
+    killed.learn(23)
+    killed.keep(kept)
+    killed.learn(40)
+    killed.encoder._process.send_signal(signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="status -9"):
+        killed.loss()
+    assert checkpoints(out) == [f"step-{step:010}" for step in (7, 14, 21, 23, 28, 35)]
+    with pytest.raises(RuntimeError, match="status 2"):
+        Learner(file, out, 24, choice)
+    stopped = Learner(file, out, 23, choice)  # the embeddings are of that step
+    stopped.restore(kept)
+    assert checkpoints(out)[-1] == "step-0000000023"
+
+    stopped.learn(45)
+    loss = stopped.loss()
+    stopped.encoder._process.send_signal(signal.SIGTERM)
+    assert stopped.encoder._process.wait() == 75  # without the gradient: step 46 is as if it had not begun
+    with pytest.raises(Stopped):
+        loss.backward()
+    left = Learner(file, out, "auto", choice)
+    assert left.encoder.step == 45
+    left.follow(stopped)
+
+    left.learn(52)
+    left.loss()
+    left.encoder._process.stdin.close()
+    assert left.encoder._process.wait() == 1
+    last = Learner(file, out, "auto", choice)
+    assert last.encoder.step == 52
+    last.follow(left)
+    last.learn(60)
+    assert last.encoder.close() == 60
+    assert weights(out) == weights(tmp_path / "whole")
+    end = Path("checkpoints") / "step-0000000060" / "state.safetensors"
+    assert (out / end).read_bytes() == (tmp_path / "whole" / end).read_bytes()
+    assert torch.equal(last.embeddings, whole.embeddings)
+    for resume in ("auto", 45):
+        again = Bottleneck(file, out, os.environ["ASSAY"], overrides=choice, resume=resume)
+        assert again.step == 60 and again.close() == 60
+
+
+def test_resuming_names_what_differs_and_passes_over_what_is_damaged(tmp_path, capfd):
+    file, out = config(tmp_path, steps=20, checkpoint_every=4, keep_checkpoints=3), tmp_path / "run"
+    learner = Learner(file, out)
+    learner.learn(14)
+    learner.encoder._process.kill()
+    assert learner.encoder._process.wait() == -signal.SIGKILL
+    assert checkpoints(out) == [f"step-{step:010}" for step in (4, 8, 12)]
+    before = files_of(out)
+    for overrides, resume, message in ((["model.k=5", "train.lr=0.1"], "auto", "model.k is 4 there, 5 now"),
+                                       ([], "never", "--resume auto"), ([], 5, "there are: 12, 8, 4")):
+        with pytest.raises(RuntimeError, match="status 2"):
+            Learner(file, out, resume, overrides)
+        assert message in capfd.readouterr().err
+    assert files_of(out) == before
+    trainer = out / "checkpoints" / "step-0000000012" / "trainer.json"
+    trainer.write_text(trainer.read_text().replace('"scale": ', '"scale": 1'))
+    learner = Learner(file, out)
+    assert learner.encoder.step == 8
+    message = capfd.readouterr().err
+    assert "step-0000000012" in message and "passing it over" in message
+    learner.encoder._process.kill()
+    assert Learner(file, out, 0).encoder.step == 0 and not checkpoints(out)

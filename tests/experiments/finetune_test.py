@@ -2,12 +2,17 @@
 
 import json
 import os
+import random
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tiny_data import assay, assay_json
+from train_support import checkpoints, files_of, weights
 
 REPO = Path(__file__).resolve().parents[2]
 TOOLS = REPO / "data" / "python"
@@ -59,8 +64,95 @@ def test_held_out_texts_lose_less_and_threads_change_nothing(made, tmp_path):
     assert {**about[1], "tokens": 0} == {**about[0], "tokens": 0}
 
     assay("finetune", work / "run", "--model", model, "--out", tmp_path / "two", *SHORT, "--threads", 3)
-    weights = [(tmp_path / name / "dictionary" / "dictionary.safetensors").read_bytes() for name in ("one", "two")]
-    assert weights[0] == weights[1]
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+
+
+def start(made, out, *arguments):
+    work, model = made
+    command = [os.environ["ASSAY"], "finetune", work / "run", "--model", model, "--out", out, "--resume", "auto",
+               "--json", *SHORT, *arguments]
+    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_checkpoint(process, out, beyond=""):
+    while process.poll() is None:
+        names = checkpoints(out) if (out / "checkpoints").is_dir() else []
+        if any(name > beyond and "." not in name for name in names):
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.communicate()[1])
+
+
+def test_killed_and_damaged_it_ends_in_the_same_bits(made, tmp_path):
+    """Kills at random moments behind a checkpoint of every second step, a damaged checkpoint, a signal."""
+    out, moments, often = tmp_path / "killed", random.Random(1), ("--set", "checkpoint_every=2")
+    done, _ = start(made, tmp_path / "whole").communicate()
+    whole = json.loads(done)
+    seen = ""
+    for _ in range(3):
+        process = start(made, out, *often)
+        wait_for_checkpoint(process, out, seen)
+        time.sleep(0.3 * moments.random())
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "the run finished before its kill"
+        process.communicate()
+        seen = max(checkpoints(out))[:15]
+    newest = max(path for path in (out / "checkpoints").iterdir() if "." not in path.name)
+    damaged = bytearray((newest / "state.safetensors").read_bytes())
+    damaged[-3] ^= 1
+    (newest / "state.safetensors").write_bytes(damaged)
+
+    process = start(made, out, "--set", "checkpoint_every=1000", "--threads", 1)
+    for line in process.stderr:
+        if "resuming" in line:
+            break
+        assert "passing it over" in line and newest.name in line
+    process.send_signal(signal.SIGTERM)
+    done, _ = process.communicate()
+    interrupted = json.loads(done)
+    assert process.returncode == 75 and interrupted["outcome"] == "interrupted" and interrupted["steps"] < 40
+    assert (out / "checkpoints" / f"step-{interrupted['steps']:010}").is_dir() and not (out / "dictionary").exists()
+
+    process = start(made, out, *often)
+    done, errors = process.communicate()
+    assert process.returncode == 0 and f"at step {interrupted['steps']}" in errors, errors
+    assert weights(out) == weights(tmp_path / "whole")
+    for name in ("metrics.jsonl", "checkpoints/step-0000000040/state.safetensors"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert {**json.loads(done), "run": "", "seconds": 0} == {**whole, "run": "", "seconds": 0}
+    again = start(made, out)
+    assert json.loads(again.communicate()[0])["outcome"] == "already finished" and again.returncode == 0
+
+
+def test_resuming_names_what_differs(made, tmp_path):
+    work, model = made
+    short = [*SHORT, "--set", "steps=2", "--set", "checkpoint_every=1"]
+    out = tmp_path / "out"
+    assay("finetune", work / "run", "--model", model, "--out", out, *short)
+    again = ("finetune", work / "run", "--out", out, "--resume", "auto")
+    line = assay(*again, "--model", model, *short, "--set", "lr=0.1", "--set", "output=logits", status=2)
+    assert "lr is 0.0005 there, 0.1 now" in line and "output is cosine there, logits now" in line
+    assert "--resume auto" in assay("finetune", work / "run", "--model", model, "--out", out, *short, status=2)
+    shutil.rmtree(out / "dictionary")
+    before = files_of(out)
+    assert "lr is 0.0005" in assay(*again, "--model", model, *short, "--set", "lr=0.1", status=2)
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    manifest = other / "manifest.json"
+    manifest.write_text(manifest.read_text() + " ")
+    line = assay(*again, "--model", other, "--trust-model-code", *short, status=1)
+    assert "the model's halves" in line
+    copy = tmp_path / "copy"
+    shutil.copytree(work / "run", copy)
+    weights_file = copy / "dictionary" / "dictionary.safetensors"
+    damaged = bytearray(weights_file.read_bytes())
+    damaged[-3] ^= 1
+    weights_file.write_bytes(damaged)
+    line = assay("finetune", copy, "--model", model, "--out", out, "--resume", "auto", *short, status=1)
+    assert "the run's dictionary" in line
+    assert files_of(out) == before
+    assay(*again, "--model", model, *short, "--set", "checkpoint_every=7", "--set", "checkpoint_minutes=1")
+    assert json.loads((out / "dictionary" / "cfg.json").read_text())["n"] == 512
 
 
 def test_wrong_uses_are_one_line(made, tmp_path):

@@ -14,16 +14,12 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from train_support import ASSAY, checkpoints, metrics, run, weights
+from train_support import ASSAY, checkpoints, files_of, metrics, run, weights
 
 
 def last_line(result, status):
     assert result.returncode == status, result.stderr
     return result.stderr.strip().splitlines()[-1]
-
-
-def files_of(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # --- which checkpoints there are

@@ -32,3 +32,7 @@ def metrics(folder):
 
 def checkpoints(folder):
     return sorted(path.name for path in (Path(folder) / "checkpoints").iterdir())
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,47 @@
+// A run folder's checkpoints as the process that trains in it sees them: what it goes on from, when the next one is
+// due, which is the last good one.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "kernels/context.h"
+#include "sae/checkpoint.h"
+#include "sae/train_config.h"
+
+namespace assay::sae {
+
+CheckpointPolicy policy_of(const TrainConfig& train);
+
+class RunCheckpoints {
+ public:
+  /// The time till the first one that is due begins here. Nothing is touched.
+  RunCheckpoints(std::filesystem::path run, const CheckpointPolicy& policy);
+
+  /// Clears away what a kill left, and restores the newest good checkpoint, or that of step `at` (later ones are then
+  /// removed; 0: none is restored); bad ones passed over are warned of. nullopt where there is none. Throws as
+  /// load_checkpoint and load_checkpoint_of do.
+  std::optional<Restored> restore(Context& context, const CreateState& create,
+                                  std::optional<int64_t> at = std::nullopt);
+  bool due(int64_t step) const;
+  /// As save_checkpoint; the clock starts anew.
+  void save(const State& state, const Checkpoint& checkpoint);
+  /// For the message of a failure: "there is no checkpoint yet", or where it lies.
+  std::string last_good() const;
+
+ private:
+  std::filesystem::path run_;
+  CheckpointPolicy policy_;
+  CheckpointClock clock_;
+  std::string last_good_;
+};
+
+/// Throws Error unless the data set at `path` is the one that the checkpoint's run learnt from.
+void check_same_data(const Checkpoint& checkpoint, const std::string& data_hash, const std::filesystem::path& path);
+/// Throws Error naming the first of the checkpoint's `inputs` that is another one now.
+void check_same_inputs(const Checkpoint& checkpoint, const std::map<std::string, std::string>& inputs);
+
+}  // namespace assay::sae
