@@ -42,6 +42,7 @@ void make_quick(EvalConfig& config) {
   at_most(config.unlearning_text.estimate, 50);
   at_most(config.unlearning_text.tune, 50);
   at_most(config.unlearning_text.test, 50);
+  at_most(config.unlearning_text.continuations, 10);
 }
 
 void describe(config::Fields& fields, OodConfig& config) {
@@ -227,6 +228,10 @@ void describe(config::Fields& fields, UnlearningTextConfig& config) {
                   "Latents are clamped to minus this share of the residual stream's mean norm; 0 = zero ablation.");
   fields.integers("budgets", config.budgets, {0, 100}, "percent",
                   "Damage to the other corpora, on tuning texts, that a setting may do; the first is the headline.");
+  fields.integer("continuations", config.continuations, {0, kMost}, "texts",
+                 "At most this many test texts a corpus whose beginnings the model continues; 0 = none.");
+  fields.integer("prompt", config.prompt, {1, 100000}, "tokens", "Ordinary tokens of a text that are its beginning.");
+  fields.integer("generated", config.generated, {2, 100000}, "tokens", "Tokens written behind each.");
   fields.integer("batch", config.batch, {1, 4096}, "texts",
                  "Texts a forward pass, each of which holds a logit a token and word.");
 }

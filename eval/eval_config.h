@@ -98,6 +98,7 @@ struct UnlearningTextConfig {
   int64_t estimate = 200, tune = 100, test = 200;
   std::vector<int64_t> latents{4, 16, 64}, clamps{0, 5, 10, 20, 40};
   std::vector<int64_t> budgets{1, 2, 5};
+  int64_t continuations = 40, prompt = 8, generated = 12;
   int64_t batch = 8;
 };
 

@@ -72,6 +72,12 @@ void add_unlearning_text_charts(Page& page, const TaskResult& task) {
   add_arm_table(page, task, {"token_loss", "retain_damage", "edited_share"},
                 "Loss a token (nats) by corpus; damage, in percent, is the forget drop of the corpora to keep.");
   add_arm_table(
+      page, task, {"written_as_forgotten", "written_overlap", "written_repetition"},
+      "What the model writes behind the beginnings of test texts while the edit is held: the share that a judge "
+      "of words, fitted on other texts, takes for the corpus to forget; the share of bigrams that the true text "
+      "has; the share of bigrams that come again. A low first share with much repetition is babble, not "
+      "forgetting.");
+  add_arm_table(
       page, task, {"frontier_drop", "frontier_damage"},
       "Frontier: forget drop, and damage on test texts, where settings are chosen anew for each budget of damage "
       "on tuning texts.");

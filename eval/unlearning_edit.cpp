@@ -150,6 +150,10 @@ UnlearningCorpus make_corpus(Context& context, TextRows rows, std::span<const sa
     for (int64_t j = 0; j < rows.d; ++j) corpus.pooled.values[e * rows.d + j] = static_cast<float>(sum[j] / count);
   }
   for (const sae::Dictionary* dictionary : dictionaries) {
+    if (!dictionary) {
+      corpus.codes.emplace_back();
+      continue;
+    }
     if (dictionary->info.d != rows.d || dictionary->info.width() != rows.d)
       throw Error(
           fmt::format("unlearning: a dictionary maps d = {} to {} but the activations have d = {}: evaluate it on the "

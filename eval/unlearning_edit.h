@@ -28,7 +28,7 @@ struct UnlearningCorpus {
   }
 };
 
-/// Pools and encodes. Throws Error where a dictionary's d is not the rows'.
+/// Pools and encodes; a null dictionary has no codes. Throws Error where a dictionary's d is not the rows'.
 UnlearningCorpus make_corpus(Context& context, TextRows rows, std::span<const sae::Dictionary* const> dictionaries);
 
 /// A change of ordinary tokens. Reentrant.

@@ -38,6 +38,8 @@ class Report {
                   const std::vector<double>& losses);
   void add_losses(const TextOutcome& arm, const std::vector<double>& losses);
   void add_shares(const TextOutcome& arm);
+  void add_written(const TextOutcome& arm, const Written& written);
+  void add_continuations();
   void add_score(const TextOutcome& arm);
   void add_details();
   std::string dictionary_of(const TextOutcome& arm) const {
@@ -123,6 +125,55 @@ void Report::add_shares(const TextOutcome& arm) {
         [&](size_t i) { return std::pair(double(arm.touched[i]), 1.0); });
 }
 
+void Report::add_written(const TextOutcome& arm, const Written& written) {
+  for (const auto& [metric, values] : {std::pair("written_as_forgotten", &written.judged),
+                                       {"written_overlap", &written.overlap},
+                                       {"written_repetition", &written.repetition}})
+    for (const bool part : {true, false})
+      add(
+          arm, metric, part ? "forget" : "retained", "",
+          [&](size_t i) { return run_.continuation.prompted[i] && forget(i) == part; },
+          [&, values = values](size_t i) { return std::pair((*values)[i], 1.0); });
+}
+
+/// The first prompts of the corpus to forget stand in the details token by token, with what each arm writes.
+void Report::add_continuations() {
+  constexpr int64_t kShown = 5;
+  const TextContinuation& all = run_.continuation;
+  nlohmann::json& details = result_.details["continuation"];
+  if (!all.reason.empty()) {
+    details = {{"left_out", all.reason}};
+    return;
+  }
+  const int64_t shown = std::min(kShown, all.prompts.count), length = session_.config.unlearning_text.generated;
+  const auto rows = [shown](const std::vector<int32_t>& tokens, int64_t size) {
+    std::vector<std::vector<int32_t>> out;
+    for (int64_t p = 0; p < shown; ++p) out.emplace_back(tokens.begin() + p * size, tokens.begin() + (p + 1) * size);
+    return out;
+  };
+  details = {{"prompts", rows(all.prompts.tokens, all.prompts.length)}, {"written", nlohmann::json::array()}};
+  const auto write = [&](const TextOutcome& arm, const Written& written) {
+    add_written(arm, written);
+    details["written"].push_back(
+        {{"method", arm.name}, {"dictionary", dictionary_of(arm)}, {"tokens", rows(written.tokens, length)}});
+  };
+  TextOutcome bare;
+  for (const auto& [name, written] : {std::pair("true_text", &all.truth), {"untouched", &all.untouched}}) {
+    bare.name = name;
+    write(bare, *written);
+  }
+  for (const TextOutcome& arm : run_.methods) write(arm, *arm.written);
+  Number judge;
+  judge.metric = "judge_auroc";
+  judge.method = "true_text";
+  judge.part = "test";
+  judge.value = all.judge_auroc;
+  judge.n = all.prompts.count;
+  judge.n_unit = "texts";
+  judge.seed = seed_;
+  result_.numbers.push_back(judge);
+}
+
 /// A document's cell is its change over the mean gap, so that the mean over cells is the forget drop itself.
 void Report::add_score(const TextOutcome& arm) {
   if (arm.name == "random_latents") return;
@@ -177,6 +228,7 @@ void Report::fill() {
     bare.name = name;
     add_losses(bare, *losses);
   }
+  add_continuations();
   add_details();
 }
 
@@ -223,13 +275,25 @@ class UnlearningTextTask : public Task {
       half = sae::load_loss_half(folder, sae::HalfKind::script, threads);
       result.details["upper_half"] = "script";
     }
-    UnlearningTextInputs inputs{
-        session.context, session.dataset, table_, session.config.unlearning_text, {}, {}, *half};
+    std::unique_ptr<data::LowerHalf> lower;
+    std::unique_ptr<sae::WordHalf> words;
+    std::string no_words;
+    try {
+      words = sae::load_word_half(folder, threads);
+      lower = sae::load_lower_half(folder, sae::HalfKind::script, threads);
+    } catch (const Error& error) {
+      no_words = error.what();
+    }
+    const UnlearningTextConfig& config = session.config.unlearning_text;
+    UnlearningTextInputs inputs{session.context, session.dataset, table_,      config,  {}, {},
+                                *half,           lower.get(),     words.get(), no_words};
     for (const EvalDictionary& d : session.dictionaries) {
       inputs.dictionaries.push_back(&d.dictionary);
       inputs.trained.push_back(d.entry.null_kind.empty());
     }
     const UnlearningTextOutcome outcome = run_unlearning_text(inputs, plan_, seed_);
+    if (!outcome.continuation.reason.empty())
+      session.log(fmt::format("unlearning_text: continuations are left out: {}", outcome.continuation.reason));
     Report(session, plan_, outcome, seed_, result).fill();
   }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "eval/rng.h"
 #include "eval/unlearning_run.h"
@@ -60,6 +61,7 @@ class TextRun {
   std::vector<double> losses(const TextPanel& panel, const Edit* edit) const;
   void measure(TextPanel& panel) const;
   void run_method(const UnlearningMethod& method, TextOutcome& outcome) const;
+  void write_all(const UnlearningMethods& methods);
 
   const UnlearningTextInputs& in_;
   const UnlearningTextPlan& plan_;
@@ -193,6 +195,44 @@ void TextRun::run_method(const UnlearningMethod& method, TextOutcome& outcome) c
   });
 }
 
+/// Methods one after another: each step of a continuation is parallel within.
+void TextRun::write_all(const UnlearningMethods& methods) {
+  TextContinuation& all = result_.continuation;
+  if (in_.config.continuations == 0 || !in_.words || !in_.lower) {
+    all.reason = in_.config.continuations == 0 ? "unlearning_text.continuations is 0" : in_.no_words;
+    return;
+  }
+  TextPanel held_out = make_panel(kTextEstimate);
+  held_out.entries.insert(held_out.entries.end(), tune_.entries.begin(), tune_.entries.end());
+  held_out.corpus.insert(held_out.corpus.end(), tune_.corpus.begin(), tune_.corpus.end());
+  const WritingExam exam(corpus_.rows, result_.test.entries, result_.test.corpus, held_out.entries, held_out.corpus,
+                         in_.config, derive_seed(seed_, {'j'}));
+  all.reason = exam.missing();
+  if (!all.reason.empty()) return;
+  std::set<int32_t> special;
+  for (size_t row = 0; row < corpus_.rows.special.size(); ++row)
+    if (corpus_.rows.special[row]) special.insert(corpus_.rows.tokens[row]);
+  Writer writer{in_.context, *in_.lower, *in_.words, {}, {special.begin(), special.end()}, in_.config.batch};
+  const auto write = [&](const Edit* edit, int dictionary) {
+    writer.dictionaries.assign(in_.dictionaries.size(), nullptr);
+    if (dictionary >= 0) writer.dictionaries[dictionary] = in_.dictionaries[dictionary];
+    return exam.grade(continue_greedily(writer, exam.prompts(), edit, in_.config.generated));
+  };
+  all.prompts = exam.prompts();
+  all.prompted = exam.prompted();
+  all.judge_auroc = exam.judge_auroc();
+  all.truth = exam.grade(exam.truth());
+  all.untouched = write(nullptr, -1);
+  for (size_t m = 0; m < methods.size(); ++m) {
+    TextOutcome& outcome = result_.methods[m];
+    if (outcome.chosen[0] == kNoSetting)
+      outcome.written = all.untouched;
+    else
+      methods[m]->fit(corpus_, estimate_, {static_cast<size_t>(outcome.chosen[0])},
+                      [&](size_t, const Edit& edit) { outcome.written = write(&edit, outcome.dictionary); });
+  }
+}
+
 UnlearningTextOutcome TextRun::finish() {
   UnlearningMethods methods;
   // Losses grow with the push, probes do not: steering is searched as far as clamps are.
@@ -204,6 +244,7 @@ UnlearningTextOutcome TextRun::finish() {
   in_.context.pool().run(std::ssize(methods), [&](int64_t m, int) {
     run_method(*methods[static_cast<size_t>(m)], result_.methods[static_cast<size_t>(m)]);
   });
+  write_all(methods);
   return std::move(result_);
 }
 

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "eval/eval_config.h"
 #include "eval/unlearning_methods.h"
+#include "eval/unlearning_text_written.h"
 
 namespace assay::eval {
 
@@ -47,6 +48,16 @@ struct TextOutcome {
   std::vector<int64_t> chosen;                    ///< [budgets]: setting or kNoSetting
   std::map<int64_t, std::vector<double>> losses;  ///< by chosen setting: [test entries]
   std::vector<uint8_t> touched;                   ///< [test entries], at the headline's setting
+  std::optional<Written> written;                 ///< what the model writes at that setting
+};
+
+/// Open-ended continuation; `reason` where there is none.
+struct TextContinuation {
+  std::string reason;
+  Prompts prompts;
+  std::vector<uint8_t> prompted;  ///< [test entries]
+  double judge_auroc = 0;
+  Written truth, untouched;
 };
 
 struct UnlearningTextOutcome {
@@ -55,6 +66,7 @@ struct UnlearningTextOutcome {
   std::vector<double> tokens;     ///< [test entries]: how many losses were summed
   double norm = 0;                ///< mean norm of the ordinary tokens of the estimate texts
   std::vector<TextOutcome> methods;
+  TextContinuation continuation;
 };
 
 struct UnlearningTextInputs {
@@ -65,6 +77,9 @@ struct UnlearningTextInputs {
   std::vector<const sae::Dictionary*> dictionaries;
   std::vector<uint8_t> trained;  ///< [dictionaries]: not a control
   const sae::LossHalf& half;
+  data::LowerHalf* lower = nullptr;  ///< with `words`: for continuation; null = none, and `no_words` says why
+  const sae::WordHalf* words = nullptr;
+  std::string no_words = {};
 };
 
 /// Deterministic in (inputs, plan, seed) on any number of threads. Throws Error where the model knows no more of the

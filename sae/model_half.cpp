@@ -268,6 +268,35 @@ class Loss final : public LossHalf {
   int64_t d_;
 };
 
+class Words final : public WordHalf {
+ public:
+  Words(const ModelFolder& folder, int concurrency)
+      : next_(folder, "next", HalfKind::script, concurrency),
+        lens_(folder, "lens", HalfKind::script, concurrency),
+        d_(folder.d),
+        vocabulary_(folder.vocabulary) {
+    const std::vector<float> residual(static_cast<size_t>(2 * d_), 1.0f);
+    const int64_t mask[2] = {1, 1};
+    std::vector<float> logits(static_cast<size_t>(2 * vocabulary_));
+    next(residual.data(), mask, 1, 2, logits.data());
+    lens(residual.data(), 2, logits.data());
+  }
+  int64_t d() const override { return d_; }
+  int64_t vocabulary() const override { return vocabulary_; }
+  void next(const float* residual, const int64_t* mask, int64_t batch, int64_t length, float* logits) const override {
+    run_upper(next_, residual, mask, batch, length, d_, vocabulary_, logits);
+  }
+  void lens(const float* x, int64_t rows, float* logits) const override {
+    use_this_thread_alone();
+    const torch::autograd::AutoGradMode no_gradient(false);
+    copy_out(lens_({view_of(x, {rows, d_})}, {rows, vocabulary_}), logits);
+  }
+
+ private:
+  Program next_, lens_;
+  int64_t d_, vocabulary_;
+};
+
 class Trainable final : public TrainableHalf {
  public:
   explicit Trainable(const ModelFolder& folder)
@@ -349,6 +378,13 @@ std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind k
 std::unique_ptr<LossHalf> load_loss_half(const ModelFolder& folder, HalfKind kind, int concurrency) {
   require_output(folder, HalfOutput::token_loss);
   return std::make_unique<Loss>(folder, kind, concurrency);
+}
+
+std::unique_ptr<WordHalf> load_word_half(const ModelFolder& folder, int concurrency) {
+  require_output(folder, HalfOutput::token_loss);
+  if (!folder.files.contains("next_script") || !folder.files.contains("lens_script"))
+    throw Error(folder.path.string() + ": has no way to the model's words (next, lens): export the model again");
+  return std::make_unique<Words>(folder, concurrency);
 }
 
 std::unique_ptr<TrainableHalf> load_trainable_half(const ModelFolder& folder) {

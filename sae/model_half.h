@@ -83,12 +83,28 @@ class LossHalf {
                    float* loss) const = 0;
 };
 
+/// A causal language model's ways from the residual stream to its vocabulary, forward only; threads as for UpperHalf.
+class WordHalf {
+ public:
+  virtual ~WordHalf() = default;
+  virtual int64_t d() const = 0;
+  virtual int64_t vocabulary() const = 0;
+  /// residual [batch, length, d] fp32 at the layer, mask [batch, length] with padding behind the text → logits
+  /// [batch, vocabulary] of the token behind each text's last.
+  virtual void next(const float* residual, const int64_t* mask, int64_t batch, int64_t length, float* logits) const = 0;
+  /// The logit lens: x [rows, d], taken for the residual stream behind the last layer → logits [rows, vocabulary] by
+  /// the model's last norm and unembedding.
+  virtual void lens(const float* x, int64_t rows, float* logits) const = 0;
+};
+
 /// At most `concurrency` calls run at once (>= 1). Throws Error: file missing, wrong hash; for compiled halves another
 /// torch version or a CPU flag that this machine lacks; a half whose output has not the shape the manifest says; an
 /// upper half of the other output.
 std::unique_ptr<data::LowerHalf> load_lower_half(const ModelFolder& folder, HalfKind kind, int concurrency);
 std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind kind, int concurrency);
 std::unique_ptr<LossHalf> load_loss_half(const ModelFolder& folder, HalfKind kind, int concurrency);
+/// Scripts. Throws Error also where the folder has none: it was exported before there were any.
+std::unique_ptr<WordHalf> load_word_half(const ModelFolder& folder, int concurrency);
 /// With the exported weights; what a step changes stays in this object.
 std::unique_ptr<TrainableHalf> load_trainable_half(const ModelFolder& folder);
 

@@ -85,7 +85,10 @@ class Members {
 std::map<std::string, HalfFile> read_files(const json& object, const std::string& where) {
   const Members entries(object, where + ": files");
   std::map<std::string, HalfFile> files;
-  for (const char* key : {"lower_compiled", "lower_script", "upper_compiled", "upper_script"}) {
+  for (const char* key :
+       {"lower_compiled", "lower_script", "upper_compiled", "upper_script", "next_script", "lens_script"}) {
+    const bool of_words = std::string_view(key) == "next_script" || std::string_view(key) == "lens_script";
+    if (of_words && !object.contains(key)) continue;  // a sentence encoder, or exported before there were these
     const Members entry(entries.at(key), where + ": files." + key);
     HalfFile file{entry.text("name"), entry.text("sha256")};
     const bool leads_outside =

@@ -1,5 +1,5 @@
 """The two halves of a causal language model as modules: ids to the residual stream at a layer, and from there to the
-loss of each token."""
+loss of each token; and two ways from the stream to the vocabulary: the next token, and the logit lens."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,30 @@ class Upper(nn.Module):
         return token_losses(out.logits, ids, mask)
 
 
+class Next(nn.Module):
+    """Logits [B, vocabulary] of the token behind each text's last."""
+
+    def __init__(self, base, head):
+        super().__init__()
+        self.base, self.head = base, head
+
+    def forward(self, residual, mask):
+        out = self.base(inputs_embeds=residual, attention_mask=causal_mask(mask), use_cache=False, return_dict=True)
+        last = (mask.sum(1) - 1)[:, None, None].expand(-1, 1, residual.shape[2])
+        return self.head(out.last_hidden_state.gather(1, last)[:, 0])
+
+
+class Lens(nn.Module):
+    """Logits [N, vocabulary] of x [N, d], taken for the residual stream behind the last layer."""
+
+    def __init__(self, norm, head):
+        super().__init__()
+        self.norm, self.head = norm, head
+
+    def forward(self, x):
+        return self.head(self.norm(x))
+
+
 @dataclass
 class CausalHalves:
     full: nn.Module
@@ -84,6 +108,25 @@ class CausalHalves:
 
     def upper_inputs(self, residual, ids, mask):
         return residual, ids, mask
+
+    def to_vocabulary(self):
+        """Modules by name, and example inputs; written as TorchScript alone."""
+        inside, _, norm, _ = places(self.upper.model)
+        base, head = getattr(self.upper.model, inside), self.upper.model.get_output_embeddings()
+        residual = torch.randn(5, 17, self.d, generator=torch.Generator().manual_seed(0))
+        return {"next": (Next(base, head), (residual, self.example()[1])),
+                "lens": (Lens(getattr(base, norm), head), (residual[0],))}
+
+    def eager_to_vocabulary(self, ids, mask):
+        """By name, inputs and what the whole, uncut model computes from them."""
+        inside, _, norm, _ = places(self.full)
+        seen = []
+        handle = getattr(getattr(self.full, inside), norm).register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+        out = self.full(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        handle.remove()
+        rows, last = torch.arange(len(ids)), mask.sum(1) - 1
+        return {"next": ((out.hidden_states[self.layer], mask), out.logits[rows, last]),
+                "lens": ((seen[0][rows, last],), out.logits[rows, last])}
 
     def eager(self, ids, mask):
         """What the whole, uncut model computes: the residual stream at the layer, and each token's loss."""

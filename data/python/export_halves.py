@@ -5,6 +5,9 @@
   lower: ids [B, T] int64, mask [B, T] int64  ->  residual stream after layer L, [B, T, d] fp32
   upper: residual [B, T, d] fp32, mask        ->  sentence embedding [B, d_out] fp32; of a causal language model
          residual, ids, mask                  ->  loss of each token [B, T] fp32, nats, given those before it
+  of a causal language model also, as TorchScript alone:
+  next:  residual, mask                       ->  logits of the token behind each text's last [B, vocabulary] fp32
+  lens:  x [N, d]                             ->  the logit lens: last norm and unembedding, [N, vocabulary] fp32
 
 Each half is written twice: NAME.pt2 (torch.export + AOTInductor, forward only, fast) and NAME.ts.pt (traced
 TorchScript, differentiable). Both are compared with the eager model on ragged batches of several shapes; a difference
@@ -30,6 +33,7 @@ FORMAT_VERSION = 1
 TOLERANCE = 2e-4  # max |difference|, relative to a token's largest value; fp32 kernels differ in summation order only
 FILES = {"lower_compiled": "lower.pt2", "lower_script": "lower.ts.pt",
          "upper_compiled": "upper.pt2", "upper_script": "upper.ts.pt"}
+WORD_FILES = {"next_script": "next.ts.pt", "lens_script": "lens.ts.pt"}  # of causal language models
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
                    "merges.txt", "config.json", "sentence_bert_config.json"]
 # What a compiler may use when it compiles for this machine.
@@ -112,15 +116,19 @@ def write_halves(halves, folder):
             with inductor.patch(options):
                 torch._inductor.aoti_compile_and_package(program, package_path=str(folder / FILES[name + "_compiled"]))
         print(f"{name}: compiled and traced in {time.time() - start:.0f} s", flush=True)
+    for name, (module, inputs) in halves.to_vocabulary().items():
+        with torch.no_grad():
+            torch.jit.trace(module, inputs, check_trace=False).save(str(folder / WORD_FILES[name + "_script"]))
 
 
 def check_parity(halves, folder):
     """Max |exported - eager| over ragged batches, among them one row and one token."""
     import torch
 
-    worst = dict.fromkeys(FILES, 0.0)
+    files = files_of(halves)
+    worst = dict.fromkeys(files, 0.0)
     loaded = {key: (torch.jit.load(str(folder / file)) if file.endswith(".ts.pt")
-                    else torch._inductor.aoti_load_package(str(folder / file))) for key, file in FILES.items()}
+                    else torch._inductor.aoti_load_package(str(folder / file))) for key, file in files.items()}
     with torch.no_grad():
         for batch, length in ((5, 17), (1, 1), (1, 9), (3, 1), (64, 40), (2, halves.max_length)):
             ids, mask = halves.example(batch, min(length, halves.max_length))
@@ -132,11 +140,18 @@ def check_parity(halves, folder):
                 far = (lower - residual).abs().amax(-1) / residual.abs().amax(-1).clamp(min=1)
                 worst["lower_" + kind] = max(worst["lower_" + kind], far[keep].max().item())
                 worst["upper_" + kind] = max(worst["upper_" + kind], (upper - output).abs().max().item())
+            for name, (inputs, logits) in halves.eager_to_vocabulary(ids, mask).items():
+                far = (loaded[name + "_script"](*inputs) - logits).abs().amax(-1) / logits.abs().amax(-1).clamp(min=1)
+                worst[name + "_script"] = max(worst[name + "_script"], far.max().item())
     for key, difference in worst.items():
-        print(f"{FILES[key]}: max |difference| from the eager model {difference:.2e}", flush=True)
+        print(f"{files[key]}: max |difference| from the eager model {difference:.2e}", flush=True)
         if not difference <= TOLERANCE:
-            raise SourceError(f"{FILES[key]} differs from the eager model by {difference:.2e}, allowed {TOLERANCE:.0e}")
+            raise SourceError(f"{files[key]} differs from the eager model by {difference:.2e}, allowed {TOLERANCE:.0e}")
     return worst
+
+
+def files_of(halves):
+    return {**FILES, **WORD_FILES} if halves.to_vocabulary() else FILES
 
 
 def describe(source, layer, halves, folder, differences):
@@ -150,7 +165,7 @@ def describe(source, layer, halves, folder, differences):
         "torch_version": torch.__version__.split("+")[0], "machine": platform.machine(), "cpu_flags": cpu_flags(),
         "output": halves.output, "pooling": halves.pooling, "normalise": halves.normalise,
         "files": {key: {"name": file, "sha256": sha256_file(folder / file), "max_difference": differences[key]}
-                  for key, file in FILES.items()},
+                  for key, file in files_of(halves).items()},
     }
 
 

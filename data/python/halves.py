@@ -96,6 +96,12 @@ class Halves:
     def upper_inputs(self, residual, ids, mask):
         return residual, mask
 
+    def to_vocabulary(self):
+        return {}  # an encoder has no way from its residual stream to words
+
+    def eager_to_vocabulary(self, ids, mask):
+        return {}
+
     def eager(self, ids, mask):
         """What the whole, uncut model computes: the residual stream at the layer, and the embedding."""
         out = self.full(input_ids=ids, attention_mask=mask, output_hidden_states=True)

@@ -88,6 +88,35 @@ def test_numbers_follow_from_the_losses(result):
             assert own == pytest.approx(factor * share, abs=1e-4)
 
 
+def test_what_the_untouched_model_writes_is_transformers_own(made, result):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(made / "model").eval()
+    details = result["details"]["continuation"]
+    written = {(w["method"], w["dictionary"]): np.array(w["tokens"]) for w in details["written"]}
+    prompts = torch.tensor(details["prompts"])
+    own = model.generate(prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=12, do_sample=False,
+                         pad_token_id=64)
+    assert (written["untouched", ""] == own[:, 8:].numpy()).all()
+    texts = {json.loads(line)["text"] for line in open(made / "texts.jsonl")}
+    for prompt, rest in zip(details["prompts"], written["true_text", ""]):
+        assert " ".join(f"w{word}" for word in [*prompt, *rest]) in texts
+    assert (written["latents_gated", "run"] != written["untouched", ""]).any()
+
+
+def test_continuations_are_judged(result):
+    share = {(method, part): number(result, "written_as_forgotten", method, part, dictionary)["value"]
+             for method, dictionary in (("untouched", ""), ("true_text", ""), ("latents_gated", "run"))
+             for part in ("forget", "retained")}
+    assert number(result, "judge_auroc", "true_text", "test")["value"] > 0.9
+    assert share["true_text", "forget"] > 0.7 > 0.3 > share["true_text", "retained"]
+    assert share["untouched", "forget"] > 0.7, "the model knows the corpus"
+    assert share["latents_gated", "forget"] < share["untouched", "forget"]
+    assert number(result, "written_overlap", "true_text", "forget")["value"] == 1
+    assert number(result, "written_repetition", "true_text", "retained")["value"] < 0.2
+
+
 def test_clamping_chosen_latents_forgets_more_than_others_of_their_rate(result):
     def drop(method):
         return number(result, "forget_drop", method, "test", "run")["value"]
