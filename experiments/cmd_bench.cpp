@@ -20,6 +20,7 @@
 #include "kernels/screening.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
+#include "kernels/timing.h"
 #include "sae/variants/variants.h"
 
 namespace assay::commands {
@@ -35,12 +36,7 @@ struct Options {
   bool json = false;
 };
 
-struct Timing {
-  std::string name;
-  double ms = 0, low = 0, high = 0;
-};
-
-/// Median, least and most of `repeats` timed calls after two that warm up.
+/// `repeats` timed calls after two that warm up.
 Timing time_it(const std::string& name, int64_t repeats, const std::function<void(int64_t)>& body) {
   std::vector<double> ms;
   for (int64_t r = -2; r < repeats; ++r) {
@@ -49,8 +45,7 @@ Timing time_it(const std::string& name, int64_t repeats, const std::function<voi
     const double elapsed = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     if (r >= 0) ms.push_back(elapsed);
   }
-  std::sort(ms.begin(), ms.end());
-  return {name, ms[ms.size() / 2], ms.front(), ms.back()};
+  return summarise(name, ms);
 }
 
 /// Fresh batches a real run would bring: uniform directions with E‖x‖² = 1.
@@ -183,57 +178,55 @@ class Bench {
   std::vector<float> out_, d_values_, center_;
 };
 
-void print(const Options& o, const std::vector<Timing>& timings) {
+/// The first timing over the sum of the others: a step over its floors; 0 where there are none.
+double over_floor(const std::vector<Timing>& timings) {
   double floor = 0;
   for (size_t i = 1; i < timings.size(); ++i) floor += timings[i].ms;
-  if (o.json) {
-    nlohmann::json json{{"rows", o.rows}, {"d", o.d}, {"n", o.n}, {"k", o.k}, {"device", o.device}};
-    json["optimizer_state"] = o.optimizer_state;
-    for (const Timing& t : timings) json["ms"][t.name] = {{"median", t.ms}, {"min", t.low}, {"max", t.high}};
-    if (floor > 0) json["step_over_floor"] = timings[0].ms / floor;
-    fmt::print("{}\n", json.dump());
-    return;
-  }
-  fmt::print("B {}  d {}  n {}  k {}  device {}  moments {}\n", o.rows, o.d, o.n, o.k, o.device, o.optimizer_state);
-  for (const Timing& t : timings) fmt::print("{:<24} {:>9.2f} ms  [{:.2f}, {:.2f}]\n", t.name, t.ms, t.low, t.high);
-  if (floor > 0) fmt::print("{:<24} {:>9.2f}\n", "step / floor", timings[0].ms / floor);
+  return floor > 0 ? timings[0].ms / floor : 0;
 }
 
-#ifdef ASSAY_CUDA
-void print(const Options& o, const DeviceBenchResult& result) {
-  double floor = 0;
-  for (size_t i = 1; i < result.timings.size(); ++i) floor += result.timings[i].ms;
-  nlohmann::json json{{"rows", o.rows},     {"d", o.d},
-                      {"n", o.n},           {"k", o.k},
-                      {"device", o.device}, {"device_name", result.device},
-                      {"dead", o.dead},     {"copied_gb_per_s", result.copied_gb_per_s}};
-  if (!o.json) {
-    fmt::print("B {}  d {}  n {}  k {}  device {} (copies {:.0f} GB/s)\n", o.rows, o.d, o.n, o.k, result.device,
-               result.copied_gb_per_s);
+/// What is known of the machine: a name and how fast it copies, where that was measured.
+struct Where {
+  std::string device;
+  double copied_gb_per_s = 0;
+};
+
+void print_json(const Options& o, const Where& where, const std::vector<Timing>& timings) {
+  nlohmann::json json{{"rows", o.rows}, {"d", o.d}, {"n", o.n}, {"k", o.k}, {"device", o.device}};
+  json["optimizer_state"] = o.optimizer_state;
+  if (where.copied_gb_per_s > 0) {
+    json.update({{"device_name", where.device}, {"dead", o.dead}, {"copied_gb_per_s", where.copied_gb_per_s}});
   }
-  for (const DeviceTiming& t : result.timings) {
+  for (const Timing& t : timings) {
     auto& entry = json["ms"][t.name] = {{"median", t.ms}, {"min", t.low}, {"max", t.high}};
-    const double rate = t.bytes / t.ms * 1e-6, share = rate / result.copied_gb_per_s;
-    if (t.bytes > 0) entry.update({{"gb_per_s", rate}, {"share_of_copied", share}});
-    if (o.json) continue;
-    fmt::print("{:<24} {:>9.4f} ms  [{:.4f}, {:.4f}]", t.name, t.ms, t.low, t.high);
-    if (t.bytes > 0) fmt::print("  {:.0f} GB/s, {:.0f} % of a copy's", rate, 100 * share);
+    const double rate = t.bytes / t.ms * 1e-6;
+    if (t.bytes > 0) entry.update({{"gb_per_s", rate}, {"share_of_copied", rate / where.copied_gb_per_s}});
+  }
+  if (const double ratio = over_floor(timings); ratio > 0) json["step_over_floor"] = ratio;
+  fmt::print("{}\n", json.dump());
+}
+
+void print(const Options& o, const Where& where, const std::vector<Timing>& timings) {
+  if (o.json) return print_json(o, where, timings);
+  fmt::print("B {}  d {}  n {}  k {}  device {}  moments {}", o.rows, o.d, o.n, o.k, where.device, o.optimizer_state);
+  if (where.copied_gb_per_s > 0) fmt::print("  (copies {:.0f} GB/s)", where.copied_gb_per_s);
+  fmt::print("\n");
+  const int digits = o.device == "cuda" ? 4 : 2;
+  for (const Timing& t : timings) {
+    fmt::print("{:<24} {:>9.{}f} ms  [{:.{}f}, {:.{}f}]", t.name, t.ms, digits, t.low, digits, t.high, digits);
+    const double rate = t.bytes / t.ms * 1e-6;
+    if (t.bytes > 0) fmt::print("  {:.0f} GB/s, {:.0f} % of a copy's", rate, 100 * rate / where.copied_gb_per_s);
     fmt::print("\n");
   }
-  if (floor > 0) json["step_over_floor"] = result.timings[0].ms / floor;
-  if (o.json) {
-    fmt::print("{}\n", json.dump());
-  } else if (floor > 0) {
-    fmt::print("{:<24} {:>9.2f}\n", "step / floor", result.timings[0].ms / floor);
-  }
+  if (const double ratio = over_floor(timings); ratio > 0) fmt::print("{:<24} {:>9.2f}\n", "step / floor", ratio);
 }
-#endif
 
 /// Times on a device are by its own events, in kernels/device_bench.cu.
 void run_on_cuda([[maybe_unused]] const Options& o) {
   const Context available({Device::cuda, 1});  // says what is missing, where something is
 #ifdef ASSAY_CUDA
-  print(o, bench_device({o.what, o.rows, o.d, o.n, o.k, o.repeats, o.dead}));
+  const DeviceBenchResult result = bench_device({o.what, o.rows, o.d, o.n, o.k, o.repeats, o.dead});
+  print(o, {result.device, result.copied_gb_per_s}, result.timings);
 #endif
 }
 
@@ -248,7 +241,7 @@ void run(const Options& o) {
     return run_on_cuda(o);
   }
   if (o.what == "topk" || o.dead > 0) throw UsageError("bench: topk and --dead are timed with --device cuda");
-  print(o, Bench(o).run());
+  print(o, {o.device}, Bench(o).run());
 }
 
 }  // namespace

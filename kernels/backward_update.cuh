@@ -18,26 +18,39 @@ ASSAY_DEVICE inline void adam_step(const AdamStep& s, float g, float& p, float& 
   p -= s.lr * m / (sqrtf(v * s.v_scale) + s.eps);
 }
 
+/// A parameter and its Adam moments in a machine's memory.
+struct DeviceParameter {
+  Matrix value, m, v;
+};
+
+/// The memory of one.
+struct ParameterOn {
+  int64_t rows, cols;
+  Buffer<float> value, m, v;
+
+  ParameterOn(Machine& machine, int64_t rows_, int64_t cols_)
+      : rows(rows_), cols(cols_), value(machine, rows * cols), m(machine, rows * cols), v(machine, rows * cols) {}
+  DeviceParameter view() const { return {{value.data(), rows, cols}, {m.data(), rows, cols}, {v.data(), rows, cols}}; }
+};
+
 /// What backward_update takes, in a machine's memory.
 struct DeviceUpdate {
-  ConstMatrix g;                                            ///< [B', d_out]
-  ConstMatrix x;                                            ///< [B, d_in], B divides B': row r reads x row r mod B
-  const int32_t* offsets;                                   ///< [n + 1] the pairs by latent
-  const LatentPair* pairs;                                  ///< by latent, then row
-  const float *bias, *enc;                                  ///< [n] Σ bias and Σ enc of each latent's pairs
-  const float* dec_shrink;                                  ///< [n] or null
-  Matrix w_enc, w_enc_m, w_enc_v, w_dec, w_dec_m, w_dec_v;  ///< [n, d_in], [n, d_out]
-  float *b_enc, *b_enc_m, *b_enc_v;                         ///< [n]
-  bf16* copy;           ///< [n, padded_depth(d_in)] of w_enc, refreshed, the padding left alone
-  float *norm, *error;  ///< [n] of the copy
-  AdamStep adam;
-  bool unit_norm = true;
-  float gradient_scale = 1;
-  float* center_parts;             ///< [center_parts_of(n), d_in] workspace
-  float* center;                   ///< [d_in] or null
+  ConstMatrix g;  ///< [B', d_out]
+  ConstMatrix x;  ///< [B, d_in], B divides B': row r reads x row r mod B
+  SortedPairs sorted;
+  const float* dec_shrink;   ///< [n] or null
+  DeviceParameter enc, dec;  ///< [n, d_in], [n, d_out]
+  DeviceParameter bias;      ///< [1, n]
+  DeviceCopy copy;           ///< of the encoder, refreshed, the padding left alone
+  UpdateOptions options;
+  float* center_parts = nullptr;   ///< [center_parts_of(n), d_in] workspace
+  float* center = nullptr;         ///< [d_in] or null
   const long long* bad = nullptr;  ///< null, or: nothing is changed where this is not NumericFlag::kNone
 
   ASSAY_DEVICE bool stopped() const { return bad != nullptr && *bad != NumericFlag::kNone; }
+  ASSAY_DEVICE float scaled(float gradient) const {
+    return options.gradient_scale != 1 ? gradient * options.gradient_scale : gradient;
+  }
 };
 
 /// The parts the centre's gradient is summed in: the CPU's.
@@ -60,15 +73,15 @@ struct CenterPartKernel {
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
-    const int64_t n = u.w_enc.rows, d = u.w_enc.cols;
+    const int64_t n = u.enc.value.rows, d = u.enc.value.cols;
     const int64_t columns = (d + kThreads - 1) / kThreads;
     const int64_t part = t.block() / columns, c = t.block() % columns * kThreads + t.thread();
     if (c >= d) return;
     const int64_t end = first_of_part(n, part + 1);
     float sum = 0;
     for (int64_t j = first_of_part(n, part); j < end; ++j) {
-      const float weight = u.gradient_scale != 1 ? u.enc[j] * u.gradient_scale : u.enc[j];
-      if (weight != 0) sum = fmaf(weight, u.w_enc.row(j)[c], sum);
+      const float weight = u.scaled(u.sorted.enc[j]);
+      if (weight != 0) sum = fmaf(weight, u.enc.value.row(j)[c], sum);
     }
     u.center_parts[part * d + c] = sum;
   }
@@ -82,10 +95,10 @@ struct CenterSumKernel {
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
-    const int64_t d = u.w_enc.cols, c = t.block() * kThreads + t.thread();
+    const int64_t d = u.enc.value.cols, c = t.block() * kThreads + t.thread();
     if (c >= d) return;
     float sum = 0;
-    for (int64_t part = 0; part < center_parts_of(u.w_enc.rows); ++part) sum += u.center_parts[part * d + c];
+    for (int64_t part = 0; part < center_parts_of(u.enc.value.rows); ++part) sum += u.center_parts[part * d + c];
     u.center[c] = sum;
   }
 };
@@ -105,7 +118,7 @@ struct LatentGradient {
     sum_pairs(
         t, j, u.g, [](const LatentPair& p) { return p.dec; },
         [&](int64_t c, float total) {
-          dec(c, u.dec_shrink != nullptr ? fmaf(u.dec_shrink[j], u.w_dec.row(j)[c], total) : total);
+          dec(c, u.dec_shrink != nullptr ? fmaf(u.dec_shrink[j], u.dec.value.row(j)[c], total) : total);
         });
   }
 
@@ -113,11 +126,11 @@ struct LatentGradient {
   /// done(c, Σ weight(pair)·rows[pair's row][c]) for this thread's columns c, the sum in row order.
   template <class Thread, class Weight, class Done>
   ASSAY_DEVICE void sum_pairs(Thread& t, int64_t j, ConstMatrix rows, Weight weight, Done done) const {
-    const int64_t begin = u.offsets[j], end = u.offsets[j + 1], d = rows.cols;
+    const int64_t begin = u.sorted.offsets[j], end = u.sorted.offsets[j + 1], d = rows.cols;
     for (int64_t first = t.thread(); first < d; first += kThreads * kColumns) {
       float sum[kColumns] = {};
       for (int64_t o = begin; o < end; ++o) {
-        const LatentPair pair = u.pairs[o];
+        const LatentPair pair = u.sorted.pairs[o];
         const float w = weight(pair);
         const float* row = rows.row(pair.row < rows.rows ? pair.row : pair.row % rows.rows);
         for (int c = 0; c < kColumns; ++c) {
@@ -143,37 +156,33 @@ struct LatentStepKernel {
   ASSAY_DEVICE void operator()(Thread& t) const {
     if (u.stopped()) return;
     float* gradient = reinterpret_cast<float*>(t.shared());  // [d_out] of the decoder's row
-    float* slots = gradient + u.w_dec.cols;                  // [3]
-    const int64_t j = t.block(), d_in = u.w_enc.cols, d_out = u.w_dec.cols, width = padded_depth(d_in);
-    float *enc = u.w_enc.row(j), *dec = u.w_dec.row(j);
+    float* slots = gradient + u.dec.value.cols;              // [3]
+    const int64_t j = t.block(), d_in = u.enc.value.cols, d_out = u.dec.value.cols, width = padded_depth(d_in);
+    float *enc = u.enc.value.row(j), *dec = u.dec.value.row(j);
     LatentGradient{u}.sum(
         t,
         [&](int64_t c, float sum) {
-          adam_step(u.adam, scaled(sum), enc[c], u.w_enc_m.row(j)[c], u.w_enc_v.row(j)[c]);
-          u.copy[j * width + c] = to_bf16(enc[c]);
+          adam_step(u.options.adam, u.scaled(sum), enc[c], u.enc.m.row(j)[c], u.enc.v.row(j)[c]);
+          u.copy.rows[j * width + c] = to_bf16(enc[c]);
         },
         [&](int64_t c, float sum) { gradient[c] = sum; });
     t.sync();
     if (t.thread() < 2 * kWarp) three_dots(t, enc, d_in, gradient, dec, d_out, slots);
     t.sync();
     if (t.thread() == 0) {
-      u.norm[j] = sqrtf(slots[1]) * norm_margin(d_in) + norm_floor(d_in);
-      u.error[j] = sqrtf(slots[2]) * norm_margin(d_in) + norm_floor(d_in);
-      adam_step(u.adam, scaled(u.bias[j]), u.b_enc[j], u.b_enc_m[j], u.b_enc_v[j]);
+      u.copy.norm[j] = sqrtf(slots[1]) * norm_margin(d_in) + norm_floor(d_in);
+      u.copy.error[j] = sqrtf(slots[2]) * norm_margin(d_in) + norm_floor(d_in);
+      adam_step(u.options.adam, u.scaled(u.sorted.bias[j]), u.bias.value.data[j], u.bias.m.data[j], u.bias.v.data[j]);
     }
     const float along = -slots[0];
     for (int64_t c = t.thread(); c < d_out; c += kThreads) {
-      const float projected = u.unit_norm ? fmaf(along, dec[c], gradient[c]) : gradient[c];
-      adam_step(u.adam, scaled(projected), dec[c], u.w_dec_m.row(j)[c], u.w_dec_v.row(j)[c]);
+      const float projected = u.options.unit_norm ? fmaf(along, dec[c], gradient[c]) : gradient[c];
+      adam_step(u.options.adam, u.scaled(projected), dec[c], u.dec.m.row(j)[c], u.dec.v.row(j)[c]);
     }
-    if (u.unit_norm) normalise(t, dec, d_out, slots);
+    if (u.options.unit_norm) normalise(t, dec, d_out, slots);
   }
 
  private:
-  ASSAY_DEVICE float scaled(float gradient) const {
-    return u.gradient_scale != 1 ? gradient * u.gradient_scale : gradient;
-  }
-
   /// The canonical dots (decoder gradient, decoder), (encoder, encoder), and of the encoder's rounding with itself, by
   /// the halves of the first two warps.
   template <class Thread>
@@ -219,11 +228,11 @@ struct LatentSquaresKernel {
     LatentGradient{u}.sum(
         t, [&](int64_t c, float sum) { enc[c] = sum; }, [&](int64_t c, float sum) { dec[c] = sum; });
     t.sync();
-    if (u.unit_norm) project(t, dec, u.w_dec.row(j), d_out, slot);
+    if (u.options.unit_norm) project(t, dec, u.dec.value.row(j), d_out, slot);
     if (t.thread() >= kWarp) return;
     const bool first = t.thread() < kWarp / 2;
     const float dot = canonical_dot(t, first ? enc : dec, first ? enc : dec, first ? d_in : d_out);
-    const float other = t.shuffle_xor(dot, kWarp / 2), bias = u.bias[j];
+    const float other = t.shuffle_xor(dot, kWarp / 2), bias = u.sorted.bias[j];
     if (t.thread() == 0) squares[j] = static_cast<double>(dot) + other + bias * bias;
   }
 
@@ -243,12 +252,12 @@ struct LatentSquaresKernel {
 /// Launches the kernels in order, from pairs that are sorted.
 template <class M>
 void launch_backward_update(const M& machine, const DeviceUpdate& u) {
-  const int64_t n = u.w_enc.rows, columns = (u.w_enc.cols + 127) / 128;
+  const int64_t n = u.enc.value.rows, columns = blocks_of(u.enc.value.cols, CenterPartKernel::kThreads);
   if (u.center != nullptr) {
     machine(CenterPartKernel{u}, center_parts_of(n) * columns, 0);
     machine(CenterSumKernel{u}, columns, 0);
   }
-  machine(LatentStepKernel{u}, n, LatentStepKernel::shared_bytes(u.w_dec.cols));
+  machine(LatentStepKernel{u}, n, LatentStepKernel::shared_bytes(u.dec.value.cols));
 }
 
 /// A parameter with its moments, staged through a machine's memory.
@@ -258,6 +267,7 @@ struct StagedParameter {
 
   StagedParameter(Machine& machine, Matrix p_, Matrix m_, Matrix v_)
       : p(p_), m(m_), v(v_), device_p(machine, p), device_m(machine, m), device_v(machine, v) {}
+  DeviceParameter view() const { return {device_p.view(), device_m.view(), device_v.view()}; }
   void download() const {
     device_p.download(p);
     device_m.download(m);
@@ -287,10 +297,8 @@ class StagedBackward {
   /// Without the parameters.
   DeviceUpdate update(const UpdateOptions& options) const {
     DeviceUpdate u{};
-    u.g = g_.view(), u.x = x_.view();
-    u.offsets = sort_.offsets(), u.pairs = sort_.pairs(), u.bias = sort_.bias(), u.enc = sort_.center();
+    u.g = g_.view(), u.x = x_.view(), u.sorted = sort_.sorted(), u.options = options;
     u.dec_shrink = shrink_.count() > 0 ? shrink_.data() : nullptr;
-    u.adam = options.adam, u.unit_norm = options.unit_norm, u.gradient_scale = options.gradient_scale;
     return u;
   }
 
@@ -323,14 +331,10 @@ void backward_update_on(M& machine, const BackwardInput& input, const LatentStat
   const StagedParameter enc(machine, state.w_enc, state.w_enc_m, state.w_enc_v),
       dec(machine, state.w_dec, state.w_dec_m, state.w_dec_v);
   const StagedParameter bias(machine, {state.b_enc, 1, n}, {state.b_enc_m, 1, n}, {state.b_enc_v, 1, n});
-  const Buffer<bf16> copy(machine, n * padded_depth(d_in));
-  const Buffer<float> norm(machine, n), error(machine, n), parts(machine, center_parts_of(n) * d_in),
-      center(machine, d_in);
+  const ScreenCopyOn copy(machine, n, d_in);
+  const Buffer<float> parts(machine, center_parts_of(n) * d_in), center(machine, d_in);
   DeviceUpdate u = backward.update(options);
-  u.w_enc = enc.device_p.view(), u.w_enc_m = enc.device_m.view(), u.w_enc_v = enc.device_v.view();
-  u.w_dec = dec.device_p.view(), u.w_dec_m = dec.device_m.view(), u.w_dec_v = dec.device_v.view();
-  u.b_enc = bias.device_p.view().data, u.b_enc_m = bias.device_m.view().data, u.b_enc_v = bias.device_v.view().data;
-  u.copy = copy.data(), u.norm = norm.data(), u.error = error.data();
+  u.enc = enc.view(), u.dec = dec.view(), u.bias = bias.view(), u.copy = copy.view();
   u.center_parts = parts.data(), u.center = center_gradient != nullptr ? center.data() : nullptr;
   launch_backward_update(machine, u);
   for (const StagedParameter* parameter : {&enc, &dec, &bias}) parameter->download();
@@ -346,7 +350,7 @@ double gradient_squares_on(M& machine, const BackwardInput& input, const LatentS
   const DeviceMatrix dec(machine, state.w_dec);
   const Buffer<double> of_latent(machine, n);
   DeviceUpdate u = backward.update(options);
-  u.w_dec = dec.view();
+  u.dec.value = dec.view();
   machine(LatentSquaresKernel{u, of_latent.data()}, n, LatentSquaresKernel::shared_bytes(u.x.cols, u.g.cols));
   const std::vector<double> squares = of_latent.read();
   double sum = 0;

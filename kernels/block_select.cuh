@@ -44,6 +44,16 @@ struct BlockSelect {
     }
   };
 
+  /// Shared memory of a block whose list has a fixed capacity.
+  template <int kCapacity>
+  struct SharedList {
+    Shared select;
+    uint32_t keys[kCapacity];
+    int32_t places[kCapacity];
+
+    ASSAY_DEVICE List list() { return {keys, places, kCapacity}; }
+  };
+
   ASSAY_DEVICE static uint32_t key_of(float value) {
     if (value != value) return 0;
     const uint32_t bits = value == 0 ? 0 : std::bit_cast<uint32_t>(value);  // −0 ties with 0

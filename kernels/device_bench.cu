@@ -93,12 +93,7 @@ class Bench {
   }
 
  private:
-  DeviceTiming summary(const std::string& name, std::vector<double> ms, double bytes = 0) const {
-    std::sort(ms.begin(), ms.end());
-    return {name, ms[ms.size() / 2], ms.front(), ms.back(), bytes};
-  }
-
-  DeviceTiming time_it(const std::string& name, const std::function<void()>& body, double bytes = 0) {
+  Timing time_it(const std::string& name, const std::function<void()>& body, double bytes = 0) {
     std::vector<double> ms;
     for (int64_t r = -2; r < o_.repeats; ++r) {
       Clock clock(machine_.stream());
@@ -107,14 +102,14 @@ class Bench {
       clock.tick();
       if (r >= 0) ms.push_back(clock.between(0, 1));
     }
-    return summary(name, ms, bytes);
+    return summarise(name, ms, bytes);
   }
 
   double copy_bandwidth() {
     constexpr int64_t kBytes = int64_t{1} << 29;
     const Buffer<char> from(machine_, kBytes), to(machine_, kBytes);
     from.clear();
-    const DeviceTiming t = time_it("copy", [&] {
+    const Timing t = time_it("copy", [&] {
       check_cuda(cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice, machine_.stream()), "copy");
     });
     return 2.0 * kBytes / t.ms * 1e-6;
@@ -127,7 +122,7 @@ class Bench {
     return random_values(o_.n * o_.d, seed, std::sqrt(3.0f / static_cast<float>(o_.d)));
   }
 
-  DeviceTiming step() {
+  Timing step() {
     constexpr int64_t kDeadAfter = int64_t{1} << 30;
     const double aux = o_.dead > 0 ? 1.0 / 32 : 0;
     const TopKStepOptions options{o_.rows, o_.n, o_.d, o_.k, std::clamp<int64_t>(o_.d / 2, 1, o_.n), aux, kDeadAfter};
@@ -159,17 +154,17 @@ class Bench {
     for (int64_t r = 0; r < o_.repeats; ++r) ms.push_back(clock.between(r + 2, r + 3));
     const TopKStepReport report = step.report();
     if (report.bad_step >= 0) throw Error("bench: a step on random data was not finite");
-    return summary("step", ms);
+    return summarise("step", ms);
   }
 
-  DeviceTiming product() {
+  Timing product() {
     const int64_t width = padded_depth(o_.d), rows = std::min<int64_t>(o_.rows, 4096);
     const Buffer<bf16> x(machine_, random_bf16(o_.rows * width, 6)), w(machine_, random_bf16(o_.n * width, 7));
-    DeviceTiming best;
+    Timing best;
     for (const int64_t bytes : {machine_.tile_bytes(), 4 * machine_.tile_bytes(), 16 * machine_.tile_bytes()}) {
       const int64_t latents = std::clamp<int64_t>(bytes / (4 * rows) / 64 * 64, std::min<int64_t>(64, o_.n), o_.n);
       const Buffer<float> out(machine_, rows * latents);
-      const DeviceTiming t = time_it("floor: bf16 product", [&] {
+      const Timing t = time_it("floor: bf16 product", [&] {
         for (int64_t i = 0; i < o_.rows; i += rows) {
           for (int64_t j = 0; j < o_.n; j += latents) {
             machine_.product(x.data() + i * width, std::min(rows, o_.rows - i), w.data() + j * width,
@@ -182,7 +177,7 @@ class Bench {
     return best;
   }
 
-  DeviceTiming adam() {
+  Timing adam() {
     const int64_t count = 2 * o_.n * o_.d;
     const Buffer<float> p(machine_, count), m(machine_, count), v(machine_, count);
     for (const auto* buffer : {&p, &m, &v}) buffer->clear();
@@ -195,7 +190,7 @@ class Bench {
         24.0 * static_cast<double>(count));
   }
 
-  DeviceTiming selection() {
+  Timing selection() {
     const Buffer<float> z(machine_, random_values(o_.rows * o_.n, 4, 1)), values(machine_, o_.rows * o_.k);
     const Buffer<int32_t> indices(machine_, o_.rows * o_.k);
     const Buffer<long long> bad(machine_, 1);
@@ -209,67 +204,71 @@ class Bench {
   }
 
   /// One operation of the step, on what an encoding has left.
-  DeviceTiming operation() {
+  Timing operation() {
     const int64_t pairs = o_.rows * o_.k;
-    const Buffer<float> x(machine_, rows(2)), g(machine_, rows(3)), w(machine_, weights(1)), bias(machine_, o_.n),
-        norm(machine_, o_.n), error(machine_, o_.n), values(machine_, pairs), d_values(machine_, pairs);
-    const Buffer<bf16> copy(machine_, o_.n * padded_depth(o_.d));
+    const Buffer<float> x(machine_, rows(2)), g(machine_, rows(3)), values(machine_, pairs), d_values(machine_, pairs);
+    const ParameterOn enc(machine_, o_.n, o_.d), bias(machine_, 1, o_.n);
+    start(enc, weights(1));
+    start(bias, std::vector<float>(o_.n));
+    const ScreenCopyOn copy(machine_, o_.n, o_.d);
     const Buffer<int32_t> indices(machine_, pairs);
     const long long none = NumericFlag::kNone;
     const Buffer<long long> bad(machine_, &none, 1);
     std::vector<int64_t> offsets(o_.rows + 1);
     for (int64_t i = 0; i <= o_.rows; ++i) offsets[i] = i * o_.k;
     const Buffer<int64_t> row_offsets(machine_, offsets);
-    const Matrix batch(x.data(), o_.rows, o_.d), gradient(g.data(), o_.rows, o_.d), matrix(w.data(), o_.n, o_.d);
-    bias.clear();
-    machine_(RefreshCopyKernel{matrix, copy.data(), norm.data(), error.data()},
-             (o_.n + RefreshCopyKernel::kRows - 1) / RefreshCopyKernel::kRows, 0);
+    const Matrix batch(x.data(), o_.rows, o_.d), gradient(g.data(), o_.rows, o_.d), w = enc.view().value;
+    copy.refresh(machine_, w);
     EncodeTopkOn<DeviceMachine> encoder(machine_, o_.rows, o_.n, o_.d, o_.k);
     const auto encode = [&] {
-      encoder.run({matrix, bias.data(), copy.data(), norm.data(), error.data()}, batch, nullptr, batch, {}, true,
-                  indices.data(), values.data(), {bad.data()});
+      encoder.run({w, bias.value.data(), copy.view()}, batch, nullptr, batch, {}, true, indices.data(), values.data(),
+                  {bad.data()});
     };
     encode();
     if (o_.what == "encode_topk") return time_it("encode_topk", encode);
     if (o_.what == "sparse_decode") {
-      const SparseDecodeKernel kernel{row_offsets.data(), indices.data(), values.data(), matrix, nullptr, gradient};
+      const SparseDecodeKernel kernel{row_offsets.data(), indices.data(), values.data(), w, nullptr, gradient};
       return time_it("sparse_decode", [&] { machine_(kernel, o_.rows, sizeof(SparseDecodeKernel::Shared)); });
     }
-    const ValueGradientKernel kernel{row_offsets.data(), indices.data(), values.data(),
-                                     gradient,           matrix,         d_values.data()};
+    const ValueGradientKernel kernel{row_offsets.data(), indices.data(), values.data(), gradient, w, d_values.data()};
     const auto differentiate = [&] { machine_(kernel, o_.rows, 0); };
     if (o_.what == "value_gradient") return time_it("value_gradient", differentiate);
     differentiate();
-    return update(batch, gradient, matrix,
-                  {row_offsets.data(), indices.data(), values.data(), d_values.data(), d_values.data()}, bias, copy,
-                  norm, error);
+    return update(batch, gradient, enc.view(), bias.view(), copy.view(),
+                  {row_offsets.data(), indices.data(), values.data(), d_values.data(), d_values.data()});
   }
 
-  DeviceTiming update(ConstMatrix x, ConstMatrix g, Matrix w, const PairSource& pairs, const Buffer<float>& bias,
-                      const Buffer<bf16>& copy, const Buffer<float>& norm, const Buffer<float>& error) {
-    const int64_t size = o_.n * o_.d;
-    const Buffer<float> dec(machine_, weights(5)), moments(machine_, 4 * size), bias_moments(machine_, 2 * o_.n),
-        parts(machine_, center_parts_of(o_.n) * o_.d), center(machine_, o_.d);
-    moments.clear();
-    bias_moments.clear();
+  Timing update(ConstMatrix x, ConstMatrix g, const DeviceParameter& enc, const DeviceParameter& bias,
+                const DeviceCopy& copy, const PairSource& pairs) {
+    const ParameterOn dec(machine_, o_.n, o_.d);
+    start(dec, weights(5));
+    const Buffer<float> parts(machine_, center_parts_of(o_.n) * o_.d), center(machine_, o_.d);
     SortByLatentOn<DeviceMachine> sort(machine_, o_.n, o_.rows * o_.k);
-    DeviceUpdate u{};
-    const auto moment = [&](int64_t i) { return Matrix(moments.data() + i * size, o_.n, o_.d); };
-    u.g = g, u.x = x;
-    u.offsets = sort.offsets(), u.pairs = sort.pairs(), u.bias = sort.bias(), u.enc = sort.center();
-    u.w_enc = w, u.w_enc_m = moment(0), u.w_enc_v = moment(1);
-    u.w_dec = {dec.data(), o_.n, o_.d}, u.w_dec_m = moment(2), u.w_dec_v = moment(3);
-    u.b_enc = bias.data(), u.b_enc_m = bias_moments.data(), u.b_enc_v = bias_moments.data() + o_.n;
-    u.copy = copy.data(), u.norm = norm.data(), u.error = error.data();
-    u.adam = {1e-7f, 0.9f, 0.999f, 1e-8f, 1.0f};
-    u.center_parts = parts.data(), u.center = center.data();
+    const DeviceUpdate u{g,
+                         x,
+                         sort.sorted(),
+                         nullptr,
+                         enc,
+                         dec.view(),
+                         bias,
+                         copy,
+                         {{1e-7f, 0.9f, 0.999f, 1e-8f, 1.0f}},
+                         parts.data(),
+                         center.data()};
     return time_it(
         "backward_update",
         [&] {
           sort.run(pairs, o_.rows);
           launch_backward_update(machine_, u);
         },
-        24.0 * 2 * static_cast<double>(size));
+        24.0 * 2 * static_cast<double>(o_.n * o_.d));
+  }
+
+  /// With moments of zero.
+  static void start(const ParameterOn& parameter, const std::vector<float>& values) {
+    parameter.value.upload(values.data());
+    parameter.m.clear();
+    parameter.v.clear();
   }
 
   DeviceBenchOptions o_;

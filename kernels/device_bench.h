@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/timing.h"
+
 namespace assay {
 
 struct DeviceBenchOptions {
@@ -14,18 +16,13 @@ struct DeviceBenchOptions {
   double dead = 0;  ///< share of latents that are dead: AuxK's part of the step
 };
 
-struct DeviceTiming {
-  std::string name;
-  double ms, low, high;  ///< median, least and most of the repeats
-  double bytes = 0;      ///< what it must read or write at least, where that is what bounds it
-};
-
 struct DeviceBenchResult {
-  std::string device;                 ///< its name
-  double copied_gb_per_s;             ///< read + written by a copy within its memory, measured in the same run
-  std::vector<DeviceTiming> timings;  ///< a step's two floors stand behind it
+  std::string device;           ///< its name
+  double copied_gb_per_s;       ///< read + written by a copy within its memory, measured in the same run
+  std::vector<Timing> timings;  ///< a step's two floors stand behind it
 };
 
+/// Throws UsageError where the sizes do not fit the step or the operation.
 DeviceBenchResult bench_device(const DeviceBenchOptions& options);
 
 }  // namespace assay

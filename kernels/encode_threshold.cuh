@@ -1,7 +1,7 @@
 // The kernel of encode_threshold_cuda.cu and the order it runs in; see there for the algorithm.
 #pragma once
 
-#include <numeric>
+#include <vector>
 
 #include "kernels/encode_threshold.h"
 #include "kernels/encode_topk.cuh"
@@ -12,9 +12,9 @@ namespace assay {
 struct SweepTileKernel {
   static constexpr const char* kName = "encode_threshold: sweep";
   static constexpr int kThreads = BlockSelect::kThreads;
-  static constexpr int64_t kCapacity = 2048;  // candidates settled at a time
-  DeviceSearch s;                             ///< encoder, x, bounds and counts (−1: settle every latent)
-  ConstMatrix tile;                           ///< [rows, latents] scores without bias
+  static constexpr int kCapacity = 2048;  // candidates settled at a time
+  DeviceSearch s;                         ///< encoder, x, bounds and counts (−1: settle every latent)
+  ConstMatrix tile;                       ///< [rows, latents] scores without bias
   int64_t first_row, first_latent;
   const float* theta;  ///< [n]
   float band;
@@ -24,16 +24,12 @@ struct SweepTileKernel {
   float *values, *pre;
   int32_t* broken;  ///< [B] not 0: the row is not finite
 
-  struct Shared {
-    BlockSelect::Shared select;
-    uint32_t keys[kCapacity];
-    int32_t places[kCapacity];
-  };
+  using Shared = BlockSelect::SharedList<kCapacity>;
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
     auto& shared = *reinterpret_cast<Shared*>(t.shared());
-    const BlockSelect::List list{shared.keys, shared.places, kCapacity};
+    const BlockSelect::List list = shared.list();
     const int64_t row = first_row + t.block();
     const bool all = s.counts[row] < 0;
     const RowBound bound = s.bounds[row];
@@ -61,17 +57,14 @@ struct SweepTileKernel {
   ASSAY_DEVICE int64_t decide(Thread& t, Shared& shared, const BlockSelect::List& list, int64_t row, int64_t count,
                               int64_t before) const {
     t.sync();  // the candidates stand
-    for (int64_t base = 0; base < count; base += kThreads / 16) {
-      const int64_t c = base + t.thread() / 16;
-      const int64_t j = c < count ? list.places[c] : 0;
-      const float dot = canonical_dot(t, s.x.row(row), s.encoder.w.row(j), c < count ? s.x.cols : 0);
-      if (c >= count || t.thread() % 16 != 0) continue;
-      const float exact = dot + s.encoder.bias[j];
-      list.keys[c] = std::bit_cast<uint32_t>(exact);
-      if (exact - exact == 0) continue;
-      broken[row] = 1;
-      Thread::atomic_min(s.flag.bad, s.flag.base + row);
-    }
+    s.score(
+        t, row, count, [&](int64_t c) { return list.places[c]; },
+        [&](int64_t c, int64_t, float exact) {
+          list.keys[c] = std::bit_cast<uint32_t>(exact);
+          if (exact - exact == 0) return;
+          broken[row] = 1;
+          Thread::atomic_min(s.flag.bad, s.flag.base + row);
+        });
     t.sync();
     int64_t written = 0;
     for (int64_t base = 0; base < count; base += kThreads) {
@@ -95,75 +88,84 @@ struct SweepTileKernel {
   }
 };
 
-/// encode_threshold on host views through a machine's memory: the sweep once to count, once to write.
+/// The order of the sweeps: once to count a row's pairs, once to write them where they go.
+template <class M>
+class EncodeThresholdOn {
+ public:
+  EncodeThresholdOn(M& machine, ConstMatrix x, const Encoder& encoder, const float* theta, float band)
+      : machine_(machine),
+        x_(machine, x),
+        w_(machine, encoder.w),
+        bias_(machine, encoder.bias, encoder.w.rows),
+        theta_(machine, theta, encoder.w.rows),
+        band_(band),
+        copy_(machine, encoder.w.rows, encoder.w.cols),
+        screening_(machine, x.rows, x.cols, encoder.w.rows),
+        broken_(machine, x.rows),
+        found_(machine, x.rows),
+        bad_(machine, std::vector<long long>{NumericFlag::kNone}) {
+    search_.encoder = {w_.view(), bias_.data(), copy_.view()};
+    search_.x = x_.view(), search_.capacity = SweepTileKernel::kCapacity, search_.flag = {bad_.data()};
+  }
+
+  void run(SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
+    const int64_t rows = x_.view().rows;
+    out = {};
+    out.row_offsets.assign(rows + 1, 0);
+    if (pre != nullptr) pre->clear();
+    broken_.clear();
+    copy_.refresh(machine_, w_.view());
+    screening_.start(search_, x_.view(), nullptr);
+    if (!screening_.encoder_finite()) {
+      if (rows > 0) flag.raise(0);
+      return;
+    }
+    sweep(nullptr, nullptr, nullptr, nullptr);
+    const auto pairs = found_.read();
+    const auto stopped = broken_.read();
+    for (int64_t i = 0; i < rows; ++i) out.row_offsets[i + 1] = out.row_offsets[i] + (stopped[i] != 0 ? 0 : pairs[i]);
+    write(out, pre);
+    if (const long long row = bad_.read()[0]; row != NumericFlag::kNone) flag.raise(row);
+  }
+
+ private:
+  void sweep(const int64_t* begin, int32_t* indices, float* values, float* pre) {
+    found_.clear();
+    screening_.for_each_tile(search_, [&](ConstMatrix tile, int64_t row, int64_t latent) {
+      machine_(SweepTileKernel{search_, tile, row, latent, theta_.data(), band_, found_.data(), begin, indices, values,
+                               pre, broken_.data()},
+               tile.rows, sizeof(SweepTileKernel::Shared));
+    });
+  }
+
+  /// Fills what the offsets have room for.
+  void write(SparseCodes& out, std::vector<float>* pre) {
+    const Buffer<int64_t> begin(machine_, out.row_offsets);
+    const Buffer<int32_t> indices(machine_, out.pairs());
+    const Buffer<float> values(machine_, out.pairs()), pres(machine_, out.pairs());
+    sweep(begin.data(), indices.data(), values.data(), pres.data());
+    out.indices = indices.read();
+    out.values = values.read();
+    if (pre != nullptr) *pre = pres.read();
+  }
+
+  M& machine_;
+  DeviceMatrix x_, w_;
+  Buffer<float> bias_, theta_;
+  float band_;
+  ScreenCopyOn copy_;
+  ScreeningOn<M> screening_;
+  Buffer<int32_t> broken_;
+  Buffer<int64_t> found_;
+  Buffer<long long> bad_;
+  DeviceSearch search_{};
+};
+
+/// encode_threshold on host views through a machine's memory.
 template <class M>
 void encode_threshold_on(M& machine, ConstMatrix x, const Encoder& encoder, const float* theta, float band,
                          SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
-  const int64_t n = encoder.w.rows, d = encoder.w.cols, width = padded_depth(d);
-  const int64_t tile_rows = std::min<int64_t>(x.rows, 4096);
-  const int64_t tile_latents = latents_of_tile(machine.tile_bytes(), tile_rows, n);
-  const DeviceMatrix w(machine, encoder.w), rows(machine, x);
-  const Buffer<float> bias(machine, encoder.bias, n), thetas(machine, theta, n), norm(machine, n), error(machine, n),
-      thresholds(machine, x.rows), tile(machine, tile_rows * tile_latents);
-  const Buffer<bf16> copy(machine, n * width), rounded(machine, x.rows * width);
-  const Buffer<RowBound> bounds(machine, x.rows);
-  const Buffer<int32_t> counts(machine, x.rows), broken(machine, x.rows);
-  const Buffer<int64_t> found(machine, x.rows);
-  const Buffer<uint32_t> widest(machine, DeviceSearch::kWidest);
-  const Buffer<long long> bad(machine, std::vector<long long>{NumericFlag::kNone});
-  DeviceSearch s{};
-  s.encoder = {w.view(), bias.data(), copy.data(), norm.data(), error.data()};
-  s.x = rows.view(), s.capacity = SweepTileKernel::kCapacity, s.flag = {bad.data()};
-  s.rounded = rounded.data(), s.bounds = bounds.data(), s.thresholds = thresholds.data(), s.counts = counts.data();
-  s.widest = widest.data();
-  const auto blocks = [](int64_t count, int64_t each) { return (count + each - 1) / each; };
-  broken.clear();
-  widest.clear();
-  machine(RefreshCopyKernel{w.view(), copy.data(), norm.data(), error.data()}, blocks(n, RefreshCopyKernel::kRows), 0);
-  machine(WidestKernel{s}, blocks(n, WidestKernel::kLatents), 0);
-  machine(StartRowsKernel{s, rows.view(), nullptr, nullptr}, blocks(x.rows, StartRowsKernel::kRows), 0);
-  out = {};
-  out.row_offsets.assign(x.rows + 1, 0);
-  if (pre != nullptr) pre->clear();
-  if (widest.read().back() != 0) {  // the encoder is not finite
-    if (x.rows > 0) flag.raise(0);
-    return;
-  }
-  const auto sweep = [&](const int64_t* begin, int32_t* indices, float* values, float* pres) {
-    found.clear();
-    for (int64_t row = 0; row < x.rows; row += tile_rows) {
-      const int64_t count = std::min(tile_rows, x.rows - row);
-      for (int64_t j = 0; j < n; j += tile_latents) {
-        const int64_t latents = std::min(tile_latents, n - j);
-        machine.product(rounded.data() + row * width, count, copy.data() + j * width, latents, width, tile.data());
-        machine(SweepTileKernel{s,
-                                {tile.data(), count, latents},
-                                row,
-                                j,
-                                thetas.data(),
-                                band,
-                                found.data(),
-                                begin,
-                                indices,
-                                values,
-                                pres,
-                                broken.data()},
-                count, sizeof(SweepTileKernel::Shared));
-      }
-    }
-  };
-  sweep(nullptr, nullptr, nullptr, nullptr);
-  const auto pairs = found.read();
-  const auto stopped = broken.read();
-  for (int64_t i = 0; i < x.rows; ++i) out.row_offsets[i + 1] = out.row_offsets[i] + (stopped[i] != 0 ? 0 : pairs[i]);
-  const Buffer<int64_t> begin(machine, out.row_offsets);
-  const Buffer<int32_t> indices(machine, out.pairs());
-  const Buffer<float> values(machine, out.pairs()), pres(machine, out.pairs());
-  sweep(begin.data(), indices.data(), values.data(), pres.data());
-  out.indices = indices.read();
-  out.values = values.read();
-  if (pre != nullptr) *pre = pres.read();
-  if (const long long row = bad.read()[0]; row != NumericFlag::kNone) flag.raise(row);
+  EncodeThresholdOn<M>(machine, x, encoder, theta, band).run(out, pre, flag);
 }
 
 }  // namespace assay

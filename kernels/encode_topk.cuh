@@ -113,15 +113,13 @@ struct FinishRowsKernel {
   ASSAY_DEVICE bool rescore(Thread& t, const BlockSelect::List& list, float* pre, int64_t row, int64_t count) const {
     bool finite = true;
     t.sync();  // the finalists stand
-    for (int64_t base = 0; base < count; base += kThreads / 16) {
-      const int64_t c = base + t.thread() / 16;
-      const int64_t j = c < count ? list.places[c] : 0;
-      const float dot = canonical_dot(t, s.x.row(row), s.encoder.w.row(j), c < count ? s.x.cols : 0);
-      if (c >= count || t.thread() % 16 != 0) continue;
-      pre[c] = dot + s.encoder.bias[j];
-      finite = finite && pre[c] - pre[c] == 0;
-      list.keys[c] = BlockSelect::key_of(s.encoder.rank(j, pre[c]));
-    }
+    s.score(
+        t, row, count, [&](int64_t c) { return list.places[c]; },
+        [&](int64_t c, int64_t j, float exact) {
+          pre[c] = exact;
+          finite = finite && exact - exact == 0;
+          list.keys[c] = BlockSelect::key_of(s.encoder.rank(j, exact));
+        });
     return finite;
   }
 };
@@ -161,71 +159,42 @@ struct ExactRowsKernel {
   template <class Thread>
   ASSAY_DEVICE bool score_all(Thread& t, int64_t row, float* scores) const {
     bool finite = true;
-    for (int64_t base = 0; base < s.encoder.w.rows; base += kThreads / 16) {
-      const int64_t j = base + t.thread() / 16;
-      const bool there = j < s.encoder.w.rows;
-      const float dot = canonical_dot(t, s.x.row(row), there ? s.encoder.w.row(j) : nullptr, there ? s.x.cols : 0);
-      if (!there || t.thread() % 16 != 0) continue;
-      scores[j] = dot + s.encoder.bias[j];
-      finite = finite && (!s.eligible(j) || scores[j] - scores[j] == 0);
-    }
+    s.score(
+        t, row, s.encoder.w.rows, [](int64_t c) { return c; },
+        [&](int64_t, int64_t j, float exact) {
+          scores[j] = exact;
+          finite = finite && (!s.eligible(j) || exact - exact == 0);
+        });
     return finite;
   }
 };
 
-/// How many latents a tile of so many rows takes to have about `bytes`.
-inline int64_t latents_of_tile(int64_t bytes, int64_t rows, int64_t n) {
-  const int64_t fit = bytes / (4 * std::max<int64_t>(1, rows)) / 64 * 64;
-  return std::min(n, std::max<int64_t>(64, fit));
-}
-
 /// The buffers of encodings of up to `rows` rows, and the kernels in order. Nothing here is B×n: a tile of the product
-/// that stays in cache, the rows' candidates, and kExactBlocks rows of scores.
+/// that stays in cache, the rows' candidates, and ExactRowsKernel::kBlocks rows of scores.
 template <class M>
 class EncodeTopkOn {
  public:
   EncodeTopkOn(M& machine, int64_t rows, int64_t n, int64_t d, int64_t k)
       : machine_(machine),
         k_(k),
-        tile_rows_(std::min<int64_t>(rows, 4096)),
-        tile_latents_(latents_of_tile(machine.tile_bytes(), tile_rows_, n)),
         capacity_(k > kMostScreened ? 0 : std::max<int64_t>(2048, 2 * k + 256 + BlockSelect::kStep)),
-        rounded_(machine, rows * padded_depth(d)),
-        bounds_(machine, rows),
-        thresholds_(machine, rows),
-        counts_(machine, rows),
+        screening_(machine, rows, d, capacity_ > 0 ? n : 0),
         overflow_(machine, 1 + rows),
-        widest_(machine, DeviceSearch::kWidest),
         kept_(machine, rows * capacity_),
-        tile_(machine, capacity_ > 0 ? tile_rows_ * tile_latents_ : 0),
         scratch_(machine, std::min(ExactRowsKernel::kBlocks, rows) * n) {}
 
   /// The winners of from − centre (written to `x`), or of x itself where centre is null: indices ascending.
   void run(const DeviceEncoder& encoder, ConstMatrix from, const float* centre, Matrix x, const Eligible& eligible,
            bool rectify, int32_t* indices, float* values, const DeviceFlag& flag) {
-    const DeviceSearch s{encoder,
-                         x,
-                         k_,
-                         eligible,
-                         rectify,
-                         indices,
-                         values,
-                         flag,
-                         rounded_.data(),
-                         bounds_.data(),
-                         thresholds_.data(),
-                         counts_.data(),
-                         capacity_,
-                         kept_.data(),
-                         overflow_.data(),
-                         widest_.data(),
-                         scratch_.data()};
-    const auto blocks = [](int64_t count, int64_t each) { return (count + each - 1) / each; };
+    DeviceSearch s{encoder, x, k_, eligible, rectify, indices, values, flag};
+    s.capacity = capacity_, s.kept = kept_.data(), s.overflow = overflow_.data(), s.scratch = scratch_.data();
     machine_.clear(overflow_.data(), sizeof(int32_t));
-    widest_.clear();
-    machine_(WidestKernel{s}, blocks(encoder.w.rows, WidestKernel::kLatents), 0);
-    machine_(StartRowsKernel{s, from, centre, x.data}, blocks(x.rows, StartRowsKernel::kRows), 0);
-    if (capacity_ > 0) screen(s);
+    screening_.start(s, from, centre);
+    if (capacity_ > 0) {
+      screening_.for_each_tile(s, [&](ConstMatrix tile, int64_t row, int64_t latent) {
+        machine_(SelectTileKernel{s, tile, row, latent}, tile.rows, SelectTileKernel::shared_bytes(capacity_));
+      });
+    }
     machine_(FinishRowsKernel{s}, x.rows, FinishRowsKernel::shared_bytes(capacity_));
     machine_(ExactRowsKernel{s}, std::min(ExactRowsKernel::kBlocks, x.rows), sizeof(BlockSelect::Shared));
   }
@@ -233,28 +202,12 @@ class EncodeTopkOn {
  private:
   static constexpr int64_t kMostScreened = 4096;  // the largest k whose candidates fit in shared memory
 
-  void screen(const DeviceSearch& s) {
-    const int64_t width = padded_depth(s.x.cols), n = s.encoder.w.rows;
-    for (int64_t row = 0; row < s.x.rows; row += tile_rows_) {
-      const int64_t rows = std::min(tile_rows_, s.x.rows - row);
-      for (int64_t j = 0; j < n; j += tile_latents_) {
-        const int64_t latents = std::min(tile_latents_, n - j);
-        machine_.product(s.rounded + row * width, rows, s.encoder.copy + j * width, latents, width, tile_.data());
-        machine_(SelectTileKernel{s, {tile_.data(), rows, latents}, row, j}, rows,
-                 SelectTileKernel::shared_bytes(capacity_));
-      }
-    }
-  }
-
   M& machine_;
-  int64_t k_, tile_rows_, tile_latents_, capacity_;
-  Buffer<bf16> rounded_;
-  Buffer<RowBound> bounds_;
-  Buffer<float> thresholds_;
-  Buffer<int32_t> counts_, overflow_;
-  Buffer<uint32_t> widest_;
+  int64_t k_, capacity_;
+  ScreeningOn<M> screening_;
+  Buffer<int32_t> overflow_;
   Buffer<BlockSelect::Item> kept_;
-  Buffer<float> tile_, scratch_;
+  Buffer<float> scratch_;
 };
 
 /// encode_topk on host views through a machine's memory; `out` has its size.
@@ -263,17 +216,16 @@ void encode_topk_on(M& machine, ConstMatrix x, const Encoder& encoder, int64_t k
   const int64_t n = encoder.w.rows, d = encoder.w.cols;
   const DeviceMatrix w(machine, encoder.w), rows(machine, x);
   const bool ranked = encoder.rank_scale != nullptr;
-  const Buffer<float> bias(machine, encoder.bias, n), norm(machine, n), error(machine, n), values(machine, x.rows * k),
+  const Buffer<float> bias(machine, encoder.bias, n), values(machine, x.rows * k),
       scale(machine, encoder.rank_scale, ranked ? n : 0);
-  const Buffer<bf16> copy(machine, n * padded_depth(d));
   const Buffer<int32_t> indices(machine, x.rows * k);
+  const ScreenCopyOn copy(machine, n, d);
+  copy.refresh(machine, w.view());
   long long bad_row = NumericFlag::kNone;
   const Buffer<long long> bad(machine, &bad_row, 1);
-  constexpr int64_t kRows = RefreshCopyKernel::kRows;
-  machine(RefreshCopyKernel{w.view(), copy.data(), norm.data(), error.data()}, (n + kRows - 1) / kRows, 0);
   EncodeTopkOn<M> encode(machine, x.rows, n, d, k);
-  encode.run({w.view(), bias.data(), copy.data(), norm.data(), error.data(), ranked ? scale.data() : nullptr},
-             rows.view(), nullptr, rows.view(), {}, false, indices.data(), values.data(), {bad.data()});
+  encode.run({w.view(), bias.data(), copy.view(), ranked ? scale.data() : nullptr}, rows.view(), nullptr, rows.view(),
+             {}, false, indices.data(), values.data(), {bad.data()});
   indices.download(out.indices.data());
   values.download(out.values.data());
   bad.download(&bad_row);

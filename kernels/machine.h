@@ -68,6 +68,9 @@ void check_launch(const char* kernel, int64_t blocks, size_t shared_bytes, size_
 constexpr int64_t kProductDepth = 8;
 constexpr int64_t padded_depth(int64_t d) { return (d + kProductDepth - 1) / kProductDepth * kProductDepth; }
 
+/// Blocks that cover `count` things, `each` a block.
+constexpr int64_t blocks_of(int64_t count, int64_t each) { return (count + each - 1) / each; }
+
 /// An array in a machine's memory.
 template <class T>
 class Buffer {

@@ -1,6 +1,8 @@
 // How the device encoders screen: rounded rows and their error bounds, the state of a search. See encode_topk_cuda.cu.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/block_select.cuh"
 #include "kernels/machine.h"
 #include "kernels/numeric_flag.h"
@@ -9,13 +11,18 @@
 
 namespace assay {
 
+/// The bf16 copy of an encoder in a machine's memory.
+struct DeviceCopy {
+  bf16* rows;    ///< [n, padded_depth(d)], zero padded
+  float* norm;   ///< [n] upper bounds of ‖w_j‖, and
+  float* error;  ///< [n] of ‖bf16(w_j) − w_j‖
+};
+
 /// An encoder in a machine's memory.
 struct DeviceEncoder {
   ConstMatrix w;                 ///< [n, d] fp32 master weights
   const float* bias;             ///< [n]
-  const bf16* copy;              ///< [n, padded_depth(d)] of w, zero padded
-  const float* norm;             ///< [n] upper bounds of ‖w_j‖, and
-  const float* error;            ///< [n] of ‖bf16(w_j) − w_j‖
+  DeviceCopy copy;               ///< of w
   const float* scale = nullptr;  ///< [n] or null: Encoder::rank_scale
 
   ASSAY_DEVICE float rank(int64_t j, float pre) const { return scale != nullptr ? pre * scale[j] : pre; }
@@ -43,26 +50,27 @@ struct DeviceFlag {
 struct DeviceSearch {
   static constexpr int kWidest = 5;
   DeviceEncoder encoder;
-  ConstMatrix x;  ///< [B, d] centred
+  Matrix x;  ///< [B, d] centred
   int64_t k;
   Eligible eligible;
   bool rectify;      ///< values = max(pre, 0)
   int32_t* indices;  ///< [B, k] of the result
   float* values;
   DeviceFlag flag;
-  bf16* rounded;  ///< [B, padded_depth(d)] of x
-  RowBound* bounds;
-  float* thresholds;        ///< [B]
-  int32_t* counts;          ///< [B] candidates; −1 = hand the row to the exact path
-  int64_t capacity;         ///< of a row's candidates; 0 = every row is exact
-  BlockSelect::Item* kept;  ///< [B, capacity] by index, the key of score with bias
-  int32_t* overflow;        ///< [1 + B] how many, then the rows of the exact path in any order
-  uint32_t* widest;         ///< [kWidest] bits of the largest norm, error, |rank of the bias| and scale; then not 0
-                            ///< where a weight, a bias or a scale is not finite
-  float* scratch;           ///< [ExactRowsKernel::kBlocks, n]
+  bf16* rounded = nullptr;  ///< [B, padded_depth(d)] of x
+  RowBound* bounds = nullptr;
+  float* thresholds = nullptr;        ///< [B]
+  int32_t* counts = nullptr;          ///< [B] candidates; −1 = hand the row to the exact path
+  int64_t capacity = 0;               ///< of a row's candidates; 0 = every row is exact
+  BlockSelect::Item* kept = nullptr;  ///< [B, capacity] by index, the key of score with bias
+  int32_t* overflow = nullptr;        ///< [1 + B] how many, then the rows of the exact path in any order
+  uint32_t* widest = nullptr;  ///< [kWidest] bits of the largest norm, error, |rank of the bias| and scale; then not 0
+                               ///< where a weight, a bias or a scale is not finite
+  float* scratch = nullptr;  ///< [ExactRowsKernel::kBlocks, n]
 
   ASSAY_DEVICE float error_of(const RowBound& b, int64_t j) const {
-    return encoder.rank(j, b.by_norm * encoder.norm[j] + b.by_error * encoder.error[j] + flushed_products(x.cols)) +
+    return encoder.rank(
+               j, b.by_norm * encoder.copy.norm[j] + b.by_error * encoder.copy.error[j] + flushed_products(x.cols)) +
            shift_rounding(encoder.rank(j, encoder.bias[j]));
   }
   ASSAY_DEVICE Widest most() const {
@@ -88,6 +96,16 @@ struct DeviceSearch {
   ASSAY_DEVICE void fill(Thread& t, int64_t row, int64_t winners) const {
     for (int64_t c = winners + t.thread(); c < k; c += BlockSelect::kThreads) write(row, c, 0, 0);
   }
+  /// The canonical scores of latents latent(0…count−1), 16 lanes each: one of them calls done(c, latent, score).
+  template <class Thread, class Latent, class Done>
+  ASSAY_DEVICE void score(Thread& t, int64_t row, int64_t count, Latent latent, Done done) const {
+    for (int64_t base = 0; base < count; base += BlockSelect::kThreads / 16) {
+      const int64_t c = base + t.thread() / 16;
+      const int64_t j = c < count ? latent(c) : 0;
+      const float dot = canonical_dot(t, x.row(row), encoder.w.row(j), c < count ? x.cols : 0);
+      if (c < count && t.thread() % 16 == 0) done(c, j, dot + encoder.bias[j]);
+    }
+  }
 };
 
 /// Rounds a row to bf16 by 16 neighbouring lanes and gives upper bounds of its norm and of its rounding error's: the
@@ -109,17 +127,16 @@ struct RefreshCopyKernel {
   static constexpr int kThreads = 128;
   static constexpr int64_t kRows = kThreads / 16;
   ConstMatrix w;
-  bf16* copy;
-  float *norm, *error;
+  DeviceCopy copy;
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
     const int64_t j = t.block() * kRows + t.thread() / 16, width = padded_depth(w.cols);
     const bool there = j < w.rows;
-    const RoundedRow r = round_row(t, there ? w.row(j) : nullptr, there ? w.cols : 0, copy + j * width, width);
+    const RoundedRow r = round_row(t, there ? w.row(j) : nullptr, there ? w.cols : 0, copy.rows + j * width, width);
     if (there && t.thread() % 16 == 0) {
-      norm[j] = r.norm;
-      error[j] = r.error;
+      copy.norm[j] = r.norm;
+      copy.error[j] = r.error;
     }
   }
 };
@@ -130,16 +147,15 @@ struct StartRowsKernel {
   static constexpr int kThreads = 128;
   static constexpr int64_t kRows = kThreads / 16;
   DeviceSearch s;
-  ConstMatrix from;     ///< [B, d] what is centred into `centred`
+  ConstMatrix from;     ///< [B, d] what is centred into s.x
   const float* centre;  ///< [d]; null: x is there already
-  float* centred;       ///< [B, d], s.x
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
     const int64_t i = t.block() * kRows + t.thread() / 16, d = s.x.cols, width = padded_depth(d);
     const bool there = i < s.x.rows;
     if (there && centre != nullptr) {  // a lane reads below what it writes here
-      for (int64_t c = t.thread() % 16; c < d; c += 16) centred[i * d + c] = from.row(i)[c] - centre[c];
+      for (int64_t c = t.thread() % 16; c < d; c += 16) s.x.row(i)[c] = from.row(i)[c] - centre[c];
     }
     const RoundedRow r = round_row(t, there ? s.x.row(i) : nullptr, there ? d : 0, s.rounded + i * width, width);
     if (!there || t.thread() % 16 != 0) return;
@@ -167,8 +183,8 @@ struct WidestKernel {
     const int64_t end = (t.block() + 1) * kLatents;
     for (int64_t j = t.block() * kLatents + t.thread(); j < (end < s.encoder.w.rows ? end : s.encoder.w.rows);
          j += kThreads) {
-      const float values[kMagnitudes] = {s.encoder.norm[j], s.encoder.error[j], s.encoder.rank(j, s.encoder.bias[j]),
-                                         s.encoder.rank(j, 1.0f)};
+      const float values[kMagnitudes] = {s.encoder.copy.norm[j], s.encoder.copy.error[j],
+                                         s.encoder.rank(j, s.encoder.bias[j]), s.encoder.rank(j, 1.0f)};
       if (!finite(j)) most[kMagnitudes] = 1;
       for (int v = 0; v < kMagnitudes; ++v) {
         const uint32_t bits = std::bit_cast<uint32_t>(values[v]) & 0x7fffffffu;  // as rises the magnitude
@@ -189,11 +205,86 @@ struct WidestKernel {
   ASSAY_DEVICE bool finite(int64_t j) const {
     const DeviceEncoder& e = s.encoder;
     if (e.bias[j] - e.bias[j] != 0 || e.rank(j, 1.0f) - e.rank(j, 1.0f) != 0) return false;
-    if (e.norm[j] - e.norm[j] == 0) return true;
+    if (e.copy.norm[j] - e.copy.norm[j] == 0) return true;
     float differences = 0;  // NaN from the first weight on that is not finite
     for (int64_t c = 0; c < e.w.cols; ++c) differences += e.w.row(j)[c] - e.w.row(j)[c];
     return differences == 0;
   }
+};
+
+/// The memory of a screening copy, and what fills it.
+class ScreenCopyOn {
+ public:
+  ScreenCopyOn(Machine& machine, int64_t n, int64_t d)
+      : rows_(machine, n * padded_depth(d)), norm_(machine, n), error_(machine, n) {}
+
+  DeviceCopy view() const { return {rows_.data(), norm_.data(), error_.data()}; }
+  template <class M>
+  void refresh(const M& machine, ConstMatrix w) const {
+    machine(RefreshCopyKernel{w, view()}, blocks_of(w.rows, RefreshCopyKernel::kRows), 0);
+  }
+
+ private:
+  Buffer<bf16> rows_;
+  Buffer<float> norm_, error_;
+};
+
+/// What a search over up to `rows` rows of d dimensions screens with, and the product in tiles that stay in cache.
+template <class M>
+class ScreeningOn {
+ public:
+  /// latents: n, or 0 where nothing is to be screened.
+  ScreeningOn(M& machine, int64_t rows, int64_t d, int64_t latents)
+      : machine_(machine),
+        tile_rows_(std::min<int64_t>(rows, 4096)),
+        tile_latents_(latents_of_tile(machine.tile_bytes(), tile_rows_, latents)),
+        rounded_(machine, rows * padded_depth(d)),
+        bounds_(machine, rows),
+        thresholds_(machine, rows),
+        counts_(machine, rows),
+        widest_(machine, DeviceSearch::kWidest),
+        tile_(machine, tile_rows_ * tile_latents_) {}
+
+  /// Starts the search of from − centre (written to s.x), or of s.x itself where centre is null.
+  void start(DeviceSearch& s, ConstMatrix from, const float* centre) {
+    s.rounded = rounded_.data(), s.bounds = bounds_.data(), s.thresholds = thresholds_.data();
+    s.counts = counts_.data(), s.widest = widest_.data();
+    widest_.clear();
+    machine_(WidestKernel{s}, blocks_of(s.encoder.w.rows, WidestKernel::kLatents), 0);
+    machine_(StartRowsKernel{s, from, centre}, blocks_of(s.x.rows, StartRowsKernel::kRows), 0);
+  }
+  /// Waits for what has been started.
+  bool encoder_finite() const { return widest_.read().back() == 0; }
+
+  /// body(tile [rows, latents], first row, first latent) for each tile of the product.
+  template <class Body>
+  void for_each_tile(const DeviceSearch& s, const Body& body) {
+    const int64_t width = padded_depth(s.x.cols), n = s.encoder.w.rows;
+    for (int64_t row = 0; row < s.x.rows; row += tile_rows_) {
+      const int64_t rows = std::min(tile_rows_, s.x.rows - row);
+      for (int64_t j = 0; j < n; j += tile_latents_) {
+        const int64_t latents = std::min(tile_latents_, n - j);
+        machine_.product(s.rounded + row * width, rows, s.encoder.copy.rows + j * width, latents, width, tile_.data());
+        body(ConstMatrix(tile_.data(), rows, latents), row, j);
+      }
+    }
+  }
+
+ private:
+  /// How many latents a tile of so many rows takes to have about `bytes`.
+  static int64_t latents_of_tile(int64_t bytes, int64_t rows, int64_t n) {
+    const int64_t fit = bytes / (4 * std::max<int64_t>(1, rows)) / 64 * 64;
+    return std::min(n, std::max<int64_t>(64, fit));
+  }
+
+  M& machine_;
+  int64_t tile_rows_, tile_latents_;
+  Buffer<bf16> rounded_;
+  Buffer<RowBound> bounds_;
+  Buffer<float> thresholds_;
+  Buffer<int32_t> counts_;
+  Buffer<uint32_t> widest_;
+  Buffer<float> tile_;
 };
 
 }  // namespace assay

@@ -28,6 +28,13 @@ struct PairSource {
   ASSAY_DEVICE bool counts(int64_t p) const { return dec[p] != 0 || enc[p] != 0; }
 };
 
+/// Pairs in the order that weight gradients sum in, and what each latent's weigh together.
+struct SortedPairs {
+  const int32_t* offsets;   ///< [n + 1]
+  const LatentPair* pairs;  ///< by latent, then row
+  const float *bias, *enc;  ///< [n] Σ bias and Σ enc of each latent's pairs
+};
+
 /// Adds each latent's pairs to `counts`; a block a row.
 struct CountPairsKernel {
   static constexpr const char* kName = "sort by latent: counts";
@@ -100,8 +107,8 @@ struct OrderPairsKernel {
   const int32_t* offsets;  ///< [n + 1]
   const LatentPair* from;
   LatentPair* to;
-  int64_t rows;          ///< of g
-  float *bias, *center;  ///< [n] Σ bias and Σ enc of each latent
+  int64_t rows;       ///< of g
+  float *bias, *enc;  ///< [n] Σ bias and Σ enc of each latent
 
   static size_t shared_bytes(int64_t rows) { return static_cast<size_t>(words(rows)) * 8; }
 
@@ -119,7 +126,7 @@ struct OrderPairsKernel {
     const float enc_sum = ordered_sum(t, count, [&](int64_t p) { return to[begin + p].enc; });
     if (t.thread() == 0) {
       bias[j] = bias_sum;
-      center[j] = enc_sum;
+      enc[j] = enc_sum;
     }
   }
 
@@ -177,14 +184,11 @@ class SortByLatentOn {
         scattered_(machine, counted(pairs)),
         ordered_(machine, pairs),
         bias_(machine, n),
-        center_(machine, n) {}
+        enc_(machine, n) {}
 
   /// counts [n] of what has been counted since.
   const int32_t* counts() const { return counts_.data(); }
-  const int32_t* offsets() const { return offsets_.data(); }
-  const LatentPair* pairs() const { return ordered_.data(); }
-  const float* bias() const { return bias_.data(); }      ///< [n] Σ bias
-  const float* center() const { return center_.data(); }  ///< [n] Σ enc
+  SortedPairs sorted() const { return {offsets_.data(), ordered_.data(), bias_.data(), enc_.data()}; }
 
   /// All of one source.
   void run(const PairSource& from, int64_t rows) {
@@ -205,8 +209,8 @@ class SortByLatentOn {
   }
   /// rows: of all sources together.
   void finish(int64_t rows) {
-    machine_(OrderPairsKernel{offsets_.data(), scattered_.data(), ordered_.data(), rows, bias_.data(), center_.data()},
-             n_, OrderPairsKernel::shared_bytes(rows));
+    machine_(OrderPairsKernel{offsets_.data(), scattered_.data(), ordered_.data(), rows, bias_.data(), enc_.data()}, n_,
+             OrderPairsKernel::shared_bytes(rows));
   }
 
  private:
@@ -220,7 +224,7 @@ class SortByLatentOn {
   int64_t n_;
   Buffer<int32_t> counts_, offsets_, next_;
   Buffer<LatentPair> scattered_, ordered_;
-  Buffer<float> bias_, center_;
+  Buffer<float> bias_, enc_;
 };
 
 }  // namespace assay

@@ -10,7 +10,6 @@ namespace assay {
 struct TopkKernel {
   static constexpr const char* kName = "topk";
   static constexpr int kThreads = BlockSelect::kThreads;
-  static constexpr int kCapacity = 2048;     // candidates held in shared memory
   static constexpr int64_t kStreamed = 512;  // the largest k that streams through them
 
   ConstMatrix z;       ///< [B, n]
@@ -20,11 +19,7 @@ struct TopkKernel {
   float* values;       ///< [B, k]
   long long* bad_row;  ///< the smallest row with a NaN is kept here
 
-  struct Shared {
-    BlockSelect::Shared select;
-    uint32_t keys[kCapacity];
-    int32_t places[kCapacity];
-  };
+  using Shared = BlockSelect::SharedList<2048>;  // candidates
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
@@ -42,7 +37,7 @@ struct TopkKernel {
       values[row * k + where] = from[item.place];
     };
     if (k <= kStreamed) {
-      const BlockSelect::List candidates{s.keys, s.places, kCapacity};
+      const BlockSelect::List candidates = s.list();
       const int64_t held = stream(t, s.select, candidates, load);
       if (!t.sync_or(nan)) {
         const auto choice = BlockSelect::choose(t, s.select, candidates, held, k);

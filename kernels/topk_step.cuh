@@ -22,14 +22,12 @@ class TopKStepOn {
   TopKStepOn(M& machine, const TopKStepOptions& o)
       : machine_(machine),
         o_(o),
-        w_enc_(machine, o.n * o.d),
-        w_dec_(machine, o.n * o.d),
-        b_enc_(machine, o.n),
-        b_dec_(machine, o.d),
+        w_enc_(machine, o.n, o.d),
+        w_dec_(machine, o.n, o.d),
+        b_enc_(machine, 1, o.n),
+        b_dec_(machine, 1, o.d),
         silent_(machine, o.n),
-        copy_(machine, o.n * padded_depth(o.d)),
-        norm_(machine, o.n),
-        error_(machine, o.n),
+        copy_(machine, o.n, o.d),
         ring_(machine.input_ring(static_cast<size_t>(o.batch * o.d) * sizeof(float))),
         centred_(machine, o.batch * o.d),
         gradient_(machine, (o.aux_coefficient > 0 ? 2 : 1) * o.batch * o.d),
@@ -53,24 +51,24 @@ class TopKStepOn {
   }
 
   void upload(const TopKHostState& state) {
-    w_enc_.upload(state.w_enc);
-    w_dec_.upload(state.w_dec);
-    b_enc_.upload(state.b_enc);
-    b_dec_.upload(state.b_dec);
+    each(state, [](const ParameterOn& here, const MovingParameter& host) {
+      here.value.upload(host.value);
+      here.m.upload(host.m);
+      here.v.upload(host.v);
+    });
     silent_.upload(state.silent);
     step_ = state.step;
     most_silent_bound_ = *std::max_element(state.silent, state.silent + o_.n);
     reading_since_ = -1;
-    constexpr int64_t kRows = RefreshCopyKernel::kRows;
-    machine_(RefreshCopyKernel{matrix(w_enc_.value), copy_.data(), norm_.data(), error_.data()},
-             (o_.n + kRows - 1) / kRows, 0);
+    copy_.refresh(machine_, matrix(w_enc_.value));
   }
 
   int64_t download(const TopKHostState& state) {
-    w_enc_.download(state.w_enc);
-    w_dec_.download(state.w_dec);
-    b_enc_.download(state.b_enc);
-    b_dec_.download(state.b_dec);
+    each(state, [](const ParameterOn& here, const MovingParameter& host) {
+      here.value.download(host.value);
+      here.m.download(host.m);
+      here.v.download(host.v);
+    });
     silent_.download(state.silent);
     return step_;
   }
@@ -90,7 +88,7 @@ class TopKStepOn {
     most_silent_.clear();
     machine_(SilenceKernel{sort_.counts(), o_.n, o_.batch, o_.dead_after, silent_.data(), counters_.data(),
                            most_silent_.data(), counters_.data() + 1, flag},
-             (o_.n + SilenceKernel::kThreads - 1) / SilenceKernel::kThreads, 0);
+             blocks_of(o_.n, SilenceKernel::kThreads), 0);
     const bool aux = may_be_dead();
     if (aux) auxiliary(flag);
     update(adam, aux, flag);
@@ -124,21 +122,6 @@ class TopKStepOn {
   std::vector<float> values() const { return main_.values.read(); }
 
  private:
-  struct OnMachine {
-    Buffer<float> value, m, v;
-    OnMachine(Machine& machine, int64_t count) : value(machine, count), m(machine, count), v(machine, count) {}
-    void upload(const MovingParameter& from) const {
-      value.upload(from.value);
-      m.upload(from.m);
-      v.upload(from.v);
-    }
-    void download(const MovingParameter& to) const {
-      value.download(to.value);
-      m.download(to.m);
-      v.download(to.v);
-    }
-  };
-
   /// Exactly `k` pairs a row, those without a winner zero.
   struct Codes {
     int64_t k;
@@ -164,10 +147,17 @@ class TopKStepOn {
     }
   };
 
-  Matrix matrix(const Buffer<float>& b) const { return {b.data(), b.count() / o_.d, o_.d}; }
-  DeviceEncoder encoder() const {
-    return {matrix(w_enc_.value), b_enc_.value.data(), copy_.data(), norm_.data(), error_.data()};
+  /// body(a parameter here, the same on the host) for all four.
+  template <class Body>
+  void each(const TopKHostState& state, const Body& body) const {
+    body(w_enc_, state.w_enc);
+    body(w_dec_, state.w_dec);
+    body(b_enc_, state.b_enc);
+    body(b_dec_, state.b_dec);
   }
+
+  Matrix matrix(const Buffer<float>& b) const { return {b.data(), b.count() / o_.d, o_.d}; }
+  DeviceEncoder encoder() const { return {matrix(w_enc_.value), b_enc_.value.data(), copy_.view()}; }
 
   AdamStep adam_of_step(double lr) const {
     const auto t = static_cast<double>(step_ + 1);
@@ -217,7 +207,7 @@ class TopKStepOn {
     if (!encode_aux_) {
       encode_aux_ = std::make_unique<EncodeTopkOn<M>>(machine_, o_.batch, o_.n, o_.d, o_.aux_k);
     }
-    machine_(ColumnVarianceKernel{matrix(residual_), columns_.data()}, (o_.d + kWarp - 1) / kWarp, sizeof(ColumnTile));
+    machine_(ColumnVarianceKernel{matrix(residual_), columns_.data()}, blocks_of(o_.d, kWarp), sizeof(ColumnTile));
     machine_(VarianceSumKernel{columns_.data(), o_.d, aux_variance_.data()}, 1, 0);
     encode_aux_->run(encoder(), matrix(centred_), nullptr, matrix(centred_),
                      {silent_.data(), o_.dead_after, counters_.data()}, true, aux_.indices.data(), aux_.values.data(),
@@ -233,27 +223,28 @@ class TopKStepOn {
     sort_.scatter(main_.source(0), o_.batch);
     if (aux) sort_.scatter(aux_.source(o_.batch), o_.batch);
     sort_.finish(rows);
-    DeviceUpdate u{};
-    u.g = matrix(gradient_).slice(0, rows), u.x = matrix(centred_);
-    u.offsets = sort_.offsets(), u.pairs = sort_.pairs(), u.bias = sort_.bias(), u.enc = sort_.center();
-    u.w_enc = matrix(w_enc_.value), u.w_enc_m = matrix(w_enc_.m), u.w_enc_v = matrix(w_enc_.v);
-    u.w_dec = matrix(w_dec_.value), u.w_dec_m = matrix(w_dec_.m), u.w_dec_v = matrix(w_dec_.v);
-    u.b_enc = b_enc_.value.data(), u.b_enc_m = b_enc_.m.data(), u.b_enc_v = b_enc_.v.data();
-    u.copy = copy_.data(), u.norm = norm_.data(), u.error = error_.data();
-    u.adam = adam, u.bad = bad_.data();
-    u.center_parts = center_parts_.data(), u.center = center_.data();
-    launch_backward_update(machine_, u);
+    launch_backward_update(machine_, {matrix(gradient_).slice(0, rows),
+                                      matrix(centred_),
+                                      sort_.sorted(),
+                                      nullptr,
+                                      w_enc_.view(),
+                                      w_dec_.view(),
+                                      b_enc_.view(),
+                                      copy_.view(),
+                                      {adam},
+                                      center_parts_.data(),
+                                      center_.data(),
+                                      bad_.data()});
     machine_(DecoderBiasKernel{matrix(gradient_).slice(0, o_.batch), center_.data(), adam, b_dec_.value.data(),
                                b_dec_.m.data(), b_dec_.v.data(), flag},
-             (o_.d + kWarp - 1) / kWarp, DecoderBiasKernel::shared_bytes(o_.batch));
+             blocks_of(o_.d, kWarp), DecoderBiasKernel::shared_bytes(o_.batch));
   }
 
   M& machine_;
   TopKStepOptions o_;
-  OnMachine w_enc_, w_dec_, b_enc_, b_dec_;
+  ParameterOn w_enc_, w_dec_, b_enc_, b_dec_;
   Buffer<int64_t> silent_;
-  Buffer<bf16> copy_;
-  Buffer<float> norm_, error_;
+  ScreenCopyOn copy_;
   std::unique_ptr<InputRing> ring_;
   Buffer<float> centred_, gradient_, residual_;  // [B, d], [B or 2B, d], [B, d]
   Codes main_, aux_;

@@ -203,7 +203,7 @@ void bench_sort_by_latent(benchmark::State& state, const SparseCase& c) {
   state.SetItemsProcessed(state.iterations() * codes.pairs());
 }
 
-/// One latent's encoder row after the step, by a plain sum over its pairs and Adam as written down (Kingma and Ba).
+/// One latent's encoder row after the step, by a plain sum over its pairs.
 std::vector<double> stepped_encoder_row(const support::UpdateProblem& before, int64_t j) {
   std::vector<double> row(before.d);
   for (int64_t column = 0; column < before.d; ++column) {
@@ -214,11 +214,10 @@ std::vector<double> stepped_encoder_row(const support::UpdateProblem& before, in
         gradient += static_cast<double>(before.d_values[p]) * before.x[i * before.d + column];
       }
     }
-    const AdamStep& adam = before.options.adam;
     const int64_t at = j * before.d + column;
-    const double m = adam.beta1 * before.w_enc_m[at] + (1 - adam.beta1) * gradient;
-    const double v = adam.beta2 * before.w_enc_v[at] + (1 - adam.beta2) * gradient * gradient;
-    row[column] = before.w_enc[at] - adam.lr * m / (std::sqrt(v * adam.v_scale) + adam.eps);
+    double m = before.w_enc_m[at], v = before.w_enc_v[at];
+    row[column] = before.w_enc[at];
+    reference::adam(before.options.adam, gradient, row[column], m, v);
   }
   return row;
 }

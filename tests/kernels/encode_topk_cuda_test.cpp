@@ -16,8 +16,8 @@ struct Problem {
   EmulatedMachine& machine;
   EncodeCase c;
   std::vector<float> host_x, host_w, host_bias;
-  Buffer<float> x, w, bias, norm, error;
-  Buffer<bf16> copy;
+  Buffer<float> x, w, bias;
+  ScreenCopyOn copy;
   Buffer<int32_t> indices;
   Buffer<float> values;
   Buffer<long long> bad;
@@ -31,20 +31,18 @@ struct Problem {
         x(m, host_x),
         w(m, host_w),
         bias(m, host_bias),
-        norm(m, c.n),
-        error(m, c.n),
-        copy(m, c.n * padded_depth(c.d)),
+        copy(m, c.n, c.d),
         indices(m, c.rows * c.k),
         values(m, c.rows * c.k),
         bad(m, std::vector<long long>{NumericFlag::kNone}) {
-    m(RefreshCopyKernel{{w.data(), c.n, c.d}, copy.data(), norm.data(), error.data()}, (c.n + 7) / 8, 0);
+    copy.refresh(m, {w.data(), c.n, c.d});
   }
 
   void run(const Eligible& eligible = {}, bool rectify = false) {
     EncodeTopkOn<EmulatedMachine> encode(machine, c.rows, c.n, c.d, c.k);
     const Matrix rows(x.data(), c.rows, c.d);
-    encode.run({{w.data(), c.n, c.d}, bias.data(), copy.data(), norm.data(), error.data()}, rows, nullptr, rows,
-               eligible, rectify, indices.data(), values.data(), {bad.data()});
+    encode.run({{w.data(), c.n, c.d}, bias.data(), copy.view()}, rows, nullptr, rows, eligible, rectify, indices.data(),
+               values.data(), {bad.data()});
   }
 };
 
@@ -89,13 +87,13 @@ TEST(EncodeTopkCuda, CopyAndNormsHaveTheCpusBits) {
   Context context({Device::cpu, 1});
   ScreenCopy screen(c.n, c.d);
   screen.refresh(context, {problem.host_w.data(), c.n, c.d});
-  EXPECT_EQ(problem.norm.read(), screen.norm());
-  EXPECT_EQ(problem.error.read(), screen.error());
-  const auto copy = problem.copy.read();
+  const DeviceCopy copy = problem.copy.view();  // the emulator's memory is the host's
   for (int64_t j = 0; j < c.n; ++j) {
+    EXPECT_EQ(copy.norm[j], screen.norm()[j]);
+    EXPECT_EQ(copy.error[j], screen.error()[j]);
     for (int64_t i = 0; i < padded_depth(c.d); ++i) {
       const float expected = i < c.d ? problem.host_w[j * c.d + i] : 0;
-      ASSERT_EQ(copy[j * padded_depth(c.d) + i].bits, to_bf16(expected).bits);
+      ASSERT_EQ(copy.rows[j * padded_depth(c.d) + i].bits, to_bf16(expected).bits);
     }
   }
 }

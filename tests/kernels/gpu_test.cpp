@@ -12,6 +12,7 @@
 #include "tests/support/emulated_machine.h"
 #include "tests/support/encode_expect.h"
 #include "tests/support/topk_expect.h"
+#include "tests/support/update_expect.h"
 
 namespace assay {
 namespace {
@@ -102,16 +103,7 @@ TEST_P(SparseGpuTest, UpdateHasTheCpusBits) {
               gradient_squares(cpu, expected.input(), expected.state(), expected.options));
     expected.run(cpu);
     found.run(device);
-    EXPECT_EQ(found.w_enc, expected.w_enc);
-    EXPECT_EQ(found.w_enc_m, expected.w_enc_m);
-    EXPECT_EQ(found.w_enc_v, expected.w_enc_v);
-    EXPECT_EQ(found.w_dec, expected.w_dec);
-    EXPECT_EQ(found.w_dec_m, expected.w_dec_m);
-    EXPECT_EQ(found.w_dec_v, expected.w_dec_v);
-    EXPECT_EQ(found.b_enc, expected.b_enc);
-    EXPECT_EQ(found.b_enc_m, expected.b_enc_m);
-    EXPECT_EQ(found.b_enc_v, expected.b_enc_v);
-    EXPECT_EQ(found.center, expected.center);
+    support::expect_same(found, expected);
     EXPECT_EQ(found.screen.norm(), expected.screen.norm());
   }
 }

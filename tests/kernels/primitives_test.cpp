@@ -59,12 +59,10 @@ TEST_P(PrimitivesTest, AdamMatchesTheFormulaInDouble) {
   for (int t = 1; t <= 20; ++t) {
     const auto g = normal(kCount, 100 + t, 1e-3f);
     const double c1 = 1 - std::pow(0.9, t), c2 = 1 - std::pow(0.999, t);
-    p_.adam({static_cast<float>(1e-2 / c1), 0.9f, 0.999f, 1e-8f, static_cast<float>(1 / c2)}, g.data(), p.data(),
-            m.data(), v.data(), kCount);
+    const AdamStep step{static_cast<float>(1e-2 / c1), 0.9f, 0.999f, 1e-8f, static_cast<float>(1 / c2)};
+    p_.adam(step, g.data(), p.data(), m.data(), v.data(), kCount);
     for (int64_t i = 0; i < kCount; ++i) {
-      dm[i] = 0.9 * dm[i] + 0.1 * g[i];
-      dv[i] = 0.999 * dv[i] + 0.001 * g[i] * g[i];
-      dp[i] -= 1e-2 * (dm[i] / c1) / (std::sqrt(dv[i] / c2) + 1e-8);
+      reference::adam(step, g[i], dp[i], dm[i], dv[i]);
       EXPECT_NEAR(p[i], dp[i], 2e-6 * (1 + std::abs(dp[i]))) << "step " << t;
     }
   }

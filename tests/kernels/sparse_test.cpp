@@ -11,7 +11,7 @@
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
 #include "tests/support/isa.h"
-#include "tests/support/reference.h"
+#include "tests/support/kernel_cases.h"
 
 namespace assay {
 namespace {
@@ -19,20 +19,8 @@ namespace {
 using reference::matrix;
 using reference::normal;
 
-/// Rows of different lengths (some empty), with zeros among the values.
-SparseCodes ragged(int64_t rows, int64_t n, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  SparseCodes codes;
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      if (i % 5 == 3 || engine() % 4 != 0) continue;
-      codes.indices.push_back(static_cast<int32_t>(j));
-      codes.values.push_back(engine() % 6 == 0 ? 0.0f : static_cast<float>(engine() % 1000) / 500.0f);
-    }
-    codes.row_offsets.push_back(static_cast<int64_t>(codes.indices.size()));
-  }
-  return codes;
-}
+/// Rows of different lengths (some empty), with zeros and negative ones among the values.
+SparseCodes ragged(int64_t rows, int64_t n) { return support::SparseCase{"ragged", rows, n, 1}.codes(); }
 
 class SparseTest : public testing::TestWithParam<Isa> {
  protected:
@@ -43,7 +31,7 @@ class SparseTest : public testing::TestWithParam<Isa> {
 TEST_P(SparseTest, DecodeMatchesTheDenseProduct) {
   for (const int64_t d : {1, 15, 16, 100, 385}) {
     const int64_t rows = 40, n = 30;
-    const SparseCodes codes = ragged(rows, n, 1);
+    const SparseCodes codes = ragged(rows, n);
     const auto w = normal(n * d, 2), bias = normal(d, 3);
     std::vector<float> out(rows * d, -1);
     sparse_decode(context_, codes, matrix(w, n, d), bias.data(), {out.data(), rows, d});
@@ -63,7 +51,7 @@ TEST_P(SparseTest, DecodeMatchesTheDenseProduct) {
 /// sums still run pair by pair in order, whatever the tiles.
 TEST_P(SparseTest, DenseCodesAreSummedInTheOrderOfTheirPairs) {
   const int64_t rows = 150, n = 700, d = 133;
-  const SparseCodes codes = ragged(rows, n, 51);
+  const SparseCodes codes = ragged(rows, n);
   ASSERT_GT(codes.pairs() * 16, rows * n);
   const auto w = normal(n * d, 52), g = normal(rows * d, 53), d_values = normal(codes.pairs(), 54);
   std::vector<float> out(rows * d), expected(rows * d), gradient;
@@ -96,7 +84,7 @@ TEST_P(SparseTest, DenseCodesAreSummedInTheOrderOfTheirPairs) {
 
 TEST_P(SparseTest, ValueGradientMatchesAndStopsAtZero) {
   const int64_t rows = 33, n = 20, d = 37;
-  const SparseCodes codes = ragged(rows, n, 4);
+  const SparseCodes codes = ragged(rows, n);
   const auto w = normal(n * d, 5), g = normal(rows * d, 6);
   std::vector<float> out;
   value_gradient(context_, codes, matrix(g, rows, d), matrix(w, n, d), out);
@@ -109,7 +97,7 @@ TEST_P(SparseTest, ValueGradientMatchesAndStopsAtZero) {
 }
 
 TEST_P(SparseTest, SortByLatentIsStableAndComplete) {
-  const SparseCodes codes = ragged(500, 20, 7);  // several parts
+  const SparseCodes codes = ragged(500, 20);  // several parts
   PairsByLatent order;
   sort_by_latent(context_, codes, 20, codes.values.data(), nullptr, order);
   int64_t seen = 0;
@@ -159,15 +147,9 @@ struct Layer {
   }
 };
 
-void adam(double g, double& p, double& m, double& v, const AdamStep& s) {
-  m = s.beta1 * m + (1 - s.beta1) * g;
-  v = s.beta2 * v + (1 - s.beta2) * g * g;
-  p -= s.lr * m / (std::sqrt(v * s.v_scale) + s.eps);
-}
-
 TEST_P(SparseTest, UpdateMatchesDenseGradientsAndAdamInDouble) {
   const int64_t rows = 60, n = 50, d = 21;
-  const SparseCodes codes = ragged(rows, n, 15);
+  const SparseCodes codes = ragged(rows, n);
   auto d_values = normal(codes.pairs(), 16);
   for (int64_t p = 0; p < codes.pairs(); ++p) {
     if (codes.values[p] == 0) d_values[p] = 0;
@@ -199,23 +181,23 @@ TEST_P(SparseTest, UpdateMatchesDenseGradientsAndAdamInDouble) {
     std::vector<double> row(d);
     for (int64_t c = 0; c < d; ++c) {
       double p = before.we[j * d + c], m = 0, v = 0;
-      adam(ge[j * d + c], p, m, v, step);
+      reference::adam(step, ge[j * d + c], p, m, v);
       EXPECT_NEAR(layer.we[j * d + c], p, 1e-5);
       row[c] = before.wd[j * d + c];
       m = before.wdm[j * d + c], v = 0;
-      adam(gd[j * d + c] - along * before.wd[j * d + c], row[c], m, v, step);
+      reference::adam(step, gd[j * d + c] - along * before.wd[j * d + c], row[c], m, v);
       squares += row[c] * row[c];
     }
     for (int64_t c = 0; c < d; ++c) EXPECT_NEAR(layer.wd[j * d + c], row[c] / std::sqrt(squares), 1e-5);
     double p = before.be[j], m = 0, v = 0;
-    adam(gb[j], p, m, v, step);
+    reference::adam(step, gb[j], p, m, v);
     EXPECT_NEAR(layer.be[j], p, 1e-5);
   }
 }
 
 TEST_P(SparseTest, UpdateHasTheSameBitsOnAnyThreadsAndInstructionSet) {
   const int64_t rows = 100, n = 333, d = 45;
-  const SparseCodes codes = ragged(rows, n, 19);
+  const SparseCodes codes = ragged(rows, n);
   const auto d_values = normal(codes.pairs(), 20), g = normal(rows * d, 21), x = normal(rows * d, 22);
   Layer first(n, d), second(n, d);
   std::vector<float> center1(d), center2(d);
@@ -235,7 +217,7 @@ TEST_P(SparseTest, UpdateHasTheSameBitsOnAnyThreadsAndInstructionSet) {
 /// An update with every option: other widths of encoder and decoder, two rows of codes an input, weights of their own.
 struct GeneralProblem {
   static constexpr int64_t kRows = 40, kInputs = 20, kN = 37, kIn = 19, kOut = 34;
-  SparseCodes codes = ragged(kRows, kN, 31);
+  SparseCodes codes = ragged(kRows, kN);
   std::vector<float> d_values = normal(codes.pairs(), 32), dec_values = normal(codes.pairs(), 33),
                      d_bias = normal(codes.pairs(), 34), shrink = normal(kN, 35), g = normal(kRows * kOut, 36),
                      x = normal(kInputs * kIn, 37), we = normal(kN * kIn, 38), wd = normal(kN * kOut, 39),
@@ -311,7 +293,7 @@ TEST_P(SparseTest, UpdateRefusesShapesThatDoNotFit) {
 }
 
 TEST_P(SparseTest, SumByLatentAddsEveryPair) {
-  const SparseCodes codes = ragged(30, 12, 44);
+  const SparseCodes codes = ragged(30, 12);
   const auto per_pair = normal(codes.pairs(), 45);
   std::vector<float> out;
   sum_by_latent(codes, per_pair, 13, out);

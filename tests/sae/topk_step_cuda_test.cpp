@@ -37,7 +37,8 @@ class TopKStepCudaTest : public testing::TestWithParam<int> {
   std::vector<float> batch(int64_t step) const {
     return support::planted_activations(kBatch, kD, 60, 4, 100 + static_cast<uint64_t>(step));
   }
-  void start(State& state) {
+  State started() {
+    State state = variant_->create();
     const auto sample = batch(-1);
     const ConstMatrix x(sample.data(), kBatch, kD);
     variant_->initialise(context_, state, 7, {x, x});
@@ -46,41 +47,40 @@ class TopKStepCudaTest : public testing::TestWithParam<int> {
       if (i / kD % 3 == 0) state.at("W_enc").value[i] *= 0.05f;
     }
     state.screen.refresh(context_, state.encoder());
+    return state;
   }
   StepReport step_cpu(State& state, std::vector<float> x, NumericFlag& flag) {
     const ConstMatrix rows(x.data(), kBatch, kD);
     return variant_->step(context_, state, {rows, rows}, 1e-3, flag);
   }
-  static void step_on(TopKStepOn<EmulatedMachine>& step, const std::vector<float>& x) {
-    std::copy(x.begin(), x.end(), step.input().data);
-    step.run(1e-3);
+  void step_on_machine(const std::vector<float>& x) {
+    std::copy(x.begin(), x.end(), step_.input().data);
+    step_.run(1e-3);
   }
 
   Context context_{{Device::cpu, 2}};
   const VariantOptions options_ = variant_options(3 * kBatch);
   std::unique_ptr<Variant> variant_ = make_variant(options_);
+  EmulatedMachine machine_{emulator::kOrders[GetParam()], 8 * 1024};
+  TopKStepOn<EmulatedMachine> step_{machine_, device_step_options(options_, kBatch)};
 };
 
 TEST_P(TopKStepCudaTest, TakesTheCpusSteps) {
-  State expected = variant_->create(), found = variant_->create();
-  start(expected);
-  start(found);
-  EmulatedMachine machine(emulator::kOrders[GetParam()], 8 * 1024);
-  TopKStepOn<EmulatedMachine> step(machine, device_step_options(options_, kBatch));
-  step.upload(host_state(found));
+  State expected = started(), found = started();
+  step_.upload(host_state(found));
   int64_t most_dead = 0;
   double most_aux = 0;
   for (int64_t s = 0; s < 8; ++s) {
     NumericFlag flag;
     const StepReport cpu = step_cpu(expected, batch(s), flag);
-    step_on(step, batch(s));
-    const auto indices = step.indices();
-    const auto values = step.values();
+    step_on_machine(batch(s));
+    const auto indices = step_.indices();
+    const auto values = step_.values();
     for (int64_t p = 0; p < kBatch * kK; ++p) {
       ASSERT_EQ(indices[p], variant_->codes().indices[p]) << "step " << s << ", pair " << p;
       ASSERT_EQ(values[p], variant_->codes().values[p]) << "step " << s << ", pair " << p;
     }
-    const TopKStepReport report = step.report();
+    const TopKStepReport report = step_.report();
     EXPECT_EQ(report.steps, 1);
     EXPECT_NEAR(report.loss, cpu.loss, 1e-7 * cpu.loss);
     EXPECT_DOUBLE_EQ(report.fvu, cpu.fvu);
@@ -93,7 +93,7 @@ TEST_P(TopKStepCudaTest, TakesTheCpusSteps) {
   }
   EXPECT_GT(most_dead, options_.train.aux_k);
   EXPECT_GT(most_aux, 0);
-  EXPECT_EQ(step.download(host_state(found)), expected.step);
+  EXPECT_EQ(step_.download(host_state(found)), expected.step);
   for (const auto& [name, parameter] : expected.parameters) {
     EXPECT_EQ(found.at(name).value, parameter.value) << name;
     EXPECT_EQ(found.at(name).m, parameter.m) << name;
@@ -103,39 +103,32 @@ TEST_P(TopKStepCudaTest, TakesTheCpusSteps) {
 }
 
 TEST_P(TopKStepCudaTest, NoStepWaits) {
-  State state = variant_->create();
-  start(state);
-  EmulatedMachine machine(emulator::kOrders[GetParam()], 8 * 1024);
-  TopKStepOn<EmulatedMachine> step(machine, device_step_options(options_, kBatch));
-  step.upload(host_state(state));
-  const int64_t before = machine.waits();
-  for (int64_t s = 0; s < 6; ++s) step_on(step, batch(s));
-  EXPECT_EQ(machine.waits(), before);
-  EXPECT_GT(step.report().aux_loss, 0);
+  State state = started();
+  step_.upload(host_state(state));
+  const int64_t before = machine_.waits();
+  for (int64_t s = 0; s < 6; ++s) step_on_machine(batch(s));
+  EXPECT_EQ(machine_.waits(), before);
+  EXPECT_GT(step_.report().aux_loss, 0);
 }
 
 TEST_P(TopKStepCudaTest, ABadRowStopsEverythingUntilItIsRead) {
-  State expected = variant_->create(), found = variant_->create();
-  start(expected);
-  start(found);
-  EmulatedMachine machine(emulator::kOrders[GetParam()], 8 * 1024);
-  TopKStepOn<EmulatedMachine> step(machine, device_step_options(options_, kBatch));
-  step.upload(host_state(found));
+  State expected = started(), found = started();
+  step_.upload(host_state(found));
   NumericFlag flag;
   for (int64_t s = 0; s < 2; ++s) {
     step_cpu(expected, batch(s), flag);
-    step_on(step, batch(s));
+    step_on_machine(batch(s));
   }
   auto bad = batch(2);
   bad[17 * kD + 3] = std::numeric_limits<float>::quiet_NaN();
   bad[11 * kD + 5] = std::numeric_limits<float>::infinity();
-  step_on(step, bad);
-  step_on(step, batch(3));
-  const TopKStepReport report = step.report();
+  step_on_machine(bad);
+  step_on_machine(batch(3));
+  const TopKStepReport report = step_.report();
   EXPECT_EQ(report.steps, 2);
   EXPECT_EQ(report.bad_step, 2);
   EXPECT_EQ(report.bad_row, 11);
-  step.download(host_state(found));
+  step_.download(host_state(found));
   for (const auto& [name, parameter] : expected.parameters) {
     EXPECT_EQ(found.at(name).value, parameter.value) << name;
     EXPECT_EQ(found.at(name).m, parameter.m) << name;

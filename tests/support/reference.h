@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/primitives.h"
 #include "kernels/view.h"
 
 namespace assay::reference {
@@ -64,6 +65,13 @@ inline std::vector<Winner> winners(const std::vector<float>& pre, int64_t k, con
 
 inline std::vector<Winner> encode_row(const float* x, ConstMatrix w, const float* bias, int64_t k) {
   return winners(scores(x, w, bias), k);
+}
+
+/// Adam's step (Kingma and Ba 2015, algorithm 1) of one parameter.
+inline void adam(const AdamStep& s, double gradient, double& p, double& m, double& v) {
+  m = s.beta1 * m + (1 - s.beta1) * gradient;
+  v = s.beta2 * v + (1 - s.beta2) * gradient * gradient;
+  p -= s.lr * m / (std::sqrt(v * s.v_scale) + s.eps);
 }
 
 /// The k largest of a row, ties to the smaller index, largest first.
