@@ -66,7 +66,7 @@ struct DeviceSearch {
   int32_t* overflow = nullptr;        ///< [1 + B] how many, then the rows of the exact path in any order
   uint32_t* widest = nullptr;  ///< [kWidest] bits of the largest norm, error, |rank of the bias| and scale; then not 0
                                ///< where a weight, a bias or a scale is not finite
-  float* scratch = nullptr;  ///< [ExactRowsKernel::kBlocks, n]
+  float* scratch = nullptr;    ///< [ExactRowsKernel::kBlocks, n]
 
   ASSAY_DEVICE float error_of(const RowBound& b, int64_t j) const {
     return encoder.rank(

@@ -1,4 +1,6 @@
-// topk: the k largest of every row of a matrix that is already there.
+// topk: the k largest of every row of a matrix that is already there. The encoders never hold such a matrix and do not
+// use it: it is for callers that have one, and the measure of what selection alone costs (`assay bench topk --device
+// cuda`).
 #pragma once
 
 #include <cstdint>
