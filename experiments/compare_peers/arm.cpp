@@ -37,7 +37,8 @@ void read_raw(const fs::path& file, int64_t offset, std::vector<T>& out) {
 
 void write_raw(const fs::path& file, const std::vector<float>& values) {
   std::ofstream out(file, std::ios::binary);
-  if (!out.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * 4))) {
+  out.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * 4));
+  if (!out.flush()) {
     throw Error(file.string() + ": cannot write");
   }
 }

@@ -84,9 +84,11 @@ void read_plainly(const std::vector<fs::path>& files, std::vector<char>& buffer)
   for (const fs::path& file : files) {
     const int fd = ::open(file.c_str(), O_RDONLY);
     if (fd < 0) throw Error(file.string() + ": cannot open");
-    while (::read(fd, buffer.data(), buffer.size()) > 0) {
+    ssize_t got = 0;
+    while ((got = ::read(fd, buffer.data(), buffer.size())) > 0) {
     }
     ::close(fd);
+    if (got < 0) throw Error(file.string() + ": cannot read");
   }
 }
 
@@ -116,13 +118,18 @@ void report(const char* source, const Speeds& speeds, bool json) {
              source, plain, verified, verified / plain);
 }
 
-void measure(const Options& options, const fs::path& folder) {
-  write_data(folder, options.mib);
-  const Dataset dataset = Dataset::open(folder);
+std::vector<fs::path> shard_files(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().extension() == ".h5") files.push_back(entry.path());
   }
+  return files;
+}
+
+void measure(const Options& options, const fs::path& folder) {
+  write_data(folder, options.mib);
+  const Dataset dataset = Dataset::open(folder);
+  const std::vector<fs::path> files = shard_files(folder);
   const auto chunks = static_cast<int64_t>(dataset.chunks().size());
   const int64_t chunk_rows = dataset.chunks()[0].rows;
   std::vector<char> stored(static_cast<size_t>(chunk_rows * kDims * 2));
@@ -165,9 +172,15 @@ void measure(const Options& options, const fs::path& folder) {
 int main(int count, char** arguments) {
   try {
     const Options options = parse(count, arguments);
-    const fs::path folder = options.folder / fmt::format("assay-bench-reader-{}", ::getpid());
-    measure(options, folder);
-    fs::remove_all(folder);
+    struct Temporary {
+      fs::path folder;
+      ~Temporary() {
+        std::error_code ignored;
+        fs::remove_all(folder, ignored);
+      }
+    };
+    const Temporary made{options.folder / fmt::format("assay-bench-reader-{}", ::getpid())};
+    measure(options, made.folder);
     return 0;
   } catch (const assay::UsageError& error) {
     fmt::print(stderr, "{}\n", error.what());
