@@ -4,6 +4,7 @@
 #include "kernels/backward_update.cuh"
 #include "kernels/error.h"
 #include "kernels/sparse_backward.h"
+#include "tests/support/dense_gradients.h"
 #include "tests/support/emulated_machine.h"
 #include "tests/support/update_expect.h"
 
@@ -80,15 +81,10 @@ TEST_P(UpdateCudaTest, EncoderStepMatchesDenseGradientsInDouble) {
   const UpdateProblem before(GetParam());
   UpdateProblem after(GetParam());
   run_emulated(after, emulator::kOrders[3]);
-  std::vector<double> gradient(before.n * before.d_in);
-  for (int64_t i = 0; i < before.codes.rows(); ++i) {
-    for (int64_t p = before.codes.row_offsets[i]; p < before.codes.row_offsets[i + 1]; ++p) {
-      for (int64_t c = 0; c < before.d_in; ++c) {
-        gradient[before.codes.indices[p] * before.d_in + c] +=
-            static_cast<double>(before.d_values[p]) * before.x[i * before.d_in + c];
-      }
-    }
-  }
+  const auto gradient =
+      reference::dense_gradients(before.input(), reference::matrix(before.w_enc, before.n, before.d_in),
+                                 reference::matrix(before.w_dec, before.n, before.d))
+          .enc;
   for (size_t i = 0; i < gradient.size(); ++i) {
     double p = before.w_enc[i], m = before.w_enc_m[i], v = before.w_enc_v[i];
     reference::adam(before.options.adam, gradient[i], p, m, v);

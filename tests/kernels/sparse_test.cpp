@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -10,6 +9,7 @@
 #include "kernels/error.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
+#include "tests/support/dense_gradients.h"
 #include "tests/support/isa.h"
 #include "tests/support/kernel_cases.h"
 
@@ -159,21 +159,11 @@ TEST_P(SparseTest, UpdateMatchesDenseGradientsAndAdamInDouble) {
   const Layer before(layer.n, layer.d);
   const AdamStep step{1e-3f, 0.9f, 0.999f, 1e-6f, 1.5f};
   std::vector<float> center(d);
-  backward_update(context_, {&codes, &d_values, matrix(g, rows, d), matrix(x, rows, d)}, layer.state(), {step, true},
-                  center.data());
+  const BackwardInput input{&codes, &d_values, matrix(g, rows, d), matrix(x, rows, d)};
+  backward_update(context_, input, layer.state(), {step, true}, center.data());
 
-  std::vector<double> ge(n * d), gd(n * d), gb(n), expected_center(d);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
-      const int64_t j = codes.indices[p];
-      gb[j] += d_values[p];
-      for (int64_t c = 0; c < d; ++c) {
-        gd[j * d + c] += static_cast<double>(codes.values[p]) * g[i * d + c];
-        ge[j * d + c] += static_cast<double>(d_values[p]) * x[i * d + c];
-        expected_center[c] += static_cast<double>(d_values[p]) * before.we[j * d + c];
-      }
-    }
-  }
+  const auto [ge, gd, gb, expected_center] =
+      reference::dense_gradients(input, matrix(before.we, n, d), matrix(before.wd, n, d));
   for (int64_t c = 0; c < d; ++c) EXPECT_NEAR(center[c], expected_center[c], 1e-3);
   for (int64_t j = 0; j < n; ++j) {
     double along = 0, squares = 0;
@@ -242,30 +232,11 @@ struct GeneralProblem {
             bev.data(),
             &screen};
   }
-  /// Dense gradients in double: dW_enc, dW_dec, db_enc, centre.
-  std::array<std::vector<double>, 4> dense() const {
-    std::vector<double> e(kN * kIn), d(kN * kOut), b(kN), c(kIn);
-    for (int64_t i = 0; i < kRows; ++i) {
-      for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
-        const int64_t j = codes.indices[p];
-        b[j] += d_bias[p];
-        for (int64_t t = 0; t < kOut; ++t) d[j * kOut + t] += static_cast<double>(dec_values[p]) * g[i * kOut + t];
-        for (int64_t t = 0; t < kIn; ++t) {
-          e[j * kIn + t] += static_cast<double>(d_values[p]) * x[i % kInputs * kIn + t];
-          c[t] += static_cast<double>(d_values[p]) * we[j * kIn + t];
-        }
-      }
-    }
-    for (int64_t j = 0; j < kN; ++j) {
-      for (int64_t t = 0; t < kOut; ++t) d[j * kOut + t] += static_cast<double>(shrink[j]) * wd[j * kOut + t];
-    }
-    return {e, d, b, c};
-  }
 };
 
 TEST_P(SparseTest, UpdateTakesEveryOption) {
   GeneralProblem p;
-  const auto [e, d, b, c] = p.dense();
+  const auto [e, d, b, c] = reference::dense_gradients(p.input(), p.state().w_enc, p.state().w_dec);
   const auto all = [](const auto& v) { return std::inner_product(v.begin(), v.end(), v.begin(), 0.0); };
   const double squares = gradient_squares(context_, p.input(), p.state(), p.options);
   EXPECT_NEAR(squares / (all(e) + all(d) + all(b)), 1, 1e-5);
