@@ -172,6 +172,13 @@ void describe(config::Fields& fields, SpuriousConfig& config) {
                  "Task targeted_removal: the number that dictionaries are compared at; one of ablate.");
 }
 
+void describe(config::Fields& fields, GoalTextConfig& config) {
+  fields.integers("latents", config.latents, {1, 1 << 20}, "latents",
+                  "Numbers of latents that speak, those whose activity moved most; ascending.");
+  fields.integer("exemplars", config.exemplars, {1, 10000}, "texts",
+                 "Texts about candidates that a latent is named by: those on which it is most active.");
+}
+
 void describe(config::Fields& fields, SpliceConfig& config) {
   fields.integer("texts", config.texts, {2, 1 << 30}, "texts",
                  "At most this many validation texts run through the upper half.");
@@ -253,6 +260,7 @@ void describe(config::Fields& fields, EvalConfig& config) {
   section("probe_themes", config.themes, "Probing across word classes: the same theme in another kind of word.");
   section("seed_stability", config.stability, "What another training seed finds again.");
   section("spurious", config.spurious, "Removal of a spurious correlation.");
+  section("hidden_goals_text", config.hidden_goals_text, "Words that language models hide.");
   section("splice", config.splice, "Reconstructions spliced into the model's upper half.");
   section("unlearning", config.unlearning, "Hiding a class from probes on the model's output.");
   section("unlearning_text", config.unlearning_text, "Making a language model forget a corpus.");

@@ -102,12 +102,19 @@ struct UnlearningTextConfig {
   int64_t batch = 8;
 };
 
+/// Language models that may hide a word; the data set says which organisms and candidates there are.
+struct GoalTextConfig {
+  std::vector<int64_t> latents{1, 4, 16};
+  int64_t exemplars = 20;
+};
+
 struct EvalConfig {
   int64_t seeds = 2, resamples = 1000;
   std::vector<std::string> nulls{"random"};
   OodConfig ood;
   GoalScorersConfig hidden_goals;
   GoalHalvesConfig hidden_goals_upper;
+  GoalTextConfig hidden_goals_text;
   RegimesConfig regimes;
   ThemesConfig themes;
   StabilityConfig stability;
@@ -124,6 +131,7 @@ void describe(config::Fields& fields, OodConfig& config);
 void describe(config::Fields& fields, HiddenGoalsConfig& config);
 void describe(config::Fields& fields, GoalScorersConfig& config);
 void describe(config::Fields& fields, GoalHalvesConfig& config);
+void describe(config::Fields& fields, GoalTextConfig& config);
 void describe(config::Fields& fields, RegimesConfig& config);
 void describe(config::Fields& fields, ThemesConfig& config);
 void describe(config::Fields& fields, StabilityConfig& config);

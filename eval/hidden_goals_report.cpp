@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "eval/compare.h"
@@ -62,7 +63,10 @@ class Reporter {
     }
     add(arm, "mrr_random_goals", part_of(headline()), mean(cells)).control = "random_goals";
     const double chance = chance_credit(std::ssize(setup_.names)).reciprocal;
-    for (Cell& cell : cells) cell.value -= chance;
+    for (Cell& cell : cells) {
+      cell.value -= chance;
+      if (std::abs(cell.value) < 1e-12) cell.value = 0;  // an arm that ties all candidates: rounding is no evidence
+    }
     return {arm.method + (arm.dictionary < 0 ? "" : " of " + dictionary(arm)), mean(cells)};
   }
 
