@@ -103,6 +103,25 @@ struct ShardWriter::State {
   std::unique_ptr<ShardFile> open;
   bool finished = false;
 
+  /// Goes on behind what an earlier writer left.
+  void resume() {
+    int64_t first = 0;
+    const auto released = [&] { return rolling ? rolling->released() : 0; };
+    std::vector<FileLayout> whole;
+    // What the trainer releases meanwhile is deleted under our eyes: then look again.
+    do {
+      first = released();
+      try {
+        whole = find_shards(options, static_cast<size_t>(first));
+      } catch (const Error&) {
+        if (released() == first) throw;
+      }
+    } while (released() != first);
+    shards = static_cast<size_t>(first) + whole.size();
+    rows = first * options.rows_per_shard;
+    for (const FileLayout& shard : whole) rows += shard.rows;
+    resumed = rows;
+  }
   void open_shard() {
     if (rolling) rolling->wait_for_room();
     open = std::make_unique<ShardFile>(options, shard_path(options, shards));
@@ -127,13 +146,8 @@ ShardWriter::ShardWriter(ShardWriterOptions options) : state_(std::make_unique<S
   if (state_->options.disk_limit > 0) {
     const ShardWriterOptions& o = state_->options;
     state_->rolling.emplace(o.folder, o.disk_limit, shard_bytes(o));
-    state_->shards = static_cast<size_t>(state_->rolling->released());
-    state_->resumed = static_cast<int64_t>(state_->shards) * o.rows_per_shard;
   }
-  const std::vector<FileLayout> shards = find_shards(state_->options, state_->shards);
-  for (const FileLayout& shard : shards) state_->resumed += shard.rows;
-  state_->rows = state_->resumed;
-  state_->shards += shards.size();
+  state_->resume();
   if (state_->rolling && state_->shards > 0 && !fs::exists(state_->options.folder / "rolling.json")) {
     state_->rolling->write_header(shard_path(state_->options, 0));
   }

@@ -95,6 +95,30 @@ TEST_F(RollingTest, EveryRowLeavesOnceAndTheEndIsAnError) {
   EXPECT_FALSE(std::filesystem::exists(cache() / "shard-00003.h5"));
 }
 
+TEST_F(RollingTest, AHarvesterGoesOnWhileTheTrainerReleases) {
+  for (int round = 0; round < 8; ++round) {
+    std::filesystem::remove_all(cache());
+    {
+      ShardWriter killed(writer(100));
+      killed.append(rows_.block(0, 5000));
+    }
+    RollingCache trainer(cache(), 1);
+    std::thread releasing([&] {
+      for (int64_t shards = 1; shards <= 5; ++shards) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(round));
+        trainer.release(shards);
+      }
+    });
+    std::string failure;
+    for (bool last = false; !last && failure.empty();) {
+      last = trainer.released() == 5;
+      failure = error_of([&] { EXPECT_EQ(ShardWriter(writer(100)).resume_rows(), 5000); });
+    }
+    releasing.join();
+    EXPECT_EQ(failure, "");
+  }
+}
+
 TEST_F(RollingTest, TimingReadersAndSeekNeverChangeTheRows) {
   std::vector<std::vector<float>> batches;
   StreamPosition middle;
