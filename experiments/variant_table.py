@@ -77,8 +77,12 @@ def search(name, args):
     return min(tried, key=tried.get)
 
 
+def run_folder(name, weight, seed, args):
+    return args.out / (f"{name}-{weight:.6g}-{seed}" if weight else f"{name}-{seed}")
+
+
 def measure(name, weight, seed, split, args):
-    run = args.out / (f"{name}-{weight:.6g}-{seed}" if weight else f"{name}-{seed}")
+    run = run_folder(name, weight, seed, args)
     if not (run / "dictionary" / "cfg.json").exists():
         shutil.rmtree(run, ignore_errors=True)
         settings = {"data.path": args.shards, "data.validation": 0.15, "data.test": 0.15, "data.hook": args.hook,
