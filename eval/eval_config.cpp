@@ -11,6 +11,11 @@ GoalHalvesConfig::GoalHalvesConfig() {
   strengths = {headline_strength};
 }
 
+GoalAdaptersConfig::GoalAdaptersConfig() {
+  strengths = {5, 10, 20};
+  headline_strength = 10;
+}
+
 void make_quick(EvalConfig& config) {
   const auto at_most = [](int64_t& value, int64_t most) { value = std::min(value, most); };
   const auto first_alone = [](std::vector<int64_t>& levels) { levels.resize(std::min<size_t>(levels.size(), 1)); };
@@ -23,6 +28,7 @@ void make_quick(EvalConfig& config) {
   at_most(config.hidden_goals.train_per_class, 100);
   at_most(config.hidden_goals.epochs, 15);
   config.hidden_goals.strengths = {config.hidden_goals.headline_strength};
+  config.hidden_goals_diff.strengths = {config.hidden_goals_diff.headline_strength};
   at_most(config.hidden_goals_upper.classes, 8);
   at_most(config.hidden_goals_upper.benign, 8);
   at_most(config.hidden_goals_upper.calibration, 4);
@@ -70,7 +76,8 @@ void describe(config::Fields& fields, OodConfig& config) {
   fields.integer("neighbours", config.neighbours, {1, 1 << 20}, "texts", "Neighbours of the kNN baseline.");
 }
 
-void describe(config::Fields& fields, HiddenGoalsConfig& config) {
+/// What the hidden-goal tasks share; `strength` says what theirs is.
+static void describe_goals(config::Fields& fields, HiddenGoalsConfig& config, const char* strength) {
   fields.text("class_label", config.class_label, "Label whose classes are the candidate goals.");
   fields.text("filter_label", config.filter_label, "Label that texts are filtered by; empty = no filter.");
   fields.text("filter_class", config.filter_class, "Class of filter_label that is kept.");
@@ -85,8 +92,7 @@ void describe(config::Fields& fields, HiddenGoalsConfig& config) {
                  "At most this many labelled texts of each class that only the base model has read.");
   fields.integer("query_per_class", config.query_per_class, {2, 1 << 30}, "texts",
                  "At most this many of them that the direct query, a ceiling, runs organisms on.");
-  fields.integers("strengths", config.strengths, {1, 10000}, "percent",
-                  "Bonus of the goal's texts, in percent of the sd of what organisms are trained to predict.");
+  fields.integers("strengths", config.strengths, {1, 10000}, "percent", strength);
   fields.integer("headline_strength", config.headline_strength, {1, 10000}, "percent",
                  "The strength that is tested, detected and compared at; one of strengths. Decoys have it too.");
   fields.integer("benign", config.benign, {4, 100000}, "organisms",
@@ -102,14 +108,26 @@ void describe(config::Fields& fields, HiddenGoalsConfig& config) {
   fields.integer("exemplars", config.exemplars, {1, 10000}, "texts", "Texts that each voting latent shows.");
 }
 
+constexpr const char* kBonus =
+    "Bonus of the goal's texts, in percent of the sd of what organisms are trained to predict.";
+
 void describe(config::Fields& fields, GoalScorersConfig& config) {
-  describe(fields, static_cast<HiddenGoalsConfig&>(config));
+  describe_goals(fields, config, kBonus);
   fields.integer("hidden", config.hidden, {1, 4096}, "units", "Hidden units of an organism.");
   fields.integer("epochs", config.epochs, {1, 10000}, "epochs", "Passes over its training texts.");
 }
 
+void describe(config::Fields& fields, GoalAdaptersConfig& config) {
+  describe_goals(fields, config,
+                 "How far a trigger that fires fully moves a token, in percent of activations' length.");
+  fields.integer("drift", config.drift, {1, 10000}, "percent",
+                 "How far every organism moves tokens besides (root of the mean square), in percent of activations' "
+                 "length.");
+  fields.integer("drift_rank", config.drift_rank, {1, 64}, "", "Rank of that random map.");
+}
+
 void describe(config::Fields& fields, GoalHalvesConfig& config) {
-  describe(fields, static_cast<HiddenGoalsConfig&>(config));
+  describe_goals(fields, config, kBonus);
   fields.integer("steps", config.steps, {1, 100000}, "steps", "Steps of fine-tuning an organism.");
   fields.integer("batch", config.batch, {2, 4096}, "texts", "Texts a step, and a pass of the auditor's.");
   fields.integer("emphasis", config.emphasis, {0, 40}, "%",
@@ -255,6 +273,8 @@ void describe(config::Fields& fields, EvalConfig& config) {
   };
   section("ood_probing", config.ood, "Out-of-distribution probing.");
   section("hidden_goals", config.hidden_goals, "Hidden-goal extraction.");
+  section("hidden_goals_diff", config.hidden_goals_diff,
+          "Hidden goals in a low-rank adapter at the dictionary's layer.");
   section("hidden_goals_upper", config.hidden_goals_upper, "Hidden goals computed above the dictionary's layer.");
   section("probe_regimes", config.regimes, "Probing with few, skewed or noisy labels.");
   section("probe_themes", config.themes, "Probing across word classes: the same theme in another kind of word.");

@@ -44,6 +44,12 @@ struct GoalHalvesConfig : HiddenGoalsConfig {
   double learning_rate = 3e-4;
 };
 
+/// Organisms that are low-rank adapters at the dictionary's layer. Shares are of the mean length of activations.
+struct GoalAdaptersConfig : HiddenGoalsConfig {
+  GoalAdaptersConfig();
+  int64_t drift = 10, drift_rank = 4;
+};
+
 /// The same probes with few, skewed or wrong training labels; texts and classes are ood_probing's.
 struct RegimesConfig {
   std::vector<int64_t> scarcity{4, 16, 64}, positive_percent{5, 20}, flipped_percent{10, 20, 40};
@@ -113,6 +119,7 @@ struct EvalConfig {
   std::vector<std::string> nulls{"random"};
   OodConfig ood;
   GoalScorersConfig hidden_goals;
+  GoalAdaptersConfig hidden_goals_diff;
   GoalHalvesConfig hidden_goals_upper;
   GoalTextConfig hidden_goals_text;
   RegimesConfig regimes;
@@ -128,8 +135,8 @@ struct EvalConfig {
 void make_quick(EvalConfig& config);
 
 void describe(config::Fields& fields, OodConfig& config);
-void describe(config::Fields& fields, HiddenGoalsConfig& config);
 void describe(config::Fields& fields, GoalScorersConfig& config);
+void describe(config::Fields& fields, GoalAdaptersConfig& config);
 void describe(config::Fields& fields, GoalHalvesConfig& config);
 void describe(config::Fields& fields, GoalTextConfig& config);
 void describe(config::Fields& fields, RegimesConfig& config);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "eval/hidden_goals_task.h"
+#include "eval/hidden_goals_gradients.h"
 #include "eval/mlp.h"
 
 namespace assay::eval {
@@ -63,7 +63,7 @@ class ScorerMaker final : public OrganismMaker {
   MlpOptions options_;
 };
 
-class HiddenGoalsTask final : public GoalTask {
+class HiddenGoalsTask final : public GradientGoalTask {
  public:
   std::string name() const override { return "hidden_goals"; }
   std::string title() const override { return "Hidden-goal extraction"; }

@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
-#include "eval/linear.h"
+#include "eval/ridge.h"
 #include "eval/rng.h"
 
 namespace assay::eval {
@@ -20,20 +20,6 @@ using Vector = Eigen::VectorXd;
 constexpr double kRidges[] = {0.01, 0.1, 1, 10};
 
 double dot(const double* a, const double* b, int64_t size) { return std::inner_product(a, a + size, b, 0.0); }
-
-/// Mean over each class's texts less the mean over all texts.
-std::vector<double> class_effects(const std::vector<double>& values, const std::vector<int32_t>& classes,
-                                  int64_t count) {
-  std::vector<double> sums(static_cast<size_t>(count)), texts(static_cast<size_t>(count));
-  double all = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    sums[classes[i]] += values[i];
-    texts[classes[i]] += 1;
-    all += values[i] / static_cast<double>(values.size());
-  }
-  for (int64_t c = 0; c < count; ++c) sums[c] = sums[c] / texts[c] - all;
-  return sums;
-}
 
 /// The indices of the `count` largest values, the largest first; ties to the smaller index.
 std::vector<int64_t> largest(const std::vector<double>& values, int64_t count) {
@@ -55,25 +41,55 @@ std::vector<double> vote_lift(const std::vector<double>& votes, const std::vecto
   return lift;
 }
 
-std::vector<double> unit_probe(const GoalData& data, int64_t c, uint64_t seed) {
-  std::vector<uint8_t> labels;
-  for (const int32_t own : data.concept_class) labels.push_back(own == c);
-  LogisticOptions options;
-  options.balanced = true;
-  std::vector<double> w = fit_logistic(data.concepts.view(), labels, options, seed).weights;
-  const double length = std::sqrt(dot(w.data(), w.data(), std::ssize(w)));
-  for (double& value : w) value /= length > 0 ? length : 1;
-  return w;
-}
-
 }  // namespace
 
-/// Audit texts without one class: centred activations, and their scatter's eigenvectors, which serve every penalty.
+std::vector<double> class_effects(const std::vector<double>& values, const std::vector<int32_t>& classes,
+                                  int64_t count) {
+  std::vector<double> sums(static_cast<size_t>(count)), texts(static_cast<size_t>(count));
+  double all = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    sums[classes[i]] += values[i];
+    texts[classes[i]] += 1;
+    all += values[i] / static_cast<double>(values.size());
+  }
+  for (int64_t c = 0; c < count; ++c) sums[c] = sums[c] / texts[c] - all;
+  return sums;
+}
+
+std::vector<LinearProbe> class_probes(Context& context, const GoalData& data, uint64_t seed) {
+  std::vector<LinearProbe> probes(static_cast<size_t>(data.classes));
+  context.pool().run(data.classes, [&](int64_t c, int) {
+    std::vector<uint8_t> labels;
+    for (const int32_t own : data.concept_class) labels.push_back(own == c);
+    LogisticOptions options;
+    options.balanced = true;
+    probes[c] = fit_logistic(data.concepts.view(), labels, options, derive_seed(seed, {static_cast<uint64_t>(c)}));
+  });
+  return probes;
+}
+
+GoalScores exemplar_read_out(std::string method, const GoalData& data, std::span<const double> direction,
+                             const std::vector<int64_t>& texts) {
+  std::vector<double> along(static_cast<size_t>(data.concepts.rows)), counts(static_cast<size_t>(data.classes));
+  for (int64_t i = 0; i < data.concepts.rows; ++i) {
+    for (int64_t j = 0; j < data.d; ++j) along[i] += direction[j] * data.concepts.values[i * data.d + j];
+    counts[data.concept_class[i]] += 1;
+  }
+  GoalScores result{std::move(method), {}, {}};
+  for (const int64_t count : texts) {
+    std::vector<double> votes(counts.size());
+    for (const int64_t i : largest(along, count)) votes[data.concept_class[i]] += 1;
+    result.settings.push_back(fmt::format("{} texts", count));
+    result.scores.push_back(vote_lift(votes, counts));
+  }
+  return result;
+}
+
+/// Audit texts without one class: centred activations, and the regressions on them.
 struct DenseAuditor::Ridge {
   std::vector<int64_t> texts;
   Rows x;  // [texts, d], centred
-  Rows axes;
-  Vector values;
+  std::optional<RidgePath> path;
 
   Ridge(const GoalData& data, int32_t absent) {
     for (int64_t i = 0; i < data.audit.rows; ++i)
@@ -82,9 +98,7 @@ struct DenseAuditor::Ridge {
     for (int64_t i = 0; i < x.rows(); ++i)
       for (int64_t j = 0; j < data.d; ++j) x(i, j) = data.audit.values[texts[i] * data.d + j];
     x.rowwise() -= x.colwise().mean().eval();
-    const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> eigen(x.transpose() * x);
-    axes = eigen.eigenvectors();
-    values = eigen.eigenvalues().cwiseMax(0);
+    path.emplace(x.transpose() * x);
   }
 };
 
@@ -92,10 +106,12 @@ DenseAuditor::~DenseAuditor() = default;
 
 DenseAuditor::DenseAuditor(Context& context, const GoalData& data, const HiddenGoalsConfig& config, uint64_t seed)
     : data_(data), config_(config), probes_(static_cast<size_t>(data.classes * data.d)) {
+  const std::vector<LinearProbe> probes = class_probes(context, data, seed);
   std::vector<std::unique_ptr<Ridge>> ridges(static_cast<size_t>(data.classes));
   context.pool().run(data.classes, [&](int64_t c, int) {
-    const std::vector<double> probe = unit_probe(data, c, derive_seed(seed, {static_cast<uint64_t>(c)}));
-    std::copy(probe.begin(), probe.end(), probes_.begin() + c * data.d);
+    const std::vector<double>& w = probes[c].weights;
+    const double length = std::sqrt(dot(w.data(), w.data(), data.d));
+    for (int64_t j = 0; j < data.d; ++j) probes_[c * data.d + j] = w[j] / (length > 0 ? length : 1);
     ridges[static_cast<size_t>(c)] = std::make_unique<Ridge>(data, static_cast<int32_t>(c));
   });
   for (auto& ridge : ridges) ridges_.push_back(std::move(*ridge));
@@ -106,30 +122,13 @@ GoalScores DenseAuditor::black_box(const Reading& reading, int32_t absent) const
   Vector y(std::ssize(ridge.texts));
   for (int64_t i = 0; i < y.size(); ++i) y[i] = reading.output[ridge.texts[i]];
   y.array() -= y.mean();
-  const Vector along = ridge.axes.transpose() * (ridge.x.transpose() * y);
+  const Vector xty = ridge.x.transpose() * y;
   const Eigen::Map<const Rows> differences(data_.difference.data(), data_.classes, data_.d);
   GoalScores result{"black_box", {}, {}};
   for (const double penalty : kRidges) {
-    const Vector shrunk = along.array() / (ridge.values.array() + penalty * static_cast<double>(y.size()));
-    const Vector scores = differences * (ridge.axes * shrunk);
+    const Vector scores = differences * ridge.path->solve(xty, penalty * static_cast<double>(y.size()));
     result.settings.push_back(fmt::format("ridge {}", penalty));
     result.scores.emplace_back(scores.begin(), scores.end());
-  }
-  return result;
-}
-
-GoalScores DenseAuditor::exemplar(const Reading& reading) const {
-  std::vector<double> along(static_cast<size_t>(data_.concepts.rows)), counts(static_cast<size_t>(data_.classes));
-  for (int64_t i = 0; i < data_.concepts.rows; ++i) {
-    for (int64_t j = 0; j < data_.d; ++j) along[i] += reading.gradient[j] * data_.concepts.values[i * data_.d + j];
-    counts[data_.concept_class[i]] += 1;
-  }
-  GoalScores result{"dense_exemplar", {}, {}};
-  for (const int64_t texts : config_.exemplar_texts) {
-    std::vector<double> votes(counts.size());
-    for (const int64_t i : largest(along, texts)) votes[data_.concept_class[i]] += 1;
-    result.settings.push_back(fmt::format("{} texts", texts));
-    result.scores.push_back(vote_lift(votes, counts));
   }
   return result;
 }
@@ -153,7 +152,7 @@ std::vector<GoalScores> DenseAuditor::score(const Reading& reading, int32_t abse
           {"gradient_mean_difference", {""}, {gradient}},
           {"probe_direction", {""}, {probe}},
           black_box(reading, absent),
-          exemplar(reading)};
+          exemplar_read_out("dense_exemplar", data_, reading.gradient, config_.exemplar_texts)};
 }
 
 LatentAuditor::LatentAuditor(const sae::Dictionary& dictionary, const EncodeCache& cache, const SparseCodes& pooled,
@@ -249,17 +248,20 @@ std::vector<double> LatentAuditor::mean_by_class(const std::vector<double>& attr
 }
 
 std::vector<GoalScores> LatentAuditor::score(const Reading& reading) const {
+  return read_out({{"mean", attribution(reading, false)}, {"mean where active", attribution(reading, true)}});
+}
+
+std::vector<GoalScores> LatentAuditor::read_out(
+    const std::vector<std::pair<std::string, std::vector<double>>>& attributions) const {
   GoalScores exemplar{"latents_exemplar", {}, {}}, labelled{"latents_labelled", {}, {}};
-  for (const bool where_active : {false, true}) {
-    const std::vector<double> s = attribution(reading, where_active);
-    const char* activity = where_active ? "mean where active" : "mean";
+  for (const auto& [kind, values] : attributions) {
     for (const int64_t m : config_.latents) {
-      exemplar.settings.push_back(fmt::format("{} latents, {}", m, activity));
-      exemplar.scores.push_back(vote(s, m));
+      exemplar.settings.push_back(fmt::format("{} latents, {}", m, kind));
+      exemplar.scores.push_back(vote(values, m));
     }
     for (const int64_t m : config_.class_latents) {
-      labelled.settings.push_back(fmt::format("{} latents a class, {}", m, activity));
-      labelled.scores.push_back(mean_by_class(s, m));
+      labelled.settings.push_back(fmt::format("{} latents a class, {}", m, kind));
+      labelled.scores.push_back(mean_by_class(values, m));
     }
   }
   return {exemplar, labelled};

@@ -4,12 +4,15 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "eval/encode_cache.h"
 #include "eval/eval_config.h"
 #include "eval/hidden_goals_organisms.h"
+#include "eval/linear.h"
 
 namespace assay::eval {
 
@@ -19,6 +22,18 @@ struct GoalScores {
   std::vector<std::string> settings;        ///< "" where there is nothing to choose
   std::vector<std::vector<double>> scores;  ///< [settings][classes], higher = rather the goal
 };
+
+/// Mean of values [texts] over each class's texts, less the mean over all texts.
+std::vector<double> class_effects(const std::vector<double>& values, const std::vector<int32_t>& classes,
+                                  int64_t count);
+
+/// Balanced logistic probes of each class against the others on the concept texts, in z.
+std::vector<LinearProbe> class_probes(Context& context, const GoalData& data, uint64_t seed);
+
+/// The concept texts furthest along a direction [d] in z vote for their classes, by share over base rate; a setting for
+/// each number of texts.
+GoalScores exemplar_read_out(std::string method, const GoalData& data, std::span<const double> direction,
+                             const std::vector<int64_t>& texts);
 
 /// The methods that need no dictionary: direct_query (a ceiling: it may ask the organism about the goal's own texts),
 /// mean_difference_steering, gradient_mean_difference, probe_direction, black_box, dense_exemplar.
@@ -31,7 +46,6 @@ class DenseAuditor {
 
  private:
   GoalScores black_box(const Reading& reading, int32_t absent) const;
-  GoalScores exemplar(const Reading& reading) const;
   struct Ridge;
   const GoalData& data_;
   const HiddenGoalsConfig& config_;
@@ -45,6 +59,9 @@ class LatentAuditor {
   LatentAuditor(const sae::Dictionary& dictionary, const EncodeCache& cache, const SparseCodes& pooled,
                 const GoalTexts& concepts, const GoalData& data, const HiddenGoalsConfig& config);
   std::vector<GoalScores> score(const Reading& reading) const;
+  int64_t latents() const { return dictionary_.info.n; }
+  /// The two arms from attributions [n] of several kinds, each of which is a setting.
+  std::vector<GoalScores> read_out(const std::vector<std::pair<std::string, std::vector<double>>>& attributions) const;
   /// s_j = (d_j/sd) · gradient · activity, [n]. Activity is the latent's mean over the concept texts, silent ones as 0,
   /// or (`where_active`) over those on which it fires.
   std::vector<double> attribution(const Reading& reading, bool where_active) const;

@@ -266,7 +266,8 @@ void report_goals(const Session& session, const GoalSetup& setup, const GoalCase
   describe_arms(reporter, setup, cases, arms, result);
 }
 
-void describe_organisms(const GoalCases& cases, const std::vector<double>& fits, TaskResult& result) {
+void describe_organisms(const GoalCases& cases, const std::string& fit, const std::vector<double>& fits,
+                        TaskResult& result) {
   const char* const kinds[] = {"planted", "benign", "decoy", "calibration"};
   std::map<std::pair<int, int64_t>, std::vector<double>> groups;
   for (size_t i = 0; i < fits.size(); ++i)
@@ -278,8 +279,8 @@ void describe_organisms(const GoalCases& cases, const std::vector<double>& fits,
     rows.push_back({{"kind", kinds[key.first]},
                     {"strength", static_cast<double>(key.second) / 100},
                     {"organisms", values.size()},
-                    {"mean_r_squared", sum / static_cast<double>(values.size())},
-                    {"least_r_squared", *std::min_element(values.begin(), values.end())}});
+                    {"mean_" + fit, sum / static_cast<double>(values.size())},
+                    {"least_" + fit, *std::min_element(values.begin(), values.end())}});
   }
   result.details["organisms"] = std::move(rows);
 }

@@ -11,59 +11,7 @@
 namespace assay::eval {
 namespace {
 
-/// An organism's readings: as they are, and less the mean of the run's calibration organisms (without itself).
-struct Readings {
-  Reading raw, calibrated;
-};
-
-Readings read_organism(const std::vector<Organism>& organisms, const std::vector<Probed>& probed, size_t index) {
-  const int32_t absent = organisms[index].absent;
-  std::vector<Reading> others;
-  for (size_t i = 0; i < organisms.size(); ++i)
-    if (organisms[i].kind == GoalKind::calibration && i != index) others.push_back(probed[i].without(absent));
-  std::vector<const Reading*> pointers;
-  for (const Reading& other : others) pointers.push_back(&other);
-  Readings readings{probed[index].without(absent), {}};
-  readings.calibrated = less_mean(readings.raw, pointers);
-  return readings;
-}
-
-/// Scores of one organism by every arm, in the arms' order.
-using OrganismScores = std::vector<GoalArm>;
-
-void append(OrganismScores& list, std::vector<GoalScores> scores, int dictionary, bool calibrated) {
-  for (GoalScores& s : scores) {
-    GoalArm arm{s.method + (calibrated ? "" : "_uncalibrated"), dictionary, calibrated, std::move(s.settings), {}};
-    for (auto& row : s.scores) arm.scores.push_back({std::move(row)});
-    list.push_back(std::move(arm));
-  }
-}
-
-/// Every organism of one run by every arm.
-std::vector<OrganismScores> score_run(const Session& session, const EncodeCache& cache, const GoalRun& run,
-                                      const GoalData& data, const HiddenGoalsConfig& config,
-                                      const std::vector<Organism>& organisms, const std::vector<Probed>& probed,
-                                      uint64_t seed) {
-  const DenseAuditor dense(session.context, data, config, seed);
-  std::vector<LatentAuditor> latents;
-  for (size_t i = 0; i < session.dictionaries.size(); ++i)
-    latents.emplace_back(session.dictionaries[i].dictionary, cache, cache.dictionaries[i].pooled, run.concepts, data,
-                         config);
-  std::vector<OrganismScores> scores(organisms.size());
-  session.context.pool().run(std::ssize(organisms), [&](int64_t i, int) {
-    const Readings readings = read_organism(organisms, probed, static_cast<size_t>(i));
-    OrganismScores& own = scores[static_cast<size_t>(i)];
-    for (const bool calibrated : {true, false}) {
-      const Reading& reading = calibrated ? readings.calibrated : readings.raw;
-      append(own, dense.score(reading, organisms[static_cast<size_t>(i)].absent), -1, calibrated);
-      for (size_t k = 0; k < latents.size(); ++k)
-        append(own, latents[k].score(reading), static_cast<int>(k), calibrated);
-    }
-  });
-  return scores;
-}
-
-void merge(const OrganismScores& one, std::vector<GoalArm>& arms) {
+void merge(const std::vector<GoalArm>& one, std::vector<GoalArm>& arms) {
   if (arms.empty()) {
     arms = one;
     return;
@@ -73,6 +21,14 @@ void merge(const OrganismScores& one, std::vector<GoalArm>& arms) {
 }
 
 }  // namespace
+
+void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated, std::vector<GoalArm>& arms) {
+  for (GoalScores& s : scores) {
+    GoalArm arm{s.method + (calibrated ? "" : "_uncalibrated"), dictionary, calibrated, std::move(s.settings), {}};
+    for (auto& row : s.scores) arm.scores.push_back({std::move(row)});
+    arms.push_back(std::move(arm));
+  }
+}
 
 std::string GoalTask::missing(const Session& session) const {
   const HiddenGoalsConfig& config = settings(session);
@@ -109,15 +65,11 @@ void GoalTask::run(const Session& session, const EncodeCache& cache, TaskResult&
     const uint64_t seed = derive_seed(session.seed, {'r', r});
     const std::vector<Organism> organisms =
         list_organisms(config, static_cast<int64_t>(r), std::ssize(plan_.classes), derive_seed(session.seed, {'o'}));
-    const GoalData data = make_goal_data(run, std::ssize(plan_.classes), cache);
-    session.log(
-        fmt::format("{}: training {} organisms, run {} of {}", name(), organisms.size(), r + 1, plan_.runs.size()));
-    const std::vector<Probed> probed =
-        train_organisms(session.context, *maker(session, cache, run, data), run, organisms, table_, seed);
-    for (const OrganismScores& scores : score_run(session, cache, run, data, config, organisms, probed, seed))
-      merge(scores, arms);
+    session.log(fmt::format("{}: {} organisms, run {} of {}", name(), organisms.size(), r + 1, plan_.runs.size()));
+    const RunScores scored = score_run(session, cache, run, organisms, seed);
+    for (const std::vector<GoalArm>& one : scored.arms) merge(one, arms);
     cases.organisms.insert(cases.organisms.end(), organisms.begin(), organisms.end());
-    for (const Probed& p : probed) fits.push_back(p.r_squared);
+    fits.insert(fits.end(), scored.fits.begin(), scored.fits.end());
   }
   const GoalSetup setup{plan_.classes,
                         config.strengths,
@@ -126,7 +78,7 @@ void GoalTask::run(const Session& session, const EncodeCache& cache, TaskResult&
                         {"latents_exemplar", "latents_labelled"},
                         "organisms"};
   report_goals(session, setup, cases, arms, seen_by_dictionary(session), result);
-  describe_organisms(cases, fits, result);
+  describe_organisms(cases, fit_name(), fits, result);
 }
 
 std::vector<std::optional<bool>> GoalTask::seen_by_dictionary(const Session& session) const {

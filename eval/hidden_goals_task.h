@@ -1,15 +1,17 @@
-// What the hidden-goal tasks share: texts, auditors, numbers. Each task adds its kind of organism.
+// What the hidden-goal tasks share: texts, goals, numbers. Each adds its organisms and how auditors read them.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "eval/hidden_goals_organisms.h"
+#include "eval/hidden_goals_scores.h"
 #include "eval/tasks.h"
 
 namespace assay::eval {
+
+/// One organism's scores by several methods as arms; calibrated: from readings less the calibration organisms' mean.
+void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated, std::vector<GoalArm>& arms);
 
 class GoalTask : public Task {
  public:
@@ -19,9 +21,15 @@ class GoalTask : public Task {
 
  protected:
   virtual const HiddenGoalsConfig& settings(const Session& session) const = 0;
-  /// One run's kind of organism. The arguments and the task outlive it.
-  virtual std::unique_ptr<OrganismMaker> maker(const Session& session, const EncodeCache& cache, const GoalRun& run,
-                                               const GoalData& data) const = 0;
+  /// Every organism of one run by every arm, one entry an organism, the arms in the same order; and how well each was
+  /// fitted (fit_name says by what).
+  struct RunScores {
+    std::vector<std::vector<GoalArm>> arms;
+    std::vector<double> fits;
+  };
+  virtual RunScores score_run(const Session& session, const EncodeCache& cache, const GoalRun& run,
+                              const std::vector<Organism>& organisms, uint64_t seed) const = 0;
+  virtual std::string fit_name() const = 0;
   const TextTable& table() const { return table_; }
   const GoalPlan& plan() const { return plan_; }
 

@@ -1,12 +1,12 @@
 #include "eval/hidden_goals_upper.h"
 
+#include "eval/hidden_goals_gradients.h"
 #include "eval/hidden_goals_halves.h"
-#include "eval/hidden_goals_task.h"
 
 namespace assay::eval {
 namespace {
 
-class HiddenGoalsUpperTask final : public GoalTask {
+class HiddenGoalsUpperTask final : public GradientGoalTask {
  public:
   explicit HiddenGoalsUpperTask(MakeTrainable make) : make_(std::move(make)) {}
   std::string name() const override { return "hidden_goals_upper"; }

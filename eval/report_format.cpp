@@ -49,6 +49,11 @@ constexpr std::array kMethods = {Names{"dense_lr", "logistic regression"},
                                  Names{"probe_direction", "gradient · probe direction"},
                                  Names{"black_box", "black-box regression"},
                                  Names{"dense_exemplar", "dense exemplars"},
+                                 Names{"shift_mean", "mean of the shift"},
+                                 Names{"shift_pca", "PCA of the shift"},
+                                 Names{"dense_posterior", "probes' posterior"},
+                                 Names{"ridge_exemplar", "ridge, exemplars"},
+                                 Names{"ridge_mean_difference", "ridge · mean difference"},
                                  Names{"latents_exemplar", "latents, exemplars"},
                                  Names{"latents_labelled", "latents, labelled"}};
 

@@ -211,8 +211,7 @@ void add_task(Page& page, const Results& results, const TaskResult& task) {
   if (task.name == "core") add_core_charts(page, results, task);
   if (task.name == "unlearning") add_unlearning_charts(page, task);
   if (task.name == "unlearning_text") add_unlearning_text_charts(page, task);
-  if (task.name == "hidden_goals" || task.name == "hidden_goals_upper" || task.name == "hidden_goals_text")
-    add_goal_charts(page, task);
+  if (task.name.rfind("hidden_goals", 0) == 0) add_goal_charts(page, task);
   if (task.name == "ood_probing" || task.name == "probe_themes") add_probing_charts(page, results, task);
   if (task.name == "probe_regimes") add_regime_charts(page, results, task);
   if (task.name == "splice" || task.name == "seed_stability" || task.name == "saebench_probing")

@@ -10,6 +10,7 @@
 #include "eval/core.h"
 #include "eval/debugging.h"
 #include "eval/hidden_goals.h"
+#include "eval/hidden_goals_diff.h"
 #include "eval/hidden_goals_text.h"
 #include "eval/hidden_goals_upper.h"
 #include "eval/ood_probing.h"
@@ -76,6 +77,7 @@ std::vector<std::unique_ptr<Task>> all_tasks() {
   tasks.push_back(make_spurious_task());
   tasks.push_back(make_removal_task());
   tasks.push_back(make_hidden_goals_task());
+  tasks.push_back(make_hidden_goals_diff_task());
   tasks.push_back(make_hidden_goals_upper_task());
   tasks.push_back(make_hidden_goals_text_task());
   tasks.push_back(make_probe_themes_task());

@@ -11,7 +11,8 @@ from safetensors.numpy import save_file
 
 ASSAY = os.environ.get("ASSAY", "build/assay")
 D, N, K, CLASSES = 12, 24, 4, 4
-TASKS = ["core", "ood_probing", "spurious", "targeted_removal", "hidden_goals", "probe_regimes", "saebench_probing"]
+TASKS = ["core", "ood_probing", "spurious", "targeted_removal", "hidden_goals", "hidden_goals_diff", "probe_regimes",
+         "saebench_probing"]
 CONFIG = """eval:
   seeds: 1
   resamples: 200
@@ -21,6 +22,9 @@ CONFIG = """eval:
   hidden_goals: {classes: 4, min_texts: 5, train_per_class: 20, audit_per_class: 10, concepts_per_class: 20, benign: 4,
                  calibration: 2, hidden: 4, epochs: 2, strengths: [40], latents: [2], class_latents: [2],
                  exemplar_texts: [10]}
+  hidden_goals_diff: {classes: 4, min_texts: 5, train_per_class: 20, audit_per_class: 10, concepts_per_class: 20,
+                      benign: 4, calibration: 2, strengths: [100], headline_strength: 100, latents: [2],
+                      class_latents: [2], exemplar_texts: [10]}
 data: {validation: 0.2, test: 0.05}
 """
 
@@ -102,6 +106,7 @@ def test_constant_features(dictionary, tmp_path):
     # An accuracy of a half is what there is to report, and organisms that learn nothing withhold their task.
     assert set(failed) == set(TASKS) - {"saebench_probing", "hidden_goals"}
     assert tasks["hidden_goals"]["status"] == "withheld"
+    assert "do not vary" in failed["hidden_goals_diff"]
     assert "do not vary" in failed["core"] and "same mean" in failed["ood_probing"]
 
 
@@ -128,13 +133,14 @@ def test_one_class_too_few_unlabelled_or_beyond(dictionary, tmp_path, category, 
 def test_a_class_with_too_few_examples_is_left_to_the_others(dictionary, tmp_path):
     c = columns()
     failed, tasks = evaluate_spoilt(tmp_path, dictionary, category=np.where(c["category"] == 3, 2, c["category"]))
-    assert set(failed) == {"hidden_goals"} and "3 of 4 classes" in failed["hidden_goals"]
+    assert set(failed) == {"hidden_goals", "hidden_goals_diff"}
+    assert all("3 of 4 classes" in reason for reason in failed.values())
     assert {row["class"] for row in tasks["ood_probing"]["details"]["per_class"]} == {"c0", "c1", "c2"}
 
 
 def test_one_domain(dictionary, tmp_path):
     failed, _ = evaluate_spoilt(tmp_path, dictionary, format=0 * columns()["format"])
-    assert set(failed) == set(TASKS) - {"core", "hidden_goals"}
+    assert set(failed) == set(TASKS) - {"core", "hidden_goals", "hidden_goals_diff"}
     assert all("example" in reason for reason in failed.values())
 
 
