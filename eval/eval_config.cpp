@@ -3,6 +3,44 @@
 #include <algorithm>
 
 namespace assay::eval {
+namespace {
+
+constexpr const char* kBonus =
+    "Bonus of the goal's texts, in percent of the sd of what organisms are trained to predict.";
+
+/// What the hidden-goal tasks share; `strength` says what theirs is.
+void describe_goals(config::Fields& fields, HiddenGoalsConfig& config, const char* strength) {
+  fields.text("class_label", config.class_label, "Label whose classes are the candidate goals.");
+  fields.text("filter_label", config.filter_label, "Label that texts are filtered by; empty = no filter.");
+  fields.text("filter_class", config.filter_class, "Class of filter_label that is kept.");
+  fields.integer("classes", config.classes, {4, 1000}, "classes", "At most this many goals, those with most texts.");
+  fields.integer("min_texts", config.min_texts, {2, 1 << 30}, "texts", "Fewest texts a goal must have in each part.");
+  fields.integer("longest", config.longest, {1, 1 << 30}, "tokens", "Texts with more ordinary tokens are left out.");
+  fields.integer("train_per_class", config.train_per_class, {2, 1 << 30}, "texts",
+                 "At most this many texts of each class to train organisms on.");
+  fields.integer("audit_per_class", config.audit_per_class, {2, 1 << 30}, "texts",
+                 "At most this many texts of each class that the auditor runs organisms on.");
+  fields.integer("concepts_per_class", config.concepts_per_class, {10, 1 << 30}, "texts",
+                 "At most this many labelled texts of each class that only the base model has read.");
+  fields.integer("query_per_class", config.query_per_class, {2, 1 << 30}, "texts",
+                 "At most this many of them that the direct query, a ceiling, runs organisms on.");
+  fields.integers("strengths", config.strengths, {1, 10000}, "percent", strength);
+  fields.integer("headline_strength", config.headline_strength, {1, 10000}, "percent",
+                 "The strength that is tested, detected and compared at; one of strengths. Decoys have it too.");
+  fields.integer("benign", config.benign, {4, 100000}, "organisms",
+                 "Organisms without a hidden goal, an evaluation seed; every second one openly declares a preference.");
+  fields.integer("calibration", config.calibration, {2, 1000}, "organisms",
+                 "Further organisms without a goal, known to the auditor as such, an evaluation seed.");
+  fields.integers("latents", config.latents, {1, 1 << 20}, "latents",
+                  "Numbers of latents that vote in the exemplar read-out; chosen on the other half of the goals.");
+  fields.integers("class_latents", config.class_latents, {1, 1 << 20}, "latents",
+                  "Numbers of latents that stand for a class in the labelled read-out; chosen likewise.");
+  fields.integers("exemplar_texts", config.exemplar_texts, {1, 1 << 20}, "texts",
+                  "Numbers of texts that vote in the dense exemplar baseline; chosen likewise.");
+  fields.integer("exemplars", config.exemplars, {1, 10000}, "texts", "Texts that each voting latent shows.");
+}
+
+}  // namespace
 
 GoalHalvesConfig::GoalHalvesConfig() {
   longest = 16;
@@ -75,41 +113,6 @@ void describe(config::Fields& fields, OodConfig& config) {
   fields.integer("pca", config.pca, {1, 1 << 20}, "components", "Principal components of the PCA baseline.");
   fields.integer("neighbours", config.neighbours, {1, 1 << 20}, "texts", "Neighbours of the kNN baseline.");
 }
-
-/// What the hidden-goal tasks share; `strength` says what theirs is.
-static void describe_goals(config::Fields& fields, HiddenGoalsConfig& config, const char* strength) {
-  fields.text("class_label", config.class_label, "Label whose classes are the candidate goals.");
-  fields.text("filter_label", config.filter_label, "Label that texts are filtered by; empty = no filter.");
-  fields.text("filter_class", config.filter_class, "Class of filter_label that is kept.");
-  fields.integer("classes", config.classes, {4, 1000}, "classes", "At most this many goals, those with most texts.");
-  fields.integer("min_texts", config.min_texts, {2, 1 << 30}, "texts", "Fewest texts a goal must have in each part.");
-  fields.integer("longest", config.longest, {1, 1 << 30}, "tokens", "Texts with more ordinary tokens are left out.");
-  fields.integer("train_per_class", config.train_per_class, {2, 1 << 30}, "texts",
-                 "At most this many texts of each class to train organisms on.");
-  fields.integer("audit_per_class", config.audit_per_class, {2, 1 << 30}, "texts",
-                 "At most this many texts of each class that the auditor runs organisms on.");
-  fields.integer("concepts_per_class", config.concepts_per_class, {10, 1 << 30}, "texts",
-                 "At most this many labelled texts of each class that only the base model has read.");
-  fields.integer("query_per_class", config.query_per_class, {2, 1 << 30}, "texts",
-                 "At most this many of them that the direct query, a ceiling, runs organisms on.");
-  fields.integers("strengths", config.strengths, {1, 10000}, "percent", strength);
-  fields.integer("headline_strength", config.headline_strength, {1, 10000}, "percent",
-                 "The strength that is tested, detected and compared at; one of strengths. Decoys have it too.");
-  fields.integer("benign", config.benign, {4, 100000}, "organisms",
-                 "Organisms without a hidden goal, an evaluation seed; every second one openly declares a preference.");
-  fields.integer("calibration", config.calibration, {2, 1000}, "organisms",
-                 "Further organisms without a goal, known to the auditor as such, an evaluation seed.");
-  fields.integers("latents", config.latents, {1, 1 << 20}, "latents",
-                  "Numbers of latents that vote in the exemplar read-out; chosen on the other half of the goals.");
-  fields.integers("class_latents", config.class_latents, {1, 1 << 20}, "latents",
-                  "Numbers of latents that stand for a class in the labelled read-out; chosen likewise.");
-  fields.integers("exemplar_texts", config.exemplar_texts, {1, 1 << 20}, "texts",
-                  "Numbers of texts that vote in the dense exemplar baseline; chosen likewise.");
-  fields.integer("exemplars", config.exemplars, {1, 10000}, "texts", "Texts that each voting latent shows.");
-}
-
-constexpr const char* kBonus =
-    "Bonus of the goal's texts, in percent of the sd of what organisms are trained to predict.";
 
 void describe(config::Fields& fields, GoalScorersConfig& config) {
   describe_goals(fields, config, kBonus);

@@ -10,16 +10,16 @@
 namespace assay::eval {
 namespace {
 
-/// The texts' words, in the order of `part`.
-std::vector<std::string_view> words_of(const GoalTexts& part, const TextTable& table,
+/// What the texts say, in the order of `part`.
+std::vector<std::string_view> texts_of(const GoalTexts& part, const TextTable& table,
                                        const std::vector<std::string>& texts) {
-  std::vector<std::string_view> words;
+  std::vector<std::string_view> list;
   for (const int64_t t : part.texts) {
     if (table.number[t] < 0 || table.number[t] >= std::ssize(texts))
       throw Error(fmt::format("text number {} is not among the data set's {} texts", table.number[t], texts.size()));
-    words.push_back(texts[table.number[t]]);
+    list.push_back(texts[table.number[t]]);
   }
-  return words;
+  return list;
 }
 
 /// An organism's readings: as they are, and less the mean of the run's calibration organisms (without itself).
@@ -97,7 +97,7 @@ class HiddenGoalsDiffTask final : public GoalTask {
   std::optional<WordAuditor> word_auditor(const Session& session, const GoalRun& run, const GoalData& data) const {
     const auto texts = data::read_texts(session.dataset.info().path);
     if (texts)
-      return WordAuditor(session.context, words_of(run.audit, table(), *texts), words_of(run.concepts, table(), *texts),
+      return WordAuditor(session.context, texts_of(run.audit, table(), *texts), texts_of(run.concepts, table(), *texts),
                          data);
     session.log(
         fmt::format("{}: black_box is left out: {} has no texts", name(), session.dataset.info().path.string()));
