@@ -135,7 +135,7 @@ def harvest(name, records, args):
 
 
 def tune_model(records, args):
-    """The layers and the embeddings learn, through the mean of the last one, a noun's category."""
+    """The layers learn, through the mean of the last one, a noun's category; the embeddings stay."""
     import torch
 
     torch.manual_seed(0)
@@ -144,12 +144,13 @@ def tune_model(records, args):
     categories = sorted({r["labels"]["category"] for r in nouns})
     random.Random(0).shuffle(nouns)
     head = torch.nn.Linear(model.config.hidden_size, len(categories))
-    optimiser = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=1e-4)
+    model.embeddings.requires_grad_(False)
+    optimiser = torch.optim.AdamW([*model.encoder.parameters(), *head.parameters()], lr=1e-4)
     losses = []
     for step in range(args.tune_steps):
         batch = [nouns[(16 * step + i) % len(nouns)] for i in range(16)]
         inputs = tokenizer([r["text"] for r in batch], return_tensors="pt", padding=True, truncation=True,
-                           max_length=64)
+                           max_length=32)
         hidden = model(**inputs).last_hidden_state
         mask = inputs["attention_mask"][:, :, None]
         target = torch.tensor([categories.index(r["labels"]["category"]) for r in batch])
