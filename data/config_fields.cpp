@@ -183,16 +183,7 @@ class Reader : public Fields {
     if (const Node* node = look_up(key)) value = to_integer(key, *node, bounds, unit);
   }
   void real(const char* key, double& value, RealBounds bounds, const char* unit, const char*) override {
-    const Node* node = look_up(key);
-    if (!node) return;
-    double parsed = 0;
-    const char* end = node->value.data() + node->value.size();
-    const auto [stop, error] = std::from_chars(node->value.data(), end, parsed);
-    if (node->kind != Node::Kind::plain || error != std::errc() || stop != end || !std::isfinite(parsed)) {
-      fail_type(key, *node, "a finite number");
-    }
-    if (parsed < bounds.low || parsed > bounds.high) fail_bounds(key, *node, bounds.low, bounds.high, unit);
-    value = parsed;
+    if (const Node* node = look_up(key)) value = to_real(key, *node, bounds, unit);
   }
   void boolean(const char* key, bool& value, const char*) override {
     const Node* node = look_up(key);
@@ -232,6 +223,13 @@ class Reader : public Fields {
     value.clear();
     for (const auto& child : node->children) value.push_back(to_integer(key, *child, bounds, unit));
   }
+  void reals(const char* key, std::vector<double>& value, RealBounds bounds, const char* unit, const char*) override {
+    const Node* node = look_up(key);
+    if (!node) return;
+    if (node->kind != Node::Kind::sequence) fail_type(key, *node, "a list of numbers");
+    value.clear();
+    for (const auto& child : node->children) value.push_back(to_real(key, *child, bounds, unit));
+  }
   void section(const char* key, const std::function<void(Fields&)>& describe, const char*) override {
     const Node* node = look_up(key);
     if (!node) return;
@@ -267,6 +265,17 @@ class Reader : public Fields {
     const std::string suffix = *unit ? fmt::format(" {}", unit) : "";
     throw UsageError(fmt::format("{}: '{}' must be in [{}, {}]{}, found {}", node.origin, path_ + key, low, high,
                                  suffix, shown(node.value)));
+  }
+
+  double to_real(const char* key, const Node& node, RealBounds bounds, const char* unit) const {
+    double parsed = 0;
+    const char* end = node.value.data() + node.value.size();
+    const auto [stop, error] = std::from_chars(node.value.data(), end, parsed);
+    if (node.kind != Node::Kind::plain || error != std::errc() || stop != end || !std::isfinite(parsed)) {
+      fail_type(key, node, "a finite number");
+    }
+    if (parsed < bounds.low || parsed > bounds.high) fail_bounds(key, node, bounds.low, bounds.high, unit);
+    return parsed;
   }
 
   int64_t to_integer(const char* key, const Node& node, IntBounds bounds, const char* unit) const {

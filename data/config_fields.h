@@ -31,6 +31,8 @@ class Fields {
   virtual void texts(const char* key, std::vector<std::string>& value, const char* doc) = 0;
   virtual void integers(const char* key, std::vector<int64_t>& value, IntBounds bounds, const char* unit,
                         const char* doc) = 0;
+  virtual void reals(const char* key, std::vector<double>& value, RealBounds bounds, const char* unit,
+                     const char* doc) = 0;
   /// A nested mapping.
   virtual void section(const char* key, const std::function<void(Fields&)>& describe, const char* doc) = 0;
 };

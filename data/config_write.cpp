@@ -48,6 +48,12 @@ std::string list(const std::vector<std::string>& values) {
   return fmt::format("[{}]", fmt::join(items, ", "));
 }
 
+std::string list(const std::vector<double>& values) {
+  std::vector<std::string> items;
+  for (const double value : values) items.push_back(number(value));
+  return fmt::format("[{}]", fmt::join(items, ", "));
+}
+
 class Writer : public Fields {
  public:
   explicit Writer(std::string indent) : indent_(std::move(indent)) {}
@@ -65,6 +71,9 @@ class Writer : public Fields {
   void texts(const char* key, std::vector<std::string>& value, const char*) override { line(key, list(value)); }
   void integers(const char* key, std::vector<int64_t>& value, IntBounds, const char*, const char*) override {
     line(key, fmt::format("[{}]", fmt::join(value, ", ")));
+  }
+  void reals(const char* key, std::vector<double>& value, RealBounds, const char*, const char*) override {
+    line(key, list(value));
   }
   void section(const char* key, const std::function<void(Fields&)>& describe, const char*) override {
     Writer inner(indent_ + "  ");
@@ -104,6 +113,8 @@ std::string range(IntBounds b) {
   return range(b.low, b.high, b.low == all.low, b.high == all.high);
 }
 
+std::string range(RealBounds b) { return range(b.low, b.high, std::isinf(b.low), std::isinf(b.high)); }
+
 class Documenter : public Fields {
  public:
   struct Page {
@@ -117,7 +128,7 @@ class Documenter : public Fields {
     row(key, "integer", fmt::format("{}", value), range(b), unit, doc);
   }
   void real(const char* key, double& value, RealBounds b, const char* unit, const char* doc) override {
-    row(key, "number", number(value), range(b.low, b.high, std::isinf(b.low), std::isinf(b.high)), unit, doc);
+    row(key, "number", number(value), range(b), unit, doc);
   }
   void boolean(const char* key, bool& value, const char* doc) override {
     row(key, "boolean", value ? "true" : "false", "true, false", "", doc);
@@ -133,6 +144,9 @@ class Documenter : public Fields {
   }
   void integers(const char* key, std::vector<int64_t>& value, IntBounds b, const char* unit, const char* doc) override {
     row(key, "list of integers", fmt::format("[{}]", fmt::join(value, ", ")), range(b), unit, doc);
+  }
+  void reals(const char* key, std::vector<double>& value, RealBounds b, const char* unit, const char* doc) override {
+    row(key, "list of numbers", list(value), range(b), unit, doc);
   }
   void section(const char* key, const std::function<void(Fields&)>& describe, const char* doc) override {
     const std::string& path = pages_[here_].path;

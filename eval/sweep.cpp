@@ -63,7 +63,9 @@ Measured measure(Context& context, const fs::path& run, ConstMatrix x, double al
 }
 
 nlohmann::ordered_json to_json(const SweepDictionary& d) {
-  nlohmann::ordered_json json{{"name", d.name}, {"variant", d.variant}, {"n", d.n}, {"k", d.k}, {"seed", d.seed}};
+  nlohmann::ordered_json json{{"name", d.name}, {"variant", d.variant}, {"n", d.n}, {"k", d.k}};
+  if (d.sparsity > 0) json["sparsity"] = d.sparsity;
+  json["seed"] = d.seed;
   if (!d.failure.empty()) {
     json["failure"] = d.failure;
     return json;
@@ -91,7 +93,10 @@ nlohmann::ordered_json to_json(const SweepResults& r) {
 
 }  // namespace
 
-std::string SweepDictionary::setting() const { return fmt::format("{}, n = {}, k = {}", variant, n, k); }
+std::string SweepDictionary::setting() const {
+  return fmt::format("{}, n = {}, k = {}", variant, n, k) +
+         (sparsity > 0 ? fmt::format(", sparsity = {}", sparsity) : "");
+}
 
 void measure_sweep(Context& context, const fs::path& folder, ConstMatrix x, SweepResults& results) {
   const double all = deviation(x);

@@ -27,12 +27,13 @@ struct SweepDictionary {
   std::string name;  ///< its run folder's
   std::string variant;
   int64_t n = 0, k = 0;
+  double sparsity = 0;  ///< the penalty's weight; 0: the variant's default, or it has none
   uint64_t seed = 0;
   std::string failure;  ///< why it was left out; empty where it was trained to the end
   std::string hash;     ///< of the dictionary; this and what follows only where it was
   double fvu = 0, l0 = 0, dead_share = 0;
 
-  /// "topk, n = 6144, k = 32".
+  /// "topk, n = 6144, k = 32", with ", sparsity = 0.1" where there is one.
   std::string setting() const;
 };
 

@@ -15,6 +15,7 @@
 #include "experiments/commands.h"
 #include "experiments/config.h"
 #include "kernels/error.h"
+#include "sae/hooks.h"
 #include "sae/plan.h"
 #include "sae/variants/variants.h"
 
@@ -33,24 +34,21 @@ struct Options {
   bool json = false;
 };
 
-/// What the data set says, where it is there already.
-void look_at_data(const Config& config, const Options& options, sae::PlanInput& in) {
-  sae::require_one_hook("plan", config.model.variant);
-  if (options.dims > 0) {
-    in.d = options.dims;
-    return;
-  }
-  if (config.data.path.empty()) {
-    throw UsageError(options.config + ": data.path is empty: name the folder of shards, or give --dims");
-  }
-  const data::Dataset dataset = data::Dataset::open(config.data.path);
-  const data::HookInfo& hook = dataset.hook(config.data.hook);
-  in.d = hook.d;
+std::vector<data::HookInfo> hooks_of(const data::Dataset& dataset, const std::vector<std::string>& names) {
+  std::vector<data::HookInfo> hooks;
+  for (const std::string& name : names) hooks.push_back(dataset.hook(name));
+  return hooks;
+}
+
+/// Sizes and order of the chunks, all hooks together.
+void look_at_chunks(const data::Dataset& dataset, const Config& config, const std::vector<data::HookInfo>& hooks,
+                    sae::PlanInput& in) {
   in.rows = dataset.info().rows;
+  int64_t row_bytes = 0;
+  for (const data::HookInfo& hook : hooks) row_bytes += hook.d * size_of(hook.dtype);
   for (const data::ChunkInfo& chunk : dataset.chunks()) {
-    const int64_t bytes = chunk.rows * hook.d * size_of(hook.dtype);
-    in.chunk_bytes = std::max(in.chunk_bytes, bytes);
-    in.stored_bytes += bytes;
+    in.chunk_bytes = std::max(in.chunk_bytes, chunk.rows * row_bytes);
+    in.stored_bytes += chunk.rows * row_bytes;
   }
   data::StreamOptions stream;
   stream.hook = config.data.hook;
@@ -61,6 +59,30 @@ void look_at_data(const Config& config, const Options& options, sae::PlanInput& 
   in.rows_per_epoch = data::StreamPlan(dataset, stream).rows_per_epoch();
 }
 
+/// The variant at the sizes that the data set says, or --dims.
+void look_at_data(const Config& config, const Options& options, sae::PlanInput& in) {
+  sae::check_hooks(config.data, config.model.variant);
+  const std::vector<std::string> names = sae::input_names(config.data);
+  std::vector<data::HookInfo> inputs(names.size()), targets;
+  if (!config.data.target_hook.empty()) targets.emplace_back();
+  if (options.dims > 0) {
+    for (auto* hooks : {&inputs, &targets}) {
+      for (data::HookInfo& hook : *hooks) hook.d = options.dims;
+    }
+  } else if (config.data.path.empty()) {
+    throw UsageError(options.config + ": data.path is empty: name the folder of shards, or give --dims");
+  } else {
+    const data::Dataset dataset = data::Dataset::open(config.data.path);
+    inputs = hooks_of(dataset, names);
+    if (!targets.empty()) targets = hooks_of(dataset, {config.data.target_hook});
+    std::vector<data::HookInfo> all = inputs;
+    all.insert(all.end(), targets.begin(), targets.end());
+    look_at_chunks(dataset, config, all, in);
+  }
+  in.variant = sae::variant_options(config.model, config.train, inputs, targets.empty() ? inputs : targets);
+  in.variant.variance = 1;
+}
+
 int64_t own_memory() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -69,19 +91,27 @@ int64_t own_memory() {
 
 /// Median seconds of a few real steps on random rows, with no latent dead.
 double calibrated_seconds(const sae::PlanInput& in) {
-  Context context({Device::cpu, static_cast<int>(in.train.threads)});
-  const auto variant = sae::make_variant({in.model, in.train, in.d, in.d, 1});
+  const sae::VariantOptions& o = in.variant;
+  Context context({Device::cpu, static_cast<int>(o.train.threads)});
+  const auto variant = sae::make_variant(o);
   sae::State state = variant->create();
-  std::vector<float> x(in.train.step_rows() * in.d);
-  const Matrix rows(x.data(), in.train.step_rows(), in.d);
-  sae::unit_rows(context, 1, rows);
-  variant->initialise(context, state, 2, {rows, rows});
+  const int64_t rows = o.train.step_rows();
+  std::vector<float> x(rows * o.d_in), y(in.data.target_hook.empty() ? 0 : rows * o.d_out);
+  const Matrix input(x.data(), rows, o.d_in);
+  sae::unit_rows(context, 1, input);
+  sae::Batch batch{input, input};
+  if (!y.empty()) {
+    const Matrix target(y.data(), rows, o.d_out);
+    sae::unit_rows(context, 3, target);
+    batch.y = target;
+  }
+  variant->initialise(context, state, 2, batch);
   std::vector<double> seconds;
   const auto start = Clock::now();
   for (int step = 0; step < 12 && (step < 3 || Clock::now() - start < std::chrono::seconds(5)); ++step) {
     const auto begin = Clock::now();
     NumericFlag flag;
-    variant->step(context, state, {rows, rows}, 1e-5, flag);
+    variant->step(context, state, batch, 1e-5, flag);
     if (step > 0) seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
   }
   std::sort(seconds.begin(), seconds.end());
@@ -110,7 +140,8 @@ Json time_of(const sae::PlanInput& in, const Options& options, bool fits) {
     const auto gpu = std::find_if(gpus.begin(), gpus.end(), [&](const sae::Gpu& g) { return g.name == options.gpu; });
     time["seconds_a_step"] = sae::modelled_seconds(in, *gpu);
     time["how"] = fmt::format(
-        "a model of {} from its data sheet (product at 50 % of {:.0f} TFLOP/s, memory at 80 % of {:.2f} TB/s; without "
+        "a model of {} from its data sheet, as TopK encodes (product at 50 % of {:.0f} TFLOP/s, memory at 80 % of "
+        "{:.2f} TB/s; without "
         "reading and communication), not a measurement",
         gpu->name, gpu->flops / 1e12, gpu->bandwidth / 1e12);
   } else if (!fits) {
@@ -124,7 +155,7 @@ Json time_of(const sae::PlanInput& in, const Options& options, bool fits) {
         "are dead, and checkpoints";
   }
   if (time["seconds_a_step"].is_number()) {
-    time["seconds"] = time["seconds_a_step"].get<double>() * static_cast<double>(in.train.steps);
+    time["seconds"] = time["seconds_a_step"].get<double>() * static_cast<double>(in.variant.train.steps);
   }
   return time;
 }
@@ -134,9 +165,10 @@ Json facts_of(const sae::PlanInput& in, const Options& options) {
   const int64_t peak = plan.peak() + own_memory(), disk = plan.disk_bytes();
   const int64_t here = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
   const auto room = static_cast<int64_t>(fs::space(existing(options.out)).available);
-  Json facts{
-      {"steps", plan.steps}, {"tokens_a_step", plan.rows_a_step}, {"tokens", plan.tokens}, {"epochs", plan.epochs},
-      {"d", in.d},           {"parameters", plan.parameters}};
+  Json facts{{"steps", plan.steps},          {"tokens_a_step", plan.rows_a_step},
+             {"tokens", plan.tokens},        {"epochs", plan.epochs},
+             {"d", in.variant.d_in},         {"d_out", in.variant.d_out},
+             {"parameters", plan.parameters}};
   if (plan.epochs == 0) facts["epochs"] = nullptr;
   Json memory{{"peak", peak}, {"this_machine", here}};
   memory["always"] = list(plan.resident);
@@ -198,15 +230,10 @@ void print(const Json& f) {
 void run(const Options& options) {
   Config config;
   config::read_yaml(options.config, options.overrides, [&](config::Fields& fields) { describe(fields, config); });
-  if (config.model.k > config.model.n) {
-    throw UsageError(fmt::format("model.k = {} is larger than model.n = {}", config.model.k, config.model.n));
-  }
   sae::PlanInput in;
   in.data = config.data;
-  in.model = config.model;
   in.ranks = options.ranks;
   look_at_data(config, options, in);
-  in.train = sae::with_defaults(config.train, config.model, in.d);
   const Json facts = facts_of(in, options);
   if (options.json) {
     fmt::print("{}\n", facts.dump());
@@ -226,7 +253,7 @@ void register_plan(CLI::App& app) {
       "among processes that all see every row. What does not fit is said, and the exit status is still 0.");
   command->add_option("config", options->config, "YAML configuration.")->required();
   command->add_option("--out", options->out, "Where the run would lie, for the free disk space.");
-  command->add_option("--dims", options->dims, "Dimensions of the activations, where there are no shards yet.")
+  command->add_option("--dims", options->dims, "Dimensions of every hook, where there are no shards yet.")
       ->check(CLI::PositiveNumber);
   command->add_option("--ranks", options->ranks, "Processes that share the latents.")->check(CLI::Range(1, 65536));
   std::vector<std::string> names;

@@ -31,11 +31,21 @@ struct Options {
   bool json = false;
 };
 
+/// Throws UsageError where no variant takes an axis that is given.
+void check_axis(const char* axis, bool given, const SweepConfig& sweep, bool (sae::VariantEntry::*takes)() const) {
+  const auto does = [&](const std::string& name) { return (sae::variant_entry(name).*takes)(); };
+  if (!given || std::any_of(sweep.variant.begin(), sweep.variant.end(), does)) return;
+  throw UsageError(fmt::format("sweep.{}: {} does not take it; leave it out", axis, fmt::join(sweep.variant, ", ")));
+}
+
 /// The grid's axes; one that is not given holds the configuration's own value.
 void complete(SweepConfig& sweep, const Config& config) {
   if (sweep.variant.empty()) sweep.variant = {config.model.variant};
+  check_axis("k", !sweep.k.empty(), sweep, &sae::VariantEntry::takes_k);
+  check_axis("sparsity", !sweep.sparsity.empty(), sweep, &sae::VariantEntry::takes_sparsity);
   if (sweep.n.empty()) sweep.n = {config.model.n};
   if (sweep.k.empty()) sweep.k = {config.model.k};
+  if (sweep.sparsity.empty()) sweep.sparsity = {config.model.sparsity};
   if (sweep.seed.empty()) sweep.seed = {config.train.seed};
 }
 
@@ -58,6 +68,7 @@ void check(const std::string& file, const Config& config, const SweepConfig& swe
   check_distinct("variant", sweep.variant);
   check_distinct("n", sweep.n);
   check_distinct("k", sweep.k);
+  check_distinct("sparsity", sweep.sparsity);
   check_distinct("seed", sweep.seed);
 }
 
@@ -67,14 +78,17 @@ struct Grid {
 };
 
 void add_member(Grid& grid, Config config, const fs::path& out) {
-  const eval::SweepDictionary entry{
-      fmt::format("{}-n{}-k{}-s{}", config.model.variant, config.model.n, config.model.k, config.train.seed),
-      config.model.variant,
-      config.model.n,
-      config.model.k,
-      static_cast<uint64_t>(config.train.seed),
-      "",
-      ""};
+  const sae::ModelConfig& model = config.model;
+  const double sparsity = sae::variant_entry(model.variant).takes_sparsity() ? model.sparsity : 0;
+  const std::string weight = sparsity > 0 ? fmt::format("-w{}", sparsity) : "";
+  const std::string name = fmt::format("{}-n{}-k{}{}-s{}", model.variant, model.n, model.k, weight, config.train.seed);
+  eval::SweepDictionary entry;
+  entry.name = name;
+  entry.variant = model.variant;
+  entry.n = model.n;
+  entry.k = model.k;
+  entry.sparsity = sparsity;
+  entry.seed = static_cast<uint64_t>(config.train.seed);
   const std::string yaml = config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
   grid.members.push_back({out / entry.name, {config.data, config.model, config.train, yaml}});
   grid.entries.push_back(entry);
@@ -85,14 +99,21 @@ Grid make_grid(Config config, const SweepConfig& sweep, const fs::path& out) {
   // All seeds must meet the same batches.
   if (config.data.order_seed < 0) config.data.order_seed = config.train.seed;
   for (const std::string& variant : sweep.variant) {
+    const sae::VariantEntry& takes = sae::variant_entry(variant);
+    const auto ks = takes.takes_k() ? sweep.k : std::vector<int64_t>{config.model.k};
+    const auto weights = takes.takes_sparsity() ? sweep.sparsity : std::vector<double>{config.model.sparsity};
+    Config own = config;
+    own.model.variant = variant;
     for (const int64_t n : sweep.n) {
-      for (const int64_t k : sweep.k) {
-        for (const int64_t seed : sweep.seed) {
-          config.model.variant = variant;
-          config.model.n = n;
-          config.model.k = k;
-          config.train.seed = seed;
-          add_member(grid, config, out);
+      for (const int64_t k : ks) {
+        for (const double sparsity : weights) {
+          for (const int64_t seed : sweep.seed) {
+            own.model.n = n;
+            own.model.k = k;
+            own.model.sparsity = sparsity;
+            own.train.seed = seed;
+            add_member(grid, own, out);
+          }
         }
       }
     }
@@ -178,11 +199,12 @@ void register_sweep(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("sweep", "Train a grid of dictionaries on one pass over the activations, and compare them.");
   command->footer(
-      "The section sweep of the configuration lists variant, n, k and seed; every combination is trained, in a run\n"
-      "folder of its own whose dictionary has the bits that assay train of its config.yaml gives. Then FVU, L0, dead\n"
-      "latents and the agreement of seeds on validation rows are written to sweep.json and report.html. SIGTERM,\n"
-      "SIGUSR1 and SIGINT checkpoint all of them and exit with status 75; --resume auto goes on to the same bits. A\n"
-      "dictionary that diverges is left out, the others go on, and the status is 1. See docs/sweeps.md.");
+      "The section sweep of the configuration lists variant, n, k, sparsity and seed; every combination is trained\n"
+      "(k and sparsity by the variants that take them), in a run folder of its own whose dictionary has the bits that\n"
+      "assay train of its config.yaml gives. Then FVU, L0, dead latents and the agreement of seeds on validation rows\n"
+      "are written to sweep.json and report.html. SIGTERM, SIGUSR1 and SIGINT checkpoint all of them and exit with\n"
+      "status 75; --resume auto goes on to the same bits. A dictionary that diverges is left out, the others go on,\n"
+      "and the status is 1. See docs/sweeps.md.");
   command->add_option("config", options->config, "YAML configuration with a section sweep.")->required();
   command
       ->add_option("--out", options->out, "Folder of the sweep: a run folder each dictionary, sweep.json, report.html.")

@@ -40,6 +40,7 @@ inline std::string yaml_of(Config config) {
 struct SweepConfig {
   std::vector<std::string> variant;
   std::vector<int64_t> n, k, seed;
+  std::vector<double> sparsity;
 };
 
 inline void describe(config::Fields& fields, SweepConfig& c) {
@@ -48,7 +49,10 @@ inline void describe(config::Fields& fields, SweepConfig& c) {
       [&](config::Fields& f) {
         f.texts("variant", c.variant, "Variants; empty takes model.variant.");
         f.integers("n", c.n, {1, INT32_MAX}, "latents", "Sizes; empty takes model.n.");
-        f.integers("k", c.k, {1, INT32_MAX}, "latents a token", "Sparsities; empty takes model.k.");
+        f.integers("k", c.k, {1, INT32_MAX}, "latents a token",
+                   "L0s, of the variants that take one; empty takes model.k.");
+        f.reals("sparsity", c.sparsity, {0, 1e6}, "",
+                "Weights of the penalty, of the variants that have one; empty takes model.sparsity.");
         f.integers("seed", c.seed, {0, INT64_MAX}, "", "Seeds of the initial weights; empty takes train.seed.");
       },
       "Read by assay sweep alone: every combination is trained.");

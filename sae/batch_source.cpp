@@ -44,17 +44,6 @@ data::StreamOptions stream_options(const DataConfig& data, const TrainConfig& tr
   return o;
 }
 
-std::vector<std::string> input_names(const DataConfig& data) {
-  std::vector<std::string> names{data.hook};
-  for (const std::string& name : data.more_hooks) {
-    if (std::find(names.begin(), names.end(), name) != names.end()) {
-      throw UsageError(fmt::format("data.more_hooks: {} is there twice: name every hook once", name));
-    }
-    names.push_back(name);
-  }
-  return names;
-}
-
 std::vector<data::HookInfo> hooks_of(const data::Sources& sources, const std::vector<std::string>& names) {
   std::vector<data::HookInfo> hooks;
   hooks.reserve(names.size());
@@ -63,12 +52,6 @@ std::vector<data::HookInfo> hooks_of(const data::Sources& sources, const std::ve
 }
 
 }  // namespace
-
-int64_t width_of(const std::vector<data::HookInfo>& hooks) {
-  int64_t d = 0;
-  for (const data::HookInfo& hook : hooks) d += hook.d;
-  return d;
-}
 
 BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train, const volatile std::sig_atomic_t& stop)
     : sources_(open_sources(data)),

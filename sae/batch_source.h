@@ -10,6 +10,7 @@
 #include "data/stream.h"
 #include "kernels/error.h"
 #include "kernels/view.h"
+#include "sae/hooks.h"
 #include "sae/train_config.h"
 #include "sae/variant.h"
 
@@ -62,8 +63,5 @@ class BatchSource {
   int64_t rows_;
   Rows batch_, peeked_;
 };
-
-/// Σ d of hooks that stand side by side.
-int64_t width_of(const std::vector<data::HookInfo>& hooks);
 
 }  // namespace assay::sae

@@ -22,17 +22,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-VariantOptions variant_options(const RunConfig& c, const BatchSource& source) {
-  const int64_t d_out = width_of(source.targets());
-  VariantOptions options{c.model, with_defaults(c.train, c.model, d_out), width_of(source.inputs()), d_out, 0};
-  for (const data::HookInfo& hook : source.targets()) options.variance += hook.variance * hook.scale * hook.scale;
-  if (variant_entry(c.model.variant).reads == Reads::several) {
-    int64_t end = 0;
-    for (const data::HookInfo& hook : source.inputs()) options.hooks.push_back(end += hook.d);
-  }
-  return options;
-}
-
 /// The scale of every column.
 std::vector<float> scales_of(const std::vector<data::HookInfo>& hooks) {
   std::vector<float> scales;
@@ -40,26 +29,6 @@ std::vector<float> scales_of(const std::vector<data::HookInfo>& hooks) {
     scales.insert(scales.end(), static_cast<size_t>(hook.d), static_cast<float>(hook.scale));
   }
   return scales;
-}
-
-/// Throws UsageError where the configuration names other hooks than the variant learns from.
-void check_hooks(const RunConfig& c) {
-  const std::string& name = c.model.variant;
-  const Reads reads = variant_entry(name).reads;
-  const auto fail = [](const std::string& what) { throw UsageError(what); };
-  if (reads == Reads::pair && c.data.target_hook.empty()) {
-    fail(fmt::format("model.variant = {} reconstructs another hook than it reads: name it in data.target_hook", name));
-  }
-  if (reads != Reads::pair && !c.data.target_hook.empty()) {
-    fail(fmt::format("data.target_hook = {} is for transcoders; {} reconstructs what it reads: leave it empty",
-                     c.data.target_hook, name));
-  }
-  if (reads == Reads::several && c.data.more_hooks.empty()) {
-    fail(fmt::format("model.variant = {} reads several hooks: name those beside data.hook in data.more_hooks", name));
-  }
-  if (reads != Reads::several && !c.data.more_hooks.empty()) {
-    fail(fmt::format("data.more_hooks is for crosscoders; {} reads one hook: leave it empty", name));
-  }
 }
 
 }  // namespace
@@ -77,17 +46,13 @@ Member::Member(Context& context, const RunConfig& config, fs::path folder, Batch
 }
 
 std::unique_ptr<Variant> Member::checked_variant() const {
-  if (config_.model.k > config_.model.n) {
-    throw UsageError(
-        fmt::format("model.k = {} is larger than model.n = {}: set k ≤ n", config_.model.k, config_.model.n));
-  }
-  check_hooks(config_);
+  check_hooks(config_.data, config_.model.variant);
   for (const data::HookInfo& hook : source_.targets()) {
     if (hook.variance > 0) continue;
     throw Error(fmt::format("{}: the activations of hook {} are constant (variance {}): nothing to learn",
                             source_.sources().info().path.string(), hook.name, hook.variance));
   }
-  auto variant = make_variant(variant_options(config_, source_));
+  auto variant = make_variant(variant_options(config_.model, config_.train, source_.inputs(), source_.targets()));
   if (variant->needs_validation() && !(config_.data.validation > 0)) {
     throw UsageError("model.threshold = calibrated needs validation rows: set data.validation > 0");
   }

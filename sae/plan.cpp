@@ -3,15 +3,19 @@
 #include <algorithm>
 
 #include "kernels/narrow_moments.h"
+#include "sae/batch_source.h"
 #include "sae/metrics_log.h"
 #include "sae/tensorboard.h"
+#include "sae/variants/variants.h"
 
 namespace assay::sae {
 
 namespace {
 
-constexpr int64_t kSample = 1 << 15;  // rows that initialising looks at
-constexpr int64_t kJsonLine = 230;    // bytes of a line of metrics.jsonl, about
+// Bytes that an active pair takes with what encoding and the backward pass hold beside it, as measured: 22 to 47 where
+// k are chosen, 58 to 92 where a penalty decides.
+constexpr int64_t kChosenPair = 24, kPenalisedPair = 72;
+constexpr int64_t kJsonLine = 230;  // bytes of a line of metrics.jsonl, about
 
 int64_t sum(const std::vector<PlanItem>& items) {
   int64_t total = 0;
@@ -19,24 +23,46 @@ int64_t sum(const std::vector<PlanItem>& items) {
   return total;
 }
 
-/// Of both moments of n latents: W_enc's and W_dec's as stored, the biases' in fp32.
-int64_t moments_bytes(const PlanInput& in, int64_t n) {
-  return 2 * n * moment_bytes(parse_moment_type(in.train.optimizer_state), in.d) + 8 * (n + in.d);
+/// Elements of the parameters besides the common four, where a rank holds n of the latents.
+int64_t own_elements(const Variant& variant, int64_t n) {
+  int64_t total = 0;
+  for (const auto& [name, shape] : variant.own_parameters()) {
+    int64_t elements = shape.front() == variant.options().model.n ? n : shape.front();
+    for (size_t axis = 1; axis < shape.size(); ++axis) elements *= shape[axis];
+    total += elements;
+  }
+  return total;
 }
 
-int64_t state_bytes(const PlanInput& in, int64_t parameters, int64_t n) {
-  return (in.train.ema > 0 ? 8 : 4) * parameters + moments_bytes(in, n) + 8 * n;
+int64_t elements(const Variant& variant, int64_t n) {
+  const VariantOptions& o = variant.options();
+  return n * (o.d_in + o.d_out + 1) + o.d_out + own_elements(variant, n);
 }
 
-std::vector<PlanItem> resident_items(const PlanInput& in, int64_t parameters, int64_t n) {
-  const int64_t rows = in.train.step_rows(), d = in.d;
-  const bool aux = in.train.aux_coefficient > 0;
-  const int64_t pairs = rows * (in.model.k + (aux ? in.train.aux_k : 0));
-  std::vector<PlanItem> items{{"parameters and Adam's moments", 4 * parameters + moments_bytes(in, n)},
-                              {"running average of the weights", in.train.ema > 0 ? 4 * parameters : 0},
+/// W_enc's and W_dec's as stored, all others in fp32.
+int64_t moments_bytes(const Variant& variant, int64_t n) {
+  const VariantOptions& o = variant.options();
+  const MomentType type = parse_moment_type(o.train.optimizer_state);
+  return n * (moment_bytes(type, o.d_in) + moment_bytes(type, o.d_out)) + 8 * (n + o.d_out + own_elements(variant, n));
+}
+
+int64_t state_bytes(const Variant& variant, int64_t n) {
+  return (variant.options().train.ema > 0 ? 8 : 4) * elements(variant, n) + moments_bytes(variant, n) + 8 * n;
+}
+
+std::vector<PlanItem> resident_items(const PlanInput& in, const Variant& variant, int64_t n) {
+  const VariantOptions& o = in.variant;
+  const int64_t rows = o.train.step_rows(), d = o.d_in, parameters = elements(variant, n);
+  const bool aux = o.train.aux_coefficient > 0;
+  const int64_t pair = variant_entry(o.model.variant).takes_sparsity() ? kPenalisedPair : kChosenPair;
+  const int64_t pairs = rows * (pair * variant.pairs_a_row() + (aux ? kChosenPair * o.train.aux_k : 0));
+  // x and x − b_dec; y where it is another hook; the gradient of every reconstruction, the residual, and AuxK's two.
+  const int64_t targets = (in.data.target_hook.empty() ? 0 : 1) + variant.groups() + 1 + (aux ? 2 : 0);
+  std::vector<PlanItem> items{{"parameters and Adam's moments", 4 * parameters + moments_bytes(variant, n)},
+                              {"running average of the weights", o.train.ema > 0 ? 4 * parameters : 0},
                               {"bf16 copy for screening", (n + 31) / 32 * 32 * (d + d % 2) * 2 + 16 * n},
-                              {"rows of a step, their errors and gradients", (aux ? 6 : 4) * 4 * rows * d},
-                              {"active pairs", 24 * pairs}};
+                              {"rows of a step, their errors and gradients", 4 * rows * (2 * d + targets * o.d_out)},
+                              {"active pairs", pairs}};
   // A lane holds two windows, and no more of a window than there is data.
   const int64_t windows = in.data.lanes * in.data.window_chunks * in.chunk_bytes;
   items.push_back({"stream windows", 2 * std::min(windows, in.stored_bytes)});
@@ -56,26 +82,28 @@ int64_t Plan::disk_bytes() const { return sum(disk); }
 
 Plan plan_run(const PlanInput& in) {
   Plan plan;
-  const TrainConfig& t = in.train;
-  const int64_t n = (in.model.n + in.ranks - 1) / in.ranks, d = in.d, rows = t.step_rows();
-  const int64_t own = 2 * n * d + n + d;
-  plan.parameters = 2 * in.model.n * d + in.model.n + d;
+  const VariantOptions& o = in.variant;
+  const TrainConfig& t = o.train;
+  const auto variant = make_variant(o);
+  const int64_t n = (o.model.n + in.ranks - 1) / in.ranks, rows = t.step_rows();
+  const int64_t width = o.d_in + (in.data.target_hook.empty() ? 0 : o.d_out);
+  plan.parameters = elements(*variant, o.model.n);
   plan.steps = t.steps;
   plan.rows_a_step = rows;
   plan.tokens = t.steps * rows;
   if (in.rows_per_epoch > 0) plan.epochs = static_cast<double>(plan.tokens) / static_cast<double>(in.rows_per_epoch);
-  plan.resident = resident_items(in, own, n);
-  plan.transient = {{"sample that the weights start from", 4 * d * ((kSample + rows - 1) / rows) * rows},
-                    {"writing a checkpoint", 2 * state_bytes(in, own, n)}};
-  plan.aux_at_most = {"AuxK's copy of the dead latents, were all dead", t.aux_coefficient > 0 ? 6 * n * d : 0};
+  plan.resident = resident_items(in, *variant, n);
+  plan.transient = {{"sample that the weights start from", 4 * width * ((kSampleTokens + rows - 1) / rows) * rows},
+                    {"writing a checkpoint", 2 * state_bytes(*variant, n)}};
+  plan.aux_at_most = {"AuxK's copy of the dead latents, were all dead", t.aux_coefficient > 0 ? 6 * n * o.d_in : 0};
   const int64_t kept = t.keep_checkpoints + 1 + (t.keep_every > 0 ? t.steps / t.keep_every : 0);
   const int64_t lines = (t.steps + t.log_every - 1) / t.log_every;
   const auto event = static_cast<int64_t>(tf_record(scalar_event(0, t.steps, scalars_of({}))).size());
-  plan.disk = {{"checkpoints kept, and one being written", kept * state_bytes(in, plan.parameters, in.model.n)},
+  plan.disk = {{"checkpoints kept, and one being written", kept * state_bytes(*variant, o.model.n)},
                {"dictionary", 4 * plan.parameters},
                {"metrics.jsonl and TensorBoard events", lines * (kJsonLine + (t.tensorboard ? event : 0))}};
   const int64_t others = in.ranks - 1;
-  plan.received = 8 * rows * in.model.k * others + 8 * rows * d * others / in.ranks;
+  plan.received = 8 * rows * o.model.k * others + 8 * rows * o.d_out * others / in.ranks;
   return plan;
 }
 
@@ -86,11 +114,14 @@ const std::vector<Gpu>& known_gpus() {
 }
 
 double modelled_seconds(const PlanInput& in, const Gpu& gpu) {
-  const auto rows = static_cast<double>(in.train.step_rows()), d = static_cast<double>(in.d);
-  const double n = static_cast<double>(in.model.n) / static_cast<double>(in.ranks);
-  const auto moments = static_cast<double>(moment_bytes(parse_moment_type(in.train.optimizer_state), in.d));
-  const double bytes = 2 * n * (8 * d + 2 * moments) + 16 * rows * static_cast<double>(in.model.k) * d;
-  return 2 * rows * d * n / (0.5 * gpu.flops) + bytes / (0.8 * gpu.bandwidth);
+  const VariantOptions& o = in.variant;
+  const auto rows = static_cast<double>(o.train.step_rows()), d_in = static_cast<double>(o.d_in);
+  const double n = static_cast<double>(o.model.n) / static_cast<double>(in.ranks),
+               both = d_in + static_cast<double>(o.d_out);
+  const MomentType type = parse_moment_type(o.train.optimizer_state);
+  const auto moments = static_cast<double>(moment_bytes(type, o.d_in) + moment_bytes(type, o.d_out));
+  const double bytes = n * (8 * both + 2 * moments) + 8 * rows * static_cast<double>(o.model.k) * both;
+  return 2 * rows * d_in * n / (0.5 * gpu.flops) + bytes / (0.8 * gpu.bandwidth);
 }
 
 }  // namespace assay::sae

@@ -6,17 +6,16 @@
 #include <vector>
 
 #include "sae/train_config.h"
+#include "sae/variant.h"
 
 namespace assay::sae {
 
 struct PlanInput {
   DataConfig data;
-  ModelConfig model;
-  TrainConfig train;           ///< resolved: see with_defaults
-  int64_t d = 0;               ///< of the activations
+  VariantOptions variant;
   int64_t rows = 0;            ///< of the whole data set; 0 = unknown, as are the next three
   int64_t rows_per_epoch = 0;  ///< that are trained on
-  int64_t chunk_bytes = 0;     ///< of the largest chunk, as stored
+  int64_t chunk_bytes = 0;     ///< of the largest chunk of all hooks read, as stored
   int64_t stored_bytes = 0;    ///< of all chunks
   int64_t ranks = 1;           ///< processes that share the latents
 };
@@ -40,7 +39,8 @@ struct Plan {
   int64_t disk_bytes() const;
 };
 
-/// For the four parameters all variants share. Latents are divided among the ranks, rows are not (docs/training.md).
+/// Parameters, moments and checkpoints are counted, pairs and scratch memory estimated. Latents are divided among the
+/// ranks, rows and parameters that do not belong to latents are not (docs/training.md). Throws as make_variant does.
 Plan plan_run(const PlanInput& input);
 
 /// A device's data sheet: dense bf16 FLOP/s, memory bytes/s, memory bytes.
@@ -50,9 +50,9 @@ struct Gpu {
 };
 const std::vector<Gpu>& known_gpus();
 
-/// Seconds a step by a stated model: the encoder product (2·B·d·n FLOP) at half the peak, and at 80 % of the bandwidth
-/// 24 bytes a parameter of both matrices for Adam (fewer where its moments are narrow) and 16·B·k·d bytes for the
-/// active pairs. Communication and reading are left out. Not a measurement.
+/// Seconds a step by a stated model: TopK's encoder product (2·B·d·n FLOP) at half the peak, and at 80 % of the
+/// bandwidth 24 bytes a parameter of both matrices for Adam (fewer where its moments are narrow) and 16·B·k·d bytes for
+/// the active pairs. Communication and reading are left out. Not a measurement.
 double modelled_seconds(const PlanInput& input, const Gpu& gpu);
 
 }  // namespace assay::sae

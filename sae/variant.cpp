@@ -30,7 +30,9 @@ Variant::Variant(VariantOptions options, Geometry geometry)
 }
 
 State Variant::create() const {
-  return {options_.model.n, options_.d_in, options_.d_out, parse_moment_type(options_.train.optimizer_state)};
+  State state{options_.model.n, options_.d_in, options_.d_out, parse_moment_type(options_.train.optimizer_state)};
+  for (const auto& [name, shape] : own_parameters()) state.add(name, shape);
+  return state;
 }
 
 void Variant::initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const {

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,6 +65,8 @@ struct StepReport {
   double outside = 0;  ///< an outside loss within it, as weighted
 };
 
+using Shapes = std::map<std::string, std::vector<int64_t>>;
+
 class Variant {
  public:
   explicit Variant(VariantOptions options, Geometry geometry = {});
@@ -71,7 +74,9 @@ class Variant {
   Variant(const Variant&) = delete;
   Variant& operator=(const Variant&) = delete;
 
-  /// The parameters, zero.
+  /// Parameters besides the common four (see State).
+  virtual Shapes own_parameters() const { return {}; }
+  /// All parameters, zero.
   virtual State create() const;
   /// Decoder rows uniform on the sphere, encoder = decoder, b_dec = the geometric median of the sample's y.
   virtual void initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const;
@@ -94,6 +99,10 @@ class Variant {
   const SparseCodes& codes() const { return codes_; }
   const VariantOptions& options() const { return options_; }
   const Geometry& geometry() const { return geometry_; }
+  /// Nested reconstructions.
+  int64_t groups() const { return static_cast<int64_t>(weights_.size()); }
+  /// Pairs of a row that a step holds where they are most, about; AuxK's apart.
+  virtual int64_t pairs_a_row() const { return options_.model.k; }
 
  protected:
   /// Fill codes_ (B rows, values after the activation function) from centred().

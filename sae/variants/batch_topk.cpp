@@ -74,7 +74,9 @@ Dictionary BatchTopK::dictionary(const State& state) const {
 }
 
 const VariantEntry kBatchTopK{
-    "batch_topk", [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<BatchTopK>(o); },
-    topk_learning_rate};
+    .name = "batch_topk",
+    .make = make_as<BatchTopK>,
+    .learning_rate = topk_learning_rate,
+};
 
 }  // namespace assay::sae

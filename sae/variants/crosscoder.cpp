@@ -42,22 +42,19 @@ class CrosscoderBatchTopK : public BatchTopK {
 }  // namespace
 
 const VariantEntry kCrosscoder{
-    "crosscoder",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<ReLU>(o); },
-    [](int64_t) { return 5e-5; },
-    0.9,
-    0.999,
-    1e-8,
-    0,
-    Reads::several};
+    .name = "crosscoder",
+    .make = make_as<ReLU>,
+    .learning_rate = [](int64_t) { return 5e-5; },
+    .eps = 1e-8,
+    .aux_coefficient = 0,
+    .reads = Reads::several,
+    .governs = Governs::penalty,
+};
 const VariantEntry kCrosscoderBatchTopK{
-    "crosscoder_batch_topk",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<CrosscoderBatchTopK>(o); },
-    topk_learning_rate,
-    0.9,
-    0.999,
-    6.25e-10,
-    1.0 / 32,
-    Reads::several};
+    .name = "crosscoder_batch_topk",
+    .make = make_as<CrosscoderBatchTopK>,
+    .learning_rate = topk_learning_rate,
+    .reads = Reads::several,
+};
 
 }  // namespace assay::sae

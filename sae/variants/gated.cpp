@@ -25,12 +25,7 @@ class Gated : public Penalised {
  public:
   explicit Gated(const VariantOptions& o) : Penalised(o, {}, kSparsity, 0.05) {}
 
-  State create() const override {
-    State state = Penalised::create();
-    state.add("r_mag", {state.n});
-    state.add("b_mag", {state.n});
-    return state;
-  }
+  Shapes own_parameters() const override { return {{"r_mag", {options_.model.n}}, {"b_mag", {options_.model.n}}}; }
 
   Dictionary dictionary(const State& state) const override {
     Dictionary result = Penalised::dictionary(state);
@@ -105,12 +100,13 @@ class Gated : public Penalised {
 }  // namespace
 
 const VariantEntry kGated{
-    "gated",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<Gated>(o); },
-    saebench_learning_rate,
-    0,
-    0.999,
-    1e-8,
-    0};
+    .name = "gated",
+    .make = make_as<Gated>,
+    .learning_rate = saebench_learning_rate,
+    .beta1 = 0,
+    .eps = 1e-8,
+    .aux_coefficient = 0,
+    .governs = Governs::penalty,
+};
 
 }  // namespace assay::sae

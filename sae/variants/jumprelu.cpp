@@ -27,11 +27,7 @@ class JumpReLU : public Penalised {
     band_ = kBand;
   }
 
-  State create() const override {
-    State state = Penalised::create();
-    state.add("threshold", {state.n});
-    return state;
-  }
+  Shapes own_parameters() const override { return {{"threshold", {options_.model.n}}}; }
 
   void initialise(Context& context, State& state, uint64_t seed, const Batch&) const override {
     unit_rows(context, seed, {state.at("W_dec").value.data(), state.n, state.d_out});
@@ -92,12 +88,13 @@ class JumpReLU : public Penalised {
 }  // namespace
 
 const VariantEntry kJumpReLU{
-    "jumprelu",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<JumpReLU>(o); },
-    [](int64_t) { return 7e-5; },
-    0,
-    0.999,
-    1e-8,
-    0};
+    .name = "jumprelu",
+    .make = make_as<JumpReLU>,
+    .learning_rate = [](int64_t) { return 7e-5; },
+    .beta1 = 0,
+    .eps = 1e-8,
+    .aux_coefficient = 0,
+    .governs = Governs::both,
+};
 
 }  // namespace assay::sae

@@ -132,12 +132,10 @@ class MatchingPursuit : public Variant {
 }  // namespace
 
 const VariantEntry kMatchingPursuit{
-    "matching_pursuit",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<MatchingPursuit>(o); },
-    topk_learning_rate,
-    0.9,
-    0.999,
-    6.25e-10,
-    0};
+    .name = "matching_pursuit",
+    .make = make_as<MatchingPursuit>,
+    .learning_rate = topk_learning_rate,
+    .aux_coefficient = 0,
+};
 
 }  // namespace assay::sae

@@ -36,12 +36,18 @@ Geometry nested(const ModelConfig& model) {
 }  // namespace
 
 const VariantEntry kMatryoshkaTopK{
-    "matryoshka_topk",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<TopK>(o, nested(o.model)); },
-    topk_learning_rate};
+    .name = "matryoshka_topk",
+    .make = [](const VariantOptions& o) -> std::unique_ptr<Variant> {
+      return std::make_unique<TopK>(o, nested(o.model));
+    },
+    .learning_rate = topk_learning_rate,
+};
 const VariantEntry kMatryoshkaBatchTopK{
-    "matryoshka_batch_topk",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<BatchTopK>(o, nested(o.model)); },
-    topk_learning_rate};
+    .name = "matryoshka_batch_topk",
+    .make = [](const VariantOptions& o) -> std::unique_ptr<Variant> {
+      return std::make_unique<BatchTopK>(o, nested(o.model));
+    },
+    .learning_rate = topk_learning_rate,
+};
 
 }  // namespace assay::sae

@@ -17,10 +17,11 @@ class MultiTopK : public Variant {
     reported_ = 0;
   }
 
+  int64_t pairs_a_row() const override { return std::min(4 * options_.model.k, options_.model.n); }
+
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override {
-    const int64_t most = std::min(4 * options_.model.k, state.n);
-    encode_topk(context, centred(), encoder(state), most, codes_, flag);
+    encode_topk(context, centred(), encoder(state), pairs_a_row(), codes_, flag);
   }
 
   /// The k best of a row, then the others.
@@ -54,7 +55,9 @@ class MultiTopK : public Variant {
 }  // namespace
 
 const VariantEntry kMultiTopK{
-    "multi_topk", [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<MultiTopK>(o); },
-    topk_learning_rate};
+    .name = "multi_topk",
+    .make = make_as<MultiTopK>,
+    .learning_rate = topk_learning_rate,
+};
 
 }  // namespace assay::sae

@@ -72,12 +72,12 @@ class PAnneal : public Penalised {
 }  // namespace
 
 const VariantEntry kPAnneal{
-    "p_anneal",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<PAnneal>(o); },
-    saebench_learning_rate,
-    0.9,
-    0.999,
-    1e-8,
-    0};
+    .name = "p_anneal",
+    .make = make_as<PAnneal>,
+    .learning_rate = saebench_learning_rate,
+    .eps = 1e-8,
+    .aux_coefficient = 0,
+    .governs = Governs::penalty,
+};
 
 }  // namespace assay::sae

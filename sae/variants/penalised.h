@@ -12,6 +12,8 @@ class Penalised : public Variant {
 
   /// Its k is the running mean of L0, rounded.
   Dictionary dictionary(const State& state) const override;
+  /// Half of all latents are active at the start.
+  int64_t pairs_a_row() const override { return options_.model.n / 2; }
 
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override;

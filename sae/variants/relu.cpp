@@ -60,12 +60,13 @@ void unit_rows_by_hook(Context& context, uint64_t seed, const std::vector<int64_
   state.screen.refresh(context, state.encoder());
 }
 
-const VariantEntry kReLU{"relu",
-                         [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<ReLU>(o); },
-                         [](int64_t) { return 5e-5; },
-                         0.9,
-                         0.999,
-                         1e-8,
-                         0};
+const VariantEntry kReLU{
+    .name = "relu",
+    .make = make_as<ReLU>,
+    .learning_rate = [](int64_t) { return 5e-5; },
+    .eps = 1e-8,
+    .aux_coefficient = 0,
+    .governs = Governs::penalty,
+};
 
 }  // namespace assay::sae

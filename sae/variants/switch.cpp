@@ -45,11 +45,8 @@ class Switch : public Variant {
     if (options.d_in != options.d_out) throw UsageError("model.variant = switch reconstructs what it encodes");
   }
 
-  State create() const override {
-    State state = Variant::create();
-    state.add("router", {experts_, options_.d_in});
-    state.add("b_router", {options_.d_in});
-    return state;
+  Shapes own_parameters() const override {
+    return {{"router", {experts_, options_.d_in}}, {"b_router", {options_.d_in}}};
   }
 
   void initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const override {
@@ -174,12 +171,11 @@ class Switch : public Variant {
 }  // namespace
 
 const VariantEntry kSwitch{
-    "switch",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<Switch>(o); },
-    topk_learning_rate,
-    0.9,
-    0.999,
-    1e-8,
-    0};
+    .name = "switch",
+    .make = make_as<Switch>,
+    .learning_rate = topk_learning_rate,
+    .eps = 1e-8,
+    .aux_coefficient = 0,
+};
 
 }  // namespace assay::sae

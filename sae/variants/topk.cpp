@@ -12,8 +12,10 @@ void TopK::encode(Context& context, State& state, NumericFlag& flag) {
   for (float& value : codes_.values) value = std::max(value, 0.0f);
 }
 
-const VariantEntry kTopK{"topk",
-                         [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<TopK>(o); },
-                         topk_learning_rate};
+const VariantEntry kTopK{
+    .name = "topk",
+    .make = make_as<TopK>,
+    .learning_rate = topk_learning_rate,
+};
 
 }  // namespace assay::sae

@@ -38,11 +38,7 @@ class SkipTranscoder : public Transcoder {
  public:
   using Transcoder::Transcoder;
 
-  State create() const override {
-    State state = Transcoder::create();
-    state.add("W_skip", {state.d_out, state.d_in});
-    return state;
-  }
+  Shapes own_parameters() const override { return {{"W_skip", {options_.d_out, options_.d_in}}}; }
 
   Dictionary dictionary(const State& state) const override {
     Dictionary result = Transcoder::dictionary(state);
@@ -73,22 +69,16 @@ class SkipTranscoder : public Transcoder {
 }  // namespace
 
 const VariantEntry kTranscoder{
-    "transcoder",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<Transcoder>(o); },
-    topk_learning_rate,
-    0.9,
-    0.999,
-    6.25e-10,
-    1.0 / 32,
-    Reads::pair};
+    .name = "transcoder",
+    .make = make_as<Transcoder>,
+    .learning_rate = topk_learning_rate,
+    .reads = Reads::pair,
+};
 const VariantEntry kSkipTranscoder{
-    "skip_transcoder",
-    [](const VariantOptions& o) -> std::unique_ptr<Variant> { return std::make_unique<SkipTranscoder>(o); },
-    topk_learning_rate,
-    0.9,
-    0.999,
-    6.25e-10,
-    1.0 / 32,
-    Reads::pair};
+    .name = "skip_transcoder",
+    .make = make_as<SkipTranscoder>,
+    .learning_rate = topk_learning_rate,
+    .reads = Reads::pair,
+};
 
 }  // namespace assay::sae

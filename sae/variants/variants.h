@@ -16,15 +16,31 @@ enum class Reads {
   several,  ///< data.hook and data.more_hooks, side by side, are encoded and reconstructed
 };
 
+/// What L0 follows from.
+enum class Governs {
+  k,        ///< model.k
+  penalty,  ///< model.sparsity
+  both,     ///< model.sparsity weighs a penalty that aims at model.k
+};
+
 struct VariantEntry {
   const char* name;  ///< as model.variant spells it
   std::unique_ptr<Variant> (*make)(const VariantOptions& options);
-  /// The optimiser's defaults of the source the file cites.
+  /// The optimiser's defaults of the source the file cites; those given here are Gao et al.'s.
   double (*learning_rate)(int64_t n);
   double beta1 = 0.9, beta2 = 0.999, eps = 6.25e-10;
   double aux_coefficient = 1.0 / 32;
   Reads reads = Reads::one;
+  Governs governs = Governs::k;
+
+  bool takes_k() const { return governs != Governs::penalty; }
+  bool takes_sparsity() const { return governs != Governs::k; }
 };
+
+template <class T>
+std::unique_ptr<Variant> make_as(const VariantOptions& options) {
+  return std::make_unique<T>(options);
+}
 
 /// 2e-4/√(n/2¹⁴) (Gao et al. 2024, A.3): the TopK family's.
 double topk_learning_rate(int64_t n);

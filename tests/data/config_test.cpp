@@ -23,6 +23,7 @@ struct Sample {
   std::string path = "shards";
   std::vector<std::string> tasks = {"core", "ood probing"};
   std::vector<int64_t> sizes = {1, 4, 16};
+  std::vector<double> weights = {0.5, 2};
   int64_t lanes = 16;
 };
 
@@ -46,6 +47,7 @@ Describe describe(Sample& s) {
         "Training.");
     f.texts("tasks", s.tasks, "What to do.");
     f.integers("sizes", s.sizes, {1, 1024}, "latents", "How wide.");
+    f.reals("weights", s.weights, {0, 10}, "", "How heavy.");
   };
 }
 
@@ -80,7 +82,7 @@ class Config : public testing::Test {
 TEST_F(Config, ReadsEveryType) {
   const Sample s = read(
       "# a comment\npath: 'a: b'\ntrain:\n  steps: 7\n  rate: 1e-3\n  resume: false\n  variant: relu\n"
-      "  stream: {lanes: 4}\ntasks: [x, \"y z\"]\nsizes:\n  - 3\n  - 5\n");
+      "  stream: {lanes: 4}\ntasks: [x, \"y z\"]\nsizes:\n  - 3\n  - 5\nweights: [1e-3, 4]\n");
   EXPECT_EQ(s.path, "a: b");
   EXPECT_EQ(s.steps, 7);
   EXPECT_EQ(s.rate, 1e-3);
@@ -89,6 +91,7 @@ TEST_F(Config, ReadsEveryType) {
   EXPECT_EQ(s.lanes, 4);
   EXPECT_EQ(s.tasks, (std::vector<std::string>{"x", "y z"}));
   EXPECT_EQ(s.sizes, (std::vector<int64_t>{3, 5}));
+  EXPECT_EQ(s.weights, (std::vector<double>{1e-3, 4}));
 }
 
 TEST_F(Config, EmptyFileLeavesDefaults) {
@@ -118,6 +121,8 @@ TEST_F(Config, WrongTypes) {
   EXPECT_THAT(fault("path:\n"), HasSubstr("'path' must be a text (\"\" for the empty one), found nothing"));
   EXPECT_THAT(fault("tasks: core\n"), HasSubstr("'tasks' must be a list of texts, found 'core'"));
   EXPECT_THAT(fault("sizes:\n  - 1\n  - b\n"), StartsWith(at(3) + "'sizes' must be an integer"));
+  EXPECT_THAT(fault("weights: 3\n"), HasSubstr("'weights' must be a list of numbers, found '3'"));
+  EXPECT_THAT(fault("weights: [1, nan]\n"), HasSubstr("'weights' must be a finite number, found 'nan'"));
   EXPECT_THAT(fault("- a\n- b\n"), HasSubstr("expected a mapping"));
   EXPECT_THAT(fault("[a]: b\n"), HasSubstr("expected a key, found a list"));
 }
@@ -127,6 +132,7 @@ TEST_F(Config, Bounds) {
   EXPECT_THAT(fault("train: {steps: 99999999999999999999}\n"), HasSubstr("must be in [1, 1000000] steps"));
   EXPECT_THAT(fault("train: {rate: -0.5}\n"), HasSubstr("'train.rate' must be in [0, 1], found -0.5"));
   EXPECT_THAT(fault("sizes: [4, 4096]\n"), HasSubstr("'sizes' must be in [1, 1024] latents, found 4096"));
+  EXPECT_THAT(fault("weights: [4, 10.5]\n"), HasSubstr("'weights' must be in [0, 10], found 10.5"));
   EXPECT_THAT(fault("train: {variant: topq}\n"), HasSubstr("one of topk, relu, found 'topq', nearest is 'topk'"));
 }
 
@@ -202,6 +208,7 @@ TEST_F(Config, WritesWhatItReadsBack) {
   EXPECT_EQ(back.tasks, s.tasks);
   EXPECT_EQ(back.rate, s.rate);
   EXPECT_EQ(back.sizes, s.sizes);
+  EXPECT_EQ(back.weights, s.weights);
   Sample again = back;
   EXPECT_EQ(write_yaml(describe(again)), yaml);
 }
@@ -210,7 +217,7 @@ TEST_F(Config, WritesInTheOrderDescribed) {
   Sample s;
   EXPECT_EQ(write_yaml(describe(s)),
             "path: shards\ntrain:\n  steps: 2000\n  rate: 0.0002\n  resume: true\n  variant: topk\n  stream:\n"
-            "    lanes: 16\ntasks: [core, \"ood probing\"]\nsizes: [1, 4, 16]\n");
+            "    lanes: 16\ntasks: [core, \"ood probing\"]\nsizes: [1, 4, 16]\nweights: [0.5, 2]\n");
 }
 
 TEST_F(Config, Reference) {

@@ -56,7 +56,7 @@ class Sweep : public testing::Test {
 
   void add(const std::string& name, uint64_t seed, const sae::Dictionary& dictionary) {
     dictionary.save(folder_.path() / name / "dictionary");
-    results_.dictionaries.push_back({name, "topk", kN, kK, seed, "", ""});
+    results_.dictionaries.push_back({name, "topk", kN, kK, 0, seed, "", ""});
   }
 
   test::TempFolder folder_{"sweep"};
@@ -86,7 +86,7 @@ TEST_F(Sweep, SeedsOfOneSettingAgreeWhereTheirLatentsDo) {
   add("other", 2, test::random_dictionary(kD, kN, kK, 99));
   add("elsewhere", 3, a);
   results_.dictionaries[3].k = kK + 1;  // another setting
-  results_.dictionaries.push_back({"lost", "topk", kN, kK, 4, "diverged", ""});
+  results_.dictionaries.push_back({"lost", "topk", kN, kK, 0, 4, "diverged", ""});
   measure_sweep(context_, folder_.path(), {x_.data(), kRows, kD}, results_);
   ASSERT_EQ(results_.agreements.size(), 3u);
   EXPECT_EQ(results_.agreements[0].second, "again");

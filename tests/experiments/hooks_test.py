@@ -58,6 +58,25 @@ def decode(run, x, codes):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_the_plan_knows_all_hooks(tmp_path, shards, variant):
+    path = config(tmp_path, shards, variant, VARIANTS[variant], steps=2)
+    large = ["--set", "model.n=8192", "--set", "train.keep_checkpoints=1"]
+    facts = assay_json("plan", path, *large)
+    d_in, d_out = {"t": (D, OUT), "s": (D, OUT), "c": (D + OTHER + OUT,) * 2, "m": (D, D)}[variant[0]]
+    assert (facts["d"], facts["d_out"]) == (d_in, d_out)
+    skip = d_in * d_out if variant == "skip_transcoder" else 0
+    assert facts["parameters"] == 8192 * (d_in + d_out + 1) + d_out + skip
+    assay("train", path, *large, "--out", tmp_path / "run")
+    kept = sum(file.stat().st_size for file in (tmp_path / "run" / "checkpoints").rglob("*") if file.is_file())
+    assert facts["disk"]["parts"]["checkpoints kept, and one being written"] == pytest.approx(2 * kept, rel=0.01)
+    assert facts["time"]["seconds_a_step"] > 0
+    # Without shards every hook has the dimensions given.
+    wide = assay_json("plan", path, "--dims", 40, *large)
+    hooks = 3 if variant.startswith("crosscoder") else 1
+    assert (wide["d"], wide["d_out"]) == (40 * hooks, 40 * hooks)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_train_resume_encode_and_measure(tmp_path, shards, variant):
     model = ", sparsity: 0.02" if variant == "crosscoder" else ""
     path = config(tmp_path, shards, variant, VARIANTS[variant], model, steps=300)

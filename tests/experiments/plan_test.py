@@ -48,6 +48,18 @@ def test_memory_and_disk_are_what_a_run_takes(tmp_path, config):
     assert plans[131_072]["parameters"] == 2 * 131_072 * 32 + 131_072 + 32
 
 
+# Every kind of parameter beside the four, and many more pairs than k a row.
+@pytest.mark.parametrize("variant", ["switch", "jumprelu", "gated", "matryoshka_topk"])
+def test_other_variants_take_what_is_planned(tmp_path, config, variant):
+    settings = [config(), *SETTINGS, "--set", f"model.variant={variant}", "--set", "model.n=4096", "--set",
+                "train.keep_checkpoints=1", "--set", "train.steps=2"]
+    facts = plan(*settings)
+    peak = peak_of("train", *settings[:1], "--out", tmp_path / "run", *settings[1:])
+    assert facts["memory"]["peak"] == pytest.approx(peak, rel=0.25)
+    kept = size_of(tmp_path / "run" / "checkpoints")
+    assert facts["disk"]["parts"]["checkpoints kept, and one being written"] == pytest.approx(kept * 2, rel=0.01)
+
+
 @pytest.mark.parametrize("moments", ["bf16", "8bit"])
 def test_narrow_moments_are_counted_as_they_are_stored(tmp_path, config, moments):
     file = config()

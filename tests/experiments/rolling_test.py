@@ -2,6 +2,8 @@
 
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -90,6 +92,42 @@ def test_a_stopped_trainer_checkpoints_while_it_waits(tmp_path):
     assert trainer.wait(timeout=30) == 75
     newest = max(int(p.name.split("-")[1]) for p in run.glob("checkpoints/step-*[0-9]"))
     assert newest > 200  # 60,000 rows are 234 steps
+
+
+def some_shards(source, cache, names):
+    """Shards that a harvester has written, each appearing whole."""
+    for name in names:
+        shutil.copy(source / name, cache / f".{name}")
+        (cache / f".{name}").rename(cache / name)
+
+
+def test_a_stop_while_resampling_looks_ahead_changes_no_bit(tmp_path):
+    wide, spare, cache, run = (tmp_path / name for name in ("wide", "spare", "cache", "run"))
+    habits = ["--set", "train.resample_every=150", "--set", "train.aux_coefficient=0", "--set",
+              "train.dead_after_tokens=300"]
+    assay(*PLANT, "--disk-limit", "1GB", "--out", wide)
+    shutil.copytree(wide, spare)
+    whole = start(*train_arguments(tmp_path, wide, tmp_path / "whole"), *habits)
+    _, log = whole.communicate(timeout=120)
+    assert whole.returncode == 0
+    moved = re.findall(r"step (\d+): (\d+) dead latents resampled", log)
+    assert [int(step) for step, _ in moved] == [150, 300, 450, 600, 750] and any(int(count) for _, count in moved)
+
+    shards = sorted(path.name for path in spare.glob("shard-*.h5"))
+    cache.mkdir()
+    some_shards(spare, cache, ["rolling.json", *shards[:4]])  # step 150 stands at row 38,400 and looks 32,768 further
+    trainer = start(*train_arguments(tmp_path, cache, run), *habits)
+    while not (run / "checkpoints" / "step-0000000148").exists():
+        assert trainer.poll() is None
+        time.sleep(0.01)
+    time.sleep(1)
+    trainer.send_signal(signal.SIGTERM)
+    assert trainer.wait(timeout=30) == 75
+    # None that has the step but not its resampling.
+    assert max(path.name for path in run.glob("checkpoints/step-*[0-9]")) == "step-0000000148"
+    some_shards(spare, cache, [*shards[4:], "finished.json"])
+    assay(*train_arguments(tmp_path, cache, run), *habits)
+    assert weights(run) == weights(tmp_path / "whole")
 
 
 def test_wrong_uses_are_one_line(tmp_path):

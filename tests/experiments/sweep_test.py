@@ -52,6 +52,32 @@ def test_every_dictionary_has_the_bits_of_its_own_training(tmp_path, sweep):
     assert weights(out / "topk-n256-k6-s3") != weights(out / "topk-n256-k6-s4")
 
 
+def test_each_variant_takes_the_axes_that_govern_it(tmp_path, sweep):
+    out = tmp_path / "sweep"
+    grid = "variant: [topk, relu, jumprelu], k: [4, 6], sparsity: [0.5, 20]"
+    done = run("sweep", sweep(grid, lr=0.003), "--out", out)
+    assert done.returncode == 0, done.stderr
+    found = {entry["name"]: entry for entry in results(out)["dictionaries"]}
+    # relu knows no k and holds model.k, 6; jumprelu's penalty aims at k.
+    assert set(found) == {"topk-n256-k4-s3", "topk-n256-k6-s3", "relu-n256-k6-w0.5-s3", "relu-n256-k6-w20-s3",
+                          *(f"jumprelu-n256-k{k}-w{w}-s3" for k in (4, 6) for w in (0.5, 20))}
+    assert [found[f"relu-n256-k6-w{w}-s3"]["sparsity"] for w in (0.5, 20)] == [0.5, 20]
+    assert "sparsity" not in found["topk-n256-k4-s3"]
+    assert found["relu-n256-k6-w20-s3"]["l0"] < 0.8 * found["relu-n256-k6-w0.5-s3"]["l0"]
+    assert weights(alone(tmp_path, out / "relu-n256-k6-w20-s3")) == weights(out / "relu-n256-k6-w20-s3")
+    assert "relu, n = 256, k = 6, sparsity = 20" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("grid, words", [
+    ("variant: [topk, switch], sparsity: [0.1, 1]", "sweep.sparsity: topk, switch"),
+    ("variant: [relu, gated], k: [4, 6]", "sweep.k: relu, gated"),
+    ("variant: [relu], sparsity: [1, 1.0]", "sweep.sparsity names 1 twice")])
+def test_an_axis_that_no_variant_takes_is_refused(tmp_path, sweep, grid, words):
+    done = run("sweep", sweep(grid), "--out", tmp_path / "sweep")
+    assert done.returncode == 2 and words in done.stderr
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_resampling_members_share_what_they_look_at(tmp_path, sweep):
     file = sweep("n: [128, 256], k: [4, 6]", resample_every=20, aux_coefficient=0, dead_after_tokens=512, ema=0.9)
     assert run("sweep", file, "--out", tmp_path / "sweep").returncode == 0

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from train_support import ASSAY, checkpoints, files_of, metrics, run, weights
+from train_support import ASSAY, checkpoints, files_of, kill_and_finish, metrics, run, weights
 
 
 def last_line(result, status):
@@ -288,13 +288,7 @@ def test_narrow_moments_survive_a_kill_and_learn_as_fp32_does(tmp_path, config, 
     narrow = ["--set", f"train.optimizer_state={moments}"]
     assert run(*arguments("fp32")).returncode == 0
     assert run(*arguments("whole"), *narrow, "--set", "train.threads=1").returncode == 0
-    command = [ASSAY, *map(str, arguments("killed")), *narrow, "--resume", "auto"]
-    for _ in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert run(*command[1:]).returncode == 0
+    kill_and_finish(*arguments("killed"), *narrow, "--resume", "auto")
     assert weights(tmp_path / "whole") == weights(tmp_path / "killed") != weights(tmp_path / "fp32")
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
     last = {name: metrics(tmp_path / name)[-1]["fvu"] for name in ("fp32", "whole")}
@@ -311,13 +305,7 @@ def test_every_habit_survives_a_kill(tmp_path, config):
     assert result.returncode == 0, result.stderr
     moved = re.findall(r"step (\d+): (\d+) dead latents resampled", result.stderr)
     assert [int(step) for step, _ in moved] == list(range(40, 480, 40)) and any(int(count) for _, count in moved)
-    command = [ASSAY, "train", str(file), "--out", str(tmp_path / "killed"), "--resume", "auto"]
-    for _ in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert run(*command[1:]).returncode == 0
+    kill_and_finish("train", file, "--out", tmp_path / "killed", "--resume", "auto")
     assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
     assert run("train", config(steps=600, **{**habits, "ema": 0}), "--out", tmp_path / "last").returncode == 0
     assert weights(tmp_path / "last") != weights(tmp_path / "whole")

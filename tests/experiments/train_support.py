@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 ASSAY = os.environ["ASSAY"]
@@ -16,6 +17,17 @@ def limited(kilobytes, *arguments):
     """`run` where no file may grow beyond that, which fails like a full disk."""
     command = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", ASSAY, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def kill_and_finish(*arguments, kills=3, after=0.3):
+    """`run`, killed so often and so many seconds after each start, then once to the end."""
+    for _ in range(kills):
+        process = subprocess.Popen([ASSAY, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(after)
+        process.kill()
+        process.wait()
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr
 
 
 def weights(folder):
