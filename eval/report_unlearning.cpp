@@ -72,6 +72,11 @@ void add_unlearning_text_charts(Page& page, const TaskResult& task) {
   add_arm_table(page, task, {"token_loss", "retain_damage", "edited_share"},
                 "Loss a token (nats) by corpus; damage, in percent, is the forget drop of the corpora to keep.");
   add_arm_table(
+      page, task, {"relearned_drop"},
+      "Relearning: the forget drop that is left when somebody with 4, 16 or 64 texts of the corpus trains the "
+      "layers above the edit. Read it against the untouched model, trained alike, and against mean ablation, where "
+      "all must be learnt anew.");
+  add_arm_table(
       page, task, {"written_as_forgotten", "written_overlap", "written_repetition"},
       "What the model writes behind the beginnings of test texts while the edit is held: the share that a judge "
       "of words, fitted on other texts, takes for the corpus to forget; the share of bigrams that the true text "

@@ -38,6 +38,8 @@ class Report {
                   const std::vector<double>& losses);
   void add_losses(const TextOutcome& arm, const std::vector<double>& losses);
   void add_shares(const TextOutcome& arm);
+  void add_relearned(const TextOutcome& arm, const std::vector<Relearned>& attacks);
+  void add_attacks();
   void add_written(const TextOutcome& arm, const Written& written);
   void add_continuations();
   void add_score(const TextOutcome& arm);
@@ -123,6 +125,34 @@ void Report::add_shares(const TextOutcome& arm) {
     add(
         arm, "edited_share", part ? "forget" : "retained", "", [&](size_t i) { return forget(i) == part; },
         [&](size_t i) { return std::pair(double(arm.touched[i]), 1.0); });
+}
+
+void Report::add_relearned(const TextOutcome& arm, const std::vector<Relearned>& attacks) {
+  for (const Relearned& attack : attacks) {
+    add(
+        arm, "relearned_drop", fmt::format("texts_{}", attack.texts), "", [this](size_t i) { return forget(i); },
+        change_of(attack.losses, 1));
+    result_.details["relearning"]["attacks"].push_back({{"method", arm.name},
+                                                        {"dictionary", dictionary_of(arm)},
+                                                        {"texts", attack.texts},
+                                                        {"rate", attack.rate},
+                                                        {"own_loss", attack.own_loss}});
+  }
+}
+
+void Report::add_attacks() {
+  const TextRelearning& all = run_.relearning;
+  if (!all.reason.empty()) {
+    result_.details["relearning"] = {{"left_out", all.reason}};
+    return;
+  }
+  result_.details["relearning"] = {{"texts", all.texts}, {"attacks", nlohmann::json::array()}};
+  TextOutcome bare;
+  for (const auto& [name, attacks] : {std::pair("untouched", &all.untouched), {"mean_ablation", &all.ablated}}) {
+    bare.name = name;
+    add_relearned(bare, *attacks);
+  }
+  for (const TextOutcome& arm : run_.methods) add_relearned(arm, arm.relearned);
 }
 
 void Report::add_written(const TextOutcome& arm, const Written& written) {
@@ -228,6 +258,7 @@ void Report::fill() {
     bare.name = name;
     add_losses(bare, *losses);
   }
+  add_attacks();
   add_continuations();
   add_details();
 }
@@ -285,8 +316,10 @@ class UnlearningTextTask : public Task {
       no_words = error.what();
     }
     const UnlearningTextConfig& config = session.config.unlearning_text;
-    UnlearningTextInputs inputs{session.context, session.dataset, table_,      config,  {}, {},
-                                *half,           lower.get(),     words.get(), no_words};
+    UnlearningTextInputs inputs{
+        session.context, session.dataset, table_, config, {}, {}, *half, lower.get(), words.get(), no_words, [&folder] {
+          return sae::load_trainable_loss_half(folder);
+        }};
     for (const EvalDictionary& d : session.dictionaries) {
       inputs.dictionaries.push_back(&d.dictionary);
       inputs.trained.push_back(d.entry.null_kind.empty());

@@ -8,11 +8,13 @@
 //   token_loss     L, nats, part = the corpus; of method "untouched" L₀, of "mean_ablation" L₁
 //   edited_share   share of texts that the edit touches, parts forget and retained
 //   frontier_drop, frontier_damage  the first two where settings are chosen anew for each budget
+//   relearned_drop  forget_drop behind an attacker's training on 4, 16 or 64 texts (part texts_N); also of "untouched"
+//                  and "mean_ablation"
 //   written_as_forgotten  share of continuations, edit held, that a judge of words takes for the corpus to forget
 //   written_overlap, written_repetition  their bigrams in the true text, and repeated; parts forget and retained; also
 //                  of methods "untouched" and "true_text". judge_auroc  the judge on true text
 // Intervals resample documents. Score: forget_drop by document; a dictionary's headline arm is "latents".
-// details: operating_points, grid (tuning), residual_norm, continuation.
+// details: operating_points, grid (tuning), residual_norm, continuation, relearning.
 #pragma once
 
 #include <memory>

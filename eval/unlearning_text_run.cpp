@@ -61,6 +61,8 @@ class TextRun {
   std::vector<double> losses(const TextPanel& panel, const Edit* edit) const;
   void measure(TextPanel& panel) const;
   void run_method(const UnlearningMethod& method, TextOutcome& outcome) const;
+  std::vector<Relearned> attack(const Edit* edit) const;
+  void attack_bare();
   void write_all(const UnlearningMethods& methods);
 
   const UnlearningTextInputs& in_;
@@ -190,9 +192,49 @@ void TextRun::run_method(const UnlearningMethod& method, TextOutcome& outcome) c
   method.fit(corpus_, estimate_, which, [&](size_t setting, const Edit& edit) {
     outcome.losses[static_cast<int64_t>(setting)] = losses(result_.test, &edit);
     if (static_cast<int64_t>(setting) != outcome.chosen[0]) return;
+    outcome.relearned = attack(&edit);
     for (size_t i = 0; i < outcome.touched.size(); ++i)
       outcome.touched[i] = edit.touches(corpus_, result_.test.entries[i]);
   });
+}
+
+/// By the texts that the attacker has: the first of the estimate texts to forget.
+std::vector<Relearned> TextRun::attack(const Edit* edit) const {
+  std::vector<Relearned> all;
+  if (!in_.trainer) return all;
+  const auto forget = [](const TextPanel& panel) {
+    std::vector<int64_t> entries;
+    for (size_t i = 0; i < panel.entries.size(); ++i)
+      if (panel.corpus[i] == 0) entries.push_back(panel.entries[i]);
+    return entries;
+  };
+  const std::vector<int64_t> own = forget(make_panel(kTextEstimate)), test = forget(result_.test);
+  for (const int64_t texts : kRelearnTexts) {
+    if (texts > std::ssize(own)) continue;
+    all.push_back(
+        relearn(in_.trainer, corpus_, {own.begin(), own.begin() + texts}, forget(tune_), test, edit, in_.config.batch));
+    std::vector<double> losses = result_.test.clean;
+    for (size_t i = 0, next = 0; i < losses.size(); ++i)
+      if (result_.test.corpus[i] == 0) losses[i] = all.back().losses[next++];
+    all.back().losses = std::move(losses);
+  }
+  return all;
+}
+
+void TextRun::attack_bare() {
+  TextRelearning& all = result_.relearning;
+  if (!in_.trainer) {
+    all.reason = "no half trains";
+    return;
+  }
+  for (const int64_t text : plan_.texts[0][kTextEstimate])
+    if (std::ssize(all.texts) < kRelearnTexts[std::size(kRelearnTexts) - 1])
+      all.texts.push_back(in_.table.number[text]);
+  const auto ablation = mean_ablation(mean_);
+  in_.context.pool().run(
+      2, [&](int64_t i, int) { (i ? all.ablated : all.untouched) = attack(i ? ablation.get() : nullptr); });
+  for (TextOutcome& outcome : result_.methods)
+    if (outcome.chosen[0] == kNoSetting) outcome.relearned = all.untouched;
 }
 
 /// Methods one after another: each step of a continuation is parallel within.
@@ -244,6 +286,7 @@ UnlearningTextOutcome TextRun::finish() {
   in_.context.pool().run(std::ssize(methods), [&](int64_t m, int) {
     run_method(*methods[static_cast<size_t>(m)], result_.methods[static_cast<size_t>(m)]);
   });
+  attack_bare();
   write_all(methods);
   return std::move(result_);
 }

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "eval/eval_config.h"
 #include "eval/unlearning_methods.h"
+#include "eval/unlearning_text_relearn.h"
 #include "eval/unlearning_text_written.h"
 
 namespace assay::eval {
@@ -49,6 +50,14 @@ struct TextOutcome {
   std::map<int64_t, std::vector<double>> losses;  ///< by chosen setting: [test entries]
   std::vector<uint8_t> touched;                   ///< [test entries], at the headline's setting
   std::optional<Written> written;                 ///< what the model writes at that setting
+  std::vector<Relearned> relearned;               ///< attacks at that setting; losses [test entries]
+};
+
+/// The relearning attack; `reason` where there is none. Losses [test entries]: of texts to keep the clean ones.
+struct TextRelearning {
+  std::string reason;
+  std::vector<int64_t> texts;  ///< the data set's numbers of the attacker's texts, the first first
+  std::vector<Relearned> untouched, ablated;
 };
 
 /// Open-ended continuation; `reason` where there is none.
@@ -67,6 +76,7 @@ struct UnlearningTextOutcome {
   double norm = 0;                ///< mean norm of the ordinary tokens of the estimate texts
   std::vector<TextOutcome> methods;
   TextContinuation continuation;
+  TextRelearning relearning;
 };
 
 struct UnlearningTextInputs {
@@ -80,6 +90,7 @@ struct UnlearningTextInputs {
   data::LowerHalf* lower = nullptr;  ///< with `words`: for continuation; null = none, and `no_words` says why
   const sae::WordHalf* words = nullptr;
   std::string no_words = {};
+  MakeLossTrainer trainer = {};  ///< for the relearning attack; empty = none
 };
 
 /// Deterministic in (inputs, plan, seed) on any number of threads. Throws Error where the model knows no more of the

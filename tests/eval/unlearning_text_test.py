@@ -117,6 +117,39 @@ def test_continuations_are_judged(result):
     assert number(result, "written_repetition", "true_text", "retained")["value"] < 0.2
 
 
+def test_relearning_is_torchs_own_training(made, result):
+    import h5py
+    import torch
+
+    details = result["details"]["relearning"]
+    attack, = [a for a in details["attacks"] if a["method"] == "untouched" and a["texts"] == 16]
+    with h5py.File(made / "shards/shard-00000.h5") as file:
+        rows = {text: np.flatnonzero(file["text"][:] == text) for text in details["texts"][:16]}
+        x = torch.tensor(np.stack([file["activations"][rows[t][0]:rows[t][-1] + 1] for t in rows]).astype(np.float32))
+        ids = torch.tensor(np.stack([file["tokens"][rows[t][0]:rows[t][-1] + 1] for t in rows]).astype(np.int64))
+    half = torch.jit.load(str(made / "halves/upper.ts.pt"))
+    weights = [w.requires_grad_(True) for w in half.parameters()]
+    adam = torch.optim.Adam(weights, lr=attack["rate"])
+    for step in range(24):
+        own = [(8 * step + i) % 16 for i in range(8)]
+        loss = half(x[own], ids[own], torch.ones_like(ids[own]))[:, 1:].mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    with torch.no_grad():
+        trained = half(x, ids, torch.ones_like(ids))[:, 1:].mean().item()
+    assert attack["own_loss"] == pytest.approx(trained, rel=2e-3)
+
+
+def test_relearning_brings_back_what_was_forgotten(result):
+    for method, dictionary in (("gated_steering", ""), ("latents_gated", "run"), ("mean_ablation", "")):
+        drops = [number(result, "relearned_drop", method, part, dictionary)["value"]
+                 for part in ("texts_4", "texts_16", "texts_64")]
+        before = 1 if method == "mean_ablation" else number(result, "forget_drop", method, "test", dictionary)["value"]
+        assert min(drops) < before
+        assert number(result, "relearned_drop", "untouched", "texts_64")["value"] < drops[-1]
+
+
 def test_clamping_chosen_latents_forgets_more_than_others_of_their_rate(result):
     def drop(method):
         return number(result, "forget_drop", method, "test", "run")["value"]
