@@ -118,6 +118,7 @@ class TableMaker {
     table_.title = task.title;
     table_.metric = like.metric;
     table_.part = like.part;
+    table_.caveat = task.caveat;
     table_.higher_is_better = like.higher_is_better;
     std::set<int64_t> units, runs;
     for (const Cell& cell : arms_.front().cells) {

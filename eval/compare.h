@@ -91,6 +91,7 @@ struct Reliability {
 
 struct ScoreTable {
   std::string task, title, metric, part;
+  std::string caveat;  ///< the task's; stands behind every verdict
   bool higher_is_better = true;
   int64_t units = 0, runs = 0;
   std::optional<ChosenArm> baseline;  ///< the best baseline, chosen on other units
@@ -129,7 +130,7 @@ std::optional<Results> merge_results(const std::vector<const Results*>& parts, s
 /// Validation L0 as task core measured it; nothing where it did not run.
 std::optional<double> measured_l0(const Results& results, const std::string& dictionary);
 
-/// "A simple baseline wins here: …" for people; "" for a control.
+/// "A simple baseline wins here: …" for people, with the task's caveat; "" for a control.
 std::string verdict_sentence(const ScoreTable& table, const Card& card);
 
 }  // namespace assay::eval

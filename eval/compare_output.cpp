@@ -98,10 +98,11 @@ void add_cards(const ScoreTable& table, uint64_t seed, TaskResult& result) {
   }
 }
 
+/// Which tasks ran, with which settings: parts are merged task by task.
 std::string outcome(const Results& results) {
   nlohmann::json tasks = nlohmann::json::array();
   for (const TaskResult& task : results.tasks)
-    if (task.details.contains("settings")) tasks.push_back({task.name, task.details["settings"]});
+    tasks.push_back({task.name, task.details.value("settings", nlohmann::json())});
   return tasks.dump();
 }
 
@@ -175,11 +176,11 @@ std::string verdict_sentence(const ScoreTable& table, const Card& card) {
   const char* words = card.verdict == Verdict::baseline_wins      ? "A simple baseline wins here"
                       : card.verdict == Verdict::dictionary_leads ? "The dictionary leads"
                                                                   : "Not told apart from a simple baseline";
-  return fmt::format("{}: {} {} against {} {}, difference {} [{}, {}], Holm p {:.3f}.", words, arms(pair.b),
+  return fmt::format("{}: {} {} against {} {}, difference {} [{}, {}], Holm p {:.3f}.{}", words, arms(pair.b),
                      report::value_text(table.baseline->value.value), arms(card.chosen->methods),
                      report::value_text(card.chosen->value.value), report::signed_text(pair.difference.value),
                      report::signed_text(pair.difference.interval[0]), report::signed_text(pair.difference.interval[1]),
-                     pair.p_holm);
+                     pair.p_holm, table.caveat.empty() ? "" : " Caveat: " + table.caveat);
 }
 
 TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {

@@ -129,9 +129,7 @@ DebuggingPlan plan_debugging(const data::Dataset& dataset, const TextTable& tabl
   const std::vector<size_t> kept = usable(bank, cuts, config);
   DebuggingPlan plan;
   for (const size_t a : kept) plan.artefacts.push_back(bank.names[a]);
-  plan.half.assign(kept.size(), 0);
-  const std::vector<int64_t> order = Rng(derive_seed(seed, {'h'})).permutation(std::ssize(kept));
-  for (size_t i = 0; i < order.size(); i += 2) plan.half[order[i]] = 1;
+  plan.half = tuning_halves(std::ssize(kept), seed);
   for (int64_t s = 0; s < seeds; ++s) {
     DebuggingRun run;
     run.reference = reference_of(cuts[s][0], config);

@@ -83,6 +83,27 @@ Eraser fit_leace(ConstMatrix x, Labels y) {
   return eraser;
 }
 
+Eraser fit_paired_projection(ConstMatrix differences, int64_t rank) {
+  if (rank < 1) throw Error(fmt::format("paired projection: rank {}, expected 1 or more", rank));
+  Eigen::MatrixXd gram = Eigen::MatrixXd::Zero(differences.cols, differences.cols);
+  Eigen::VectorXd row(differences.cols);
+  for (int64_t i = 0; i < differences.rows; ++i) {
+    for (int64_t j = 0; j < differences.cols; ++j) row[j] = differences.row(i)[j];
+    gram.selfadjointView<Eigen::Lower>().rankUpdate(row);
+  }
+  if (!gram.allFinite()) throw Error("paired projection: a difference is not finite");
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> eigen(gram);
+  if (eigen.info() != Eigen::Success) throw Error("paired projection: the eigenvalues did not converge");
+  const auto value = [&](int64_t k) { return eigen.eigenvalues()[differences.cols - 1 - k]; };
+  if (differences.cols < 1 || !(value(0) > 0)) throw Error("paired projection: no pair differs");
+  Eraser eraser = centred_at(Eigen::VectorXd::Zero(differences.cols));
+  for (int64_t k = 0; k < std::min(rank, differences.cols) && value(k) > 1e-10 * value(0); ++k) {
+    const Eigen::VectorXd direction = eigen.eigenvectors().col(differences.cols - 1 - k);
+    add_direction(eraser, direction, direction);
+  }
+  return eraser;
+}
+
 Eraser fit_inlp(ConstMatrix x, Labels y, int64_t rank, const LogisticOptions& options, uint64_t seed) {
   check_training(x, y, "INLP");
   if (rank < 1 || rank > x.cols) throw Error(fmt::format("INLP: rank {}, expected 1 to {} features", rank, x.cols));

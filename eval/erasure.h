@@ -30,6 +30,11 @@ Eraser fit_mean_projection(ConstMatrix x, Labels y);
 /// Σ over all rows with 1/n; its eigenvalues below 1e-10 of the largest count as 0. Memory 16·f² bytes.
 Eraser fit_leace(ConstMatrix x, Labels y);
 
+/// Nuisance attribute projection (Solomonoff, Campbell and Boardman 2005): `differences` [pairs, f] are what one thing
+/// seen in two ways differs by; their leading `rank` right singular vectors (uncentred, at most as many as there are)
+/// are projected out, orthogonally and about 0. rank >= 1; Error where a difference is not finite or all are 0.
+Eraser fit_paired_projection(ConstMatrix differences, int64_t rank);
+
 /// Iterative null-space projection (Ravfogel et al. 2020): `rank` times, a logistic probe is fitted on what is left and
 /// its direction projected out, orthogonally, about the rows' mean. Fewer rounds where the probe's direction vanishes.
 /// `options` and the seed go to every fit. 1 <= rank <= f.

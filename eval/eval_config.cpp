@@ -185,6 +185,10 @@ void describe(config::Fields& fields, SpuriousConfig& config) {
       "(no correlation) is the ceiling and must be among them.");
   fields.integers("latents", config.latents, {1, 1 << 20}, "latents", "Numbers of latents taken away, ascending.");
   fields.integers("inlp", config.inlp, {1, 1 << 20}, "directions", "Numbers of INLP directions, ascending.");
+  fields.integers("paired", config.paired, {1, 1 << 20}, "directions",
+                  "Numbers of directions in which documents' texts of both formats differ, ascending.");
+  fields.integers("covariate", config.covariate, {1, 1 << 20}, "",
+                  "What the format's score is multiplied by where it stands beside the activations, ascending.");
   fields.integers("neurons", config.neurons, {1, 1 << 20}, "dimensions",
                   "Numbers of dimensions taken away, ascending.");
   fields.integers("ablate", config.ablate, {1, 1 << 20}, "latents",

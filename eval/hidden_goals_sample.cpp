@@ -99,9 +99,7 @@ GoalPlan plan_goals(const data::Dataset& dataset, const TextTable& table, const 
   const std::vector<int32_t> chosen = choose_classes(pool, cuts, config);
   GoalPlan plan;
   for (const int32_t c : chosen) plan.classes.push_back(pool.names[c]);
-  plan.half.assign(chosen.size(), 0);
-  const std::vector<int64_t> order = Rng(derive_seed(seed, {'h'})).permutation(std::ssize(chosen));
-  for (size_t i = 0; i < order.size(); i += 2) plan.half[order[i]] = 1;
+  plan.half = tuning_halves(std::ssize(chosen), seed);
   for (const Cut& parts : cuts) {
     plan.runs.push_back({take(parts[0], chosen, config.train_per_class), take(parts[1], chosen, config.audit_per_class),
                          take(parts[2], chosen, config.concepts_per_class),

@@ -1,6 +1,6 @@
 // Does a metric follow the truth? Rank correlations with the share of true features that planted dictionaries hold,
-// measured once by experiments/planted_truth.py with its defaults (18 dictionaries) and kept here for the reliability
-// card. They show that the code measures what it says, on data whose truth is a few independent features.
+// kept here for the reliability card. They show that the code measures what it says, on data whose truth is a few
+// independent features.
 #pragma once
 
 #include <array>

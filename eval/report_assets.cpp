@@ -26,6 +26,8 @@ caption{text-align:left;color:var(--soft);padding-bottom:6px;font-size:.86rem}
 th,td{padding:6px 14px 6px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);white-space:nowrap}
 th:last-child,td:last-child{padding-right:0}
 td.wrap{white-space:normal;min-width:14em;overflow-wrap:anywhere}
+th.wrap{white-space:normal;min-width:7em;overflow-wrap:anywhere}
+.scroll th:first-child,.scroll td:first-child{position:sticky;left:0;background:var(--page)}
 thead th{font-weight:600;border-bottom:1.5px solid var(--soft);vertical-align:bottom}
 td.num,th.num{text-align:right}
 td.mono{font-family:ui-monospace,monospace;font-size:.92em}
@@ -48,7 +50,8 @@ details{margin:.7em 0}
 details>summary{cursor:pointer;color:var(--accent);font-size:.93rem}
 pre{font-size:.8rem;overflow:auto;max-height:360px;background:var(--faint);padding:10px 12px}
 .error{color:var(--bad);font-size:.9rem;padding:10px 0}
-@media (max-width:640px){main{padding:24px 16px 60px}h1{font-size:1.4rem}th,td{padding-right:12px}}
+@media (max-width:640px){main{padding:24px 16px 60px}h1{font-size:1.4rem}th,td{padding-right:12px}
+.scroll td.name:first-child{min-width:7.5em;max-width:10em}}
 @media print{main{max-width:none;padding:0}h2{break-after:avoid}figure{break-inside:avoid}.vega-embed summary{display:none}}
 )css";
 

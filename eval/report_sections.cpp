@@ -22,17 +22,37 @@ TableCell score_cell(const SummaryScore& score) {
   return {text.substr(0, space), "num", text.substr(space + 1)};
 }
 
-std::vector<TableCell> summary_row(const SummaryRow& row) {
-  const bool control = !row.entry.null_kind.empty();
-  std::vector<TableCell> cells = {
-      {row.entry.name, control ? "name control" : "name",
-       control ? "control: " + row.entry.null_kind
-               : fmt::format("{} · n {} · k {}", row.entry.variant, row.entry.n, row.entry.k)},
-      number_cell(row.fvu),
-      number_cell(row.l0),
-      number_cell(row.dead)};
-  for (const SummaryScore& score : row.scores) cells.push_back(score_cell(score));
-  return cells;
+TableCell dictionary_cell(const DictionaryEntry& entry) {
+  if (!entry.null_kind.empty()) return {entry.name, "name control", "control: " + entry.null_kind};
+  return {entry.name, "name", fmt::format("{} · n {} · k {}", entry.variant, entry.n, entry.k)};
+}
+
+/// The longer of the two lists, metrics or dictionaries, goes down the page: across it, it would not fit.
+Table score_table(const Summary& summary, const Comparison& comparison) {
+  const auto metric_cell = [](const ScoreTable& scores, const char* css) {
+    return TableCell{table_name(scores), css, scores.cards.empty() ? "" : method_name(scores.cards.front().method)};
+  };
+  Table table;
+  if (comparison.tables.size() < summary.rows.size()) {
+    table.head = {{"Dictionary"}};
+    for (const ScoreTable& scores : comparison.tables) table.head.push_back(metric_cell(scores, "num wrap"));
+    for (const SummaryRow& row : summary.rows) {
+      std::vector<TableCell>& cells = table.rows.emplace_back(1, dictionary_cell(row.entry));
+      for (const SummaryScore& score : row.scores) cells.push_back(score_cell(score));
+    }
+    return table;
+  }
+  table.head = {{"Metric"}};
+  for (const SummaryRow& row : summary.rows) {
+    TableCell cell = dictionary_cell(row.entry);
+    cell.css = "num wrap";
+    table.head.push_back(cell);
+  }
+  for (size_t i = 0; i < comparison.tables.size(); ++i) {
+    std::vector<TableCell>& cells = table.rows.emplace_back(1, metric_cell(comparison.tables[i], "name"));
+    for (const SummaryRow& row : summary.rows) cells.push_back(score_cell(row.scores[i]));
+  }
+  return table;
 }
 
 /// Verdicts shown as paragraphs; more than this become a table.
@@ -127,12 +147,11 @@ void add_summary(Page& page, const Results& results, const Comparison& compariso
   Table table;
   table.head = {
       {"Dictionary"}, {"FVU", "num", "validation"}, {"L0", "num", "validation"}, {"Dead share", "num", "validation"}};
-  for (const ScoreTable& scores : comparison.tables) {
-    const std::string arm = scores.cards.empty() ? "" : method_name(scores.cards.front().method);
-    table.head.push_back({table_name(scores), "num wrap", arm});
-  }
-  for (const SummaryRow& row : summary.rows) table.rows.push_back(summary_row(row));
+  for (const SummaryRow& row : summary.rows)
+    table.rows.push_back(
+        {dictionary_cell(row.entry), number_cell(row.fvu), number_cell(row.l0), number_cell(row.dead)});
   page.table(table);
+  if (!comparison.tables.empty()) page.table(score_table(summary, comparison));
   add_verdicts(page, summary);
   for (const std::string& line : summary.withheld) page.paragraph(line, "notice");
   page.paragraph(
@@ -204,6 +223,7 @@ void add_training(Page& page, const std::vector<Run>& runs) {
 void add_task(Page& page, const Results& results, const TaskResult& task) {
   page.heading(2, task.title.empty() ? task.name : task.title);
   page.paragraph(task.question, "question");
+  if (!task.caveat.empty()) page.paragraph("Caveat: " + task.caveat, "notice");
   if (task.status != "ok") {
     page.paragraph(fmt::format("This task is {}: {}. Its numbers are no evidence.", task.status, task.reason),
                    "notice");

@@ -62,6 +62,7 @@ struct TaskResult {
   std::string question;  ///< who needs this answer for what decision
   std::string status;    ///< "ok", "withheld" (a check failed) or "failed" (an error; the others go on)
   std::string reason;    ///< for withheld and failed, one line
+  std::string caveat;    ///< what to know before citing its verdicts, one line, printed beside each; mostly empty
   double seconds = 0;
   std::vector<Number> numbers;
   std::vector<Score> scores;  ///< empty where dictionaries are not ranked by this task

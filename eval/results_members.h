@@ -58,6 +58,7 @@ void visit_members(Visitor& visit, T& task) {
   visit("question", task.question);
   visit("status", task.status);
   visit("reason", task.reason);
+  visit.where_any("caveat", task.caveat);
   visit("seconds", task.seconds);
   visit("numbers", task.numbers);
   visit("scores", task.scores);

@@ -27,7 +27,8 @@ struct RunFormats {
 
 void check_settings(const SpuriousConfig& config) {
   for (const auto& [key, list] : {std::pair("shares", &config.shares), std::pair("latents", &config.latents),
-                                  std::pair("inlp", &config.inlp), std::pair("neurons", &config.neurons)}) {
+                                  std::pair("inlp", &config.inlp), std::pair("paired", &config.paired),
+                                  std::pair("neurons", &config.neurons), std::pair("covariate", &config.covariate)}) {
     const bool ascending = std::is_sorted(list->begin(), list->end()) || key == std::string("shares");
     if (list->empty() || !ascending)
       throw Error(
@@ -67,6 +68,7 @@ class SpuriousTask : public Task {
   void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
     std::vector<RunFormats> formats(static_cast<size_t>(plan_.runs));
     session.context.pool().run(plan_.runs, [&](int64_t run, int) { formats[run] = learn(session, cache, run); });
+    drop_unpaired(formats);
     std::vector<std::vector<Scored>> scored(plan_.cells.size());
     session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
       const SpuriousCell& cell = plan_.cells[static_cast<size_t>(i)];
@@ -82,10 +84,17 @@ class SpuriousTask : public Task {
   RunFormats learn(const Session& session, const EncodeCache& cache, int64_t run) const {
     const uint64_t seed = derive_seed(session.seed, {'f', static_cast<uint64_t>(run)});
     const ProbingPart& part = plan_.formats[run];
-    RunFormats formats{learn_dense_format(cache, part, session.config.spurious, seed), {}};
+    RunFormats formats{learn_dense_format(cache, table_, part, session.config.spurious, seed), {}};
     for (const EncodedDictionary& encoded : cache.dictionaries)
       formats.latents.push_back(learn_latent_format(cache, encoded.pooled, part, seed));
     return formats;
+  }
+
+  /// Arms must have the same cells in every run.
+  static void drop_unpaired(std::vector<RunFormats>& formats) {
+    if (std::all_of(formats.begin(), formats.end(), [](const RunFormats& f) { return f.dense.paired.has_value(); }))
+      return;
+    for (RunFormats& f : formats) f.dense.paired.reset();
   }
 
   static std::vector<Scored> score_cell(const Session& session, const EncodeCache& cache, const SpuriousCell& cell,
@@ -105,7 +114,8 @@ class SpuriousTask : public Task {
       const SparseCodes& pooled = cache.dictionaries[i].pooled;
       for (size_t share = 0; share < cell.train.size(); ++share)
         add(static_cast<int>(i), share,
-            score_latent_fixes(cache, dictionary, pooled, cell, share, formats.latents[i], config, seed));
+            score_latent_fixes(cache, dictionary, pooled, cell, share, formats.dense.probe, formats.latents[i], config,
+                               seed));
       scored.push_back({static_cast<int>(i), 0, true, score_latent_null(cache, pooled, cell, 0, seed)});
     }
     return scored;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <map>
 
 #include "eval/probes.h"
 #include "eval/rng.h"
@@ -35,12 +37,65 @@ Parts latent_parts(const EncodeCache& cache, const SparseCodes& pooled, const Sp
 
 /// Logistic regression on the columns (empty = all), and its AUROCs.
 SpuriousScore test(std::string fix, int64_t strength, const Parts& x, const SpuriousCell& cell, size_t share,
-                   const std::vector<int64_t>& columns, uint64_t seed) {
+                   const std::vector<int64_t>& columns, uint64_t seed, const LogisticOptions& options = {}) {
   const auto parts = parts_of(cell, share);
-  const LinearProbe probe = columns.empty() ? fit_logistic(x[0].view(), parts[0]->labels, {}, seed)
-                                            : fit_columns(x[0].view(), parts[0]->labels, columns, {}, seed);
+  const LinearProbe probe = columns.empty() ? fit_logistic(x[0].view(), parts[0]->labels, options, seed)
+                                            : fit_columns(x[0].view(), parts[0]->labels, columns, options, seed);
   const auto score = [&](size_t i) { return auroc(probe.score(x[i].view()), parts[i]->labels); };
   return {std::move(fix), strength, score(1), (score(2) + score(3)) / 2};
+}
+
+/// Mean and sd (1/n) of a column.
+std::array<double, 2> moments(const Features& x, int64_t column) {
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < x.rows; ++i) sum += x.values[i * x.cols + column];
+  const double mean = sum / static_cast<double>(x.rows);
+  for (int64_t i = 0; i < x.rows; ++i) {
+    const double away = x.values[i * x.cols + column] - mean;
+    squares += away * away;
+  }
+  return {mean, std::sqrt(squares / static_cast<double>(x.rows))};
+}
+
+/// x z-scored by the training part, and behind it a column: `scores` of the training texts, z-scored, times `strength`;
+/// the same for all texts (the mean: 0) in the tests.
+Parts with_covariate(const Parts& x, const std::vector<double>& scores, double strength) {
+  Parts result;
+  for (size_t part = 0; part < x.size(); ++part) {
+    result[part] = {x[part].rows, x[part].cols + 1, {}};
+    result[part].values.resize(static_cast<size_t>(result[part].rows * result[part].cols));
+  }
+  const int64_t d = x[0].cols;
+  for (int64_t j = 0; j < d; ++j) {
+    const auto [mean, sd] = moments(x[0], j);
+    for (size_t part = 0; part < x.size(); ++part)
+      for (int64_t i = 0; i < x[part].rows && sd > 0; ++i)
+        result[part].values[i * (d + 1) + j] = static_cast<float>((x[part].values[i * d + j] - mean) / sd);
+  }
+  Features column{std::ssize(scores), 1, {scores.begin(), scores.end()}};
+  const auto [mean, sd] = moments(column, 0);
+  for (int64_t i = 0; i < x[0].rows && sd > 0; ++i)
+    result[0].values[i * (d + 1) + d] = static_cast<float>(strength * (scores[i] - mean) / sd);
+  return result;
+}
+
+/// What the formats differ by within a document that has texts of both: mean of the usual less mean of the other.
+Features paired_differences(const Features& x, const TextTable& texts, const ProbingPart& formats) {
+  std::map<int64_t, std::array<std::vector<int64_t>, 2>> rows;  // of each document, by format
+  for (size_t i = 0; i < formats.texts.size(); ++i)
+    rows[texts.document[formats.texts[i]]][formats.labels[i]].push_back(static_cast<int64_t>(i));
+  Features result{0, x.cols, {}};
+  for (const auto& [document, own] : rows) {
+    if (own[0].empty() || own[1].empty()) continue;
+    std::vector<double> difference(static_cast<size_t>(x.cols));
+    for (const size_t label : {0, 1})
+      for (const int64_t row : own[label])
+        for (int64_t j = 0; j < x.cols; ++j)
+          difference[j] += (label ? 1.0 : -1.0) * x.values[row * x.cols + j] / static_cast<double>(own[label].size());
+    result.values.insert(result.values.end(), difference.begin(), difference.end());
+    ++result.rows;
+  }
+  return result;
 }
 
 Parts erased(const Parts& x, const Eraser& eraser) {
@@ -85,10 +140,17 @@ void subtract_latents(const EncodeCache& cache, const sae::Dictionary& dictionar
   }
 }
 
+LogisticOptions as_they_are() {
+  LogisticOptions options;
+  options.standardise = false;
+  return options;
+}
+
 void score_edits(const EncodeCache& cache, const sae::Dictionary& dictionary, const SparseCodes& pooled,
-                 const SpuriousCell& cell, size_t share, const LatentFormat& format, const SpuriousConfig& config,
-                 uint64_t seed, std::vector<SpuriousScore>& scores) {
+                 const SpuriousCell& cell, size_t share, const LinearProbe& probe, const LatentFormat& format,
+                 const SpuriousConfig& config, uint64_t seed, std::vector<SpuriousScore>& scores) {
   Parts x = dense_parts(cache, cell, share);
+  const std::vector<double> scores_of_format = probe.score(x[0].view());
   scores.push_back(test("edit", 0, x, cell, share, {}, seed));
   int64_t done = 0;
   for (const int64_t m : config.latents) {
@@ -97,6 +159,9 @@ void score_edits(const EncodeCache& cache, const sae::Dictionary& dictionary, co
     for (size_t i = 0; i < x.size(); ++i)
       subtract_latents(cache, dictionary, pooled, parts_of(cell, share)[i]->texts, taken, x[i]);
     scores.push_back(test("edit", m, x, cell, share, {}, seed));
+    const auto times = static_cast<double>(config.covariate.back());
+    scores.push_back(
+        test("edit_covariate", m, with_covariate(x, scores_of_format, times), cell, share, {}, seed, as_they_are()));
   }
 }
 
@@ -106,15 +171,21 @@ void permute(SpuriousCell& cell, size_t share, uint64_t seed) {
 
 }  // namespace
 
-DenseFormat learn_dense_format(const EncodeCache& cache, const ProbingPart& formats, const SpuriousConfig& config,
-                               uint64_t seed) {
+DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts, const ProbingPart& formats,
+                               const SpuriousConfig& config, uint64_t seed) {
   const Features x = gather_dense(cache, cache.dense, formats.texts);
   LogisticOptions one_c;
   one_c.c_grid = {1};  // cross-validation in each of its rounds would cost 25 times as much
   const int64_t rank = std::min(cache.d - 1, *std::max_element(config.inlp.begin(), config.inlp.end()));
-  return {fit_mean_projection(x.view(), formats.labels), fit_leace(x.view(), formats.labels),
-          fit_inlp(x.view(), formats.labels, std::max<int64_t>(1, rank), one_c, seed),
-          rank_features(x.view(), formats.labels)};
+  DenseFormat format{fit_mean_projection(x.view(), formats.labels),
+                     fit_leace(x.view(), formats.labels),
+                     fit_inlp(x.view(), formats.labels, std::max<int64_t>(1, rank), one_c, seed),
+                     std::nullopt,
+                     rank_features(x.view(), formats.labels),
+                     fit_logistic(x.view(), formats.labels, {}, seed)};
+  if (const Features pairs = paired_differences(x, texts, formats); pairs.rows > 0)
+    format.paired = fit_paired_projection(pairs.view(), config.paired.back());
+  return format;
 }
 
 LatentFormat learn_latent_format(const EncodeCache& cache, const SparseCodes& pooled, const ProbingPart& formats,
@@ -136,6 +207,18 @@ std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const Spu
   scores.push_back(test("leace", 1, erased(x, format.leace), cell, share, {}, seed));
   for (const int64_t rank : config.inlp)
     scores.push_back(test("inlp", rank, erased(x, first_directions(format.inlp, rank)), cell, share, {}, seed));
+  const std::vector<double> scores_of_format = format.probe.score(x[0].view());
+  const auto beside_format = [&](const char* fix, int64_t strength, const Parts& parts, int64_t times) {
+    scores.push_back(test(fix, strength, with_covariate(parts, scores_of_format, static_cast<double>(times)), cell,
+                          share, {}, seed, as_they_are()));
+  };
+  for (const int64_t times : config.covariate) beside_format("covariate", times, x, times);
+  for (const int64_t rank : config.paired) {
+    if (!format.paired || rank >= cache.d) continue;
+    const Parts projected = erased(x, first_directions(*format.paired, rank));
+    scores.push_back(test("paired", rank, projected, cell, share, {}, seed));
+    beside_format("paired_covariate", rank, projected, config.covariate.back());
+  }
   for (const int64_t count : config.neurons) {
     if (count >= cache.d) continue;
     std::vector<int64_t> kept(format.neurons.begin() + count, format.neurons.end());
@@ -147,7 +230,8 @@ std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const Spu
 
 std::vector<SpuriousScore> score_latent_fixes(const EncodeCache& cache, const sae::Dictionary& dictionary,
                                               const SparseCodes& pooled, const SpuriousCell& cell, size_t share,
-                                              const LatentFormat& format, const SpuriousConfig& config, uint64_t seed) {
+                                              const LinearProbe& probe, const LatentFormat& format,
+                                              const SpuriousConfig& config, uint64_t seed) {
   const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
   const Parts x = latent_parts(cache, pooled, cell, share, latents);
   std::vector<SpuriousScore> scores{test("latents", 0, x, cell, share, {}, seed)};
@@ -158,7 +242,7 @@ std::vector<SpuriousScore> score_latent_fixes(const EncodeCache& cache, const sa
       // Without a latent left every text scores alike.
       scores.push_back(kept.empty() ? SpuriousScore{fix, m, .5, .5} : test(fix, m, x, cell, share, kept, seed));
     }
-  score_edits(cache, dictionary, pooled, cell, share, format, config, seed, scores);
+  score_edits(cache, dictionary, pooled, cell, share, probe, format, config, seed, scores);
   return scores;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,12 @@ namespace assay::eval {
 /// What the format texts of one run say: erasers, and dimensions by contrast. Classes play no part.
 struct DenseFormat {
   Eraser mean_difference, leace, inlp;  ///< inlp's first r directions are the eraser of rank r
+  std::optional<Eraser> paired;         ///< likewise; nothing where no document has texts of both formats
   std::vector<int64_t> neurons;         ///< all dimensions, the largest contrast between formats first
+  LinearProbe probe;                    ///< usual format or other?
 };
-DenseFormat learn_dense_format(const EncodeCache& cache, const ProbingPart& formats, const SpuriousConfig& config,
-                               uint64_t seed);
+DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts, const ProbingPart& formats,
+                               const SpuriousConfig& config, uint64_t seed);
 
 /// The same for a dictionary: latents that fire on the format texts by contrast, and the same latents in random order.
 struct LatentFormat {
@@ -36,18 +39,23 @@ struct SpuriousScore {
 };
 
 /// Every fix on dense activations, logistic regression behind it: mean_difference, leace (strength 1), inlp,
-/// neurons_drop. Strength 0, no fix, is named "dense" and comes first; it belongs to every one of them.
-/// `share`: index into cell.train.
+/// neurons_drop, covariate, and where pairs could be learnt paired and paired_covariate. Strength 0, no fix, is named
+/// "dense" and comes first; it belongs to every one of them. covariate: the format probe's score (of the untouched
+/// activations), z-scored and multiplied by the strength, stands beside the z-scored activations in training and is
+/// held constant in the test (adjustment for a confounder: Landeiro and Culotta 2016). paired_covariate: the
+/// projection, and the covariate at its last strength. `share`: index into cell.train.
 std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const SpuriousCell& cell, size_t share,
                                              const DenseFormat& format, const SpuriousConfig& config, uint64_t seed);
 
 /// Every fix on one dictionary. latents_drop: logistic regression on all latents but the top m by format;
 /// latents_random: but m of those that fire, at random; edit: the top m latents' parts of the decoding are taken from
-/// the activations (what the dictionary does not explain stays), dense logistic regression behind it. Strength 0 of the
-/// first two is "latents", first.
+/// the activations (what the dictionary does not explain stays), dense logistic regression behind it; edit_covariate:
+/// and the covariate at its last strength beside them, `probe` being the format's. Strength 0 of the first two is
+/// "latents", first; of the edits it is "edit".
 std::vector<SpuriousScore> score_latent_fixes(const EncodeCache& cache, const sae::Dictionary& dictionary,
                                               const SparseCodes& pooled, const SpuriousCell& cell, size_t share,
-                                              const LatentFormat& format, const SpuriousConfig& config, uint64_t seed);
+                                              const LinearProbe& probe, const LatentFormat& format,
+                                              const SpuriousConfig& config, uint64_t seed);
 
 /// "dense" and "latents" with the training labels permuted: what there is to find where there is nothing.
 SpuriousScore score_dense_null(const EncodeCache& cache, SpuriousCell cell, size_t share, uint64_t seed);

@@ -5,16 +5,29 @@
 #include <algorithm>
 
 #include "eval/compare.h"
+#include "eval/report_format.h"
 #include "eval/rng.h"
 #include "kernels/error.h"
 
 namespace assay::eval {
 namespace {
 
-constexpr const char* kDenseFixes[] = {"mean_difference", "leace", "inlp", "neurons_drop"};
-constexpr const char* kLatentFixes[] = {"latents_drop", "latents_random", "edit"};
+constexpr const char* kDenseFixes[] = {"mean_difference", "leace",           "inlp", "neurons_drop", "paired",
+                                       "covariate",       "paired_covariate"};
+constexpr const char* kLatentFixes[] = {"latents_drop", "latents_random", "edit", "edit_covariate"};
+
+/// Share of the gap between no fix and the ceiling below which no fix is a repair.
+constexpr double kRepaired = 0.5;
 
 bool is_none(const FixCells& row) { return row.strength == 0; }
+
+/// The dense fixes that the data allowed.
+std::vector<std::string> dense_fixes(const FixTable& table) {
+  std::vector<std::string> fixes;
+  for (const char* fix : kDenseFixes)
+    if (table.strengths(fix, -1, 0).size() > 1) fixes.emplace_back(fix);
+  return fixes;
+}
 
 std::string method_of(const FixCells& row) {
   return is_none(row) ? row.fix : fmt::format("{}_{}", row.fix, row.strength);
@@ -146,9 +159,31 @@ void check_ceiling(const Reporter& reporter, const FixTable& table, const std::v
                                          : above});
 }
 
+/// A fix may lead others and still be no repair.
+void add_caveat(const Reporter& reporter, const FixTable& table, const std::vector<ChosenFix>& chosen,
+                size_t ceiling_share, TaskResult& result) {
+  const double none = reporter.mean(table.at("dense", 0, -1, 0, false).anti).value;
+  const double ceiling = reporter.mean(table.at("dense", 0, -1, ceiling_share, false).anti).value;
+  if (!(ceiling > none)) return;
+  const ChosenFix* best = nullptr;
+  double highest = 0;
+  for (const ChosenFix& fix : chosen) {
+    const double value = reporter.mean(fix.anti).value;
+    if (best && value <= highest) continue;
+    best = &fix;
+    highest = value;
+  }
+  const double closed = (highest - none) / (ceiling - none);
+  if (closed >= kRepaired) return;
+  result.caveat = fmt::format(
+      "no fix closes half of the gap between no fix ({:.3f}) and training without the correlation ({:.3f}); the best, "
+      "{}, closes {:.0f} %.",
+      none, ceiling, report::method_name(best->fix), 100 * closed);
+}
+
 std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& plan, const FixTable& table) {
   std::vector<ChosenFix> chosen;
-  for (const char* fix : kDenseFixes) chosen.push_back(choose_fix(table, fix, -1, 0, plan.half));
+  for (const std::string& fix : dense_fixes(table)) chosen.push_back(choose_fix(table, fix, -1, 0, plan.half));
   for (size_t i = 0; i < session.dictionaries.size(); ++i)
     for (const char* fix : kLatentFixes) chosen.push_back(choose_fix(table, fix, static_cast<int>(i), 0, plan.half));
   return chosen;
@@ -178,13 +213,13 @@ void report_differences(const Session& session, Reporter& reporter, const FixTab
     const DictionaryEntry& entry = session.dictionaries[i].entry;
     if (!entry.null_kind.empty()) continue;
     const auto own = static_cast<int>(i);
-    for (const char* fix : {"latents_drop", "edit"}) {
+    for (const char* fix : {"latents_drop", "edit", "edit_covariate"}) {
       const ChosenFix& a = find_fix(chosen, fix, own);
       for (size_t j = 0; j < session.dictionaries.size(); ++j)
         if (session.dictionaries[j].entry.parent == entry.name)
           add(a, session.dictionaries[j].entry.null_kind + "_" + fix, session.dictionaries[j].entry.name,
               find_fix(chosen, fix, static_cast<int>(j)).anti);
-      for (const char* dense : kDenseFixes) add(a, dense, dense, find_fix(chosen, dense, -1).anti);
+      for (const std::string& dense : dense_fixes(table)) add(a, dense, dense, find_fix(chosen, dense, -1).anti);
     }
     add(find_fix(chosen, "latents_drop", own), "latents_random", "latents_random",
         find_fix(chosen, "latents_random", own).anti);
@@ -219,7 +254,7 @@ const FixCells& FixTable::at(const std::string& fix, int64_t strength, int dicti
 }
 
 std::vector<const FixCells*> FixTable::strengths(const std::string& fix, int dictionary, size_t share) const {
-  const std::string none = dictionary < 0 ? "dense" : fix == "edit" ? "edit" : "latents";
+  const std::string none = dictionary < 0 ? "dense" : fix.rfind("edit", 0) == 0 ? "edit" : "latents";
   std::vector<const FixCells*> list{&at(none, 0, dictionary, share, false)};
   for (const FixCells& row : rows_)
     if (row.fix == fix && row.dictionary == dictionary && row.share == share && !row.permuted && !is_none(row))
@@ -262,6 +297,7 @@ void report_spurious(const Session& session, const SpuriousPlan& plan, const Fix
   const auto& shares = session.config.spurious.shares;
   const auto ceiling = static_cast<size_t>(std::find(shares.begin(), shares.end(), 50) - shares.begin());
   check_ceiling(reporter, table, chosen, ceiling, result);
+  add_caveat(reporter, table, chosen, ceiling, result);
   result.details["strengths_chosen"] = reporter.strengths();
   result.details["classes"] = plan.classes;
 }

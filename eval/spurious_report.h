@@ -26,7 +26,7 @@ class FixTable {
   void add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted, const SpuriousScore& score);
   const std::vector<FixCells>& rows() const { return rows_; }
   /// All strengths of a fix, no fix first. `dictionary` −1: its no fix is "dense"; "latents" for latents_drop and
-  /// latents_random; its own strength 0 for edit.
+  /// latents_random; "edit" for the edits.
   std::vector<const FixCells*> strengths(const std::string& fix, int dictionary, size_t share) const;
   const FixCells& at(const std::string& fix, int64_t strength, int dictionary, size_t share, bool permuted) const;
 

@@ -91,9 +91,7 @@ SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& table,
   plan.runs = 2 * seeds;
   for (int64_t run = 0; run < plan.runs; ++run)
     plan.formats.push_back(format_part(cuts[run / 2][static_cast<size_t>(run % 2)], config));
-  plan.half.assign(chosen.size(), 0);
-  const std::vector<int64_t> order = Rng(derive_seed(seed, {'h'})).permutation(std::ssize(chosen));
-  for (size_t i = 0; i < order.size(); i += 2) plan.half[order[i]] = 1;
+  plan.half = tuning_halves(std::ssize(chosen), seed);
   for (size_t c = 0; c < chosen.size(); ++c) {
     plan.classes.push_back(pool.names[chosen[c]]);
     const Sampler sampler{pool, config, chosen[c]};

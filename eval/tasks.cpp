@@ -36,6 +36,7 @@ void fail(TaskResult& result, const std::exception& error) {
   result.reason = error.what();
   result.numbers.clear();
   result.scores.clear();
+  result.caveat.clear();
   result.details = {{"settings", result.details["settings"]}};
 }
 

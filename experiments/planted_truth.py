@@ -1,13 +1,13 @@
 """Does a metric follow the truth? Dictionaries of known worth on planted data, and the rank correlation of every score.
 
-    python experiments/planted_truth.py --out runs/planted-truth [--draws 3]
+    python experiments/planted_truth.py --out runs/planted-truth [--draws 3] [--check]
 
 Tokens are sums of a few of 96 unit features in 64 dimensions; each of six classes has three features of its own. Texts
 come in two domains that differ in how often the other features fire; every fourth document is of another kind, from
 which tasks about formats learn what those look like. A dictionary of worth q holds a share q of the true features and
 random directions for the rest, so its worth is known. `assay eval` scores them all; printed is Spearman's correlation
 of each headline score with q, over draws as well, with a bootstrap interval over dictionaries. eval/planted_truth.cpp
-keeps what the defaults give, for the reliability cards.
+keeps what the defaults give, for the reliability cards; --check fails where it keeps another figure.
 """
 
 import argparse
@@ -25,6 +25,9 @@ from scipy.stats import spearmanr
 D, FEATURES, CLASSES, OWN, K = 64, 96, 6, 3, 8
 WORTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 TASKS = "core,ood_probing,probe_regimes,saebench_probing,spurious,targeted_removal,hidden_goals"
+FURTHER = {("spurious", "anti_auroc", "edit", "share 1.00"),
+           ("hidden_goals", "mrr", "latents_exemplar", "strength 1.00"),
+           *(("targeted_removal", "scr", "latents", f"n {n}") for n in (2, 5, 10))}
 CONFIG = """eval:
   resamples: 200
   nulls: []
@@ -43,6 +46,7 @@ def main():
     parser.add_argument("--draws", type=int, default=3, help="dictionaries of each worth")
     parser.add_argument("--documents", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--check", action="store_true", help="fail where the reliability cards say something else")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(args.seed)
@@ -66,6 +70,19 @@ def main():
     (args.out / "truth.json").write_text(json.dumps(table, indent=1) + "\n")
     for row in table:
         print(f"{row['score']:<44} Spearman {row['spearman']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]")
+    if args.check:
+        check(results, {row["score"]: row for row in table})
+
+
+def check(results, measured):
+    cards = next(task for task in results["tasks"] if task["name"] == "comparison")["details"]["reliability"]
+    for card in cards:
+        score = f"{card['task']}, {card['part']} {card['metric']}"
+        for kept, own in (("correlation_with_truth", "spearman"), ("correlation_low", "low"),
+                          ("correlation_high", "high")):
+            if abs(card.get(kept, 9) - measured[score][own]) > 6e-4:
+                sys.exit(f"planted_truth: {score}: eval/planted_truth.cpp keeps {kept} {card.get(kept)}, measured "
+                         f"{measured[score][own]:.3f}")
 
 
 def unit(rows):
@@ -119,8 +136,9 @@ def write_dictionary(folder, rows, seed):
 
 
 def scores(results):
-    """Headline values by score, and the diagnostics of core, as {score: {dictionary: value}}; higher is better."""
-    found = {}
+    """Headline values by score, the diagnostics of core, then other arms that docs/evaluation.md mentions, as
+    {score: {dictionary: value}}; higher is better."""
+    found, further = {}, {}
     for task in results["tasks"]:
         for score in task["scores"]:
             if score["headline"]:
@@ -128,11 +146,14 @@ def scores(results):
                 name = f"{task['name']}, {score['part']} {score['metric']}"
                 found.setdefault(name, {})[score["dictionary"]] = sign * np.mean([c[2] for c in score["cells"]])
         for number in task["numbers"]:
+            if (task["name"], number["metric"], number["method"], number["part"]) in FURTHER and number["dictionary"]:
+                name = f"{task['name']}, {number['part']} {number['metric']} {number['method']}"
+                further.setdefault(name, {})[number["dictionary"]] = number["value"]
             if task["name"] == "core" and number["metric"] == "fvu" and number["part"] == "validation":
                 found.setdefault("core, 1 - FVU (a diagnostic)", {})[number["dictionary"]] = 1 - number["value"]
             if task["name"] == "saebench_probing" and number["dictionary"] and number["method"] == "latents_top1":
                 found.setdefault("SAEBench sparse probing, top 1", {})[number["dictionary"]] = number["value"]
-    return found
+    return found | further
 
 
 def correlate(values, worth, rng):

@@ -89,6 +89,10 @@ TEST(Compare, PairsBaselinesAndControls) {
   EXPECT_EQ(card(table, "weak").verdict, Verdict::baseline_wins);
   EXPECT_THAT(verdict_sentence(table, card(table, "weak")), HasSubstr("A simple baseline wins here: logistic regr"));
   EXPECT_EQ(verdict_sentence(table, card(table, "good:random")), "");
+  b.results.tasks[1].caveat = "nothing is a repair.";
+  const ScoreTable warned = compare(b.results).tables[0];
+  EXPECT_EQ(verdict_sentence(warned, card(warned, "weak")),
+            verdict_sentence(table, card(table, "weak")) + " Caveat: nothing is a repair.");
   // The difference of means is exact; its interval is far narrower than the units' spread.
   const Paired& null = card(table, "good").minus_nulls.at(0);
   EXPECT_NEAR(null.difference.value, card(table, "good").value.value - card(table, "good:random").value.value, 1e-12);
@@ -280,6 +284,11 @@ TEST(MergeResults, DictionariesEvaluatedApartBecomeOne) {
   b.results.seed = 6;
   EXPECT_FALSE(merge_results({&a.results, &b.results}, why));
   EXPECT_EQ(why, "evaluation seeds 5 and 6");
+  b.results.seed = 5;
+  b.results.tasks.push_back(b.results.tasks.back());
+  b.results.tasks.back().name = "another";
+  EXPECT_FALSE(merge_results({&a.results, &b.results}, why)) << "a task more, without settings";
+  EXPECT_EQ(why, "different tasks or settings");
 }
 
 }  // namespace

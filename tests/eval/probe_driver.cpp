@@ -82,6 +82,7 @@ json run_erasure(const json& job, const Data& d) {
   const Eraser eraser =
       method == "leace"             ? fit_leace(d.train, d.y)
       : method == "contrastive_pca" ? fit_contrastive_pca(d.train, d.y, job.at("alpha"), job.at("rank"))
+      : method == "paired"          ? fit_paired_projection(d.train, job.at("rank"))
       : method == "inlp"            ? fit_inlp(d.train, d.y, job.at("rank"), logistic_options(job), job.at("seed"))
                                     : fit_mean_projection(d.train, d.y);
   std::vector<float> out(d.t.size());

@@ -327,6 +327,17 @@ def test_inlp(tmp_path):
     assert before > 0.95 and after < before - 0.1
 
 
+def test_paired_projection_takes_the_leading_right_singular_vectors_out(tmp_path):
+    x, y = planted(60, 20, seed=14, strength=3)
+    x = x + np.float32(0.5)  # uncentred: the mean difference counts
+    axes = np.linalg.svd(x.astype(np.float64), full_matrices=False)[2]
+    for rank in (1, 5, 20, 90):
+        out = drive(tmp_path / str(rank), "erase", x, y, method="paired", rank=rank)
+        kept = x - x.astype(np.float64) @ axes[:rank].T @ axes[:rank]
+        assert out["rank"] == min(rank, 20)
+        assert np.abs(np.array(out["out"]).reshape(x.shape) - kept).max() < 1e-5 * np.abs(x).max()
+
+
 @pytest.mark.parametrize("method", ["leace", "mean"])
 def test_erasure(tmp_path, method):
     x, y = planted(500, 30, seed=13, strength=3)

@@ -32,6 +32,7 @@ Results sample() {
   task.question = "Q";
   task.status = "withheld";
   task.reason = "because";
+  task.caveat = "but";
   task.seconds = 0.1 + 0.2;
   task.numbers.push_back(
       {"fvu", "m", "a", "validation", 1.0 / 3, {{0.3, 0.4}}, "kind", 12345678901, "tokens", 7, "u", true, "r"});
@@ -91,6 +92,12 @@ TEST_F(ResultsFile, RoundTripKeepsEveryBit) {
   EXPECT_EQ(after.tasks[0].scores[0].cells[1].unit, -3);
   EXPECT_TRUE(after.tasks[0].scores[0].headline);
   EXPECT_FALSE(after.tasks[0].scores[0].higher_is_better);
+  EXPECT_EQ(after.tasks[0].caveat, "but");
+  Results plain = before;
+  plain.tasks[0].caveat.clear();
+  EXPECT_FALSE(to_json(plain)["tasks"][0].contains("caveat"));
+  write_results(plain, file_);
+  EXPECT_EQ(read_results(file_).tasks[0].caveat, "");
 }
 
 TEST_F(ResultsFile, WhatWasLeftOutIsKept) {
@@ -152,6 +159,8 @@ TEST_F(ResultsFile, NamesTheMemberThatDoesNotFit) {
   EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {1, 2}), HasSubstr("scores[0].cells[1]: expected [unit, run, value]"));
   EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {1, 2, "x"}), HasSubstr("expected a finite number"));
   EXPECT_THAT(fault("/tasks/0/scores/0/dictionary", "zz"), HasSubstr("'zz' that is not listed"));
+  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {UINT64_MAX, 2, 3.0}), HasSubstr("expected [unit, run, value]"));
+  EXPECT_THAT(fault("/tasks/0/caveat", 1), HasSubstr("tasks[0].caveat: expected a text, found 1"));
   EXPECT_THAT(fault("/schema", 1), HasSubstr("schema: expected 2"));
   EXPECT_THAT(fault("/extra", 2), HasSubstr("extra: unknown member"));
   EXPECT_THAT(fault("/bad\nkey\x1b", 2), HasSubstr("bad?key?: unknown member"));

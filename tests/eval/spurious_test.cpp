@@ -60,9 +60,9 @@ TEST(Spurious, AnOracleDropsTheFormatAndKeepsTheClass) {
   const double ceiling = find(results[0], "anti_auroc", "dense", "", "share 0.50")->value;
   EXPECT_LT(value("anti_auroc", "dense", ""), ceiling - 0.4) << "the probe learns the format";
   EXPECT_LT(value("anti_auroc", "latents", "oracle"), ceiling - 0.4);
-  for (const char* fix : {"leace", "mean_difference", "neurons_drop"})
+  for (const char* fix : {"leace", "mean_difference", "neurons_drop", "paired", "covariate", "paired_covariate"})
     EXPECT_GT(value("anti_auroc", fix, ""), ceiling - 0.12) << fix;
-  for (const char* fix : {"latents_drop", "edit"}) {
+  for (const char* fix : {"latents_drop", "edit", "edit_covariate"}) {
     EXPECT_GT(value("anti_auroc", fix, "oracle"), ceiling - 0.12) << fix;
     EXPECT_GT(value("within_auroc", fix, "oracle"), ceiling - 0.12) << fix;
   }
@@ -91,10 +91,6 @@ TEST(Spurious, DroppingAnOraclesLatentsIsErasingItsDirection) {
   const sae::Dictionary* const list[] = {&dictionary};
   const EncodeCache cache = encode_once(fixture.context, *fixture.dataset, &table, list, request, {0.2, 0.05, 0});
   // All values of dimension 20 gone is the dense probe without that dimension.
-  LatentFormat format{{20, 44}, {20, 44}};
-  fixture.config.spurious.latents = {2};
-  const auto edited = score_latent_fixes(cache, dictionary, cache.dictionaries[0].pooled, plan.cells[0], 0, format,
-                                         fixture.config.spurious, 3);
   DenseFormat dense;
   dense.mean_difference.centre = dense.leace.centre = dense.inlp.centre = std::vector<double>(24);
   dense.inlp.left = std::vector<double>(24);
@@ -104,7 +100,15 @@ TEST(Spurious, DroppingAnOraclesLatentsIsErasingItsDirection) {
   for (int64_t j = 0; j < 24; ++j)
     if (j != 20) dense.neurons.push_back(j);
   fixture.config.spurious.neurons = {1};
+  dense.probe.features = 24;
+  dense.probe.weights = std::vector<double>(24);
+  dense.probe.weights[20] = 1;
+  fixture.config.spurious.covariate = {30};
   const auto dropped = score_dense_fixes(cache, plan.cells[0], 0, dense, fixture.config.spurious, 3);
+  LatentFormat format{{20, 44}, {20, 44}};
+  fixture.config.spurious.latents = {2};
+  const auto edited = score_latent_fixes(cache, dictionary, cache.dictionaries[0].pooled, plan.cells[0], 0, dense.probe,
+                                         format, fixture.config.spurious, 3);
   const auto score = [](const std::vector<SpuriousScore>& scores, const std::string& fix, int64_t strength) {
     return std::find_if(scores.begin(), scores.end(),
                         [&](const SpuriousScore& s) { return s.fix == fix && s.strength == strength; })
@@ -113,6 +117,8 @@ TEST(Spurious, DroppingAnOraclesLatentsIsErasingItsDirection) {
   EXPECT_NEAR(score(edited, "edit", 2), score(dropped, "neurons_drop", 1), 0.01);
   EXPECT_NEAR(score(dropped, "inlp", 1), score(dropped, "neurons_drop", 1), 0.01);
   EXPECT_NEAR(score(edited, "edit", 0), score(dropped, "dense", 0), 1e-9);
+  // A covariate that is the dimension itself, hardly penalised, takes the dimension's weight over.
+  EXPECT_GT(score(dropped, "covariate", 30), score(dropped, "dense", 0) + 0.2);
 }
 
 TEST(Spurious, SameNumbersOnAnyNumberOfThreads) {
