@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "eval/compare.h"
+#include "eval/compare_parts.h"
 #include "eval/report_format.h"
 #include "eval/rng.h"
 #include "kernels/error.h"
@@ -58,8 +58,8 @@ class Reporter {
   Estimate mean(const std::vector<Cell>& cells) const {
     return hierarchical_bootstrap(cells, seed_, session_.config.resamples);
   }
-  Estimate difference(const std::vector<Cell>& a, const std::vector<Cell>& b) const {
-    return paired_difference(a, b, seed_, session_.config.resamples);
+  Estimate difference(const std::vector<Cell>& a, const std::vector<Cell>& b, size_t family) const {
+    return paired_difference(a, b, seed_, std::max(session_.config.resamples, compare_parts::resamples_for(family)));
   }
 
   Number& add(const std::string& metric, const std::string& method, int dictionary, size_t share,
@@ -144,7 +144,7 @@ void check_ceiling(const Reporter& reporter, const FixTable& table, const std::v
   std::vector<Estimate> differences;
   std::vector<double> p;
   for (const ChosenFix& fix : chosen) {
-    differences.push_back(reporter.difference(fix.anti, ceiling.anti));
+    differences.push_back(reporter.difference(fix.anti, ceiling.anti, chosen.size()));
     p.push_back(differences.back().p);
   }
   const std::vector<double> adjusted = holm(p);
@@ -194,20 +194,37 @@ const ChosenFix& find_fix(const std::vector<ChosenFix>& chosen, const std::strin
                        [&](const ChosenFix& c) { return c.fix == fix && c.dictionary == dictionary; });
 }
 
-/// The comparisons of every trained dictionary; fixed beforehand, whatever comes out.
-void report_differences(const Session& session, Reporter& reporter, const FixTable& table,
-                        const std::vector<ChosenFix>& chosen, TaskResult& result) {
+/// A comparison: `a` less the cells of `b`.
+struct Pair {
+  const ChosenFix* a;
+  std::string other, control;
+  const std::vector<Cell>* b;
+};
+
+void write_differences(Reporter& reporter, const std::vector<Pair>& pairs, TaskResult& result) {
   nlohmann::json rows = nlohmann::json::array();
   std::vector<double> p;
-  const auto add = [&](const ChosenFix& a, const std::string& other, const std::string& control,
-                       const std::vector<Cell>& b) {
-    const Estimate estimate = reporter.difference(a.anti, b);
+  for (const auto& [a, other, control, b] : pairs) {
+    const Estimate estimate = reporter.difference(a->anti, *b, pairs.size());
     Number& number =
-        reporter.add("anti_auroc_difference", fmt::format("{} - {}", a.fix, other), a.dictionary, 0, estimate);
+        reporter.add("anti_auroc_difference", fmt::format("{} - {}", a->fix, other), a->dictionary, 0, estimate);
     number.control = control;
     rows.push_back(
         {{"dictionary", number.dictionary}, {"method", number.method}, {"value", number.value}, {"p", estimate.p}});
     p.push_back(estimate.p);
+  }
+  const std::vector<double> adjusted = p.empty() ? p : holm(p);
+  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
+  result.details["differences"] = std::move(rows);
+}
+
+/// The comparisons of every trained dictionary; fixed beforehand, whatever comes out.
+void report_differences(const Session& session, Reporter& reporter, const FixTable& table,
+                        const std::vector<ChosenFix>& chosen, TaskResult& result) {
+  std::vector<Pair> pairs;
+  const auto add = [&](const ChosenFix& a, const std::string& other, const std::string& control,
+                       const std::vector<Cell>& b) {
+    pairs.push_back({&a, other, control, &b});
   };
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     const DictionaryEntry& entry = session.dictionaries[i].entry;
@@ -225,9 +242,7 @@ void report_differences(const Session& session, Reporter& reporter, const FixTab
         find_fix(chosen, "latents_random", own).anti);
     add(find_fix(chosen, "latents_drop", own), "latents", "latents", table.at("latents", 0, own, 0, false).anti);
   }
-  const std::vector<double> adjusted = p.empty() ? p : holm(p);
-  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
-  result.details["differences"] = std::move(rows);
+  write_differences(reporter, pairs, result);
 }
 
 }  // namespace
