@@ -16,6 +16,7 @@ using nlohmann::json;
 
 /// A table shows at most this many rows; results.json has them all.
 constexpr size_t kTableRows = 2000;
+constexpr size_t kMostText = 100000;  // bytes of one preformatted detail
 
 /// A task without charts of its own shows its numbers as a table where they are no more than this.
 constexpr size_t kPlainNumbers = 300;
@@ -287,11 +288,15 @@ void add_details(Page& page, const TaskResult& task) {
       for (const auto& [name, member] : value.items()) table.rows.push_back({{name}, json_cell(member)});
       page.table(table);
       page.end_fold();
+    } else if (value.is_string() && value.get_ref<const std::string&>().find('\n') != std::string::npos) {
+      page.begin_fold("Details: " + key);
+      page.preformatted(value.get<std::string>().substr(0, kMostText));
+      page.end_fold();
     } else if (!value.is_structured()) {
       page.paragraph(key + ": " + json_cell(value).text, "small");
     } else {
       page.begin_fold("Details: " + key);
-      page.preformatted(value.dump(1, ' ', true, json::error_handler_t::replace).substr(0, 100000));
+      page.preformatted(value.dump(1, ' ', true, json::error_handler_t::replace).substr(0, kMostText));
       page.end_fold();
     }
   }
