@@ -64,12 +64,7 @@ class Loss final : public LossHalf {
   int64_t d() const override { return d_; }
   void run(const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length,
            float* loss) const override {
-    use_this_thread_alone();
-    const torch::autograd::AutoGradMode no_gradient(false);
-    copy_out(program_({view_of(residual, {batch, length, d_}), view_of(ids, {batch, length}),
-                       view_of(mask, {batch, length})},
-                      {batch, length}),
-             loss);
+    run_losses(program_, residual, ids, mask, batch, length, d_, loss);
   }
 
  private:

@@ -163,4 +163,17 @@ void differentiate_upper(const Program& program, const float* residual, const in
   copy_out(g, d_residual);
 }
 
+at::Tensor token_losses(const Program& program, const float* residual, const int64_t* ids, const int64_t* mask,
+                        int64_t batch, int64_t length, int64_t d) {
+  return program({view_of(residual, {batch, length, d}), view_of(ids, {batch, length}), view_of(mask, {batch, length})},
+                 {batch, length});
+}
+
+void run_losses(const Program& program, const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch,
+                int64_t length, int64_t d, float* loss) {
+  use_this_thread_alone();
+  const torch::autograd::AutoGradMode no_gradient(false);
+  copy_out(token_losses(program, residual, ids, mask, batch, length, d), loss);
+}
+
 }  // namespace assay::sae

@@ -68,5 +68,10 @@ void run_upper(const Program& program, const float* residual, const int64_t* mas
 /// The same, and UpperHalf::gradient's d_residual.
 void differentiate_upper(const Program& program, const float* residual, const int64_t* mask, int64_t batch,
                          int64_t length, int64_t d, int64_t d_out, const float* g_out, float* out, float* d_residual);
+/// What both kinds of loss half do: (residual, ids, mask [batch, length]) → losses [batch, length], LossHalf::run's.
+at::Tensor token_losses(const Program& program, const float* residual, const int64_t* ids, const int64_t* mask,
+                        int64_t batch, int64_t length, int64_t d);
+void run_losses(const Program& program, const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch,
+                int64_t length, int64_t d, float* loss);
 
 }  // namespace assay::sae

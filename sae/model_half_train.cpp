@@ -103,26 +103,17 @@ class TrainableLoss final : public TrainableLossHalf {
   int64_t d() const override { return d_; }
   void run(const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length,
            float* loss) const override {
-    use_this_thread_alone();
-    const torch::autograd::AutoGradMode no_gradient(false);
-    copy_out(losses(residual, ids, mask, batch, length), loss);
+    run_losses(program_, residual, ids, mask, batch, length, d_, loss);
   }
   void step(const float* residual, const int64_t* ids, const int64_t* mask, const float* weights, int64_t batch,
             int64_t length, double learning_rate) override {
     use_this_thread_alone();
     const torch::autograd::AutoGradMode with_gradient(true);
-    const at::Tensor y = losses(residual, ids, mask, batch, length);
+    const at::Tensor y = token_losses(program_, residual, ids, mask, batch, length, d_);
     weights_.step(y, view_of(weights, {batch, length}), learning_rate);
   }
 
  private:
-  at::Tensor losses(const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch,
-                    int64_t length) const {
-    return program_(
-        {view_of(residual, {batch, length, d_}), view_of(ids, {batch, length}), view_of(mask, {batch, length})},
-        {batch, length});
-  }
-
   Program program_;
   Weights weights_;
   int64_t d_;

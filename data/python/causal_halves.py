@@ -6,6 +6,7 @@ from pathlib import Path
 
 import model_source
 import torch
+from halves import ragged_ids
 from model_source import SourceError
 from torch import nn
 
@@ -99,12 +100,7 @@ class CausalHalves:
     normalise: None = None
 
     def example(self, batch=5, length=17):
-        """Ragged random ids and their mask."""
-        generator = torch.Generator().manual_seed(batch * 1000 + length)
-        ids = torch.randint(0, self.vocabulary, (batch, length), generator=generator)
-        lengths = torch.randint(1, length + 1, (batch,), generator=generator)
-        lengths[0] = length
-        return ids, (torch.arange(length)[None] < lengths[:, None]).long()
+        return ragged_ids(0, self.vocabulary, batch, length)
 
     def upper_inputs(self, residual, ids, mask):
         return residual, ids, mask

@@ -70,6 +70,15 @@ def forward_only(module):
     return module
 
 
+def ragged_ids(first, vocabulary, batch, length):
+    """Random ids in [first, vocabulary) and their mask, [batch, length] each; one text has the whole length."""
+    generator = torch.Generator().manual_seed(batch * 1000 + length)
+    ids = torch.randint(first, vocabulary, (batch, length), generator=generator)
+    lengths = torch.randint(1, length + 1, (batch,), generator=generator)
+    lengths[0] = length
+    return ids, (torch.arange(length)[None] < lengths[:, None]).long()
+
+
 @dataclass
 class Halves:
     full: nn.Module
@@ -86,12 +95,7 @@ class Halves:
     output: str = "embedding"
 
     def example(self, batch=5, length=17):
-        """Ragged random ids and their mask."""
-        generator = torch.Generator().manual_seed(batch * 1000 + length)
-        ids = torch.randint(5, self.vocabulary, (batch, length), generator=generator)
-        lengths = torch.randint(1, length + 1, (batch,), generator=generator)
-        lengths[0] = length
-        return ids, (torch.arange(length)[None] < lengths[:, None]).long()
+        return ragged_ids(5, self.vocabulary, batch, length)
 
     def upper_inputs(self, residual, ids, mask):
         return residual, mask
