@@ -13,7 +13,16 @@ namespace assay::data {
 namespace {
 
 // Numbers of the format (Schema.fbs, Message.fbs).
-enum Type { kInt = 2, kFloat = 3, kBinary = 4, kText = 5, kBool = 6, kList = 12, kFixedList = 16, kLargeList = 21 };
+enum Type {
+  kInt = 2,
+  kFloat = 3,
+  kBinary = 4,
+  kText = 5,
+  kBool = 6,
+  kList = 12,
+  kFixedList = 16,
+  kLargeList = 21
+};
 enum Header { kSchema = 1, kBatch = 3 };
 
 constexpr int64_t kMostMetadata = 64 << 20;
@@ -42,11 +51,12 @@ ArrowColumn read_field(const Flatbuffer& buffer, int64_t field, const std::strin
     } else if (type == kFixedList) {
       width = buffer.scalar<int32_t>(about, 0, 0);
     }
-    const bool known =
-        is_list(type) || type == kInt || type == kFloat || type == kBinary || type == kText || type == kBool;
-    if (!known || depth > 8 || children.size() != (is_list(type) ? 1u : 0u) || buffer.has(field, 4)) {
-      throw Error(
-          fmt::format("{}: column '{}' has a type this reader does not know (number {})", where, column.name, type));
+    const bool known = is_list(type) || type == kInt || type == kFloat || type == kBinary ||
+                       type == kText || type == kBool;
+    if (!known || depth > 8 || children.size() != (is_list(type) ? 1u : 0u) ||
+        buffer.has(field, 4)) {
+      throw Error(fmt::format("{}: column '{}' has a type this reader does not know (number {})",
+                              where, column.name, type));
     }
     column.types.push_back(type);
     column.widths.push_back(width);
@@ -60,8 +70,8 @@ bool is_activations(const ArrowColumn& c) {
 }
 
 bool is_tokens(const ArrowColumn& c) {
-  return c.name == "token_ids" && c.types.size() == 2 && is_list(c.types[0]) && c.types[1] == kInt &&
-         (c.widths[1] == 32 || c.widths[1] == 64) && c.is_signed;
+  return c.name == "token_ids" && c.types.size() == 2 && is_list(c.types[0]) &&
+         c.types[1] == kInt && (c.widths[1] == 32 || c.widths[1] == 64) && c.is_signed;
 }
 
 }  // namespace
@@ -72,7 +82,8 @@ struct ArrowFile::Column {
   std::vector<std::vector<std::pair<int64_t, int64_t>>> buffers;  ///< [depth]
 };
 
-ArrowFile::ArrowFile(const std::filesystem::path& path, const std::string& column) : where_(path.string()) {
+ArrowFile::ArrowFile(const std::filesystem::path& path, const std::string& column)
+    : where_(path.string()) {
   std::error_code failed;
   size_ = static_cast<int64_t>(std::filesystem::file_size(path, failed));
   if (failed) throw Error(where_ + ": no such file");
@@ -86,7 +97,8 @@ ArrowFile::ArrowFile(const std::filesystem::path& path, const std::string& colum
     if (context_ == 0) context_ = tokens / batch.sequences;
     if (context_ == 0 || tokens % batch.sequences != 0 || tokens / batch.sequences != context_ ||
         numbers % tokens != 0 || (d_ != 0 && numbers / tokens != d_)) {
-      throw Error(fmt::format("{}: column '{}': its rows have different shapes", where_, columns_[activations_].name));
+      throw Error(fmt::format("{}: column '{}': its rows have different shapes", where_,
+                              columns_[activations_].name));
     }
     d_ = numbers / tokens;
     rows_ += tokens;
@@ -115,11 +127,13 @@ void ArrowFile::scan() {
     const Flatbuffer buffer(metadata, where_);
     const int64_t message = buffer.root(), body = at + 8 + start[1];
     const auto bytes = buffer.scalar<int64_t>(message, 3, 0);
-    if (bytes < 0 || bytes > size_ - body) throw Error(fmt::format("{}: truncated: a batch ends beyond it", where_));
+    if (bytes < 0 || bytes > size_ - body)
+      throw Error(fmt::format("{}: truncated: a batch ends beyond it", where_));
     const int header = buffer.scalar<uint8_t>(message, 1, 0);
     if (header != (first ? kSchema : kBatch)) {
-      throw Error(fmt::format("{}: message of kind {} at byte {}; dictionary-encoded columns are not read", where_,
-                              header, at));
+      throw Error(
+          fmt::format("{}: message of kind {} at byte {}; dictionary-encoded columns are not read",
+                      where_, header, at));
     }
     if (first) {
       read_schema(metadata);
@@ -133,22 +147,28 @@ void ArrowFile::scan() {
 void ArrowFile::read_schema(const std::string& metadata) {
   const Flatbuffer buffer(metadata, where_);
   const int64_t schema = buffer.table(buffer.root(), 2);
-  if (buffer.scalar<int16_t>(schema, 0, 0) != 0) throw Error(where_ + ": big-endian Arrow is not read");
-  for (const int64_t field : buffer.tables(schema, 1)) columns_.push_back(read_field(buffer, field, where_));
+  if (buffer.scalar<int16_t>(schema, 0, 0) != 0)
+    throw Error(where_ + ": big-endian Arrow is not read");
+  for (const int64_t field : buffer.tables(schema, 1))
+    columns_.push_back(read_field(buffer, field, where_));
 }
 
-ArrowFile::Batch ArrowFile::read_batch(const std::string& metadata, int64_t body, int64_t bytes) const {
+ArrowFile::Batch ArrowFile::read_batch(const std::string& metadata, int64_t body,
+                                       int64_t bytes) const {
   const Flatbuffer buffer(metadata, where_);
   const int64_t about = buffer.table(buffer.root(), 2);
-  if (buffer.has(about, 3)) throw Error(where_ + ": compressed Arrow buffers are not read; write them uncompressed");
-  Batch batch{body, bytes, buffer.scalar<int64_t>(about, 0, 0), buffer.pairs(about, 1), buffer.pairs(about, 2)};
+  if (buffer.has(about, 3))
+    throw Error(where_ + ": compressed Arrow buffers are not read; write them uncompressed");
+  Batch batch{body, bytes, buffer.scalar<int64_t>(about, 0, 0), buffer.pairs(about, 1),
+              buffer.pairs(about, 2)};
   for (const auto& [offset, length] : batch.buffers) {
     if (offset < 0 || length < 0 || offset > bytes || length > bytes - offset) {
       throw Error(fmt::format("{}: a buffer lies outside its batch (byte {})", where_, body));
     }
   }
   for (const auto& [length, missing] : batch.nodes) {
-    if (length < 0 || length > (int64_t{1} << 48)) throw Error(where_ + ": a column of impossible length");
+    if (length < 0 || length > (int64_t{1} << 48))
+      throw Error(where_ + ": a column of impossible length");
   }
   if (batch.sequences < 0 || batch.sequences > (int64_t{1} << 48))
     throw Error(where_ + ": a batch of impossible length");
@@ -171,9 +191,10 @@ void ArrowFile::choose(const std::string& column) {
     width_ = columns_[activations_].widths[2];
     return;
   }
-  throw UsageError(fmt::format("{}: {} of activations (lists of lists of floats){}; it has: {}", where_,
-                               column.empty() ? fmt::format("{} columns", found) : "no column '" + column + "'",
-                               found > 1 ? "; choose one with --tensor" : "", known.empty() ? "none" : known));
+  throw UsageError(
+      fmt::format("{}: {} of activations (lists of lists of floats){}; it has: {}", where_,
+                  column.empty() ? fmt::format("{} columns", found) : "no column '" + column + "'",
+                  found > 1 ? "; choose one with --tensor" : "", known.empty() ? "none" : known));
 }
 
 ArrowFile::Column ArrowFile::locate(const Batch& batch, size_t column) const {
@@ -194,9 +215,11 @@ ArrowFile::Column ArrowFile::locate(const Batch& batch, size_t column) const {
     if (c != column) continue;
     for (const auto& [length, missing] : at.nodes) {
       if (length > size_) throw Error(where_ + ": a column of impossible length");
-      if (missing != 0) throw Error(fmt::format("{}: column '{}' has missing values", where_, at.about->name));
+      if (missing != 0)
+        throw Error(fmt::format("{}: column '{}' has missing values", where_, at.about->name));
     }
-    if (at.nodes[0].first != batch.sequences) throw Error(where_ + ": a column's length is not its batch's");
+    if (at.nodes[0].first != batch.sequences)
+      throw Error(where_ + ": a column's length is not its batch's");
     return at;
   }
   throw Error(where_ + ": no such column");
@@ -211,12 +234,16 @@ int64_t ArrowFile::whole(const Column& at, size_t depth, int64_t index, int byte
   return bytes == 4 ? static_cast<int32_t>(value) : value;
 }
 
-/// Where the children of entries [first, first + count) of a list begin, each having `expected` of them.
-int64_t ArrowFile::numbers(const Column& at, size_t depth, int64_t first, int64_t count, int64_t expected) const {
+/// Where the children of entries [first, first + count) of a list begin, each having `expected` of
+/// them.
+int64_t ArrowFile::numbers(const Column& at, size_t depth, int64_t first, int64_t count,
+                           int64_t expected) const {
   const int type = at.about->types[depth];
-  const std::string shapes = fmt::format("{}: column '{}': its rows have different shapes", where_, at.about->name);
+  const std::string shapes =
+      fmt::format("{}: column '{}': its rows have different shapes", where_, at.about->name);
   if (type == kFixedList) {
-    if (at.about->widths[depth] != expected || first < 0 || first > size_ / expected) throw Error(shapes);
+    if (at.about->widths[depth] != expected || first < 0 || first > size_ / expected)
+      throw Error(shapes);
     return first * expected;
   }
   const int bytes = type == kLargeList ? 8 : 4;
@@ -237,7 +264,8 @@ void ArrowFile::load(const Batch& batch) {
     const auto& [offset, length] = at.buffers[depth][1];
     const int64_t bytes = at.about->widths[depth] / 8;
     if (first < 0 || first > length / bytes || count > length / bytes - first) {
-      throw Error(fmt::format("{}: column '{}' has fewer values than its lists say", where_, at.about->name));
+      throw Error(fmt::format("{}: column '{}' has fewer values than its lists say", where_,
+                              at.about->name));
     }
     return body_.data() + offset + first * bytes;
   };

@@ -1,4 +1,5 @@
-// Files that appear whole or not at all: written beside their name, fsynced, renamed, the folder fsynced.
+// Files that appear whole or not at all: written beside their name, fsynced, renamed, the folder
+// fsynced.
 #pragma once
 
 #include <filesystem>
@@ -6,12 +7,12 @@
 
 namespace assay::data {
 
-/// Replace `file` by `bytes`. Throws Error naming the file and the bytes that could not be written (disk full); what
-/// stood there before then still stands.
+/// Replace `file` by `bytes`. Throws Error naming the file and the bytes that could not be written
+/// (disk full); what stood there before then still stands.
 void write_file_atomically(const std::filesystem::path& file, std::string_view bytes);
 
-/// Give the finished file or folder `part` the name `file` (same file system), replacing a file of that name: fsync,
-/// rename, fsync the folder. Files inside a folder must have been synced before.
+/// Give the finished file or folder `part` the name `file` (same file system), replacing a file of
+/// that name: fsync, rename, fsync the folder. Files inside a folder must have been synced before.
 void publish(const std::filesystem::path& part, const std::filesystem::path& file);
 
 /// fsync a file or folder.

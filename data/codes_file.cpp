@@ -30,8 +30,8 @@ fs::path beside(const fs::path& file) {
   return part;
 }
 
-/// A one-dimensional data set that grows chunk by chunk. Chunks go to the file directly: what the library kept in its
-/// cache would be written when it closes, where a full disk brings it down.
+/// A one-dimensional data set that grows chunk by chunk. Chunks go to the file directly: what the
+/// library kept in its cache would be written when it closes, where a full disk brings it down.
 template <class T>
 class Column {
  public:
@@ -40,7 +40,8 @@ class Column {
         where_(std::move(where)),
         buffer_(static_cast<size_t>(std::clamp<int64_t>(expected, 1, kChunk))) {
     const hsize_t start = 0, most = H5S_UNLIMITED, chunk = buffer_.size();
-    const hdf5::Handle space(H5Screate_simple(1, &start, &most)), properties(H5Pcreate(H5P_DATASET_CREATE));
+    const hdf5::Handle space(H5Screate_simple(1, &start, &most)),
+        properties(H5Pcreate(H5P_DATASET_CREATE));
     hdf5::check(H5Pset_chunk(properties, 1, &chunk), where_, name_);
     handle_ = hdf5::create_dataset(file, name_, hdf5::native_type<T>(), space, properties, where_);
   }
@@ -63,11 +64,13 @@ class Column {
   void flush() {
     if (filled_ == 0) return;
     std::fill(buffer_.begin() + filled_, buffer_.end(), T{});
-    const hsize_t extent = static_cast<hsize_t>(written_ + filled_), offset = static_cast<hsize_t>(written_);
+    const hsize_t extent = static_cast<hsize_t>(written_ + filled_),
+                  offset = static_cast<hsize_t>(written_);
     const size_t bytes = buffer_.size() * sizeof(T);
     const std::string what = fmt::format("cannot write {} bytes of {}", bytes, name_);
     hdf5::check(H5Dset_extent(handle_, &extent), where_, what);
-    hdf5::check(H5Dwrite_chunk(handle_, H5P_DEFAULT, 0, &offset, bytes, buffer_.data()), where_, what);
+    hdf5::check(H5Dwrite_chunk(handle_, H5P_DEFAULT, 0, &offset, bytes, buffer_.data()), where_,
+                what);
     written_ += filled_;
     filled_ = 0;
   }
@@ -113,7 +116,8 @@ struct CodesWriter::State {
   bool finished = false;
 };
 
-CodesWriter::CodesWriter(const fs::path& file, const CodesInfo& info) : state_(std::make_unique<State>(file)) {
+CodesWriter::CodesWriter(const fs::path& file, const CodesInfo& info)
+    : state_(std::make_unique<State>(file)) {
   const auto held = hdf5::lock();
   const std::string where = file.string();
   state_->handle = hdf5::create_file(state_->part);
@@ -140,7 +144,8 @@ void CodesWriter::append(const SparseCodes& codes) {
 
 void CodesWriter::finish() {
   const auto held = hdf5::lock();
-  const std::string where = state_->file.string(), what = fmt::format("cannot write {} pairs", state_->pairs);
+  const std::string where = state_->file.string(),
+                    what = fmt::format("cannot write {} pairs", state_->pairs);
   state_->offsets->finish();
   state_->indices->finish();
   state_->values->finish();
@@ -153,13 +158,16 @@ void CodesWriter::finish() {
 namespace {
 
 /// Opens a data set of one dimension whose numbers are of class `kind`, and tells its length.
-hdf5::Handle open_column(hid_t file, const char* name, H5T_class_t kind, const std::string& where, int64_t& length) {
+hdf5::Handle open_column(hid_t file, const char* name, H5T_class_t kind, const std::string& where,
+                         int64_t& length) {
   hdf5::Handle dataset = hdf5::open_dataset(file, name, where);
   const std::vector<int64_t> dims = hdf5::shape(dataset, where);
-  if (dims.size() != 1) throw Error(fmt::format("{}: {} has {} dimensions, expected 1", where, name, dims.size()));
+  if (dims.size() != 1)
+    throw Error(fmt::format("{}: {} has {} dimensions, expected 1", where, name, dims.size()));
   const hdf5::Handle type = hdf5::own(H5Dget_type(dataset), where, name);
   if (H5Tget_class(type) != kind) {
-    throw Error(fmt::format("{}: {} must hold {}", where, name, kind == H5T_INTEGER ? "integers" : "floats"));
+    throw Error(fmt::format("{}: {} must hold {}", where, name,
+                            kind == H5T_INTEGER ? "integers" : "floats"));
   }
   length = dims[0];
   return dataset;
@@ -172,10 +180,11 @@ std::vector<T> read_part(hid_t dataset, int64_t first, int64_t count, const std:
   if (count == 0) return values;
   const hsize_t offset = static_cast<hsize_t>(first), size = static_cast<hsize_t>(count);
   const hdf5::Handle space = hdf5::own(H5Dget_space(dataset), where, "shape");
-  hdf5::check(H5Sselect_hyperslab(space, H5S_SELECT_SET, &offset, nullptr, &size, nullptr), where, "cannot read");
-  const hdf5::Handle memory(H5Screate_simple(1, &size, nullptr));
-  hdf5::check(H5Dread(dataset, hdf5::native_type<T>(), memory, space, H5P_DEFAULT, values.data()), where,
+  hdf5::check(H5Sselect_hyperslab(space, H5S_SELECT_SET, &offset, nullptr, &size, nullptr), where,
               "cannot read");
+  const hdf5::Handle memory(H5Screate_simple(1, &size, nullptr));
+  hdf5::check(H5Dread(dataset, hdf5::native_type<T>(), memory, space, H5P_DEFAULT, values.data()),
+              where, "cannot read");
   return values;
 }
 
@@ -183,8 +192,10 @@ std::vector<T> read_part(hid_t dataset, int64_t first, int64_t count, const std:
 int64_t whole_attribute(hid_t file, const char* name, const std::string& where) {
   const std::vector<double> values = hdf5::read_numbers_attribute(file, name, where);
   if (values.empty()) return 0;
-  if (values.size() != 1 || !(values[0] >= 0 && values[0] < 2147483648.0) || values[0] != std::floor(values[0])) {
-    throw Error(fmt::format("{}: attribute {} must be one whole number from 0 to 2^31 − 1", where, name));
+  if (values.size() != 1 || !(values[0] >= 0 && values[0] < 2147483648.0) ||
+      values[0] != std::floor(values[0])) {
+    throw Error(
+        fmt::format("{}: attribute {} must be one whole number from 0 to 2^31 − 1", where, name));
   }
   return static_cast<int64_t>(values[0]);
 }
@@ -196,15 +207,18 @@ Json read_info(const fs::path& path) {
   const hdf5::Handle dataset = open_column(file, "/row_offsets", H5T_INTEGER, where, offsets);
   open_column(file, "/indices", H5T_INTEGER, where, indices);
   open_column(file, "/values", H5T_FLOAT, where, values);
-  if (offsets < 1) throw Error(where + ": /row_offsets is empty; expected one more element than rows");
+  if (offsets < 1)
+    throw Error(where + ": /row_offsets is empty; expected one more element than rows");
   if (indices != values) {
-    throw Error(fmt::format("{}: /indices has {} elements, /values {}; expected as many", where, indices, values));
+    throw Error(fmt::format("{}: /indices has {} elements, /values {}; expected as many", where,
+                            indices, values));
   }
   const int64_t first = read_part<int64_t>(dataset, 0, 1, where)[0];
   const int64_t last = read_part<int64_t>(dataset, offsets - 1, 1, where)[0];
   if (first != 0 || last != indices) {
-    throw Error(fmt::format("{}: /row_offsets goes from {} to {}; expected from 0 to {}, the number of pairs", where,
-                            first, last, indices));
+    throw Error(fmt::format(
+        "{}: /row_offsets goes from {} to {}; expected from 0 to {}, the number of pairs", where,
+        first, last, indices));
   }
   const int64_t n = whole_attribute(file, "n", where);
   if (n < 1) throw Error(where + ": no attribute n: set it to the number of latents");
@@ -216,10 +230,13 @@ Json read_info(const fs::path& path) {
   return info;
 }
 
-void put(std::string& bytes, const void* from, size_t count) { bytes.append(static_cast<const char*>(from), count); }
+void put(std::string& bytes, const void* from, size_t count) {
+  bytes.append(static_cast<const char*>(from), count);
+}
 
 /// In the child: 8 bytes rows, their ends relative to `pair`, indices, values.
-std::string read_block(const fs::path& path, int64_t row, int64_t pair, int64_t rows, int64_t most_pairs, int64_t n) {
+std::string read_block(const fs::path& path, int64_t row, int64_t pair, int64_t rows,
+                       int64_t most_pairs, int64_t n) {
   const std::string where = path.string();
   const hdf5::Handle file = hdf5::open_file(path);
   int64_t length = 0, pairs = 0;
@@ -231,11 +248,13 @@ std::string read_block(const fs::path& path, int64_t row, int64_t pair, int64_t 
   for (; taken < rows; ++taken) {
     const int64_t end = ends[static_cast<size_t>(taken)];
     if (end < before || end > pairs) {
-      throw Error(fmt::format("{}: /row_offsets[{}] = {}; expected from {} (the element before) to {} (the pairs)",
-                              where, row + taken + 1, end, before, pairs));
+      throw Error(fmt::format(
+          "{}: /row_offsets[{}] = {}; expected from {} (the element before) to {} (the pairs)",
+          where, row + taken + 1, end, before, pairs));
     }
     if (end - before > n) {
-      throw Error(fmt::format("{}: row {} has {} pairs, more than n = {}", where, row + taken, end - before, n));
+      throw Error(fmt::format("{}: row {} has {} pairs, more than n = {}", where, row + taken,
+                              end - before, n));
     }
     if (taken > 0 && end - pair > most_pairs) break;
     before = end;
@@ -253,8 +272,10 @@ std::string read_block(const fs::path& path, int64_t row, int64_t pair, int64_t 
 
 /// Moves `count` elements of T out of the child's answer.
 template <class T>
-void take(const std::string& bytes, size_t& at, size_t count, std::vector<T>& to, const std::string& where) {
-  if (count > (bytes.size() - at) / sizeof(T)) throw Error(where + ": damaged: less could be read than it promises");
+void take(const std::string& bytes, size_t& at, size_t count, std::vector<T>& to,
+          const std::string& where) {
+  if (count > (bytes.size() - at) / sizeof(T))
+    throw Error(where + ": damaged: less could be read than it promises");
   const size_t old = to.size();
   to.resize(old + count);
   std::memcpy(to.data() + old, bytes.data() + at, count * sizeof(T));
@@ -290,8 +311,8 @@ SparseCodes CodesReader::next(int64_t most_rows, int64_t most_pairs) {
   const int64_t rows = std::min(most_rows, info_.rows - row_);
   if (rows == 0) return codes;
   const std::string where = file_.string();
-  const std::string bytes =
-      run_isolated(where, [&] { return read_block(file_, row_, pair_, rows, most_pairs, info_.n); });
+  const std::string bytes = run_isolated(
+      where, [&] { return read_block(file_, row_, pair_, rows, most_pairs, info_.n); });
   size_t at = 0;
   std::vector<int64_t> taken;
   take(bytes, at, 1, taken, where);
@@ -310,29 +331,31 @@ void CodesReader::check(const SparseCodes& codes) const {
   for (int64_t i = 0; i < codes.rows(); ++i) {
     const int64_t begin = codes.row_offsets[static_cast<size_t>(i)],
                   end = codes.row_offsets[static_cast<size_t>(i) + 1];
-    if (end < begin) throw Error(fmt::format("{}: row {}: /row_offsets falls", file_.string(), row_ + i));
+    if (end < begin)
+      throw Error(fmt::format("{}: row {}: /row_offsets falls", file_.string(), row_ + i));
     for (int64_t p = begin; p < end; ++p) {
       const int32_t index = codes.indices[static_cast<size_t>(p)];
       if (index < 0 || index >= info_.n) {
-        throw Error(fmt::format("{}: row {}: index {} (pair {}) is outside [0, n = {})", file_.string(), row_ + i,
-                                index, pair_ + p, info_.n));
+        throw Error(fmt::format("{}: row {}: index {} (pair {}) is outside [0, n = {})",
+                                file_.string(), row_ + i, index, pair_ + p, info_.n));
       }
       if (!std::isfinite(codes.values[static_cast<size_t>(p)])) {
-        throw Error(fmt::format("{}: row {}: the value of latent {} (pair {}) is not finite", file_.string(), row_ + i,
-                                index, pair_ + p));
+        throw Error(fmt::format("{}: row {}: the value of latent {} (pair {}) is not finite",
+                                file_.string(), row_ + i, index, pair_ + p));
       }
     }
   }
 }
 
 struct ActivationsWriter::State {
-  State(const fs::path& path, ShardWriterOptions chosen) : options(std::move(chosen)), file(options, path) {}
+  State(const fs::path& path, ShardWriterOptions chosen)
+      : options(std::move(chosen)), file(options, path) {}
   ShardWriterOptions options;
   ShardFile file;
 };
 
-ActivationsWriter::ActivationsWriter(const fs::path& file, int64_t rows, int64_t d, const std::string& hook,
-                                     const std::string& source_hash) {
+ActivationsWriter::ActivationsWriter(const fs::path& file, int64_t rows, int64_t d,
+                                     const std::string& hook, const std::string& source_hash) {
   ShardWriterOptions options;
   options.d = d;
   options.dtype = DType::f32;
@@ -361,7 +384,8 @@ void ActivationsWriter::finish() { state_->file.finish(); }
 std::vector<std::string> root_names(const fs::path& file) {
   const std::string where = file.string();
   const std::string answer = run_isolated(where, [&] {
-    return Json(hdf5::members(hdf5::open_file(file), "/")).dump(-1, ' ', false, Json::error_handler_t::replace);
+    return Json(hdf5::members(hdf5::open_file(file), "/"))
+        .dump(-1, ' ', false, Json::error_handler_t::replace);
   });
   const Json names = Json::parse(answer, nullptr, false);
   if (!names.is_array()) throw Error(where + ": damaged");

@@ -4,8 +4,9 @@
 //   /indices      int32   [P]    latent of each pair, in [0, n)
 //   /values       float32 [P]    activation of each pair, finite
 //
-// Root attributes: n (required when reading); assay_codes (format version 1), d, k, variant, dictionary_hash,
-// source_hash (content hash of the activations) and hook, each left out by other programs at will.
+// Root attributes: n (required when reading); assay_codes (format version 1), d, k, variant,
+// dictionary_hash, source_hash (content hash of the activations) and hook, each left out by other
+// programs at will.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,8 @@ struct CodesInfo {
 /// Writes FILE.part, then FILE. Memory does not grow with the rows.
 class CodesWriter {
  public:
-  /// `info.rows` and `info.pairs` are the expected sizes, which choose the chunk size only; the rest becomes
-  /// attributes.
+  /// `info.rows` and `info.pairs` are the expected sizes, which choose the chunk size only; the
+  /// rest becomes attributes.
   CodesWriter(const std::filesystem::path& file, const CodesInfo& info);
   /// Without finish(), the part file is removed.
   ~CodesWriter();
@@ -43,17 +44,19 @@ class CodesWriter {
   std::unique_ptr<State> state_;
 };
 
-/// Reads codes as hostile input: the library works in child processes (data/untrusted.h), and everything that comes out
-/// is checked.
+/// Reads codes as hostile input: the library works in child processes (data/untrusted.h), and
+/// everything that comes out is checked.
 class CodesReader {
  public:
-  /// Throws Error naming the file and the fault: no such file, not HDF5, truncated, a data set or the attribute n
-  /// missing, another rank or class of numbers, sizes that contradict each other, n outside [1, 2^31).
+  /// Throws Error naming the file and the fault: no such file, not HDF5, truncated, a data set or
+  /// the attribute n missing, another rank or class of numbers, sizes that contradict each other, n
+  /// outside [1, 2^31).
   static CodesReader open(const std::filesystem::path& file);
   const CodesInfo& info() const { return info_; }
-  /// The next rows: at most `most_rows`, fewer where they hold more than `most_pairs` pairs (but at least one row); no
-  /// rows at the end. Throws Error naming the row: row_offsets that do not rise from 0 to the number of pairs, a row of
-  /// more than n pairs, an index outside [0, n), a value that is not finite.
+  /// The next rows: at most `most_rows`, fewer where they hold more than `most_pairs` pairs (but at
+  /// least one row); no rows at the end. Throws Error naming the row: row_offsets that do not rise
+  /// from 0 to the number of pairs, a row of more than n pairs, an index outside [0, n), a value
+  /// that is not finite.
   SparseCodes next(int64_t most_rows, int64_t most_pairs = 1 << 22);
 
  private:
@@ -64,15 +67,18 @@ class CodesReader {
   int64_t row_ = 0, pair_ = 0;  // where the next row starts
 };
 
-/// Writes one HDF5 file with /activations [N, d] fp32 and its checksums and statistics. FILE.part, then FILE.
+/// Writes one HDF5 file with /activations [N, d] fp32 and its checksums and statistics. FILE.part,
+/// then FILE.
 class ActivationsWriter {
  public:
-  /// `hook` and `source_hash` become attributes. `file` is expected to get `rows` rows (they bound the buffer).
-  ActivationsWriter(const std::filesystem::path& file, int64_t rows, int64_t d, const std::string& hook,
-                    const std::string& source_hash);
+  /// `hook` and `source_hash` become attributes. `file` is expected to get `rows` rows (they bound
+  /// the buffer).
+  ActivationsWriter(const std::filesystem::path& file, int64_t rows, int64_t d,
+                    const std::string& hook, const std::string& source_hash);
   /// Without finish(), the part file is removed.
   ~ActivationsWriter();
-  /// Append x [rows, d]. Throws Error naming the row where a value is not finite, and where the disk is full.
+  /// Append x [rows, d]. Throws Error naming the row where a value is not finite, and where the
+  /// disk is full.
   void append(ConstMatrix x);
   void finish();
 
@@ -81,7 +87,8 @@ class ActivationsWriter {
   std::unique_ptr<State> state_;
 };
 
-/// The names at the root of an HDF5 file of unknown kind. Errors: no such file, not HDF5, truncated.
+/// The names at the root of an HDF5 file of unknown kind. Errors: no such file, not HDF5,
+/// truncated.
 std::vector<std::string> root_names(const std::filesystem::path& file);
 
 }  // namespace assay::data

@@ -1,5 +1,5 @@
-// Reading: the file becomes a small tree of our own (event by event, so nothing is expanded), then a visitor takes the
-// described fields out of it.
+// Reading: the file becomes a small tree of our own (event by event, so nothing is expanded), then
+// a visitor takes the described fields out of it.
 #include "data/config_fields.h"
 
 #include <yaml-cpp/eventhandler.h>
@@ -78,7 +78,9 @@ class Builder : public YAML::EventHandler {
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { add(mark, "?", anchor, Node::Kind::null, ""); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    add(mark, "?", anchor, Node::Kind::null, "");
+  }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     throw UsageError(origin(mark) + ": an alias (*name) is not allowed here; write the value out");
   }
@@ -98,7 +100,8 @@ class Builder : public YAML::EventHandler {
   void OnMapEnd() override { stack_.pop_back(); }
 
  private:
-  void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Node::Kind kind) {
+  void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+            Node::Kind kind) {
     if (stack_.size() >= kMaxDepth) {
       throw UsageError(fmt::format("{}: nested deeper than {} levels", origin(mark), kMaxDepth));
     }
@@ -108,10 +111,12 @@ class Builder : public YAML::EventHandler {
   Node* add(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Node::Kind kind,
             const std::string& value) {
     if (anchor != YAML::NullAnchor) {
-      throw UsageError(origin(mark) + ": an anchor (&name) is not allowed here; write the value out");
+      throw UsageError(origin(mark) +
+                       ": an anchor (&name) is not allowed here; write the value out");
     }
     if (!tag.empty() && tag != "?" && tag != "!") {
-      throw UsageError(fmt::format("{}: the tag '{}' is not allowed here; remove it", origin(mark), shown(tag)));
+      throw UsageError(
+          fmt::format("{}: the tag '{}' is not allowed here; remove it", origin(mark), shown(tag)));
     }
     auto node = std::make_unique<Node>();
     node->kind = kind;
@@ -130,11 +135,13 @@ class Builder : public YAML::EventHandler {
     Node& parent = *stack_.back();
     if (parent.kind == Node::Kind::mapping && parent.keys.size() == parent.children.size()) {
       if (node->kind != Node::Kind::plain && node->kind != Node::Kind::quoted) {
-        throw UsageError(fmt::format("{}: expected a key, found {} (is a bracket or quote left open?)", origin(mark),
-                                     describe_kind(*node)));
+        throw UsageError(
+            fmt::format("{}: expected a key, found {} (is a bracket or quote left open?)",
+                        origin(mark), describe_kind(*node)));
       }
       if (!seen_.emplace(&parent, node->value).second) {
-        throw UsageError(fmt::format("{}: the key '{}' appears twice; remove one", origin(mark), shown(node->value)));
+        throw UsageError(fmt::format("{}: the key '{}' appears twice; remove one", origin(mark),
+                                     shown(node->value)));
       }
       parent.keys.push_back(node->value);
       return;
@@ -148,14 +155,16 @@ class Builder : public YAML::EventHandler {
   std::unique_ptr<Node> root_;
 };
 
-std::unique_ptr<Node> parse(const std::string& text, const std::string& file, const std::string& fixed_origin) {
+std::unique_ptr<Node> parse(const std::string& text, const std::string& file,
+                            const std::string& fixed_origin) {
   Builder builder(file, fixed_origin);
   int line = 1;
   for (const char c : text) {
     line += c == '\n';
     if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') {
       const std::string where = file.empty() ? fixed_origin : fmt::format("{}:{}", file, line);
-      throw UsageError(fmt::format("{}: control byte 0x{:02x}; expected a YAML text in UTF-8", where, c));
+      throw UsageError(
+          fmt::format("{}: control byte 0x{:02x}; expected a YAML text in UTF-8", where, c));
     }
   }
   // The document end mark makes yaml-cpp notice a quote that is never closed.
@@ -166,7 +175,8 @@ std::unique_ptr<Node> parse(const std::string& text, const std::string& file, co
     std::unique_ptr<Node> root = builder.take();
     if (parser.HandleNextDocument(builder)) {
       const std::unique_ptr<Node> second = builder.take();
-      throw UsageError((second ? second->origin : fixed_origin) + ": a second YAML document; one is allowed");
+      throw UsageError((second ? second->origin : fixed_origin) +
+                       ": a second YAML document; one is allowed");
     }
     return root;
   } catch (const YAML::Exception& e) {
@@ -174,15 +184,18 @@ std::unique_ptr<Node> parse(const std::string& text, const std::string& file, co
   }
 }
 
-/// Takes the described fields of one mapping out of the tree; `finish` then names what nothing described.
+/// Takes the described fields of one mapping out of the tree; `finish` then names what nothing
+/// described.
 class Reader : public Fields {
  public:
   Reader(const Node& mapping, std::string path) : mapping_(mapping), path_(std::move(path)) {}
 
-  void integer(const char* key, int64_t& value, IntBounds bounds, const char* unit, const char*) override {
+  void integer(const char* key, int64_t& value, IntBounds bounds, const char* unit,
+               const char*) override {
     if (const Node* node = look_up(key)) value = to_integer(key, *node, bounds, unit);
   }
-  void real(const char* key, double& value, RealBounds bounds, const char* unit, const char*) override {
+  void real(const char* key, double& value, RealBounds bounds, const char* unit,
+            const char*) override {
     if (const Node* node = look_up(key)) value = to_real(key, *node, bounds, unit);
   }
   void boolean(const char* key, bool& value, const char*) override {
@@ -196,14 +209,15 @@ class Reader : public Fields {
   void text(const char* key, std::string& value, const char*) override {
     if (const Node* node = look_up(key)) value = to_text(key, *node);
   }
-  void choice(const char* key, std::string& value, const std::vector<std::string>& choices, const char*) override {
+  void choice(const char* key, std::string& value, const std::vector<std::string>& choices,
+              const char*) override {
     const Node* node = look_up(key);
     if (!node) return;
     const std::string found = to_text(key, *node);
     if (std::find(choices.begin(), choices.end(), found) == choices.end()) {
       const std::string near = nearest(found, choices);
-      throw UsageError(fmt::format("{}: '{}' must be one of {}, found '{}'{}", node->origin, path_ + key,
-                                   fmt::join(choices, ", "), shown(found),
+      throw UsageError(fmt::format("{}: '{}' must be one of {}, found '{}'{}", node->origin,
+                                   path_ + key, fmt::join(choices, ", "), shown(found),
                                    near.empty() ? "" : fmt::format(", nearest is '{}'", near)));
     }
     value = found;
@@ -223,14 +237,16 @@ class Reader : public Fields {
     value.clear();
     for (const auto& child : node->children) value.push_back(to_integer(key, *child, bounds, unit));
   }
-  void reals(const char* key, std::vector<double>& value, RealBounds bounds, const char* unit, const char*) override {
+  void reals(const char* key, std::vector<double>& value, RealBounds bounds, const char* unit,
+             const char*) override {
     const Node* node = look_up(key);
     if (!node) return;
     if (node->kind != Node::Kind::sequence) fail_type(key, *node, "a list of numbers");
     value.clear();
     for (const auto& child : node->children) value.push_back(to_real(key, *child, bounds, unit));
   }
-  void section(const char* key, const std::function<void(Fields&)>& describe, const char*) override {
+  void section(const char* key, const std::function<void(Fields&)>& describe,
+               const char*) override {
     const Node* node = look_up(key);
     if (!node) return;
     if (node->kind != Node::Kind::mapping) fail_type(key, *node, "a mapping of keys to values");
@@ -244,9 +260,10 @@ class Reader : public Fields {
       const std::string& key = mapping_.keys[i];
       if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
       const std::string near = nearest(key, known_);
-      throw UsageError(fmt::format("{}: unknown key '{}', {}", mapping_.children[i]->origin, path_ + shown(key),
-                                   near.empty() ? fmt::format("the keys here are {}", fmt::join(known_, ", "))
-                                                : fmt::format("nearest is '{}'", path_ + near)));
+      throw UsageError(
+          fmt::format("{}: unknown key '{}', {}", mapping_.children[i]->origin, path_ + shown(key),
+                      near.empty() ? fmt::format("the keys here are {}", fmt::join(known_, ", "))
+                                   : fmt::format("nearest is '{}'", path_ + near)));
     }
   }
 
@@ -257,24 +274,27 @@ class Reader : public Fields {
   }
 
   [[noreturn]] void fail_type(const char* key, const Node& node, const char* expected) const {
-    throw UsageError(
-        fmt::format("{}: '{}' must be {}, found {}", node.origin, path_ + key, expected, describe_kind(node)));
+    throw UsageError(fmt::format("{}: '{}' must be {}, found {}", node.origin, path_ + key,
+                                 expected, describe_kind(node)));
   }
   template <typename T>
-  [[noreturn]] void fail_bounds(const char* key, const Node& node, T low, T high, const char* unit) const {
+  [[noreturn]] void fail_bounds(const char* key, const Node& node, T low, T high,
+                                const char* unit) const {
     const std::string suffix = *unit ? fmt::format(" {}", unit) : "";
-    throw UsageError(fmt::format("{}: '{}' must be in [{}, {}]{}, found {}", node.origin, path_ + key, low, high,
-                                 suffix, shown(node.value)));
+    throw UsageError(fmt::format("{}: '{}' must be in [{}, {}]{}, found {}", node.origin,
+                                 path_ + key, low, high, suffix, shown(node.value)));
   }
 
   double to_real(const char* key, const Node& node, RealBounds bounds, const char* unit) const {
     double parsed = 0;
     const char* end = node.value.data() + node.value.size();
     const auto [stop, error] = std::from_chars(node.value.data(), end, parsed);
-    if (node.kind != Node::Kind::plain || error != std::errc() || stop != end || !std::isfinite(parsed)) {
+    if (node.kind != Node::Kind::plain || error != std::errc() || stop != end ||
+        !std::isfinite(parsed)) {
       fail_type(key, node, "a finite number");
     }
-    if (parsed < bounds.low || parsed > bounds.high) fail_bounds(key, node, bounds.low, bounds.high, unit);
+    if (parsed < bounds.low || parsed > bounds.high)
+      fail_bounds(key, node, bounds.low, bounds.high, unit);
     return parsed;
   }
 
@@ -285,13 +305,16 @@ class Reader : public Fields {
     if (node.kind == Node::Kind::plain && error == std::errc::result_out_of_range && stop == end) {
       fail_bounds(key, node, bounds.low, bounds.high, unit);
     }
-    if (node.kind != Node::Kind::plain || error != std::errc() || stop != end) fail_type(key, node, "an integer");
-    if (parsed < bounds.low || parsed > bounds.high) fail_bounds(key, node, bounds.low, bounds.high, unit);
+    if (node.kind != Node::Kind::plain || error != std::errc() || stop != end)
+      fail_type(key, node, "an integer");
+    if (parsed < bounds.low || parsed > bounds.high)
+      fail_bounds(key, node, bounds.low, bounds.high, unit);
     return parsed;
   }
   std::string to_text(const char* key, const Node& node) const {
     if (node.kind == Node::Kind::null) fail_type(key, node, "a text (\"\" for the empty one)");
-    if (node.kind != Node::Kind::plain && node.kind != Node::Kind::quoted) fail_type(key, node, "a text");
+    if (node.kind != Node::Kind::plain && node.kind != Node::Kind::quoted)
+      fail_type(key, node, "a text");
     return node.value;
   }
 
@@ -308,20 +331,26 @@ void read_tree(const Node& root, const Describe& describe) {
 
 std::string read_text(const std::string& file) {
   std::ifstream stream(file, std::ios::binary);
-  if (!stream) throw UsageError(fmt::format("{}: cannot read the configuration: {}", file, std::strerror(errno)));
+  if (!stream)
+    throw UsageError(
+        fmt::format("{}: cannot read the configuration: {}", file, std::strerror(errno)));
   std::string text(static_cast<size_t>(kMaxBytes) + 1, '\0');
   stream.read(text.data(), kMaxBytes + 1);
-  if (stream.bad()) throw UsageError(fmt::format("{}: cannot read the configuration; expected a YAML file", file));
-  if (stream.gcount() > kMaxBytes) throw UsageError(file + ":1: larger than 1 MiB; expected a small YAML file");
+  if (stream.bad())
+    throw UsageError(fmt::format("{}: cannot read the configuration; expected a YAML file", file));
+  if (stream.gcount() > kMaxBytes)
+    throw UsageError(file + ":1: larger than 1 MiB; expected a small YAML file");
   text.resize(static_cast<size_t>(stream.gcount()));
   return text;
 }
 
-/// "a.b=c" as the tree {a: {b: c}}. Values that open with [ { " or ' are YAML; all others are taken as they are.
+/// "a.b=c" as the tree {a: {b: c}}. Values that open with [ { " or ' are YAML; all others are taken
+/// as they are.
 std::unique_ptr<Node> parse_override(const std::string& override_text) {
   const std::string origin = "--set " + shown(override_text);
   const size_t equals = override_text.find('=');
-  if (equals == std::string::npos || equals == 0) throw UsageError(origin + ": expected KEY=VALUE, as train.steps=100");
+  if (equals == std::string::npos || equals == 0)
+    throw UsageError(origin + ": expected KEY=VALUE, as train.steps=100");
   const std::string value = override_text.substr(equals + 1);
   std::unique_ptr<Node> node;
   if (!value.empty() && std::strchr("[{\"'", value[0])) {
@@ -335,7 +364,8 @@ std::unique_ptr<Node> parse_override(const std::string& override_text) {
   std::vector<std::string> keys;
   std::istringstream path(override_text.substr(0, equals));
   for (std::string key; std::getline(path, key, '.');) keys.push_back(key);
-  if (keys.size() > kMaxDepth) throw UsageError(fmt::format("{}: nested deeper than {} levels", origin, kMaxDepth));
+  if (keys.size() > kMaxDepth)
+    throw UsageError(fmt::format("{}: nested deeper than {} levels", origin, kMaxDepth));
   for (auto key = keys.rbegin(); key != keys.rend(); ++key) {
     auto parent = std::make_unique<Node>();
     parent->kind = Node::Kind::mapping;
@@ -349,12 +379,13 @@ std::unique_ptr<Node> parse_override(const std::string& override_text) {
 
 }  // namespace
 
-void read_yaml(const std::string& file, const std::vector<std::string>& overrides, const Describe& describe) {
+void read_yaml(const std::string& file, const std::vector<std::string>& overrides,
+               const Describe& describe) {
   const std::unique_ptr<Node> root = file.empty() ? nullptr : parse(read_text(file), file, "");
   if (root && root->kind != Node::Kind::null) {
     if (root->kind != Node::Kind::mapping) {
-      throw UsageError(
-          fmt::format("{}: expected a mapping of keys to values, found {}", root->origin, describe_kind(*root)));
+      throw UsageError(fmt::format("{}: expected a mapping of keys to values, found {}",
+                                   root->origin, describe_kind(*root)));
     }
     read_tree(*root, describe);
   }

@@ -19,10 +19,12 @@ namespace fs = std::filesystem;
 constexpr int64_t kBlock = 4096;  // rows read at once
 
 bool is_matrix(const Tensor& tensor) {
-  return tensor.shape.size() == 2 && (tensor.dtype == "F32" || tensor.dtype == "F16" || tensor.dtype == "BF16");
+  return tensor.shape.size() == 2 &&
+         (tensor.dtype == "F32" || tensor.dtype == "F16" || tensor.dtype == "BF16");
 }
 
-const Tensor& choose_tensor(const TensorFile& file, const std::string& name, const std::string& where) {
+const Tensor& choose_tensor(const TensorFile& file, const std::string& name,
+                            const std::string& where) {
   std::string known;
   const Tensor* only = nullptr;
   int matrices = 0;
@@ -30,8 +32,9 @@ const Tensor& choose_tensor(const TensorFile& file, const std::string& name, con
     known += (known.empty() ? "" : ", ") + key;
     if (key == name) {
       if (!is_matrix(tensor)) {
-        throw Error(fmt::format("{}: {} is {} with {} dimensions; expected [rows, d] of F32, F16 or BF16", where, key,
-                                tensor.dtype, tensor.shape.size()));
+        throw Error(
+            fmt::format("{}: {} is {} with {} dimensions; expected [rows, d] of F32, F16 or BF16",
+                        where, key, tensor.dtype, tensor.shape.size()));
       }
       return tensor;
     }
@@ -39,10 +42,12 @@ const Tensor& choose_tensor(const TensorFile& file, const std::string& name, con
     only = &tensor;
     ++matrices;
   }
-  if (!name.empty()) throw UsageError(fmt::format("{}: no tensor '{}'; it has: {}", where, name, known));
+  if (!name.empty())
+    throw UsageError(fmt::format("{}: no tensor '{}'; it has: {}", where, name, known));
   if (matrices != 1) {
     throw UsageError(
-        fmt::format("{}: {} two-dimensional float tensors; choose one with --tensor: {}", where, matrices, known));
+        fmt::format("{}: {} two-dimensional float tensors; choose one with --tensor: {}", where,
+                    matrices, known));
   }
   return *only;
 }
@@ -130,7 +135,8 @@ struct Block {
 };
 
 /// `before`: rows of the sources before this one; the first `skip` rows are safe already.
-void copy_rows(Source& source, ShardWriter& writer, int64_t before, int64_t skip, const ConvertOptions& options) {
+void copy_rows(Source& source, ShardWriter& writer, int64_t before, int64_t skip,
+               const ConvertOptions& options) {
   Block at;
   at.x.resize(static_cast<size_t>(kBlock * source.d()));
   const auto& special = options.special_tokens;
@@ -151,7 +157,8 @@ void copy_rows(Source& source, ShardWriter& writer, int64_t before, int64_t skip
     block.document = at.document;
     block.position = at.position;
     block.special = at.special;
-    if (source.has_tokens()) block.tokens = std::span(source.tokens()).subspan(static_cast<size_t>(safe));
+    if (source.has_tokens())
+      block.tokens = std::span(source.tokens()).subspan(static_cast<size_t>(safe));
     writer.append(block);
     done += count;
   }
@@ -168,9 +175,11 @@ std::vector<fs::path> expand(const std::vector<fs::path>& paths) {
     std::vector<fs::path> found;
     for (const auto& entry : fs::directory_iterator(path)) {
       const std::string name = entry.path().filename().string();
-      if (name.rfind("data-", 0) == 0 && entry.path().extension() == ".arrow") found.push_back(entry.path());
+      if (name.rfind("data-", 0) == 0 && entry.path().extension() == ".arrow")
+        found.push_back(entry.path());
     }
-    if (found.empty()) throw UsageError(fmt::format("{}: no data-*.arrow in this folder", path.string()));
+    if (found.empty())
+      throw UsageError(fmt::format("{}: no data-*.arrow in this folder", path.string()));
     std::sort(found.begin(), found.end());
     files.insert(files.end(), found.begin(), found.end());
   }
@@ -184,8 +193,8 @@ ShardWriterOptions shard_options(const Source& source, const ConvertOptions& opt
   shards.dtype = options.dtype.value_or(source.dtype());
   shards.rows_per_shard = options.rows_per_shard;
   // Small arrays are cut in 64, so that the stream's lanes have chunks to share.
-  shards.chunk_bytes =
-      std::min(shards.chunk_bytes, std::max<int64_t>(1, source.rows() / 64) * source.d() * size_of(shards.dtype));
+  shards.chunk_bytes = std::min(shards.chunk_bytes, std::max<int64_t>(1, source.rows() / 64) *
+                                                        source.d() * size_of(shards.dtype));
   shards.hook = source.column();
   shards.context_length = source.context();
   shards.document = shards.position = source.context() > 0;
@@ -201,8 +210,8 @@ ShardWriterOptions shard_options(const Source& source, const ConvertOptions& opt
 }  // namespace
 
 bool is_convertible(const fs::path& file) {
-  return file.extension() == ".npy" || file.extension() == ".safetensors" || file.extension() == ".arrow" ||
-         fs::is_directory(file);
+  return file.extension() == ".npy" || file.extension() == ".safetensors" ||
+         file.extension() == ".arrow" || fs::is_directory(file);
 }
 
 void convert_arrays(const std::vector<fs::path>& paths, const ConvertOptions& options) {
@@ -220,11 +229,12 @@ void convert_arrays(const std::vector<fs::path>& paths, const ConvertOptions& op
       tokens = source->has_tokens();
     }
     if (source->d() != d) {
-      throw Error(fmt::format("{}: d = {}, but {} has d = {}", path.string(), source->d(), files.front().string(), d));
+      throw Error(fmt::format("{}: d = {}, but {} has d = {}", path.string(), source->d(),
+                              files.front().string(), d));
     }
     if (source->context() != context || source->has_tokens() != tokens) {
-      throw Error(
-          fmt::format("{}: other columns or another context length than {}", path.string(), files.front().string()));
+      throw Error(fmt::format("{}: other columns or another context length than {}", path.string(),
+                              files.front().string()));
     }
     copy_rows(*source, *writer, before, writer->resume_rows() - before, options);
     before += source->rows();

@@ -1,4 +1,5 @@
-// Activations from .npy and .safetensors files, and from Arrow caches as SAELens writes them, into shards.
+// Activations from .npy and .safetensors files, and from Arrow caches as SAELens writes them, into
+// shards.
 #pragma once
 
 #include <filesystem>
@@ -12,19 +13,24 @@ namespace assay::data {
 
 struct ConvertOptions {
   std::filesystem::path folder;  ///< the new data set
-  /// The tensor of a .safetensors file or the column of a cache; "" = the only one that holds activations.
+  /// The tensor of a .safetensors file or the column of a cache; "" = the only one that holds
+  /// activations.
   std::string tensor;
-  std::vector<int32_t> special_tokens;  ///< of a cache with token_ids: rows of these tokens are special
-  std::optional<DType> dtype;           ///< stored type; as in the source by default (float64 becomes f32)
+  /// of a cache with token_ids: rows of these tokens are special
+  std::vector<int32_t> special_tokens;
+  /// stored type; as in the source by default (float64 becomes f32)
+  std::optional<DType> dtype;
   int64_t rows_per_shard = 1 << 18;
 };
 
-/// Whether the file's name ends in .npy, .safetensors or .arrow, or it is a folder (a cache of data-*.arrow).
+/// Whether the file's name ends in .npy, .safetensors or .arrow, or it is a folder (a cache of
+/// data-*.arrow).
 bool is_convertible(const std::filesystem::path& file);
 
-/// Join two-dimensional float arrays [N, d] into one data set, in the order given; a row's document is its number.
-/// Of Arrow caches a row is a token: its document is its sequence, its position the place there; token_ids are kept.
-/// Errors: a damaged file, another rank or element type, Fortran order, d that differs, a value that is not finite.
+/// Join two-dimensional float arrays [N, d] into one data set, in the order given; a row's document
+/// is its number. Of Arrow caches a row is a token: its document is its sequence, its position the
+/// place there; token_ids are kept. Errors: a damaged file, another rank or element type, Fortran
+/// order, d that differs, a value that is not finite.
 void convert_arrays(const std::vector<std::filesystem::path>& files, const ConvertOptions& options);
 
 }  // namespace assay::data

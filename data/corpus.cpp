@@ -17,13 +17,15 @@ namespace fs = std::filesystem;
 constexpr int64_t kMostTokens = int64_t{1} << 34;
 constexpr int64_t kMostTexts = int64_t{1} << 32;
 
-/// Carries a corpus from the child that read it: the same walk over the fields writes and reads the bytes.
+/// Carries a corpus from the child that read it: the same walk over the fields writes and reads the
+/// bytes.
 class Writer {
  public:
   template <class T>
   void operator()(const std::vector<T>& values) {
     number(static_cast<int64_t>(values.size()));
-    if (!values.empty()) bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+    if (!values.empty())
+      bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
   }
   void operator()(const std::string& text) {
     number(static_cast<int64_t>(text.size()));
@@ -90,13 +92,15 @@ void walk(Archive& archive, Corpus& c) {
 int64_t integer_attribute(hid_t file, const std::string& name, const std::string& where) {
   const std::vector<double> values = hdf5::read_numbers_attribute(file, name, where);
   if (values.size() != 1 || !(values[0] >= 0 && values[0] <= 1e9)) {
-    throw Error(fmt::format("{}: attribute {}: expected one number from 0 to 1e9; make the file with tokenise.py",
-                            where, name));
+    throw Error(fmt::format(
+        "{}: attribute {}: expected one number from 0 to 1e9; make the file with tokenise.py",
+        where, name));
   }
   return static_cast<int64_t>(values[0]);
 }
 
-void require_length(size_t found, size_t expected, const std::string& name, const std::string& where) {
+void require_length(size_t found, size_t expected, const std::string& name,
+                    const std::string& where) {
   if (found == expected) return;
   throw Error(fmt::format("{}: {} has {} entries, expected {}", where, name, found, expected));
 }
@@ -105,15 +109,16 @@ void require_length(size_t found, size_t expected, const std::string& name, cons
 void check_offsets(const std::vector<int64_t>& offsets, size_t end, int64_t least, int64_t most,
                    const std::string& name, const std::string& where) {
   if (offsets.front() != 0 || offsets.back() != static_cast<int64_t>(end)) {
-    throw Error(
-        fmt::format("{}: {} must go from 0 to {}, found {} to {}", where, name, end, offsets.front(), offsets.back()));
+    throw Error(fmt::format("{}: {} must go from 0 to {}, found {} to {}", where, name, end,
+                            offsets.front(), offsets.back()));
   }
   for (size_t i = 1; i < offsets.size(); ++i) {
     // Both lie in 0 … end before they are subtracted: a hostile difference would overflow.
     const bool inside = offsets[i] >= offsets[i - 1] && offsets[i] <= static_cast<int64_t>(end);
-    if (inside && offsets[i] - offsets[i - 1] >= least && offsets[i] - offsets[i - 1] <= most) continue;
-    throw Error(fmt::format("{}: {}: text {} runs from {} to {}; a text has {} to {} entries", where, name, i - 1,
-                            offsets[i - 1], offsets[i], least, most));
+    if (inside && offsets[i] - offsets[i - 1] >= least && offsets[i] - offsets[i - 1] <= most)
+      continue;
+    throw Error(fmt::format("{}: {}: text {} runs from {} to {}; a text has {} to {} entries",
+                            where, name, i - 1, offsets[i - 1], offsets[i], least, most));
   }
 }
 
@@ -126,17 +131,20 @@ void check(const Corpus& c, const std::string& where) {
   check_offsets(c.offsets, c.tokens.size(), 1, c.max_length, "/offsets", where);
   check_offsets(c.text_offsets, c.text_bytes.size(), 0, int64_t{1} << 30, "/text_offsets", where);
   for (size_t i = 0; i < c.tokens.size(); ++i) {
-    if (c.tokens[i] < 0) throw Error(fmt::format("{}: /tokens[{}] = {} is negative", where, i, c.tokens[i]));
-    if (c.special[i] > 1) throw Error(fmt::format("{}: /special[{}] = {}: expected 0 or 1", where, i, c.special[i]));
+    if (c.tokens[i] < 0)
+      throw Error(fmt::format("{}: /tokens[{}] = {} is negative", where, i, c.tokens[i]));
+    if (c.special[i] > 1)
+      throw Error(fmt::format("{}: /special[{}] = {}: expected 0 or 1", where, i, c.special[i]));
   }
   for (size_t l = 0; l < c.labels.size(); ++l) {
     const LabelInfo& label = c.labels[l];
     require_length(c.label_values[l].size(), texts, "/labels/" + label.name, where);
-    const int64_t most = label.classes.empty() ? INT32_MAX : static_cast<int64_t>(label.classes.size()) - 1;
+    const int64_t most =
+        label.classes.empty() ? INT32_MAX : static_cast<int64_t>(label.classes.size()) - 1;
     for (size_t i = 0; i < texts; ++i) {
       if (c.label_values[l][i] >= -1 && c.label_values[l][i] <= most) continue;
-      throw Error(
-          fmt::format("{}: /labels/{}[{}] = {}: expected -1 to {}", where, label.name, i, c.label_values[l][i], most));
+      throw Error(fmt::format("{}: /labels/{}[{}] = {}: expected -1 to {}", where, label.name, i,
+                              c.label_values[l][i], most));
     }
   }
 }
@@ -146,7 +154,9 @@ Corpus read(const fs::path& path) {
   const hdf5::Handle file = hdf5::open_file(path);
   Corpus c;
   if (hdf5::read_text_attribute(file, "format", where) != "assay-corpus") {
-    throw Error(where + ": not a corpus (attribute format is not assay-corpus); make it with data/python/tokenise.py");
+    throw Error(where +
+                ": not a corpus (attribute format is not assay-corpus); make it with "
+                "data/python/tokenise.py");
   }
   if (const int64_t version = integer_attribute(file, "format_version", where); version != 1) {
     throw Error(fmt::format("{}: corpus format {}, this program reads 1", where, version));
@@ -165,7 +175,8 @@ Corpus read(const fs::path& path) {
   for (const std::string& name : hdf5::members(file, "/labels")) {
     const hdf5::Handle label = hdf5::open_dataset(file, "/labels/" + name, where);
     c.labels.push_back({name, hdf5::read_texts_attribute(label, "classes", where)});
-    c.label_values.push_back(hdf5::read_vector<int32_t>(file, "/labels/" + name, kMostTexts, where));
+    c.label_values.push_back(
+        hdf5::read_vector<int32_t>(file, "/labels/" + name, kMostTexts, where));
   }
   check(c, where);
   return c;
@@ -178,7 +189,8 @@ Corpus Corpus::open(const fs::path& path) {
   const auto size = fs::file_size(path, failed);
   // Integers are widened to 64 bits while they are read; compressed files unfold.
   const int64_t bytes = failed ? 0 : static_cast<int64_t>(size);
-  const IsolationLimits limits{(int64_t{2} << 30) + 16 * bytes, (int64_t{1} << 28) + 8 * bytes, 600};
+  const IsolationLimits limits{(int64_t{2} << 30) + 16 * bytes, (int64_t{1} << 28) + 8 * bytes,
+                               600};
   const std::string answer = run_isolated(
       path.string(),
       [&] {
@@ -192,7 +204,8 @@ Corpus Corpus::open(const fs::path& path) {
   Reader reader(answer, path.string());
   walk(reader, c);
   c.path = path;
-  check(c, path.string());  // the answer comes from a process that a hostile file may have taken over
+  check(c,
+        path.string());  // the answer comes from a process that a hostile file may have taken over
   return c;
 }
 

@@ -28,8 +28,9 @@ constexpr auto kTable = byte_table();
 
 #ifdef ASSAY_CRC32C_HARDWARE
 
-// The instruction has a latency of three cycles and a throughput of one, so three streams run side by side; their
-// checksums are joined by advancing over the zeros that stand for the later streams (a linear map, tabled by byte).
+// The instruction has a latency of three cycles and a throughput of one, so three streams run side
+// by side; their checksums are joined by advancing over the zeros that stand for the later streams
+// (a linear map, tabled by byte).
 constexpr size_t kStream = 4096;
 
 using ShiftTable = std::array<std::array<uint32_t, 256>, 4>;
@@ -52,7 +53,8 @@ constexpr ShiftTable shift_table() {
   }
   ShiftTable table{};
   for (size_t byte = 0; byte < 4; ++byte) {
-    for (uint32_t value = 0; value < 256; ++value) table[byte][value] = apply(columns, value << (8 * byte));
+    for (uint32_t value = 0; value < 256; ++value)
+      table[byte][value] = apply(columns, value << (8 * byte));
   }
   return table;
 }

@@ -1,8 +1,8 @@
 // CRC32C by carry-less multiplication in 512-bit registers, for processors that have them.
 //
-// Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction" (Intel, 2009): sixteen lanes
-// of 128 bits are folded over the data, each step multiplying by x^2048 modulo the polynomial; the last lane's 16 bytes
-// have the checksum of everything.
+// Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction" (Intel,
+// 2009): sixteen lanes of 128 bits are folded over the data, each step multiplying by x^2048 modulo
+// the polynomial; the last lane's 16 bytes have the checksum of everything.
 #pragma once
 
 #include <cstddef>

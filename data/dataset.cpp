@@ -50,7 +50,8 @@ struct Dataset::State {
   std::vector<ChunkInfo> chunks;
   std::vector<int64_t> first_chunk, first_row;  ///< [files]
   std::vector<RowFile> files;
-  std::vector<std::vector<std::atomic<bool>>> verified;  ///< [hooks][chunks]: checked once in this process
+  /// [hooks][chunks]: checked once in this process
+  std::vector<std::vector<std::atomic<bool>>> verified;
   Column<int32_t> tokens, position;
   Column<int64_t> document, text;
   Column<uint8_t> special;
@@ -83,13 +84,15 @@ Dataset::State::State(Index from) : index(std::move(from)) {
     first_chunk.push_back(static_cast<int64_t>(chunks.size()));
     first_row.push_back(row);
     for (int64_t at = 0; at < file.rows; at += file.chunk_rows) {
-      chunks.push_back({row + at, std::min(file.chunk_rows, file.rows - at), static_cast<int32_t>(f)});
+      chunks.push_back(
+          {row + at, std::min(file.chunk_rows, file.rows - at), static_cast<int32_t>(f)});
     }
     row += file.rows;
     files.emplace_back(file);
   }
   for (size_t h = 0; h < index.info.hooks.size(); ++h) verified.emplace_back(chunks.size());
-  for (size_t l = 0; l < index.info.labels.size(); ++l) labels.push_back(std::make_unique<Column<int32_t>>());
+  for (size_t l = 0; l < index.info.labels.size(); ++l)
+    labels.push_back(std::make_unique<Column<int32_t>>());
 }
 
 size_t Dataset::State::hook_number(const std::string& name) const {
@@ -98,12 +101,14 @@ size_t Dataset::State::hook_number(const std::string& name) const {
     if (index.info.hooks[h].name == name) return h;
     known += (h > 0 ? ", " : "") + index.info.hooks[h].name;
   }
-  throw UsageError(fmt::format("{}: no hook '{}'; it has: {}", index.info.path.string(), name, known));
+  throw UsageError(
+      fmt::format("{}: no hook '{}'; it has: {}", index.info.path.string(), name, known));
 }
 
 int64_t Dataset::State::chunk_of(int64_t row) const {
-  const auto after = std::upper_bound(chunks.begin(), chunks.end(), row,
-                                      [](int64_t r, const ChunkInfo& chunk) { return r < chunk.first; });
+  const auto after =
+      std::upper_bound(chunks.begin(), chunks.end(), row,
+                       [](int64_t r, const ChunkInfo& chunk) { return r < chunk.first; });
   return after - chunks.begin() - 1;
 }
 
@@ -116,10 +121,11 @@ void Dataset::State::verify(size_t hook, int64_t chunk, uint32_t found) {
     const uint32_t expected = array.crc32c[static_cast<size_t>(number)];
     if (found != expected) {
       const int64_t first = row_in_file(chunk);
-      throw ChecksumError(
-          fmt::format("{}: corrupt chunk {} of {} (rows {} to {}): CRC32C is {:08x}, the index says {:08x}; restore "
-                      "the file, or accept it with `assay index`",
-                      file.path.string(), number, array.dataset(), first, first + c.rows, found, expected));
+      throw ChecksumError(fmt::format(
+          "{}: corrupt chunk {} of {} (rows {} to {}): CRC32C is {:08x}, the index says {:08x}; "
+          "restore "
+          "the file, or accept it with `assay index`",
+          file.path.string(), number, array.dataset(), first, first + c.rows, found, expected));
     }
   }
   verified[hook][static_cast<size_t>(chunk)].store(true, std::memory_order_relaxed);
@@ -132,8 +138,8 @@ std::shared_ptr<const std::string> Dataset::State::decode(size_t hook, int64_t c
   }
   const ChunkInfo& c = chunks[static_cast<size_t>(chunk)];
   const FileLayout& file = index.files[static_cast<size_t>(c.file)];
-  auto bytes =
-      std::make_shared<const std::string>(read_rows_isolated(file, file.arrays[hook], row_in_file(chunk), c.rows));
+  auto bytes = std::make_shared<const std::string>(
+      read_rows_isolated(file, file.arrays[hook], row_in_file(chunk), c.rows));
   verify(hook, chunk, crc32c(0, bytes->data(), bytes->size()));
   const std::lock_guard held(decoded_mutex);
   decoded_hook = hook;
@@ -142,15 +148,16 @@ std::shared_ptr<const std::string> Dataset::State::decode(size_t hook, int64_t c
   return bytes;
 }
 
-/// Rows [skip, skip + rows) of a chunk as stored. A chunk is verified whole when its first row is asked for; later
-/// partial reads take only their rows.
+/// Rows [skip, skip + rows) of a chunk as stored. A chunk is verified whole when its first row is
+/// asked for; later partial reads take only their rows.
 void Dataset::State::read_stored(size_t hook, int64_t chunk, int64_t skip, int64_t rows, char* to) {
   const ChunkInfo& c = chunks[static_cast<size_t>(chunk)];
   const FileLayout& file = index.files[static_cast<size_t>(c.file)];
   const ArrayLayout& array = file.arrays[hook];
   const int64_t bytes = rows * array.row_bytes();
   if (array.extents.empty()) {
-    std::memcpy(to, decode(hook, chunk)->data() + skip * array.row_bytes(), static_cast<size_t>(bytes));
+    std::memcpy(to, decode(hook, chunk)->data() + skip * array.row_bytes(),
+                static_cast<size_t>(bytes));
     return;
   }
   const RowFile& from = files[static_cast<size_t>(c.file)];
@@ -159,7 +166,8 @@ void Dataset::State::read_stored(size_t hook, int64_t chunk, int64_t skip, int64
     verify(hook, chunk, from.read(file, array, first, rows, to, !array.crc32c.empty()));
     return;
   }
-  if (!array.crc32c.empty() && !verified[hook][static_cast<size_t>(chunk)].load(std::memory_order_relaxed)) {
+  if (!array.crc32c.empty() &&
+      !verified[hook][static_cast<size_t>(chunk)].load(std::memory_order_relaxed)) {
     std::vector<char> whole(static_cast<size_t>(c.rows * array.row_bytes()));
     verify(hook, chunk, from.read(file, array, first, c.rows, whole.data(), true));
     std::memcpy(to, whole.data() + skip * array.row_bytes(), static_cast<size_t>(bytes));
@@ -170,7 +178,8 @@ void Dataset::State::read_stored(size_t hook, int64_t chunk, int64_t skip, int64
 
 std::vector<int64_t> Dataset::State::column(const std::string& name) const {
   std::vector<int64_t> values = read_column_isolated(index.files, name);
-  if (static_cast<int64_t>(values.size()) != index.info.rows) throw Error(name + ": rows are missing");
+  if (static_cast<int64_t>(values.size()) != index.info.rows)
+    throw Error(name + ": rows are missing");
   return values;
 }
 
@@ -188,7 +197,9 @@ Dataset Dataset::open(const fs::path& path) {
 }
 
 const DatasetInfo& Dataset::info() const { return state_->index.info; }
-const HookInfo& Dataset::hook(const std::string& name) const { return info().hooks[state_->hook_number(name)]; }
+const HookInfo& Dataset::hook(const std::string& name) const {
+  return info().hooks[state_->hook_number(name)];
+}
 const std::vector<ChunkInfo>& Dataset::chunks() const { return state_->chunks; }
 
 const LabelInfo& Dataset::label(const std::string& name) const {
@@ -197,16 +208,17 @@ const LabelInfo& Dataset::label(const std::string& name) const {
     if (label.name == name) return label;
     known += (known.empty() ? "" : ", ") + label.name;
   }
-  throw UsageError(
-      fmt::format("{}: no label '{}'; it has: {}", info().path.string(), name, known.empty() ? "none" : known));
+  throw UsageError(fmt::format("{}: no label '{}'; it has: {}", info().path.string(), name,
+                               known.empty() ? "none" : known));
 }
 
 void Dataset::read(const std::string& hook, int64_t first, Matrix out) const {
   const size_t number = state_->hook_number(hook);
   const HookInfo& about = info().hooks[number];
   if (first < 0 || out.rows < 0 || first > info().rows - out.rows || out.cols != about.d) {
-    throw Error(fmt::format("{}: rows {} to {} with d = {} asked of {} rows with d = {}", info().path.string(), first,
-                            first + out.rows, out.cols, info().rows, about.d));
+    throw Error(fmt::format("{}: rows {} to {} with d = {} asked of {} rows with d = {}",
+                            info().path.string(), first, first + out.rows, out.cols, info().rows,
+                            about.d));
   }
   std::vector<char> stored;
   for (int64_t done = 0; done < out.rows;) {
@@ -216,14 +228,16 @@ void Dataset::read(const std::string& hook, int64_t first, Matrix out) const {
     const int64_t row_bytes = about.d * size_of(about.dtype);
     stored.resize(static_cast<size_t>(rows * row_bytes));
     state_->read_stored(number, chunk, skip, rows, stored.data());
-    for (int64_t i = 0; i < rows; ++i) to_float(about.dtype, stored.data() + i * row_bytes, out.row(done + i), about.d);
+    for (int64_t i = 0; i < rows; ++i)
+      to_float(about.dtype, stored.data() + i * row_bytes, out.row(done + i), about.d);
     done += rows;
   }
 }
 
 void Dataset::read_chunk(const std::string& hook, int64_t chunk, Matrix out) const {
   const ChunkInfo& c = chunks().at(static_cast<size_t>(chunk));
-  if (out.rows != c.rows) throw Error(fmt::format("chunk {} has {} rows, {} were asked", chunk, c.rows, out.rows));
+  if (out.rows != c.rows)
+    throw Error(fmt::format("chunk {} has {} rows, {} were asked", chunk, c.rows, out.rows));
   read(hook, c.first, out);
 }
 
@@ -232,7 +246,8 @@ void Dataset::read_chunk_raw(const std::string& hook, int64_t chunk, void* out) 
   state_->read_stored(state_->hook_number(hook), chunk, 0, c.rows, static_cast<char*>(out));
 }
 
-std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>& hooks, int threads) const {
+std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>& hooks,
+                                                  int threads) const {
   std::vector<size_t> numbers;
   for (const std::string& hook : hooks) numbers.push_back(state_->hook_number(hook));
   std::vector<std::string> faults(chunks().size());
@@ -241,7 +256,8 @@ std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>
       const ArrayLayout& array = state_->array_of(hook, chunk);
       if (array.crc32c.empty()) {
         throw Error(
-            fmt::format("{}: {} has no checksums, so corrupt chunks cannot be told; make them with `assay index`",
+            fmt::format("{}: {} has no checksums, so corrupt chunks cannot be told; make them with "
+                        "`assay index`",
                         chunk_place(chunk).first, array.dataset()));
       }
       const int64_t rows = chunks()[static_cast<size_t>(chunk)].rows;
@@ -262,7 +278,8 @@ std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>
 
 std::pair<std::string, int64_t> Dataset::chunk_place(int64_t chunk) const {
   const ChunkInfo& c = chunks().at(static_cast<size_t>(chunk));
-  return {state_->index.files[static_cast<size_t>(c.file)].path.string(), state_->row_in_file(chunk)};
+  return {state_->index.files[static_cast<size_t>(c.file)].path.string(),
+          state_->row_in_file(chunk)};
 }
 
 namespace {
@@ -276,14 +293,17 @@ void require_column(bool present, const DatasetInfo& info, const char* name) {
 const std::vector<int32_t>& Dataset::tokens() const {
   require_column(info().has_tokens, info(), "tokens");
   Column<int32_t>& column = state_->tokens;
-  std::call_once(column.once, [&] { column.values = narrow<int32_t>(state_->column("/tokens"), "/tokens"); });
+  std::call_once(column.once,
+                 [&] { column.values = narrow<int32_t>(state_->column("/tokens"), "/tokens"); });
   return column.values;
 }
 
 const std::vector<int32_t>& Dataset::position() const {
   require_column(info().has_position, info(), "position");
   Column<int32_t>& column = state_->position;
-  std::call_once(column.once, [&] { column.values = narrow<int32_t>(state_->column("/position"), "/position"); });
+  std::call_once(column.once, [&] {
+    column.values = narrow<int32_t>(state_->column("/position"), "/position");
+  });
   return column.values;
 }
 
@@ -322,8 +342,8 @@ const std::vector<int32_t>& Dataset::label_values(const std::string& name) const
     const auto classes = static_cast<int64_t>(info().labels[number].classes.size());
     for (size_t i = 0; i < column.values.size(); ++i) {
       if (column.values[i] >= -1 && (classes == 0 || column.values[i] < classes)) continue;
-      throw Error(fmt::format("{}: /labels/{}: row {}: class {} of {}", info().path.string(), name, i, column.values[i],
-                              classes));
+      throw Error(fmt::format("{}: /labels/{}: row {}: class {} of {}", info().path.string(), name,
+                              i, column.values[i], classes));
     }
   });
   return column.values;

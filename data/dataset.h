@@ -1,5 +1,5 @@
-// A data set on disk: a folder of HDF5 shards and its index.yaml (or one HDF5 file with /activations), open for
-// reading.
+// A data set on disk: a folder of HDF5 shards and its index.yaml (or one HDF5 file with
+// /activations), open for reading.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,9 @@
 
 namespace assay::data {
 
-/// What the index says of one hook's activations. `mean`, `variance` and `scale` leave special tokens out. A single
-/// file that carries no statistics has an empty mean (`assay index` computes them).
+/// What the index says of one hook's activations. `mean`, `variance` and `scale` leave special
+/// tokens out. A single file that carries no statistics has an empty mean (`assay index` computes
+/// them).
 struct HookInfo {
   std::string name;          ///< "activations" for the main data set, else the NAME of /hooks/NAME
   int64_t d = 0;             ///< dimensions
@@ -38,14 +39,19 @@ struct DatasetInfo {
   int64_t rows = 0;
   std::vector<HookInfo> hooks;  ///< hooks[0] is "activations"
   std::vector<LabelInfo> labels;
-  std::string model, revision, hook, tokenizer_hash, source_hash;  ///< attributes; empty where unknown
+  /// attributes; empty where unknown
+  std::string model, revision, hook, tokenizer_hash, source_hash;
   std::string
-      content_hash;  ///< hex; over all chunk checksums: changes when any byte of the activations changes; "" without
-  bool has_tokens = false, has_document = false, has_position = false, has_special = false, has_text = false;
+      /// hex; over all chunk checksums: changes when any byte of the activations changes; ""
+      /// without
+      content_hash;
+  bool has_tokens = false, has_document = false, has_position = false, has_special = false,
+       has_text = false;
 };
 
-/// Rows that are checked, shuffled and read together: [first, first + rows) in global row numbering, within one file.
-/// In our shards an HDF5 chunk; in foreign files about 8 MB of whole rows.
+/// Rows that are checked, shuffled and read together: [first, first + rows) in global row
+/// numbering, within one file. In our shards an HDF5 chunk; in foreign files about 8 MB of whole
+/// rows.
 struct ChunkInfo {
   int64_t first = 0;
   int64_t rows = 0;
@@ -58,10 +64,12 @@ struct CorruptChunk {
   std::string what;  ///< file, chunk, array, rows
 };
 
-/// Thread-safe for reading. Every read of activations verifies the chunk's CRC32C where the index has one.
+/// Thread-safe for reading. Every read of activations verifies the chunk's CRC32C where the index
+/// has one.
 class Dataset {
  public:
-  /// `path`: a folder with index.yaml, or one HDF5 file. Throws Error naming the file and what is wrong.
+  /// `path`: a folder with index.yaml, or one HDF5 file. Throws Error naming the file and what is
+  /// wrong.
   static Dataset open(const std::filesystem::path& path);
   Dataset(Dataset&&) noexcept;
   Dataset& operator=(Dataset&&) noexcept;
@@ -78,21 +86,24 @@ class Dataset {
   /// One whole chunk as unscaled fp32 into out [chunk.rows, d].
   void read_chunk(const std::string& hook, int64_t chunk, Matrix out) const;
 
-  /// The chunk's bytes as stored (hook's dtype), checksum verified, into out [chunk.rows · d · size_of(dtype)].
+  /// The chunk's bytes as stored (hook's dtype), checksum verified, into out [chunk.rows · d ·
+  /// size_of(dtype)].
   void read_chunk_raw(const std::string& hook, int64_t chunk, void* out) const;
-  /// Reads every chunk of the hooks on `threads` threads and names those whose CRC32C is wrong, in order, each once.
-  /// Throws Error where the data set has no checksums.
-  std::vector<CorruptChunk> corrupt_chunks(const std::vector<std::string>& hooks, int threads) const;
+  /// Reads every chunk of the hooks on `threads` threads and names those whose CRC32C is wrong, in
+  /// order, each once. Throws Error where the data set has no checksums.
+  std::vector<CorruptChunk> corrupt_chunks(const std::vector<std::string>& hooks,
+                                           int threads) const;
   /// The path of the file a chunk lies in, and the chunk's first row within that file.
   std::pair<std::string, int64_t> chunk_place(int64_t chunk) const;
 
-  // Row-aligned columns, [rows] each, read once and kept. Throw Error where the data set lacks the column,
-  // except special (all zero) and document (the row number) which have natural values.
+  // Row-aligned columns, [rows] each, read once and kept. Throw Error where the data set lacks the
+  // column, except special (all zero) and document (the row number) which have natural values.
   const std::vector<int32_t>& tokens() const;
   const std::vector<int64_t>& document() const;
   const std::vector<int32_t>& position() const;
   const std::vector<uint8_t>& special() const;
-  const std::vector<int64_t>& text() const;  ///< text number of each row: texts are runs of equal numbers
+  /// text number of each row: texts are runs of equal numbers
+  const std::vector<int64_t>& text() const;
   const std::vector<int32_t>& label_values(const std::string& name) const;
 
  private:
@@ -101,8 +112,8 @@ class Dataset {
   std::unique_ptr<State> state_;
 };
 
-/// The source texts of a data set, texts.h5 beside the shards: UTF-8 bytes by text number. Used for bag-of-words
-/// baselines and examples in reports. nullopt where the data set has none.
+/// The source texts of a data set, texts.h5 beside the shards: UTF-8 bytes by text number. Used for
+/// bag-of-words baselines and examples in reports. nullopt where the data set has none.
 std::optional<std::vector<std::string>> read_texts(const std::filesystem::path& dataset);
 
 }  // namespace assay::data

@@ -1,4 +1,5 @@
-// The few reads of the FlatBuffers binary format that Arrow's metadata needs; every offset is checked.
+// The few reads of the FlatBuffers binary format that Arrow's metadata needs; every offset is
+// checked.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +12,12 @@
 
 namespace assay::data {
 
-/// Positions are bytes from the start; fields are numbered as in the schema. A field that is absent has position 0.
+/// Positions are bytes from the start; fields are numbered as in the schema. A field that is absent
+/// has position 0.
 class Flatbuffer {
  public:
-  Flatbuffer(const std::string& bytes, std::string where) : bytes_(bytes), where_(std::move(where)) {}
+  Flatbuffer(const std::string& bytes, std::string where)
+      : bytes_(bytes), where_(std::move(where)) {}
 
   int64_t root() const { return forward(0); }
   bool has(int64_t table, int field) const { return place(table, field) != 0; }

@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kBlockTexts = 4096;
 constexpr int64_t kBlockBytes = int64_t{256} << 20;  ///< of fp32 activations
-constexpr int64_t kBatchTokens = 1024;               ///< with padding; enough for a full-speed product on one core
+/// with padding; enough for a full-speed product on one core
+constexpr int64_t kBatchTokens = 1024;
 
 struct Batch {
   std::vector<int64_t> texts;
@@ -42,8 +43,10 @@ std::vector<Batch> cut_batches(const Corpus& corpus, int64_t first, int64_t end)
                    [&](int64_t a, int64_t b) { return corpus.length(a) > corpus.length(b); });
   std::vector<Batch> batches;
   for (const int64_t text : order) {
-    const bool fits = !batches.empty() &&
-                      batches.back().length * static_cast<int64_t>(batches.back().texts.size() + 1) <= kBatchTokens;
+    const bool fits =
+        !batches.empty() &&
+        batches.back().length * static_cast<int64_t>(batches.back().texts.size() + 1) <=
+            kBatchTokens;
     if (!fits) batches.push_back({{}, corpus.length(text)});
     batches.back().texts.push_back(text);
   }
@@ -56,23 +59,26 @@ struct Scratch {
   std::vector<float> out;
 };
 
-/// Runs the batch and puts its rows where they belong in `block`, whose row 0 is corpus token `block_first`.
-void run_batch(const Corpus& corpus, const Batch& batch, LowerHalf& half, Scratch& s, int64_t block_first,
-               Matrix block) {
+/// Runs the batch and puts its rows where they belong in `block`, whose row 0 is corpus token
+/// `block_first`.
+void run_batch(const Corpus& corpus, const Batch& batch, LowerHalf& half, Scratch& s,
+               int64_t block_first, Matrix block) {
   const int64_t count = static_cast<int64_t>(batch.texts.size()), d = half.d();
   s.ids.assign(static_cast<size_t>(count * batch.length), 0);
   s.mask.assign(s.ids.size(), 0);
   s.out.resize(s.ids.size() * static_cast<size_t>(d));
   for (int64_t b = 0; b < count; ++b) {
     const int64_t text = batch.texts[static_cast<size_t>(b)], n = corpus.length(text);
-    std::copy_n(corpus.tokens.begin() + corpus.offsets[static_cast<size_t>(text)], n, s.ids.begin() + b * batch.length);
+    std::copy_n(corpus.tokens.begin() + corpus.offsets[static_cast<size_t>(text)], n,
+                s.ids.begin() + b * batch.length);
     std::fill_n(s.mask.begin() + b * batch.length, n, 1);
   }
   half.run(s.ids.data(), s.mask.data(), count, batch.length, s.out.data());
   for (int64_t b = 0; b < count; ++b) {
     const int64_t text = batch.texts[static_cast<size_t>(b)];
     const float* from = s.out.data() + b * batch.length * d;
-    std::copy_n(from, corpus.length(text) * d, block.row(corpus.offsets[static_cast<size_t>(text)] - block_first));
+    std::copy_n(from, corpus.length(text) * d,
+                block.row(corpus.offsets[static_cast<size_t>(text)] - block_first));
   }
 }
 
@@ -86,7 +92,8 @@ class Columns {
       document_.insert(document_.end(), n, corpus.document[text]);
       text_.insert(text_.end(), n, t);
       for (size_t i = 0; i < n; ++i) position_.push_back(static_cast<int32_t>(i));
-      for (size_t l = 0; l < labels_.size(); ++l) labels_[l].insert(labels_[l].end(), n, corpus.label_values[l][text]);
+      for (size_t l = 0; l < labels_.size(); ++l)
+        labels_[l].insert(labels_[l].end(), n, corpus.label_values[l][text]);
     }
     first_ = corpus.offsets[static_cast<size_t>(first_text)];
   }
@@ -116,33 +123,37 @@ class Columns {
 void check_fit(const Corpus& corpus, const HarvestOptions& options) {
   const std::string where = corpus.path.string();
   if (corpus.tokenizer_hash != options.tokenizer_hash) {
-    throw UsageError(
-        fmt::format("{}: made with the tokenizer of {} ({:.12}), the model is {} ({:.12}); run tokenise.py with "
-                    "--model naming this model's folder",
-                    where, corpus.model, corpus.tokenizer_hash, options.model, options.tokenizer_hash));
+    throw UsageError(fmt::format(
+        "{}: made with the tokenizer of {} ({:.12}), the model is {} ({:.12}); run tokenise.py "
+        "with "
+        "--model naming this model's folder",
+        where, corpus.model, corpus.tokenizer_hash, options.model, options.tokenizer_hash));
   }
   if (corpus.max_length > options.max_length) {
-    throw UsageError(
-        fmt::format("{}: texts of up to {} tokens, the model takes {}; run tokenise.py with --max-length {}", where,
-                    corpus.max_length, options.max_length, options.max_length));
+    throw UsageError(fmt::format(
+        "{}: texts of up to {} tokens, the model takes {}; run tokenise.py with --max-length {}",
+        where, corpus.max_length, options.max_length, options.max_length));
   }
   for (size_t i = 0; i < corpus.tokens.size(); ++i) {
     if (corpus.tokens[i] < options.vocabulary) continue;
-    throw Error(fmt::format("{}: /tokens[{}] = {}: the model's vocabulary has {} entries", where, i, corpus.tokens[i],
-                            options.vocabulary));
+    throw Error(fmt::format("{}: /tokens[{}] = {}: the model's vocabulary has {} entries", where, i,
+                            corpus.tokens[i], options.vocabulary));
   }
 }
 
-ShardWriterOptions writer_options(const Corpus& corpus, const LowerHalf& half, const HarvestOptions& options) {
+ShardWriterOptions writer_options(const Corpus& corpus, const LowerHalf& half,
+                                  const HarvestOptions& options) {
   ShardWriterOptions w;
   w.folder = options.out;
   w.d = half.d();
   w.dtype = options.dtype;
   w.rows_per_shard = options.rows_per_shard;
   w.disk_limit = options.disk_limit;
-  // A rolling shard is shuffled by itself, so its chunks must be many enough for the stream's lanes.
+  // A rolling shard is shuffled by itself, so its chunks must be many enough for the stream's
+  // lanes.
   if (w.disk_limit > 0) {
-    w.chunk_bytes = std::min(w.chunk_bytes, std::max<int64_t>(1, w.rows_per_shard / 64) * w.d * size_of(w.dtype));
+    w.chunk_bytes = std::min(w.chunk_bytes,
+                             std::max<int64_t>(1, w.rows_per_shard / 64) * w.d * size_of(w.dtype));
   }
   w.labels = corpus.labels;
   w.model = options.model;
@@ -163,7 +174,8 @@ void write_texts(const Corpus& corpus, const fs::path& folder) {
     hdf5::Handle file = hdf5::create_file(part);
     hdf5::write_vector(file, "/text_bytes", corpus.text_bytes, where);
     hdf5::write_vector(file, "/text_offsets", corpus.text_offsets, where);
-    if (!file.close()) hdf5::fail(where, fmt::format("cannot write {} bytes of texts", corpus.text_bytes.size()));
+    if (!file.close())
+      hdf5::fail(where, fmt::format("cannot write {} bytes of texts", corpus.text_bytes.size()));
   }
   publish(part, folder / "texts.h5");
 }
@@ -174,8 +186,8 @@ int64_t count_texts(const Corpus& corpus, int64_t max_tokens) {
   const auto past = std::upper_bound(corpus.offsets.begin(), corpus.offsets.end(), max_tokens);
   const int64_t texts = past - corpus.offsets.begin() - 1;
   if (texts > 0) return texts;
-  throw UsageError(
-      fmt::format("max_tokens = {}: the first text of {} has {}", max_tokens, corpus.path.string(), corpus.length(0)));
+  throw UsageError(fmt::format("max_tokens = {}: the first text of {} has {}", max_tokens,
+                               corpus.path.string(), corpus.length(0)));
 }
 
 }  // namespace
@@ -187,8 +199,8 @@ HarvestResult harvest(const Corpus& corpus, LowerHalf& half, const HarvestOption
   ShardWriter writer(writer_options(corpus, half, options));
   const int64_t resumed = writer.resume_rows();
   if (resumed > total) {
-    throw Error(fmt::format("{}: holds {} rows already, this harvest has {}; use another folder", options.out.string(),
-                            resumed, total));
+    throw Error(fmt::format("{}: holds {} rows already, this harvest has {}; use another folder",
+                            options.out.string(), resumed, total));
   }
   ThreadPool pool(options.threads);
   std::vector<Scratch> scratch(static_cast<size_t>(pool.threads()));
@@ -203,10 +215,12 @@ HarvestResult harvest(const Corpus& corpus, LowerHalf& half, const HarvestOption
     rows.resize(static_cast<size_t>(whole * d));
     const Matrix block(rows.data(), whole, d);
     pool.run(static_cast<int64_t>(batches.size()), [&](int64_t task, int worker) {
-      run_batch(corpus, batches[static_cast<size_t>(task)], half, scratch[static_cast<size_t>(worker)], start, block);
+      run_batch(corpus, batches[static_cast<size_t>(task)], half,
+                scratch[static_cast<size_t>(worker)], start, block);
     });
     const Columns columns(corpus, first, std::min(end, texts));
-    writer.append(columns.rows(block.slice(0, stop - start), std::max<int64_t>(0, resumed - start)));
+    writer.append(
+        columns.rows(block.slice(0, stop - start), std::max<int64_t>(0, resumed - start)));
     if (options.progress) options.progress(stop, resumed, total);
   }
   if (options.disk_limit == 0) write_texts(corpus, options.out);

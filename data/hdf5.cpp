@@ -14,8 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Before the first use: no printing of error stacks, and no closing at exit (a file whose disk is full would be
-/// written again and again).
+/// Before the first use: no printing of error stacks, and no closing at exit (a file whose disk is
+/// full would be written again and again).
 void prepare() {
   static const bool done = [] {
     H5dont_atexit();
@@ -26,7 +26,8 @@ void prepare() {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // a thread has its own setting
 }
 
-/// The reason lies in the innermost record; the operating system's, where there is one, is the clearest.
+/// The reason lies in the innermost record; the operating system's, where there is one, is the
+/// clearest.
 std::string reason() {
   struct Found {
     std::string innermost, system;
@@ -65,22 +66,27 @@ Handle text_type() {
   return type;
 }
 
-/// Opens the attribute and its space and counts its elements; an invalid handle where it is missing.
-Handle open_attribute(hid_t object, const std::string& name, const std::string& where, int64_t most, int64_t& count) {
+/// Opens the attribute and its space and counts its elements; an invalid handle where it is
+/// missing.
+Handle open_attribute(hid_t object, const std::string& name, const std::string& where, int64_t most,
+                      int64_t& count) {
   if (H5Aexists(object, name.c_str()) <= 0) return {};
   Handle attribute = own(H5Aopen(object, name.c_str(), H5P_DEFAULT), where, "attribute " + name);
   const Handle space = own(H5Aget_space(attribute), where, "attribute " + name);
   count = H5Sget_simple_extent_npoints(space);
   if (count < 0 || count > most) {
-    throw Error(fmt::format("{}: attribute {} has {} elements; at most {} are allowed", where, name, count, most));
+    throw Error(fmt::format("{}: attribute {} has {} elements; at most {} are allowed", where, name,
+                            count, most));
   }
   return attribute;
 }
 
-std::vector<std::string> read_texts(hid_t attribute, int64_t count, const std::string& name, const std::string& where) {
+std::vector<std::string> read_texts(hid_t attribute, int64_t count, const std::string& name,
+                                    const std::string& where) {
   constexpr size_t most = 1 << 20;
   const Handle type = own(H5Aget_type(attribute), where, "attribute " + name);
-  if (H5Tget_class(type) != H5T_STRING) throw Error(fmt::format("{}: attribute {} is no text", where, name));
+  if (H5Tget_class(type) != H5T_STRING)
+    throw Error(fmt::format("{}: attribute {} is no text", where, name));
   std::vector<std::string> texts(static_cast<size_t>(count));
   if (count == 0) return texts;
   if (H5Tis_variable_str(type) > 0) {
@@ -103,13 +109,16 @@ std::vector<std::string> read_texts(hid_t attribute, int64_t count, const std::s
       texts[i].assign(bytes.data() + i * size, strnlen(bytes.data() + i * size, size));
   }
   for (const std::string& text : texts) {
-    if (text.size() > most) throw Error(fmt::format("{}: attribute {} is longer than 1 MiB", where, name));
+    if (text.size() > most)
+      throw Error(fmt::format("{}: attribute {} is longer than 1 MiB", where, name));
   }
   return texts;
 }
 
-Handle create_attribute(hid_t object, const std::string& name, hid_t type, hid_t space, const std::string& where) {
-  return own(H5Acreate2(object, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), where, "attribute " + name);
+Handle create_attribute(hid_t object, const std::string& name, hid_t type, hid_t space,
+                        const std::string& where) {
+  return own(H5Acreate2(object, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), where,
+             "attribute " + name);
 }
 
 }  // namespace
@@ -144,7 +153,8 @@ bool Handle::close() {
 
 void fail(const std::string& where, const std::string& what) {
   const std::string why = reason();
-  throw Error(why.empty() ? fmt::format("{}: {}", where, what) : fmt::format("{}: {}: {}", where, what, why));
+  throw Error(why.empty() ? fmt::format("{}: {}", where, what)
+                          : fmt::format("{}: {}: {}", where, what, why));
 }
 
 Handle own(hid_t id, const std::string& where, const std::string& what) {
@@ -162,7 +172,8 @@ Handle open_file(const fs::path& path) {
   std::error_code failed;
   const fs::file_status status = fs::status(path, failed);
   if (!fs::exists(status)) throw Error(fmt::format("{}: no such file", where));
-  if (!fs::is_regular_file(status)) throw Error(fmt::format("{}: not a file; name an HDF5 file", where));
+  if (!fs::is_regular_file(status))
+    throw Error(fmt::format("{}: not a file; name an HDF5 file", where));
   const htri_t known = H5Fis_hdf5(where.c_str());
   if (known < 0) fail(where, "cannot read");
   if (known == 0) throw Error(fmt::format("{}: not an HDF5 file", where));
@@ -172,13 +183,15 @@ Handle open_file(const fs::path& path) {
 Handle create_file(const fs::path& path) {
   prepare();
   const Handle access(H5Pcreate(H5P_FILE_ACCESS));
-  // Version 1.8 keeps attributes of any size (long label sets); its files are read by every library since 2008.
+  // Version 1.8 keeps attributes of any size (long label sets); its files are read by every library
+  // since 2008.
   H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
   H5Pset_alignment(access, 64 << 10, 4096);  // the kernel copies whole pages faster
   const Handle creation(H5Pcreate(H5P_FILE_CREATE));
   H5Pset_obj_track_times(creation, false);
   try {
-    return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), path.string(), "cannot create");
+    return own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), path.string(),
+               "cannot create");
   } catch (const Error&) {
     std::error_code none;  // a full disk leaves a file without content
     if (fs::is_regular_file(path, none) && fs::file_size(path, none) == 0) fs::remove(path, none);
@@ -186,16 +199,18 @@ Handle create_file(const fs::path& path) {
   }
 }
 
-Handle create_dataset(hid_t file, const std::string& name, hid_t type, hid_t space, hid_t properties,
-                      const std::string& where) {
+Handle create_dataset(hid_t file, const std::string& name, hid_t type, hid_t space,
+                      hid_t properties, const std::string& where) {
   const Handle group_properties(H5Pcreate(H5P_GROUP_CREATE));
   H5Pset_obj_track_times(group_properties, false);
   for (size_t end = name.find('/', 1); end != std::string::npos; end = name.find('/', end + 1)) {
     const std::string group = name.substr(0, end);
     if (exists(file, group)) continue;
-    own(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, group_properties, H5P_DEFAULT), where, "cannot create " + group);
+    own(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, group_properties, H5P_DEFAULT), where,
+        "cannot create " + group);
   }
-  const Handle creation(properties == H5P_DEFAULT ? H5Pcreate(H5P_DATASET_CREATE) : H5Pcopy(properties));
+  const Handle creation(properties == H5P_DEFAULT ? H5Pcreate(H5P_DATASET_CREATE)
+                                                  : H5Pcopy(properties));
   H5Pset_obj_track_times(creation, false);
   return own(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT), where,
              "cannot create " + name);
@@ -227,7 +242,8 @@ bool exists(hid_t file, const std::string& name) {
     if (prefix != "/") {
       H5L_info_t info;
       if (H5Lexists(file, prefix.c_str(), H5P_DEFAULT) <= 0) return false;
-      if (H5Lget_info(file, prefix.c_str(), &info, H5P_DEFAULT) < 0 || info.type != H5L_TYPE_HARD) return false;
+      if (H5Lget_info(file, prefix.c_str(), &info, H5P_DEFAULT) < 0 || info.type != H5L_TYPE_HARD)
+        return false;
     }
     if (end == std::string::npos) return true;
   }
@@ -249,7 +265,8 @@ std::vector<int64_t> shape(hid_t dataset, const std::string& where) {
   std::vector<hsize_t> dims(static_cast<size_t>(std::max(rank, 0)));
   if (rank > 0) check(H5Sget_simple_extent_dims(space, dims.data(), nullptr), where, "shape");
   for (const hsize_t n : dims) {
-    if (n > (hsize_t{1} << 48)) throw Error(fmt::format("{}: a dimension of {} is not possible", where, n));
+    if (n > (hsize_t{1} << 48))
+      throw Error(fmt::format("{}: a dimension of {} is not possible", where, n));
   }
   return {dims.begin(), dims.end()};
 }
@@ -271,31 +288,35 @@ std::string read_text_attribute(hid_t object, const std::string& name, const std
   return read_texts(attribute, count, name, where).front();
 }
 
-std::vector<std::string> read_texts_attribute(hid_t object, const std::string& name, const std::string& where) {
+std::vector<std::string> read_texts_attribute(hid_t object, const std::string& name,
+                                              const std::string& where) {
   int64_t count = 0;
   const Handle attribute = open_attribute(object, name, where, 1 << 20, count);
   if (!attribute.valid()) return {};
   return read_texts(attribute, count, name, where);
 }
 
-std::vector<double> read_numbers_attribute(hid_t object, const std::string& name, const std::string& where) {
+std::vector<double> read_numbers_attribute(hid_t object, const std::string& name,
+                                           const std::string& where) {
   int64_t count = 0;
   const Handle attribute = open_attribute(object, name, where, 1 << 24, count);
   if (!attribute.valid()) return {};
   std::vector<double> values(static_cast<size_t>(count));
-  if (count > 0) check(H5Aread(attribute, H5T_NATIVE_DOUBLE, values.data()), where, "attribute " + name);
+  if (count > 0)
+    check(H5Aread(attribute, H5T_NATIVE_DOUBLE, values.data()), where, "attribute " + name);
   return values;
 }
 
-void write_text_attribute(hid_t object, const std::string& name, const std::string& value, const std::string& where) {
+void write_text_attribute(hid_t object, const std::string& name, const std::string& value,
+                          const std::string& where) {
   const char* text = value.c_str();
   const Handle type = text_type();
   const Handle attribute = create_attribute(object, name, type, scalar_space(), where);
   check(H5Awrite(attribute, type, &text), where, "attribute " + name);
 }
 
-void write_texts_attribute(hid_t object, const std::string& name, const std::vector<std::string>& values,
-                           const std::string& where) {
+void write_texts_attribute(hid_t object, const std::string& name,
+                           const std::vector<std::string>& values, const std::string& where) {
   std::vector<const char*> texts;
   for (const std::string& value : values) texts.push_back(value.c_str());
   const Handle type = text_type();
@@ -303,15 +324,18 @@ void write_texts_attribute(hid_t object, const std::string& name, const std::vec
   if (!texts.empty()) check(H5Awrite(attribute, type, texts.data()), where, "attribute " + name);
 }
 
-void write_integer_attribute(hid_t object, const std::string& name, int64_t value, const std::string& where) {
+void write_integer_attribute(hid_t object, const std::string& name, int64_t value,
+                             const std::string& where) {
   const Handle attribute = create_attribute(object, name, H5T_STD_I64LE, scalar_space(), where);
   check(H5Awrite(attribute, H5T_NATIVE_INT64, &value), where, "attribute " + name);
 }
 
-void write_numbers_attribute(hid_t object, const std::string& name, const std::vector<double>& values,
-                             const std::string& where) {
-  const Handle attribute = create_attribute(object, name, H5T_IEEE_F64LE, vector_space(values.size()), where);
-  if (!values.empty()) check(H5Awrite(attribute, H5T_NATIVE_DOUBLE, values.data()), where, "attribute " + name);
+void write_numbers_attribute(hid_t object, const std::string& name,
+                             const std::vector<double>& values, const std::string& where) {
+  const Handle attribute =
+      create_attribute(object, name, H5T_IEEE_F64LE, vector_space(values.size()), where);
+  if (!values.empty())
+    check(H5Awrite(attribute, H5T_NATIVE_DOUBLE, values.data()), where, "attribute " + name);
 }
 
 // clang-format off
@@ -324,8 +348,10 @@ template <> hid_t native_type<double>() { return H5T_NATIVE_DOUBLE; }
 // clang-format on
 
 template <class T>
-Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& values, const std::string& where) {
-  Handle dataset = create_dataset(file, name, native_type<T>(), vector_space(values.size()), H5P_DEFAULT, where);
+Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& values,
+                    const std::string& where) {
+  Handle dataset =
+      create_dataset(file, name, native_type<T>(), vector_space(values.size()), H5P_DEFAULT, where);
   if (!values.empty()) {
     check(H5Dwrite(dataset, native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), where,
           fmt::format("cannot write {} bytes of {}", values.size() * sizeof(T), name));
@@ -334,17 +360,20 @@ Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& v
 }
 
 template <class T>
-std::vector<T> read_vector(hid_t file, const std::string& name, int64_t most, const std::string& where) {
+std::vector<T> read_vector(hid_t file, const std::string& name, int64_t most,
+                           const std::string& where) {
   const Handle dataset = open_dataset(file, name, where);
   const std::vector<int64_t> dims = shape(dataset, where);
   if (dims.size() != 1 || dims[0] > most) {
-    throw Error(fmt::format("{}: {} must have one dimension of at most {} elements", where, name, most));
+    throw Error(
+        fmt::format("{}: {} must have one dimension of at most {} elements", where, name, most));
   }
   const Handle type = own(H5Dget_type(dataset), where, name);
   const H5T_class_t kind = H5Tget_class(type);
   const bool whole = kind == H5T_INTEGER || kind == H5T_ENUM;  // h5py's booleans are an enumeration
   if (std::is_integral_v<T> ? !whole : kind != H5T_FLOAT) {
-    throw Error(fmt::format("{}: {} must hold {}", where, name, std::is_integral_v<T> ? "integers" : "floats"));
+    throw Error(fmt::format("{}: {} must hold {}", where, name,
+                            std::is_integral_v<T> ? "integers" : "floats"));
   }
   using Wide = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
   std::vector<Wide> wide(static_cast<size_t>(dims[0]));
@@ -366,8 +395,9 @@ std::vector<T> read_vector(hid_t file, const std::string& name, int64_t most, co
   }
 }
 
-#define ASSAY_INSTANTIATE(T)                                                                             \
-  template Handle write_vector<T>(hid_t, const std::string&, const std::vector<T>&, const std::string&); \
+#define ASSAY_INSTANTIATE(T)                                                        \
+  template Handle write_vector<T>(hid_t, const std::string&, const std::vector<T>&, \
+                                  const std::string&);                              \
   template std::vector<T> read_vector<T>(hid_t, const std::string&, int64_t, const std::string&);
 ASSAY_INSTANTIATE(int32_t)
 ASSAY_INSTANTIATE(int64_t)

@@ -1,8 +1,9 @@
-// The one place that calls the HDF5 library: owned handles, one-line errors that name the file, and typed helpers.
+// The one place that calls the HDF5 library: owned handles, one-line errors that name the file, and
+// typed helpers.
 //
-// Rules: hold `lock()` around every use in a process that has other threads (the library is not reliably thread-safe,
-// and a child must never be forked while it works). Files from strangers are opened inside `run_isolated` only
-// (data/untrusted.h).
+// Rules: hold `lock()` around every use in a process that has other threads (the library is not
+// reliably thread-safe, and a child must never be forked while it works). Files from strangers are
+// opened inside `run_isolated` only (data/untrusted.h).
 #pragma once
 
 #include <hdf5.h>
@@ -46,7 +47,8 @@ class Handle {
   hid_t id_ = -1;
 };
 
-/// Throws Error "WHERE: WHAT: <the library's reason>"; the library's error stack is read and cleared.
+/// Throws Error "WHERE: WHAT: <the library's reason>"; the library's error stack is read and
+/// cleared.
 [[noreturn]] void fail(const std::string& where, const std::string& what);
 /// `id` owned; fails where it is negative.
 Handle own(hid_t id, const std::string& where, const std::string& what);
@@ -58,12 +60,13 @@ Handle open_file(const std::filesystem::path& path);
 /// Create, replacing what is there.
 Handle create_file(const std::filesystem::path& path);
 
-/// Create a data set with its groups. No times are stored, so that equal contents have equal bytes. `properties` (a
-/// data set creation list) may be H5P_DEFAULT.
-Handle create_dataset(hid_t file, const std::string& name, hid_t type, hid_t space, hid_t properties,
-                      const std::string& where);
+/// Create a data set with its groups. No times are stored, so that equal contents have equal bytes.
+/// `properties` (a data set creation list) may be H5P_DEFAULT.
+Handle create_dataset(hid_t file, const std::string& name, hid_t type, hid_t space,
+                      hid_t properties, const std::string& where);
 
-/// The names in a group ("/" or below), sorted. Hard links only: soft and external links lead outside and are left out.
+/// The names in a group ("/" or below), sorted. Hard links only: soft and external links lead
+/// outside and are left out.
 std::vector<std::string> members(hid_t file, const std::string& group);
 /// Whether `name` ("/hooks/a") is reached by hard links alone.
 bool exists(hid_t file, const std::string& name);
@@ -78,16 +81,20 @@ Handle file_type(DType type);
 /// A text attribute; "" where it is missing. Error where it is no text or longer than 1 MiB.
 std::string read_text_attribute(hid_t object, const std::string& name, const std::string& where);
 /// A one-dimensional array of texts; empty where it is missing.
-std::vector<std::string> read_texts_attribute(hid_t object, const std::string& name, const std::string& where);
+std::vector<std::string> read_texts_attribute(hid_t object, const std::string& name,
+                                              const std::string& where);
 /// Numbers converted to double; empty where it is missing. At most 2^24 elements.
-std::vector<double> read_numbers_attribute(hid_t object, const std::string& name, const std::string& where);
+std::vector<double> read_numbers_attribute(hid_t object, const std::string& name,
+                                           const std::string& where);
 
-void write_text_attribute(hid_t object, const std::string& name, const std::string& value, const std::string& where);
-void write_texts_attribute(hid_t object, const std::string& name, const std::vector<std::string>& values,
-                           const std::string& where);
-void write_integer_attribute(hid_t object, const std::string& name, int64_t value, const std::string& where);
-void write_numbers_attribute(hid_t object, const std::string& name, const std::vector<double>& values,
+void write_text_attribute(hid_t object, const std::string& name, const std::string& value,
+                          const std::string& where);
+void write_texts_attribute(hid_t object, const std::string& name,
+                           const std::vector<std::string>& values, const std::string& where);
+void write_integer_attribute(hid_t object, const std::string& name, int64_t value,
                              const std::string& where);
+void write_numbers_attribute(hid_t object, const std::string& name,
+                             const std::vector<double>& values, const std::string& where);
 
 /// The native type of T: int32_t, int64_t, uint8_t, uint16_t, float or double.
 template <class T>
@@ -95,10 +102,13 @@ hid_t native_type();
 
 /// Write a one-dimensional data set (contiguous; created with its group).
 template <class T>
-Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& values, const std::string& where);
+Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& values,
+                    const std::string& where);
 
-/// Read a one-dimensional data set of at most `most` elements, converted to T. Values out of T's range are an Error.
+/// Read a one-dimensional data set of at most `most` elements, converted to T. Values out of T's
+/// range are an Error.
 template <class T>
-std::vector<T> read_vector(hid_t file, const std::string& name, int64_t most, const std::string& where);
+std::vector<T> read_vector(hid_t file, const std::string& name, int64_t most,
+                           const std::string& where);
 
 }  // namespace assay::data::hdf5

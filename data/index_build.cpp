@@ -16,8 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Rows as stored, and their checksum.
-uint32_t read_chunk(const RowFile& from, const FileLayout& file, const ArrayLayout& array, int64_t first, int64_t rows,
-                    std::vector<char>& stored) {
+uint32_t read_chunk(const RowFile& from, const FileLayout& file, const ArrayLayout& array,
+                    int64_t first, int64_t rows, std::vector<char>& stored) {
   stored.resize(static_cast<size_t>(rows * array.row_bytes()));
   if (!array.extents.empty()) return from.read(file, array, first, rows, stored.data(), true);
   const std::string decoded = read_rows_isolated(file, array, first, rows);
@@ -25,15 +25,17 @@ uint32_t read_chunk(const RowFile& from, const FileLayout& file, const ArrayLayo
   return crc32c(0, stored.data(), stored.size());
 }
 
-void require_finite(const std::vector<float>& row, const FileLayout& file, const ArrayLayout& array, int64_t number) {
+void require_finite(const std::vector<float>& row, const FileLayout& file, const ArrayLayout& array,
+                    int64_t number) {
   for (size_t j = 0; j < row.size(); ++j) {
     if (std::isfinite(row[j])) continue;
-    throw Error(fmt::format("{}: row {} of {}: value {} at column {} is not finite; remove the row", file.path.string(),
-                            number, array.dataset(), row[j], j));
+    throw Error(fmt::format("{}: row {} of {}: value {} at column {} is not finite; remove the row",
+                            file.path.string(), number, array.dataset(), row[j], j));
   }
 }
 
-void examine(const RowFile& from, const FileLayout& file, ArrayLayout& array, const std::vector<int64_t>& special) {
+void examine(const RowFile& from, const FileLayout& file, ArrayLayout& array,
+             const std::vector<int64_t>& special) {
   array.crc32c.clear();
   MomentSums sums(array.d);
   std::vector<char> stored;
@@ -59,15 +61,18 @@ Index build_index(const std::vector<fs::path>& files, const fs::path& folder, bo
   std::vector<FileLayout> layouts = read_layouts(files);
   combine(folder, layouts);  // files that do not fit together are found before they are read
   for (FileLayout& file : layouts) {
-    const bool marked = std::find(file.columns.begin(), file.columns.end(), "special") != file.columns.end();
-    const std::vector<int64_t> special = marked ? read_column_isolated({file}, "/special") : std::vector<int64_t>{};
+    const bool marked =
+        std::find(file.columns.begin(), file.columns.end(), "special") != file.columns.end();
+    const std::vector<int64_t> special =
+        marked ? read_column_isolated({file}, "/special") : std::vector<int64_t>{};
     const RowFile from(file);
     for (ArrayLayout& array : file.arrays) examine(from, file, array, special);
   }
   Index index = combine(folder, std::move(layouts));
   std::error_code failed;
   fs::create_directories(folder, failed);
-  if (failed) throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
+  if (failed)
+    throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
   write_index(folder, index);
   return index;
 }

@@ -1,4 +1,5 @@
-// Index, checksums and statistics for HDF5 files that somebody else wrote. The files stay where and as they are.
+// Index, checksums and statistics for HDF5 files that somebody else wrote. The files stay where and
+// as they are.
 #pragma once
 
 #include <filesystem>
@@ -8,9 +9,10 @@
 
 namespace assay::data {
 
-/// Read every byte of the files and write FOLDER/index.yaml (created). The files must hold /activations and agree in d,
-/// dtype, hooks, labels and columns. Error naming file and row where a value is not finite; Error where the folder has
-/// an index already, unless `replace`.
-Index build_index(const std::vector<std::filesystem::path>& files, const std::filesystem::path& folder, bool replace);
+/// Read every byte of the files and write FOLDER/index.yaml (created). The files must hold
+/// /activations and agree in d, dtype, hooks, labels and columns. Error naming file and row where a
+/// value is not finite; Error where the folder has an index already, unless `replace`.
+Index build_index(const std::vector<std::filesystem::path>& files,
+                  const std::filesystem::path& folder, bool replace);
 
 }  // namespace assay::data

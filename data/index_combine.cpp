@@ -14,23 +14,28 @@ namespace fs = std::filesystem;
 void require_same(const FileLayout& file, const FileLayout& first) {
   const std::string where = file.path.string(), other = first.path.string();
   if (file.arrays.size() != first.arrays.size()) {
-    throw Error(fmt::format("{}: {} hooks, but {} has {}", where, file.arrays.size(), other, first.arrays.size()));
+    throw Error(fmt::format("{}: {} hooks, but {} has {}", where, file.arrays.size(), other,
+                            first.arrays.size()));
   }
   for (size_t i = 0; i < file.arrays.size(); ++i) {
     const ArrayLayout &a = file.arrays[i], &b = first.arrays[i];
-    if (a.name != b.name) throw Error(fmt::format("{}: hook {}, but {} has {}", where, a.name, other, b.name));
+    if (a.name != b.name)
+      throw Error(fmt::format("{}: hook {}, but {} has {}", where, a.name, other, b.name));
     if (a.d != b.d) {
-      throw Error(fmt::format("{}: {} has d = {}, but {} has d = {}", where, a.dataset(), a.d, other, b.d));
+      throw Error(
+          fmt::format("{}: {} has d = {}, but {} has d = {}", where, a.dataset(), a.d, other, b.d));
     }
     if (a.dtype != b.dtype) {
-      throw Error(
-          fmt::format("{}: {} is {}, but {} is {}", where, a.dataset(), name_of(a.dtype), other, name_of(b.dtype)));
+      throw Error(fmt::format("{}: {} is {}, but {} is {}", where, a.dataset(), name_of(a.dtype),
+                              other, name_of(b.dtype)));
     }
   }
-  if (file.columns != first.columns) throw Error(fmt::format("{}: has other columns than {}", where, other));
+  if (file.columns != first.columns)
+    throw Error(fmt::format("{}: has other columns than {}", where, other));
   bool labels = file.labels.size() == first.labels.size();
   for (size_t i = 0; labels && i < file.labels.size(); ++i) {
-    labels = file.labels[i].name == first.labels[i].name && file.labels[i].classes == first.labels[i].classes;
+    labels = file.labels[i].name == first.labels[i].name &&
+             file.labels[i].classes == first.labels[i].classes;
   }
   if (!labels) throw Error(fmt::format("{}: has other labels or classes than {}", where, other));
 }
@@ -41,14 +46,16 @@ std::string content_hash(const std::vector<FileLayout>& files) {
   for (const FileLayout& file : files) {
     for (const ArrayLayout& array : file.arrays) {
       if (file.rows > 0 && array.crc32c.empty()) return "";
-      text += fmt::format("{} {} {} {} {}\n", array.name, name_of(array.dtype), array.d, file.rows, file.chunk_rows);
+      text += fmt::format("{} {} {} {} {}\n", array.name, name_of(array.dtype), array.d, file.rows,
+                          file.chunk_rows);
       for (const uint32_t crc : array.crc32c) text += fmt::format("{:08x}", crc);
       text += '\n';
     }
   }
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned size = 0;
-  if (EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) != 1) throw Error("SHA-256 failed");
+  if (EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) != 1)
+    throw Error("SHA-256 failed");
   std::string hex;
   for (unsigned i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
   return hex;

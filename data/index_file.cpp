@@ -47,7 +47,8 @@ void emit_file(YAML::Emitter& out, const fs::path& folder, const FileLayout& fil
   for (const ArrayLayout& array : file.arrays) {
     std::string hex;
     for (const uint32_t crc : array.crc32c) hex += fmt::format("{:08x}", crc);
-    out << YAML::Key << YAML::DoubleQuoted << array.name << YAML::Value << YAML::DoubleQuoted << hex;
+    out << YAML::Key << YAML::DoubleQuoted << array.name << YAML::Value << YAML::DoubleQuoted
+        << hex;
   }
   out << YAML::EndMap << YAML::EndMap;
 }
@@ -59,7 +60,8 @@ class Place {
 
   [[noreturn]] void fail(const std::string& what) const {
     const YAML::Mark mark = node_.Mark();
-    throw Error(fmt::format("{}:{}: {}; make the index anew with `assay index`", where_, mark.line + 1, what));
+    throw Error(fmt::format("{}:{}: {}; make the index anew with `assay index`", where_,
+                            mark.line + 1, what));
   }
   /// The node is a mapping with exactly these keys.
   void require_keys(const std::set<std::string>& keys) const {
@@ -90,14 +92,16 @@ class Place {
   }
   int64_t integer(int64_t low, int64_t high) const {
     int64_t value = 0;
-    if (!node_.IsScalar() || !YAML::convert<int64_t>::decode(node_, value) || value < low || value > high) {
+    if (!node_.IsScalar() || !YAML::convert<int64_t>::decode(node_, value) || value < low ||
+        value > high) {
       fail(fmt::format("expected an integer from {} to {}", low, high));
     }
     return value;
   }
   double real() const {
     double value = 0;
-    if (!node_.IsScalar() || !YAML::convert<double>::decode(node_, value) || !std::isfinite(value)) {
+    if (!node_.IsScalar() || !YAML::convert<double>::decode(node_, value) ||
+        !std::isfinite(value)) {
       fail("expected a finite number");
     }
     return value;
@@ -123,7 +127,8 @@ HookEntry read_hook(const Place& place) {
   hook.name = place.at("name").text();
   hook.d = place.at("d").integer(1, 1 << 20);
   const std::string dtype = place.at("dtype").text();
-  if (dtype != "f32" && dtype != "f16" && dtype != "bf16") place.at("dtype").fail("expected f32, f16 or bf16");
+  if (dtype != "f32" && dtype != "f16" && dtype != "bf16")
+    place.at("dtype").fail("expected f32, f16 or bf16");
   hook.dtype = parse_dtype(dtype);
   hook.moments.count = place.at("rows_counted").integer(0, kMost);
   hook.moments.variance = place.at("variance").real();
@@ -133,7 +138,8 @@ HookEntry read_hook(const Place& place) {
     place.at("mean").fail(fmt::format("expected {} numbers", hook.d));
   }
   const double scale = place.at("scale").real();
-  if (std::abs(scale - hook.moments.scale()) > 1e-6 * scale) place.at("scale").fail("contradicts mean and variance");
+  if (std::abs(scale - hook.moments.scale()) > 1e-6 * scale)
+    place.at("scale").fail("contradicts mean and variance");
   return hook;
 }
 
@@ -152,24 +158,28 @@ std::vector<uint32_t> read_checksums(const Place& place, int64_t chunks) {
 }
 
 /// The file on disk as the index describes it.
-FileLayout read_file(const Place& place, const fs::path& folder, const std::vector<HookEntry>& hooks) {
+FileLayout read_file(const Place& place, const fs::path& folder,
+                     const std::vector<HookEntry>& hooks) {
   place.require_keys({"path", "bytes", "rows", "chunk_rows", "crc32c"});
   const fs::path path = folder / place.at("path").text();
-  const int64_t rows = place.at("rows").integer(0, kMost), bytes = place.at("bytes").integer(0, kMost);
+  const int64_t rows = place.at("rows").integer(0, kMost),
+                bytes = place.at("bytes").integer(0, kMost);
   FileLayout file = read_layouts({path}).front();
   const std::string name = path.string();
   if (file.rows != rows || file.bytes != bytes) {
-    place.fail(fmt::format("{} has {} rows in {} bytes, the index says {} rows in {} bytes", name, file.rows,
-                           file.bytes, rows, bytes));
+    place.fail(fmt::format("{} has {} rows in {} bytes, the index says {} rows in {} bytes", name,
+                           file.rows, file.bytes, rows, bytes));
   }
   file.chunk_rows = place.at("chunk_rows").integer(1, kMost);
   if (file.arrays.size() != hooks.size())
-    place.fail(fmt::format("{} has {} hooks, the index {}", name, file.arrays.size(), hooks.size()));
+    place.fail(
+        fmt::format("{} has {} hooks, the index {}", name, file.arrays.size(), hooks.size()));
   for (size_t i = 0; i < hooks.size(); ++i) {
     ArrayLayout& array = file.arrays[i];
     if (array.name != hooks[i].name || array.d != hooks[i].d || array.dtype != hooks[i].dtype) {
-      place.fail(fmt::format("{}: {} is {} with d = {}, the index says {} is {} with d = {}", name, array.name,
-                             name_of(array.dtype), array.d, hooks[i].name, name_of(hooks[i].dtype), hooks[i].d));
+      place.fail(fmt::format("{}: {} is {} with d = {}, the index says {} is {} with d = {}", name,
+                             array.name, name_of(array.dtype), array.d, hooks[i].name,
+                             name_of(hooks[i].dtype), hooks[i].d));
     }
     array.crc32c = read_checksums(place.at("crc32c").at(array.name), file.chunks());
   }
@@ -183,11 +193,14 @@ Index parse(const fs::path& folder, const YAML::Node& root) {
     place.at("format").fail(fmt::format("expected format {}", kFormat));
   std::vector<HookEntry> hooks;
   for (const Place& item : place.at("hooks").items()) hooks.push_back(read_hook(item));
-  if (hooks.empty() || hooks[0].name != "activations") place.at("hooks").fail("the first hook must be activations");
+  if (hooks.empty() || hooks[0].name != "activations")
+    place.at("hooks").fail("the first hook must be activations");
   std::vector<FileLayout> files;
-  for (const Place& item : place.at("files").items()) files.push_back(read_file(item, folder, hooks));
+  for (const Place& item : place.at("files").items())
+    files.push_back(read_file(item, folder, hooks));
   Index index = combine(folder, std::move(files));
-  if (index.info.rows != place.at("rows").integer(0, kMost)) place.at("rows").fail("the files' rows make another sum");
+  if (index.info.rows != place.at("rows").integer(0, kMost))
+    place.at("rows").fail("the files' rows make another sum");
   if (index.info.content_hash != place.at("content_hash").text())
     place.at("content_hash").fail("contradicts the checksums");
   for (size_t i = 0; i < hooks.size(); ++i) {
@@ -208,9 +221,11 @@ void write_index(const fs::path& folder, const Index& index) {
   out << YAML::BeginMap;
   out << YAML::Key << "format" << YAML::Value << kFormat;
   out << YAML::Key << "rows" << YAML::Value << index.info.rows;
-  out << YAML::Key << "content_hash" << YAML::Value << YAML::DoubleQuoted << index.info.content_hash;
+  out << YAML::Key << "content_hash" << YAML::Value << YAML::DoubleQuoted
+      << index.info.content_hash;
   out << YAML::Key << "hooks" << YAML::Value << YAML::BeginSeq;
-  for (size_t i = 0; i < index.info.hooks.size(); ++i) emit_hook(out, index.info.hooks[i], index.moments[i]);
+  for (size_t i = 0; i < index.info.hooks.size(); ++i)
+    emit_hook(out, index.info.hooks[i], index.moments[i]);
   out << YAML::EndSeq;
   out << YAML::Key << "files" << YAML::Value << YAML::BeginSeq;
   for (const FileLayout& file : index.files) emit_file(out, folder, file);
@@ -223,9 +238,11 @@ Index read_index(const fs::path& folder) {
   std::error_code failed;
   const uintmax_t size = fs::file_size(file, failed);
   if (failed)
-    throw Error(fmt::format("{}: no index.yaml here; make one with `assay index FILES --out FOLDER`", folder.string()));
+    throw Error(fmt::format(
+        "{}: no index.yaml here; make one with `assay index FILES --out FOLDER`", folder.string()));
   if (size > kMostBytes)
-    throw Error(fmt::format("{}: {} bytes; an index has at most {}", file.string(), size, kMostBytes));
+    throw Error(
+        fmt::format("{}: {} bytes; an index has at most {}", file.string(), size, kMostBytes));
   try {
     return parse(folder, YAML::LoadFile(file.string()));
   } catch (const YAML::Exception& error) {

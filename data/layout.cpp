@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMostChunks = 16384;    // looking up a chunk costs time in proportion to their number
+constexpr int64_t kMostChunks =
+    16384;  // looking up a chunk costs time in proportion to their number
 constexpr int64_t kChunkBytes = 8 << 20;  // of a logical chunk where the file does not say
 constexpr int64_t kMostDimensions = 1 << 20;
 
@@ -27,7 +28,8 @@ std::string type_text(hid_t type) {
 }
 
 /// The element type; `direct` becomes false where the stored bytes are not ours (big-endian).
-DType element_type(hid_t file, hid_t dataset, const std::string& name, const std::string& where, bool& direct) {
+DType element_type(hid_t file, hid_t dataset, const std::string& name, const std::string& where,
+                   bool& direct) {
   const hdf5::Handle type = hdf5::own(H5Dget_type(dataset), where, name);
   for (const DType known : {DType::f32, DType::f16}) {
     if (H5Tequal(type, hdf5::file_type(known)) > 0) return known;
@@ -40,11 +42,14 @@ DType element_type(hid_t file, hid_t dataset, const std::string& name, const std
     std::string says = hdf5::read_text_attribute(dataset, "dtype", where);
     if (says.empty()) says = hdf5::read_text_attribute(file, "dtype", where);
     if (says == "bf16" || says == "bfloat16") return DType::bf16;
-    throw Error(fmt::format(
-        "{}: {} holds uint16 without an attribute dtype = \"bf16\"; add it if they are bfloat16 bits", where, name));
+    throw Error(
+        fmt::format("{}: {} holds uint16 without an attribute dtype = \"bf16\"; add it if they are "
+                    "bfloat16 bits",
+                    where, name));
   }
-  throw Error(fmt::format("{}: {} holds {}; expected float16, float32, or uint16 with the attribute dtype = \"bf16\"",
-                          where, name, type_text(type)));
+  throw Error(fmt::format(
+      "{}: {} holds {}; expected float16, float32, or uint16 with the attribute dtype = \"bf16\"",
+      where, name, type_text(type)));
 }
 
 void name_missing_filters(hid_t properties, const std::string& name, const std::string& where) {
@@ -52,13 +57,14 @@ void name_missing_filters(hid_t properties, const std::string& name, const std::
     unsigned flags = 0, configuration = 0;
     size_t values = 0;
     char text[128] = {};
-    const H5Z_filter_t filter = H5Pget_filter2(properties, static_cast<unsigned>(i), &flags, &values, nullptr,
-                                               sizeof text - 1, text, &configuration);
+    const H5Z_filter_t filter =
+        H5Pget_filter2(properties, static_cast<unsigned>(i), &flags, &values, nullptr,
+                       sizeof text - 1, text, &configuration);
     if (H5Zfilter_avail(filter) <= 0) {
-      throw Error(
-          fmt::format("{}: {} is compressed by HDF5 filter {} ({}), which is not installed; install its plugin "
-                      "or write the data without it",
-                      where, name, filter, text[0] != '\0' ? text : "unnamed"));
+      throw Error(fmt::format(
+          "{}: {} is compressed by HDF5 filter {} ({}), which is not installed; install its plugin "
+          "or write the data without it",
+          where, name, filter, text[0] != '\0' ? text : "unnamed"));
     }
   }
 }
@@ -68,7 +74,8 @@ std::vector<Extent> chunk_extents(hid_t dataset, hid_t properties, int64_t rows,
   hsize_t chunk[2] = {0, 0};
   if (H5Pget_nfilters(properties) != 0 || H5Pget_chunk(properties, 2, chunk) != 2) return {};
   if (static_cast<int64_t>(chunk[1]) != d || chunk[0] == 0) return {};
-  const auto chunk_rows = static_cast<int64_t>(std::min<hsize_t>(chunk[0], static_cast<hsize_t>(rows)));
+  const auto chunk_rows =
+      static_cast<int64_t>(std::min<hsize_t>(chunk[0], static_cast<hsize_t>(rows)));
   const int64_t expected = (rows + chunk_rows - 1) / chunk_rows;
   hsize_t count = 0;
   const hdf5::Handle space(H5Dget_space(dataset));  // release 1.10 does not take H5S_ALL here
@@ -79,15 +86,19 @@ std::vector<Extent> chunk_extents(hid_t dataset, hid_t properties, int64_t rows,
     hsize_t offset[2] = {0, 0}, size = 0;
     unsigned mask = 0;
     haddr_t address = HADDR_UNDEF;
-    if (H5Dget_chunk_info(dataset, space, i, offset, &mask, &address, &size) < 0 || address == HADDR_UNDEF) return {};
+    if (H5Dget_chunk_info(dataset, space, i, offset, &mask, &address, &size) < 0 ||
+        address == HADDR_UNDEF)
+      return {};
     const auto first = static_cast<int64_t>(offset[0]);
     extents.push_back({first, std::min(chunk_rows, rows - first), static_cast<int64_t>(address)});
   }
-  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) { return a.first < b.first; });
+  std::sort(extents.begin(), extents.end(),
+            [](const Extent& a, const Extent& b) { return a.first < b.first; });
   return extents;
 }
 
-std::vector<Extent> find_extents(hid_t file, hid_t dataset, int64_t rows, int64_t d, const std::string& where) {
+std::vector<Extent> find_extents(hid_t file, hid_t dataset, int64_t rows, int64_t d,
+                                 const std::string& where) {
   const hdf5::Handle creation = hdf5::own(H5Fget_create_plist(file), where, "properties");
   hsize_t user_block = 0;
   H5Pget_userblock(creation, &user_block);
@@ -101,7 +112,8 @@ std::vector<Extent> find_extents(hid_t file, hid_t dataset, int64_t rows, int64_
 }
 
 /// Checksums and moments that our writer leaves with an array.
-void read_promises(hid_t dataset, const FileLayout& file, ArrayLayout& array, const std::string& where) {
+void read_promises(hid_t dataset, const FileLayout& file, ArrayLayout& array,
+                   const std::string& where) {
   const std::vector<double> checksums = hdf5::read_numbers_attribute(dataset, "crc32c", where);
   if (static_cast<int64_t>(checksums.size()) == file.chunks()) {
     for (const double c : checksums)
@@ -110,21 +122,25 @@ void read_promises(hid_t dataset, const FileLayout& file, ArrayLayout& array, co
   const std::vector<double> mean = hdf5::read_numbers_attribute(dataset, "mean", where);
   const std::vector<double> variance = hdf5::read_numbers_attribute(dataset, "variance", where);
   const std::vector<double> counted = hdf5::read_numbers_attribute(dataset, "rows_counted", where);
-  if (static_cast<int64_t>(mean.size()) != array.d || variance.size() != 1 || counted.size() != 1) return;
+  if (static_cast<int64_t>(mean.size()) != array.d || variance.size() != 1 || counted.size() != 1)
+    return;
   if (!(counted[0] > 0 && counted[0] <= static_cast<double>(file.rows))) return;
   array.moments = {static_cast<int64_t>(counted[0]), mean, variance[0]};
 }
 
-int64_t logical_chunk_rows(hid_t dataset, const ArrayLayout& array, int64_t rows, const std::string& where) {
+int64_t logical_chunk_rows(hid_t dataset, const ArrayLayout& array, int64_t rows,
+                           const std::string& where) {
   const std::vector<double> said = hdf5::read_numbers_attribute(dataset, "chunk_rows", where);
   if (said.size() == 1 && said[0] >= 1 && said[0] <= 1e15) return static_cast<int64_t>(said[0]);
   // Small files are cut in 64, so that the stream's lanes have chunks to share.
-  const int64_t fitting = std::max<int64_t>(1, std::min(kChunkBytes / array.row_bytes(), rows / 64));
+  const int64_t fitting =
+      std::max<int64_t>(1, std::min(kChunkBytes / array.row_bytes(), rows / 64));
   const hdf5::Handle properties = hdf5::own(H5Dget_create_plist(dataset), where, "properties");
   hsize_t chunk[2] = {0, 0};
-  if (H5Pget_layout(properties) != H5D_CHUNKED || H5Pget_chunk(properties, 2, chunk) != 2) return fitting;
-  const auto stored =
-      static_cast<int64_t>(std::min<hsize_t>(chunk[0], static_cast<hsize_t>(std::max<int64_t>(rows, 1))));
+  if (H5Pget_layout(properties) != H5D_CHUNKED || H5Pget_chunk(properties, 2, chunk) != 2)
+    return fitting;
+  const auto stored = static_cast<int64_t>(
+      std::min<hsize_t>(chunk[0], static_cast<hsize_t>(std::max<int64_t>(rows, 1))));
   return stored >= fitting ? std::min(stored, 2 * fitting) : fitting / stored * stored;
 }
 
@@ -136,8 +152,8 @@ ArrayLayout read_array(hid_t handle, FileLayout& file, const std::string& name) 
   const hdf5::Handle dataset = hdf5::open_dataset(handle, dataset_name, where);
   const std::vector<int64_t> dims = hdf5::shape(dataset, where);
   if (dims.size() != 2 || dims[1] < 1 || dims[1] > kMostDimensions) {
-    throw Error(fmt::format("{}: {} has {} dimensions; expected [rows, d] with d from 1 to {}", where, dataset_name,
-                            dims.size(), kMostDimensions));
+    throw Error(fmt::format("{}: {} has {} dimensions; expected [rows, d] with d from 1 to {}",
+                            where, dataset_name, dims.size(), kMostDimensions));
   }
   array.d = dims[1];
   bool direct = true;
@@ -148,7 +164,8 @@ ArrayLayout read_array(hid_t handle, FileLayout& file, const std::string& name) 
     file.rows = dims[0];
     file.chunk_rows = logical_chunk_rows(dataset, array, file.rows, where);
   } else if (dims[0] != file.rows) {
-    throw Error(fmt::format("{}: {} has {} rows, /activations {}", where, dataset_name, dims[0], file.rows));
+    throw Error(fmt::format("{}: {} has {} rows, /activations {}", where, dataset_name, dims[0],
+                            file.rows));
   }
   if (direct) array.extents = find_extents(handle, dataset, file.rows, array.d, where);
   read_promises(dataset, file, array, where);
@@ -159,7 +176,8 @@ void check_column(hid_t handle, const FileLayout& file, const std::string& name)
   const std::string where = file.path.string();
   const std::vector<int64_t> dims = hdf5::shape(hdf5::open_dataset(handle, name, where), where);
   if (dims.size() != 1 || dims[0] != file.rows) {
-    throw Error(fmt::format("{}: {} must have one dimension of {} rows, as /activations", where, name, file.rows));
+    throw Error(fmt::format("{}: {} must have one dimension of {} rows, as /activations", where,
+                            name, file.rows));
   }
 }
 
@@ -173,7 +191,8 @@ FileLayout read_layout(const fs::path& path) {
     throw Error(fmt::format("{}: no data set /activations; it must hold the rows, [N, d]", where));
   }
   file.arrays.push_back(read_array(handle, file, "activations"));
-  for (const std::string& hook : hdf5::members(handle, "/hooks")) file.arrays.push_back(read_array(handle, file, hook));
+  for (const std::string& hook : hdf5::members(handle, "/hooks"))
+    file.arrays.push_back(read_array(handle, file, hook));
   for (const std::string& name : column_names()) {
     if (!hdf5::exists(handle, "/" + name)) continue;
     check_column(handle, file, "/" + name);
@@ -191,7 +210,8 @@ FileLayout read_layout(const fs::path& path) {
   return file;
 }
 
-/// What a child reports is checked again: extents must cover the rows in order and lie inside the file.
+/// What a child reports is checked again: extents must cover the rows in order and lie inside the
+/// file.
 void check_extents(const FileLayout& file) {
   for (const ArrayLayout& array : file.arrays) {
     if (array.extents.empty()) continue;
@@ -200,12 +220,14 @@ void check_extents(const FileLayout& file) {
       const bool inside = extent.rows > 0 && extent.address >= 0 && extent.address <= file.bytes &&
                           extent.rows <= (file.bytes - extent.address) / array.row_bytes();
       if (extent.first != next || !inside) {
-        throw Error(fmt::format("{}: truncated or damaged: rows from {} of {} lie outside the file of {} bytes",
-                                file.path.string(), extent.first, array.dataset(), file.bytes));
+        throw Error(fmt::format(
+            "{}: truncated or damaged: rows from {} of {} lie outside the file of {} bytes",
+            file.path.string(), extent.first, array.dataset(), file.bytes));
       }
       next += extent.rows;
     }
-    if (next != file.rows) throw Error(fmt::format("{}: damaged: {} lacks rows", file.path.string(), array.dataset()));
+    if (next != file.rows)
+      throw Error(fmt::format("{}: damaged: {} lacks rows", file.path.string(), array.dataset()));
   }
 }
 
@@ -217,8 +239,9 @@ const std::vector<std::string>& column_names() {
 }
 
 const std::vector<std::string>& attribute_names() {
-  static const std::vector<std::string> names{"model",       "revision",      "hook",          "tokenizer_hash",
-                                              "source_hash", "chat_template", "writer_options"};
+  static const std::vector<std::string> names{"model",          "revision",    "hook",
+                                              "tokenizer_hash", "source_hash", "chat_template",
+                                              "writer_options"};
   return names;
 }
 
@@ -233,7 +256,8 @@ std::vector<FileLayout> read_layouts(const std::vector<fs::path>& files) {
   return layouts;
 }
 
-std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array, int64_t first, int64_t rows) {
+std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array, int64_t first,
+                               int64_t rows) {
   const int64_t bytes = rows * array.row_bytes();
   IsolationLimits limits;
   limits.memory_bytes += 4 * bytes;
@@ -251,18 +275,23 @@ std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array,
         const hsize_t start[2] = {static_cast<hsize_t>(first), 0};
         const hsize_t count[2] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(array.d)};
         const hdf5::Handle memory(H5Screate_simple(2, count, nullptr));
-        hdf5::check(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, nullptr), where, array.dataset());
+        hdf5::check(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, nullptr),
+                    where, array.dataset());
         std::string out(static_cast<size_t>(bytes), '\0');
-        hdf5::check(H5Dread(dataset, hdf5::file_type(array.dtype), memory, space, H5P_DEFAULT, out.data()), where,
-                    fmt::format("cannot read rows {} to {} of {}", first, first + rows, array.dataset()));
+        hdf5::check(
+            H5Dread(dataset, hdf5::file_type(array.dtype), memory, space, H5P_DEFAULT, out.data()),
+            where,
+            fmt::format("cannot read rows {} to {} of {}", first, first + rows, array.dataset()));
         return out;
       },
       limits);
-  if (static_cast<int64_t>(answer.size()) != bytes) throw Error(file.path.string() + ": changed while it was open");
+  if (static_cast<int64_t>(answer.size()) != bytes)
+    throw Error(file.path.string() + ": changed while it was open");
   return answer;
 }
 
-std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files, const std::string& dataset) {
+std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
+                                          const std::string& dataset) {
   std::vector<int64_t> values;
   for (const FileLayout& file : files) {
     IsolationLimits limits;
@@ -277,7 +306,8 @@ std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files, 
           return std::string(reinterpret_cast<const char*>(column.data()), column.size() * 8);
         },
         limits);
-    if (static_cast<int64_t>(bytes.size()) != 8 * file.rows) throw Error(where + ": changed while it was open");
+    if (static_cast<int64_t>(bytes.size()) != 8 * file.rows)
+      throw Error(where + ": changed while it was open");
     const size_t start = values.size();
     values.resize(start + static_cast<size_t>(file.rows));
     if (!bytes.empty()) std::memcpy(values.data() + start, bytes.data(), bytes.size());

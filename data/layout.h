@@ -1,4 +1,5 @@
-// What one HDF5 file of activations holds and where its bytes lie, so that rows are read without the HDF5 library.
+// What one HDF5 file of activations holds and where its bytes lie, so that rows are read without
+// the HDF5 library.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +23,12 @@ struct ArrayLayout {
   std::string name;  ///< "activations" or NAME
   DType dtype = DType::f32;
   int64_t d = 0;
-  /// Covers all rows in order; empty where rows can only be read through the library (filters, chunks that split rows,
-  /// big-endian numbers, never-written chunks, more than 16,384 chunks).
+  /// Covers all rows in order; empty where rows can only be read through the library (filters,
+  /// chunks that split rows, big-endian numbers, never-written chunks, more than 16,384 chunks).
   std::vector<Extent> extents;
-  std::vector<uint32_t> crc32c;  ///< of each logical chunk's row bytes as stored; empty where the file has none
-  Moments moments;               ///< count 0 where the file has none
+  /// of each logical chunk's row bytes as stored; empty where the file has none
+  std::vector<uint32_t> crc32c;
+  Moments moments;  ///< count 0 where the file has none
 
   int64_t row_bytes() const { return d * size_of(dtype); }
   /// The data set's path in the file.
@@ -37,11 +39,14 @@ struct FileLayout {
   std::filesystem::path path;
   int64_t bytes = 0;  ///< size of the file
   int64_t rows = 0;
-  int64_t chunk_rows = 0;            ///< rows of a logical chunk: what is checked, shuffled and read together
-  std::vector<ArrayLayout> arrays;   ///< arrays[0] is "activations"
-  std::vector<std::string> columns;  ///< of tokens, document, position, special, text: those present
+  /// rows of a logical chunk: what is checked, shuffled and read together
+  int64_t chunk_rows = 0;
+  std::vector<ArrayLayout> arrays;  ///< arrays[0] is "activations"
+  /// of tokens, document, position, special, text: those present
+  std::vector<std::string> columns;
   std::vector<LabelInfo> labels;
-  std::map<std::string, std::string> attributes;  ///< texts: model, revision, hook, tokenizer_hash, source_hash, ...
+  /// texts: model, revision, hook, tokenizer_hash, source_hash, ...
+  std::map<std::string, std::string> attributes;
 
   int64_t chunks() const { return (rows + chunk_rows - 1) / chunk_rows; }
 };
@@ -51,14 +56,18 @@ const std::vector<std::string>& column_names();
 /// The names of the text attributes.
 const std::vector<std::string>& attribute_names();
 
-/// Read the files' layouts, each in a child process (see run_isolated). Errors: no such file, not HDF5, truncated, no
-/// /activations, rank other than 2, an element type that is none of ours, columns of another length.
+/// Read the files' layouts, each in a child process (see run_isolated). Errors: no such file, not
+/// HDF5, truncated, no /activations, rank other than 2, an element type that is none of ours,
+/// columns of another length.
 std::vector<FileLayout> read_layouts(const std::vector<std::filesystem::path>& files);
 
-/// Read rows [first, first + rows) of an array through the library, in a child process, as stored bytes.
-std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array, int64_t first, int64_t rows);
+/// Read rows [first, first + rows) of an array through the library, in a child process, as stored
+/// bytes.
+std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array, int64_t first,
+                               int64_t rows);
 
 /// Read an integer column or "/labels/NAME" of every file, one after another, in a child process.
-std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files, const std::string& dataset);
+std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
+                                          const std::string& dataset);
 
 }  // namespace assay::data

@@ -11,7 +11,8 @@ using nlohmann::json;
 
 json to_json(const ArrayLayout& array) {
   json extents = json::array();
-  for (const Extent& extent : array.extents) extents.push_back({extent.first, extent.rows, extent.address});
+  for (const Extent& extent : array.extents)
+    extents.push_back({extent.first, extent.rows, extent.address});
   return {{"name", array.name},
           {"dtype", static_cast<int>(array.dtype)},
           {"d", array.d},
@@ -30,7 +31,8 @@ ArrayLayout array_from(const json& from) {
   array.d = from.at("d").get<int64_t>();
   if (array.d < 1) throw Error("d");
   for (const json& extent : from.at("extents")) {
-    array.extents.push_back({extent.at(0).get<int64_t>(), extent.at(1).get<int64_t>(), extent.at(2).get<int64_t>()});
+    array.extents.push_back(
+        {extent.at(0).get<int64_t>(), extent.at(1).get<int64_t>(), extent.at(2).get<int64_t>()});
   }
   array.crc32c = from.at("crc32c").get<std::vector<uint32_t>>();
   array.moments.count = from.at("count").get<int64_t>();
@@ -71,7 +73,8 @@ FileLayout layout_from_json(const std::string& text, const std::filesystem::path
     file.columns = from.at("columns").get<std::vector<std::string>>();
     file.attributes = from.at("attributes").get<std::map<std::string, std::string>>();
     for (const json& label : from.at("labels")) {
-      file.labels.push_back({label.at("name").get<std::string>(), label.at("classes").get<std::vector<std::string>>()});
+      file.labels.push_back({label.at("name").get<std::string>(),
+                             label.at("classes").get<std::vector<std::string>>()});
     }
     return file;
   } catch (const std::exception&) {

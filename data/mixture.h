@@ -23,8 +23,8 @@ class Mixture {
     if (ends_.empty()) ends_.push_back(0);  // a rolling cache is read alone
     ends_.back() = UINT64_MAX;
   }
-  /// Steps of the golden ratio fall evenly: among any consecutive rows each source's share is off by O(log rows) rows
-  /// (Kuipers and Niederreiter 1974, chapter 2.3).
+  /// Steps of the golden ratio fall evenly: among any consecutive rows each source's share is off
+  /// by O(log rows) rows (Kuipers and Niederreiter 1974, chapter 2.3).
   size_t choose(int64_t row) const {
     const uint64_t at = phase_ + static_cast<uint64_t>(row) * 0x9e3779b97f4a7c15ull;
     const auto end = std::upper_bound(ends_.begin(), ends_.end() - 1, at);

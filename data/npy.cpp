@@ -63,9 +63,10 @@ NpyFile::NpyFile(const std::filesystem::path& path) : where_(path.string()) {
   if (!file_) throw Error(where_ + ": truncated .npy header");
   parse(header);
   const int64_t held = size - 8 - length_bytes - length;
-  if (d_ < 1 || d_ > (1 << 20) || rows_ > held / (d_ * element_bytes_) || held != rows_ * d_ * element_bytes_) {
-    throw Error(
-        fmt::format("{}: {} bytes do not hold [{}, {}] elements of {} bytes", where_, held, rows_, d_, element_bytes_));
+  if (d_ < 1 || d_ > (1 << 20) || rows_ > held / (d_ * element_bytes_) ||
+      held != rows_ * d_ * element_bytes_) {
+    throw Error(fmt::format("{}: {} bytes do not hold [{}, {}] elements of {} bytes", where_, held,
+                            rows_, d_, element_bytes_));
   }
 }
 
@@ -80,7 +81,8 @@ void NpyFile::parse(const std::string& header) {
     throw Error(where_ + ": stored in Fortran order; save numpy.ascontiguousarray(x)");
   }
   const std::vector<int64_t> shape = parse_shape(value_of(header, "shape"));
-  if (shape.size() != 2) throw Error(fmt::format("{}: {} dimensions; expected [rows, d]", where_, shape.size()));
+  if (shape.size() != 2)
+    throw Error(fmt::format("{}: {} dimensions; expected [rows, d]", where_, shape.size()));
   rows_ = shape[0];
   d_ = shape[1];
 }

@@ -11,7 +11,8 @@ namespace assay::data {
 /// A two-dimensional array of little-endian floats, open for reading in row order.
 class NpyFile {
  public:
-  /// Errors: no such file, no .npy, another rank or type, Fortran order, a size that does not match the shape.
+  /// Errors: no such file, no .npy, another rank or type, Fortran order, a size that does not match
+  /// the shape.
   explicit NpyFile(const std::filesystem::path& path);
   int64_t rows() const { return rows_; }
   int64_t d() const { return d_; }

@@ -2,8 +2,8 @@
 
 namespace assay::data {
 
-std::shared_ptr<const Pass> make_pass(std::shared_ptr<const Dataset> dataset, const StreamOptions& options,
-                                      PlanVariant variant) {
+std::shared_ptr<const Pass> make_pass(std::shared_ptr<const Dataset> dataset,
+                                      const StreamOptions& options, PlanVariant variant) {
   std::vector<std::string> skipped;
   if (options.skip_corrupt) {
     std::vector<std::string> hooks = options.more_hooks;
@@ -14,7 +14,8 @@ std::shared_ptr<const Pass> make_pass(std::shared_ptr<const Dataset> dataset, co
     }
   }
   StreamPlan plan(*dataset, options, std::move(variant));
-  return std::make_shared<const Pass>(Pass{std::move(dataset), std::move(plan), std::move(skipped)});
+  return std::make_shared<const Pass>(
+      Pass{std::move(dataset), std::move(plan), std::move(skipped)});
 }
 
 }  // namespace assay::data

@@ -19,8 +19,8 @@ struct Pass {
 };
 
 /// Reads every chunk where options.skip_corrupt asks for it.
-std::shared_ptr<const Pass> make_pass(std::shared_ptr<const Dataset> dataset, const StreamOptions& options,
-                                      PlanVariant variant);
+std::shared_ptr<const Pass> make_pass(std::shared_ptr<const Dataset> dataset,
+                                      const StreamOptions& options, PlanVariant variant);
 
 /// The epochs of one source. Thread-safe.
 class PassSource {

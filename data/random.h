@@ -1,5 +1,6 @@
-// Random numbers with the same bits on every platform and standard library: a counter-based generator (SplitMix64:
-// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+// Random numbers with the same bits on every platform and standard library: a counter-based
+// generator (SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+// OOPSLA 2014).
 #pragma once
 
 #include <cstdint>

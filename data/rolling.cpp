@@ -34,7 +34,8 @@ std::optional<Json> read_json(const fs::path& file) {
   std::ifstream in(file);
   if (!in) return std::nullopt;
   Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) throw Error(fmt::format("{}: damaged: expected a JSON object", file.string()));
+  if (!json.is_object())
+    throw Error(fmt::format("{}: damaged: expected a JSON object", file.string()));
   return json;
 }
 
@@ -52,8 +53,12 @@ int64_t read_released(const fs::path& folder) {
 }
 
 Json hook_json(const HookInfo& hook) {
-  return {{"name", hook.name},         {"d", hook.d},         {"dtype", std::string(name_of(hook.dtype))},
-          {"variance", hook.variance}, {"scale", hook.scale}, {"mean", hook.mean}};
+  return {{"name", hook.name},
+          {"d", hook.d},
+          {"dtype", std::string(name_of(hook.dtype))},
+          {"variance", hook.variance},
+          {"scale", hook.scale},
+          {"mean", hook.mean}};
 }
 
 HookInfo read_hook(const Json& json) {
@@ -82,9 +87,11 @@ DatasetInfo read_header(const fs::path& folder) {
     throw Error(fmt::format("{}: {}", file.string(), error.what()));
   }
   for (const HookInfo& hook : info.hooks) {
-    const bool sound = hook.d > 0 && hook.d <= (1 << 20) && static_cast<int64_t>(hook.mean.size()) == hook.d &&
+    const bool sound = hook.d > 0 && hook.d <= (1 << 20) &&
+                       static_cast<int64_t>(hook.mean.size()) == hook.d &&
                        std::isfinite(hook.scale) && hook.scale > 0 && std::isfinite(hook.variance);
-    if (!sound) throw Error(fmt::format("{}: hook '{}' has no usable statistics", file.string(), hook.name));
+    if (!sound)
+      throw Error(fmt::format("{}: hook '{}' has no usable statistics", file.string(), hook.name));
   }
   if (info.hooks.empty()) throw Error(file.string() + ": names no hook");
   info.path = folder;
@@ -115,8 +122,8 @@ FolderLock::FolderLock(const fs::path& folder, const std::string& role) {
   while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     if (Clock::now() - begun > std::chrono::seconds(10)) {
       ::close(fd_);
-      throw Error(
-          fmt::format("{}: another {} works on this rolling cache; a cache has one of each", folder.string(), role));
+      throw Error(fmt::format("{}: another {} works on this rolling cache; a cache has one of each",
+                              folder.string(), role));
     }
     std::this_thread::sleep_for(kPoll);
   }
@@ -125,15 +132,19 @@ FolderLock::FolderLock(const fs::path& folder, const std::string& role) {
 FolderLock::~FolderLock() { ::close(fd_); }
 
 RollingProducer::RollingProducer(fs::path folder, int64_t limit_bytes, int64_t shard_bytes)
-    : folder_(std::move(folder)), limit_(limit_bytes), shard_bytes_(shard_bytes), lock_(folder_, "producer") {
+    : folder_(std::move(folder)),
+      limit_(limit_bytes),
+      shard_bytes_(shard_bytes),
+      lock_(folder_, "producer") {
   if (limit_ < 3 * shard_bytes_) {
-    throw UsageError(
-        fmt::format("a disk limit of {} bytes: a rolling cache holds at least three shards of {} bytes; "
-                    "raise the limit or write smaller shards",
-                    limit_, shard_bytes_));
+    throw UsageError(fmt::format(
+        "a disk limit of {} bytes: a rolling cache holds at least three shards of {} bytes; "
+        "raise the limit or write smaller shards",
+        limit_, shard_bytes_));
   }
   if (fs::exists(folder_ / "finished.json")) {
-    throw Error(fmt::format("{}: the harvest into this cache is finished; choose another folder", folder_.string()));
+    throw Error(fmt::format("{}: the harvest into this cache is finished; choose another folder",
+                            folder_.string()));
   }
 }
 
@@ -141,7 +152,8 @@ int64_t RollingProducer::released() const { return read_released(folder_); }
 
 void RollingProducer::wait_for_room() const {
   const auto begun = Clock::now();
-  for (bool said = false; bytes_of_shards(folder_) + shard_bytes_ > limit_; std::this_thread::sleep_for(kPoll)) {
+  for (bool said = false; bytes_of_shards(folder_) + shard_bytes_ > limit_;
+       std::this_thread::sleep_for(kPoll)) {
     if (said || Clock::now() - begun < std::chrono::seconds(10)) continue;
     spdlog::info("{}: full; waiting for the trainer to release shards", folder_.string());
     said = true;
@@ -165,7 +177,8 @@ void RollingProducer::write_header(const fs::path& first_shard) const {
 }
 
 void RollingProducer::finish(RollingEnd end) const {
-  write_file_atomically(folder_ / "finished.json", Json{{"shards", end.shards}, {"rows", end.rows}}.dump() + "\n");
+  write_file_atomically(folder_ / "finished.json",
+                        Json{{"shards", end.shards}, {"rows", end.rows}}.dump() + "\n");
 }
 
 RollingCache::RollingCache(const fs::path& folder, int64_t wait_seconds)
@@ -173,8 +186,8 @@ RollingCache::RollingCache(const fs::path& folder, int64_t wait_seconds)
   const auto begun = Clock::now();
   while (!fs::exists(folder_ / "rolling.json")) {
     if (Clock::now() - begun > std::chrono::seconds(wait_seconds_)) {
-      throw Error(
-          fmt::format("{}: no rolling.json after {} s: is the harvester running?", folder_.string(), wait_seconds_));
+      throw Error(fmt::format("{}: no rolling.json after {} s: is the harvester running?",
+                              folder_.string(), wait_seconds_));
     }
     std::this_thread::sleep_for(kPoll);
   }
@@ -186,12 +199,14 @@ int64_t RollingCache::released() const { return read_released(folder_); }
 
 void RollingCache::release(int64_t shards) {
   const int64_t before = released();
-  if (shards > before) write_file_atomically(folder_ / "released.json", Json{{"shards", shards}}.dump() + "\n");
+  if (shards > before)
+    write_file_atomically(folder_ / "released.json", Json{{"shards", shards}}.dump() + "\n");
   for (const auto& entry : fs::directory_iterator(folder_)) {
     const std::string name = entry.path().filename().string();
     int64_t number = 0;
     if (name.rfind("shard-", 0) != 0 || entry.path().extension() != ".h5") continue;
-    if (std::sscanf(name.c_str(), "shard-%ld.h5", &number) == 1 && number < std::max(before, shards)) {
+    if (std::sscanf(name.c_str(), "shard-%ld.h5", &number) == 1 &&
+        number < std::max(before, shards)) {
       fs::remove(entry.path());
     }
   }
@@ -210,9 +225,11 @@ std::optional<RollingEnd> RollingCache::end() const {
 
 RollingPasses::RollingPasses(std::shared_ptr<RollingCache> cache, StreamOptions options)
     : cache_(std::move(cache)), options_(std::move(options)), released_(cache_->released()) {
-  if (options_.ranks > 1) throw UsageError("a rolling cache is read by one process; make a data set for several ranks");
+  if (options_.ranks > 1)
+    throw UsageError("a rolling cache is read by one process; make a data set for several ranks");
   if (options_.skip_corrupt) {
-    throw UsageError("data.skip_corrupt reads all data before training, which a rolling cache does not hold");
+    throw UsageError(
+        "data.skip_corrupt reads all data before training, which a rolling cache does not hold");
   }
 }
 
@@ -228,10 +245,10 @@ bool RollingPasses::ready(int64_t epoch) {
   if (cache_->has_shard(epoch)) return true;
   const auto end = cache_->end();
   if (!end || cache_->has_shard(epoch)) return cache_->has_shard(epoch);
-  throw Error(
-      fmt::format("{}: the harvest ended after {} shards with {} rows, and the stream has used them up; train "
-                  "fewer steps or harvest more",
-                  cache_->info().path.string(), end->shards, end->rows));
+  throw Error(fmt::format(
+      "{}: the harvest ended after {} shards with {} rows, and the stream has used them up; train "
+      "fewer steps or harvest more",
+      cache_->info().path.string(), end->shards, end->rows));
 }
 
 std::shared_ptr<const Pass> RollingPasses::pass(int64_t epoch) {

@@ -1,12 +1,14 @@
-// The rolling cache: a folder that a harvester fills with shards while one trainer reads them in order and deletes
-// those that its checkpoints have passed, so that the activations of a long run never lie on disk whole.
+// The rolling cache: a folder that a harvester fills with shards while one trainer reads them in
+// order and deletes those that its checkpoints have passed, so that the activations of a long run
+// never lie on disk whole.
 //
 //   shard-NNNNN.h5    as in any data set; the number never comes back
-//   rolling.json      written with the first shard: hooks and their statistics over that shard, which fix the scale
-//   released.json     {"shards": n}: shards below n are no longer needed
+//   rolling.json      written with the first shard: hooks and their statistics over that shard,
+//   which fix the scale released.json     {"shards": n}: shards below n are no longer needed
 //   finished.json     {"shards": n, "rows": r}: the harvester has written all
 //
-// Either side may be killed at any instant and started again; every file appears whole or not at all.
+// Either side may be killed at any instant and started again; every file appears whole or not at
+// all.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +27,8 @@ namespace assay::data {
 /// Keeps a second harvester or a second trainer out, for as long as it lives.
 class FolderLock {
  public:
-  /// `role`: "producer" or "consumer". Throws Error where another process has it (after 10 seconds of trying).
+  /// `role`: "producer" or "consumer". Throws Error where another process has it (after 10 seconds
+  /// of trying).
   FolderLock(const std::filesystem::path& folder, const std::string& role);
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;
@@ -42,10 +45,11 @@ struct RollingEnd {
 /// The harvester's side.
 class RollingProducer {
  public:
-  /// Throws UsageError where `limit_bytes` does not hold three shards of `shard_bytes`, which reading needs: lanes may
-  /// stand in two, and the next is read ahead.
+  /// Throws UsageError where `limit_bytes` does not hold three shards of `shard_bytes`, which
+  /// reading needs: lanes may stand in two, and the next is read ahead.
   RollingProducer(std::filesystem::path folder, int64_t limit_bytes, int64_t shard_bytes);
-  /// Shards released so far: an interrupted harvest goes on after these and the whole ones that follow.
+  /// Shards released so far: an interrupted harvest goes on after these and the whole ones that
+  /// follow.
   int64_t released() const;
   /// Returns when another shard fits under the limit; says on stderr that it waits.
   void wait_for_room() const;
@@ -83,8 +87,8 @@ class RollingCache {
   DatasetInfo info_;
 };
 
-/// Epoch e is shard e. The first chunk of each shard belongs to another lane than that of the one before, so that short
-/// last chunks do not make one lane run ahead.
+/// Epoch e is shard e. The first chunk of each shard belongs to another lane than that of the one
+/// before, so that short last chunks do not make one lane run ahead.
 class RollingPasses : public PassSource {
  public:
   RollingPasses(std::shared_ptr<RollingCache> cache, StreamOptions options);

@@ -15,7 +15,8 @@
 namespace assay::data {
 namespace {
 
-constexpr int64_t kBlock = 512 << 10;  // fits the second-level cache; shorter reads are slower from disk
+constexpr int64_t kBlock =
+    512 << 10;  // fits the second-level cache; shorter reads are slower from disk
 
 uint32_t read_bytes(int fd, int64_t address, char* to, int64_t bytes, uint32_t crc, bool wanted,
                     const std::string& where) {
@@ -24,7 +25,8 @@ uint32_t read_bytes(int fd, int64_t address, char* to, int64_t bytes, uint32_t c
     const ssize_t got = ::pread(fd, to, static_cast<size_t>(block), address);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw Error(fmt::format("{}: cannot read: {}", where, std::strerror(errno)));
-    if (got == 0) throw Error(fmt::format("{}: truncated: it ends before byte {}", where, address + bytes));
+    if (got == 0)
+      throw Error(fmt::format("{}: truncated: it ends before byte {}", where, address + bytes));
     if (wanted) crc = crc32c(crc, to, static_cast<size_t>(got));
     address += got;
     to += got;
@@ -36,7 +38,8 @@ uint32_t read_bytes(int fd, int64_t address, char* to, int64_t bytes, uint32_t c
 }  // namespace
 
 RowFile::RowFile(const FileLayout& file) : fd_(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC)) {
-  if (fd_ < 0) throw Error(fmt::format("{}: cannot open: {}", file.path.string(), std::strerror(errno)));
+  if (fd_ < 0)
+    throw Error(fmt::format("{}: cannot open: {}", file.path.string(), std::strerror(errno)));
 }
 
 RowFile::RowFile(RowFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -45,8 +48,8 @@ RowFile::~RowFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-uint32_t RowFile::read(const FileLayout& file, const ArrayLayout& array, int64_t first, int64_t rows, char* to,
-                       bool wanted) const {
+uint32_t RowFile::read(const FileLayout& file, const ArrayLayout& array, int64_t first,
+                       int64_t rows, char* to, bool wanted) const {
   uint32_t crc = 0;
   auto extent = std::upper_bound(array.extents.begin(), array.extents.end(), first,
                                  [](int64_t row, const Extent& e) { return row < e.first; });

@@ -22,9 +22,9 @@ using Json = nlohmann::json;
 constexpr uint64_t kLongestHeader = 100u << 20;  // the format's own limit
 
 int64_t width_of(const std::string& dtype) {
-  static const std::map<std::string, int64_t> widths{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
-                                                     {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1},
-                                                     {"U16", 2}, {"U32", 4}, {"U64", 8}};
+  static const std::map<std::string, int64_t> widths{
+      {"F64", 8}, {"F32", 4}, {"F16", 2},  {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
+      {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"U16", 2},  {"U32", 4}, {"U64", 8}};
   const auto found = widths.find(dtype);
   return found == widths.end() ? 0 : found->second;
 }
@@ -47,8 +47,8 @@ struct Span {
 };
 
 /// Checks one header entry and gives its tensor (without bytes) and byte range.
-Span parse_entry(const std::filesystem::path& file, const std::string& name, const Json& entry, uint64_t size,
-                 Tensor& tensor) {
+Span parse_entry(const std::filesystem::path& file, const std::string& name, const Json& entry,
+                 uint64_t size, Tensor& tensor) {
   try {
     tensor.dtype = entry.at("dtype").get<std::string>();
     tensor.shape = entry.at("shape").get<std::vector<int64_t>>();
@@ -57,23 +57,28 @@ Span parse_entry(const std::filesystem::path& file, const std::string& name, con
       refuse(file, fmt::format("tensor '{}' lies outside the file's {} data bytes", name, size));
     }
     const int64_t width = width_of(tensor.dtype), elements = product(tensor.shape);
-    if (width == 0) refuse(file, fmt::format("tensor '{}' has unknown dtype '{}'", name, tensor.dtype));
+    if (width == 0)
+      refuse(file, fmt::format("tensor '{}' has unknown dtype '{}'", name, tensor.dtype));
     int64_t bytes = 0;
     if (elements < 0 || __builtin_mul_overflow(elements, width, &bytes) ||
         static_cast<uint64_t>(bytes) != offsets[1] - offsets[0]) {
-      refuse(file, fmt::format("tensor '{}' has shape [{}] of {} but {} bytes", name, fmt::join(tensor.shape, ", "),
-                               tensor.dtype, offsets[1] - offsets[0]));
+      refuse(file,
+             fmt::format("tensor '{}' has shape [{}] of {} but {} bytes", name,
+                         fmt::join(tensor.shape, ", "), tensor.dtype, offsets[1] - offsets[0]));
     }
     return {offsets[0], offsets[1]};
   } catch (const Json::exception&) {
-    refuse(file, fmt::format("the header's entry '{}' lacks dtype, shape or data_offsets of the right type", name));
+    refuse(file, fmt::format(
+                     "the header's entry '{}' lacks dtype, shape or data_offsets of the right type",
+                     name));
   }
 }
 
 Json read_header(const std::filesystem::path& file, std::ifstream& in, uint64_t size) {
   uint64_t length = 0;
   if (!in.read(reinterpret_cast<char*>(&length), 8)) refuse(file, "shorter than 8 bytes");
-  if (length > kLongestHeader || length > size - 8) refuse(file, fmt::format("header of {} bytes", length));
+  if (length > kLongestHeader || length > size - 8)
+    refuse(file, fmt::format("header of {} bytes", length));
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "truncated header");
   // Nesting beyond the format's depth is refused while parsing.
@@ -127,10 +132,12 @@ const Tensor& TensorFile::at(const std::string& name, const std::vector<int64_t>
   if (found == tensors.end()) throw Error(fmt::format("{}: no tensor '{}'", path.string(), name));
   const Tensor& tensor = found->second;
   bool fits = tensor.shape.size() == shape.size();
-  for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == -1 || shape[i] == tensor.shape[i];
+  for (size_t i = 0; fits && i < shape.size(); ++i)
+    fits = shape[i] == -1 || shape[i] == tensor.shape[i];
   if (!fits) {
-    throw Error(fmt::format("{}: tensor '{}' has shape [{}], expected [{}] (-1 = any)", path.string(), name,
-                            fmt::join(tensor.shape, ", "), fmt::join(shape, ", ")));
+    throw Error(fmt::format("{}: tensor '{}' has shape [{}], expected [{}] (-1 = any)",
+                            path.string(), name, fmt::join(tensor.shape, ", "),
+                            fmt::join(shape, ", ")));
   }
   return tensor;
 }
@@ -160,11 +167,13 @@ TensorFile read_safetensors(const std::filesystem::path& file) {
     spans.push_back(span);
     tensor.bytes.resize(span.end - span.begin);
     in.seekg(static_cast<std::streamoff>(data_start + span.begin));
-    if (!in.read(reinterpret_cast<char*>(tensor.bytes.data()), static_cast<std::streamsize>(tensor.bytes.size()))) {
+    if (!in.read(reinterpret_cast<char*>(tensor.bytes.data()),
+                 static_cast<std::streamsize>(tensor.bytes.size()))) {
       refuse(file, fmt::format("tensor '{}' is truncated", name));
     }
   }
-  std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
+  std::sort(spans.begin(), spans.end(),
+            [](const Span& a, const Span& b) { return a.begin < b.begin; });
   uint64_t end = 0;
   for (const Span& span : spans) {
     if (span.begin != end) refuse(file, "tensors overlap or leave gaps");
@@ -179,8 +188,9 @@ void write_safetensors(const TensorFile& content, const std::filesystem::path& f
   if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
   uint64_t offset = 0;
   for (const auto& [name, tensor] : content.tensors) {
-    header[name] = {
-        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
+    header[name] = {{"dtype", tensor.dtype},
+                    {"shape", tensor.shape},
+                    {"data_offsets", {offset, offset + tensor.bytes.size()}}};
     offset += tensor.bytes.size();
   }
   std::string text = header.dump();

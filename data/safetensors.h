@@ -1,4 +1,5 @@
-// safetensors files (8-byte header length, JSON header, raw little-endian tensors), read as hostile input.
+// safetensors files (8-byte header length, JSON header, raw little-endian tensors), read as hostile
+// input.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +10,16 @@
 
 namespace assay::data {
 
-/// One tensor of a file: dtype as the format spells it ("F32", "F16", "BF16", "I64", …), shape, bytes.
+/// One tensor of a file: dtype as the format spells it ("F32", "F16", "BF16", "I64", …), shape,
+/// bytes.
 struct Tensor {
   std::string dtype;
   std::vector<int64_t> shape;
   std::vector<std::byte> bytes;
 
   int64_t elements() const;
-  /// The values as fp32 (from F32, F16 or BF16) or int64 (from I64). Throw Error naming the dtype otherwise.
+  /// The values as fp32 (from F32, F16 or BF16) or int64 (from I64). Throw Error naming the dtype
+  /// otherwise.
   std::vector<float> floats() const;
   std::vector<int64_t> integers() const;
 };
@@ -28,15 +31,17 @@ struct TensorFile {
   std::map<std::string, Tensor> tensors;
   std::map<std::string, std::string> metadata;
 
-  /// The tensor of that name with that shape; -1 matches any extent. Throws Error naming file, key, expected, found.
+  /// The tensor of that name with that shape; -1 matches any extent. Throws Error naming file, key,
+  /// expected, found.
   const Tensor& at(const std::string& name, const std::vector<int64_t>& shape) const;
   std::filesystem::path path;  ///< where it was read from, for messages
 };
 
-/// Throws Error naming the file and the fault: header too long, offsets out of range, overlapping or with gaps, a size
-/// that does not match dtype and shape.
+/// Throws Error naming the file and the fault: header too long, offsets out of range, overlapping
+/// or with gaps, a size that does not match dtype and shape.
 TensorFile read_safetensors(const std::filesystem::path& file);
-/// Written beside, fsynced, renamed. Tensors are laid out in name order: equal content gives equal bytes.
+/// Written beside, fsynced, renamed. Tensors are laid out in name order: equal content gives equal
+/// bytes.
 void write_safetensors(const TensorFile& content, const std::filesystem::path& file);
 
 }  // namespace assay::data

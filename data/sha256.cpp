@@ -16,7 +16,8 @@ namespace {
 class Hasher {
  public:
   Hasher() : state_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    if (!state_ || EVP_DigestInit_ex(state_.get(), EVP_sha256(), nullptr) != 1) throw Error("SHA-256 is not available");
+    if (!state_ || EVP_DigestInit_ex(state_.get(), EVP_sha256(), nullptr) != 1)
+      throw Error("SHA-256 is not available");
   }
   void add(const void* bytes, size_t count) {
     if (EVP_DigestUpdate(state_.get(), bytes, count) != 1) throw Error("SHA-256 failed");

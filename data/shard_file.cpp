@@ -20,9 +20,10 @@ std::string dataset_of(const HookInfo& hook) {
   return hook.name == "activations" ? "/activations" : "/hooks/" + hook.name;
 }
 
-hdf5::Handle create_array(hid_t file, const std::string& name, DType dtype, int64_t chunk_rows, int64_t d,
-                          const std::string& where) {
-  const hsize_t start[2] = {0, static_cast<hsize_t>(d)}, most[2] = {H5S_UNLIMITED, static_cast<hsize_t>(d)};
+hdf5::Handle create_array(hid_t file, const std::string& name, DType dtype, int64_t chunk_rows,
+                          int64_t d, const std::string& where) {
+  const hsize_t start[2] = {0, static_cast<hsize_t>(d)},
+                most[2] = {H5S_UNLIMITED, static_cast<hsize_t>(d)};
   const hsize_t chunk[2] = {static_cast<hsize_t>(chunk_rows), static_cast<hsize_t>(d)};
   const hdf5::Handle space(H5Screate_simple(2, start, most));
   const hdf5::Handle properties(H5Pcreate(H5P_DATASET_CREATE));
@@ -47,9 +48,10 @@ void ArrayWriter::append(hid_t file, const float* row, bool counted, int64_t row
   to_float(hook_.dtype, to, as_stored_.data(), hook_.d);
   for (int64_t j = 0; j < hook_.d; ++j) {
     if (std::isfinite(as_stored_[static_cast<size_t>(j)])) continue;
-    throw Error(fmt::format("{}: row {} of {}: value {} at column {} is not finite as {}; {}", where_, row_number,
-                            dataset_, row[j], j, name_of(hook_.dtype),
-                            std::isfinite(row[j]) ? "use bf16 or f32" : "the model's output is broken there"));
+    throw Error(fmt::format(
+        "{}: row {} of {}: value {} at column {} is not finite as {}; {}", where_, row_number,
+        dataset_, row[j], j, name_of(hook_.dtype),
+        std::isfinite(row[j]) ? "use bf16 or f32" : "the model's output is broken there"));
   }
   if (counted) sums_.add(as_stored_.data());
   if (++filled_ == chunk_rows_) flush(file);
@@ -57,21 +59,24 @@ void ArrayWriter::append(hid_t file, const float* row, bool counted, int64_t row
 
 void ArrayWriter::flush(hid_t file) {
   const int64_t row_bytes = hook_.d * size_of(hook_.dtype);
-  // The first chunk decides the stored chunk's size, so that a small shard is not padded to a whole chunk.
+  // The first chunk decides the stored chunk's size, so that a small shard is not padded to a whole
+  // chunk.
   if (!handle_.valid()) {
-    handle_ = create_array(file, dataset_, hook_.dtype, std::max<int64_t>(filled_, 1), hook_.d, where_);
+    handle_ =
+        create_array(file, dataset_, hook_.dtype, std::max<int64_t>(filled_, 1), hook_.d, where_);
   }
   if (filled_ == 0) return;
   checksums_.push_back(crc32c(0, buffer_.data(), static_cast<size_t>(filled_ * row_bytes)));
   const int64_t stored_rows = written_ == 0 ? filled_ : chunk_rows_;
   std::fill(buffer_.begin() + filled_ * row_bytes, buffer_.end(), '\0');
-  const hsize_t extent[2] = {static_cast<hsize_t>(written_ + filled_), static_cast<hsize_t>(hook_.d)};
+  const hsize_t extent[2] = {static_cast<hsize_t>(written_ + filled_),
+                             static_cast<hsize_t>(hook_.d)};
   const hsize_t offset[2] = {static_cast<hsize_t>(written_), 0};
   const std::string what = fmt::format("cannot write {} bytes", stored_rows * row_bytes);
   hdf5::check(H5Dset_extent(handle_, extent), where_, what);
-  hdf5::check(
-      H5Dwrite_chunk(handle_, H5P_DEFAULT, 0, offset, static_cast<size_t>(stored_rows * row_bytes), buffer_.data()),
-      where_, what);
+  hdf5::check(H5Dwrite_chunk(handle_, H5P_DEFAULT, 0, offset,
+                             static_cast<size_t>(stored_rows * row_bytes), buffer_.data()),
+              where_, what);
   written_ += filled_;
   filled_ = 0;
 }
@@ -100,12 +105,14 @@ ShardFile::ShardFile(const ShardWriterOptions& options, fs::path path)
   main.d = options.d;
   main.dtype = options.dtype;
   arrays_.emplace_back(main, chunk_rows_of(options), path_.string());
-  for (const HookInfo& hook : options.extra_hooks) arrays_.emplace_back(hook, chunk_rows_of(options), path_.string());
+  for (const HookInfo& hook : options.extra_hooks)
+    arrays_.emplace_back(hook, chunk_rows_of(options), path_.string());
 }
 
 ShardFile::~ShardFile() {
   if (finished_) return;
-  // Closing would write once more, and the library does not survive that on a full disk: the file is emptied and left.
+  // Closing would write once more, and the library does not survive that on a full disk: the file
+  // is emptied and left.
   const auto held = hdf5::lock();
   if (::truncate(part_.c_str(), 0) == 0) ::unlink(part_.c_str());
   file_.release();
@@ -135,7 +142,8 @@ void ShardFile::write_columns() {
   if (options_.special) hdf5::write_vector(file_, "/special", special_, where);
   if (options_.text) hdf5::write_vector(file_, "/text", text_, where);
   for (size_t l = 0; l < labels_.size(); ++l) {
-    const hdf5::Handle dataset = hdf5::write_vector(file_, "/labels/" + options_.labels[l].name, labels_[l], where);
+    const hdf5::Handle dataset =
+        hdf5::write_vector(file_, "/labels/" + options_.labels[l].name, labels_[l], where);
     hdf5::write_texts_attribute(dataset, "classes", options_.labels[l].classes, where);
   }
 }
@@ -169,7 +177,8 @@ void ShardFile::finish() {
 }
 
 int64_t chunk_rows_of(const ShardWriterOptions& options) {
-  return std::clamp<int64_t>(options.chunk_bytes / (options.d * size_of(options.dtype)), 1, options.rows_per_shard);
+  return std::clamp<int64_t>(options.chunk_bytes / (options.d * size_of(options.dtype)), 1,
+                             options.rows_per_shard);
 }
 
 std::string options_text(const ShardWriterOptions& options) {

@@ -18,9 +18,11 @@ class ArrayWriter {
  public:
   /// `file` must outlive the writer. A chunk has `chunk_rows` rows.
   ArrayWriter(HookInfo hook, int64_t chunk_rows, std::string where);
-  /// Append one row. `counted`: the row enters the statistics. `row_number` names the row in errors.
+  /// Append one row. `counted`: the row enters the statistics. `row_number` names the row in
+  /// errors.
   void append(hid_t file, const float* row, bool counted, int64_t row_number);
-  /// Write what is left and the attributes (checksums, chunk_rows, mean, variance, scale, rows_counted, dtype).
+  /// Write what is left and the attributes (checksums, chunk_rows, mean, variance, scale,
+  /// rows_counted, dtype).
   void finish(hid_t file);
 
   const HookInfo& hook() const { return hook_; }

@@ -26,14 +26,17 @@ void check_name(const std::string& name, const char* what) {
 }
 
 void check_options(const ShardWriterOptions& options) {
-  if (options.d < 1) throw UsageError(fmt::format("d = {}: activations have at least one dimension", options.d));
+  if (options.d < 1)
+    throw UsageError(fmt::format("d = {}: activations have at least one dimension", options.d));
   if (options.rows_per_shard < 1)
     throw UsageError(fmt::format("rows_per_shard = {}: at least 1", options.rows_per_shard));
-  if (options.chunk_bytes < 1) throw UsageError(fmt::format("chunk_bytes = {}: at least 1", options.chunk_bytes));
+  if (options.chunk_bytes < 1)
+    throw UsageError(fmt::format("chunk_bytes = {}: at least 1", options.chunk_bytes));
   for (const LabelInfo& label : options.labels) check_name(label.name, "label");
   for (const HookInfo& hook : options.extra_hooks) {
     check_name(hook.name, "hook");
-    if (hook.name == "activations") throw UsageError("a hook cannot be named activations: that is the main data set");
+    if (hook.name == "activations")
+      throw UsageError("a hook cannot be named activations: that is the main data set");
     if (hook.d < 1) throw UsageError(fmt::format("hook {}: d = {}: at least 1", hook.name, hook.d));
   }
 }
@@ -51,10 +54,12 @@ std::vector<FileLayout> find_shards(const ShardWriterOptions& options, size_t fi
     const std::string text = found == shard.attributes.end() ? "{}" : found->second;
     const nlohmann::json theirs = nlohmann::json::parse(text, nullptr, false);
     for (const auto& [key, value] : ours.items()) {
-      const nlohmann::json other = theirs.is_object() && theirs.contains(key) ? theirs[key] : nlohmann::json();
+      const nlohmann::json other =
+          theirs.is_object() && theirs.contains(key) ? theirs[key] : nlohmann::json();
       if (other == value) continue;
-      throw Error(fmt::format("{}: cannot resume: {} was {} there and is {} now; use another folder or delete this one",
-                              shard.path.string(), key, other.dump(), value.dump()));
+      throw Error(fmt::format(
+          "{}: cannot resume: {} was {} there and is {} now; use another folder or delete this one",
+          shard.path.string(), key, other.dump(), value.dump()));
     }
   }
   return shards;
@@ -76,19 +81,21 @@ void check_block(const ShardWriterOptions& options, const RowBlock& block) {
   if (options.text) require_size(block.text.size(), rows, "text");
   require_size(block.labels.size(), static_cast<int64_t>(options.labels.size()), "labels");
   require_size(block.hooks.size(), static_cast<int64_t>(options.extra_hooks.size()), "hooks");
-  for (size_t l = 0; l < block.labels.size(); ++l) require_size(block.labels[l].size(), rows, options.labels[l].name);
+  for (size_t l = 0; l < block.labels.size(); ++l)
+    require_size(block.labels[l].size(), rows, options.labels[l].name);
   for (size_t h = 0; h < block.hooks.size(); ++h) {
     const HookInfo& hook = options.extra_hooks[h];
     if (block.hooks[h].rows == rows && block.hooks[h].cols == hook.d) continue;
-    throw Error(fmt::format("hook {} has shape [{}, {}], expected [{}, {}]", hook.name, block.hooks[h].rows,
-                            block.hooks[h].cols, rows, hook.d));
+    throw Error(fmt::format("hook {} has shape [{}, {}], expected [{}, {}]", hook.name,
+                            block.hooks[h].rows, block.hooks[h].cols, rows, hook.d));
   }
 }
 
 /// What a full shard takes on disk, with some room for the file's own metadata.
 int64_t shard_bytes(const ShardWriterOptions& options) {
   constexpr int64_t kColumns = 32, kMetadata = 256 << 10;  // a row's columns; the file's own
-  int64_t row = options.d * size_of(options.dtype) + kColumns + 4 * static_cast<int64_t>(options.labels.size());
+  int64_t row = options.d * size_of(options.dtype) + kColumns +
+                4 * static_cast<int64_t>(options.labels.size());
   for (const HookInfo& hook : options.extra_hooks) row += hook.d * size_of(hook.dtype);
   return options.rows_per_shard * row + kMetadata;
 }
@@ -138,9 +145,12 @@ ShardWriter::ShardWriter(ShardWriterOptions options) : state_(std::make_unique<S
   check_options(options);
   std::error_code failed;
   fs::create_directories(options.folder, failed);
-  if (failed) throw Error(fmt::format("{}: cannot create the folder: {}", options.folder.string(), failed.message()));
+  if (failed)
+    throw Error(
+        fmt::format("{}: cannot create the folder: {}", options.folder.string(), failed.message()));
   if (fs::exists(options.folder / "index.yaml")) {
-    throw Error(fmt::format("{}: already holds a finished data set; choose another folder", options.folder.string()));
+    throw Error(fmt::format("{}: already holds a finished data set; choose another folder",
+                            options.folder.string()));
   }
   state_->options = std::move(options);
   if (state_->options.disk_limit > 0) {
@@ -148,7 +158,8 @@ ShardWriter::ShardWriter(ShardWriterOptions options) : state_(std::make_unique<S
     state_->rolling.emplace(o.folder, o.disk_limit, shard_bytes(o));
   }
   state_->resume();
-  if (state_->rolling && state_->shards > 0 && !fs::exists(state_->options.folder / "rolling.json")) {
+  if (state_->rolling && state_->shards > 0 &&
+      !fs::exists(state_->options.folder / "rolling.json")) {
     state_->rolling->write_header(shard_path(state_->options, 0));
   }
 }
@@ -159,7 +170,8 @@ int64_t ShardWriter::resume_rows() const { return state_->resumed; }
 
 void ShardWriter::append(const RowBlock& block) {
   State& s = *state_;
-  if (s.finished) throw Error(s.options.folder.string() + ": the data set is finished; nothing can be appended");
+  if (s.finished)
+    throw Error(s.options.folder.string() + ": the data set is finished; nothing can be appended");
   check_block(s.options, block);
   try {
     for (int64_t i = 0; i < block.x.rows; ++i) {
@@ -177,7 +189,8 @@ void ShardWriter::append(const RowBlock& block) {
 
 void ShardWriter::finish() {
   State& s = *state_;
-  if (s.finished) throw Error(s.options.folder.string() + ": the data set is finished already or a write failed");
+  if (s.finished)
+    throw Error(s.options.folder.string() + ": the data set is finished already or a write failed");
   if (!s.open && s.shards == 0) s.open_shard();
   s.finished = true;
   if (s.open) s.close_shard();

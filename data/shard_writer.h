@@ -1,4 +1,5 @@
-// Writes a data set: shards of bounded size, row-aligned columns, and the index with checksums and statistics.
+// Writes a data set: shards of bounded size, row-aligned columns, and the index with checksums and
+// statistics.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ struct ShardWriterOptions {
   bool tokens = true, document = true, position = true, special = true, text = true;
   std::vector<LabelInfo> labels;
   std::vector<HookInfo> extra_hooks;  ///< name, d and dtype of each /hooks/NAME
-  /// > 0: a rolling cache (data/rolling.h) of at most this many bytes; append() waits for the trainer to make room.
+  /// > 0: a rolling cache (data/rolling.h) of at most this many bytes; append() waits for the
+  /// trainer to make room.
   int64_t disk_limit = 0;
   // Attributes of every shard.
   std::string model, revision, hook, tokenizer_hash, source_hash, chat_template;
@@ -41,16 +43,19 @@ struct RowBlock {
   std::vector<ConstMatrix> hooks;                ///< in the order of options.extra_hooks
 };
 
-/// A shard is written beside its name (NAME.part), fsynced and renamed when full; the index appears last, by finish().
-/// A killed writer leaves whole shards only: `resume_rows` says how many rows they hold.
+/// A shard is written beside its name (NAME.part), fsynced and renamed when full; the index appears
+/// last, by finish(). A killed writer leaves whole shards only: `resume_rows` says how many rows
+/// they hold.
 class ShardWriter {
  public:
-  /// Resumes after the whole shards found in the folder (same options, or Error naming what differs).
+  /// Resumes after the whole shards found in the folder (same options, or Error naming what
+  /// differs).
   explicit ShardWriter(ShardWriterOptions options);
   ~ShardWriter();
   /// Rows already safe on disk from an earlier, killed writer: the caller continues with this row.
   int64_t resume_rows() const;
-  /// Throws Error on a value that is not finite after the cast to dtype (naming the row), and on a full disk.
+  /// Throws Error on a value that is not finite after the cast to dtype (naming the row), and on a
+  /// full disk.
   void append(const RowBlock& block);
   /// Close the last shard, compute mean, variance and scale, write index.yaml.
   void finish();

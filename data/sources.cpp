@@ -21,7 +21,8 @@ double squared_length(const std::vector<float>& v) {
 }  // namespace
 
 Sources::Sources(const Dataset& dataset)
-    : sources_{{std::shared_ptr<const Dataset>(&dataset, [](const Dataset*) {}), 1}}, info_(dataset.info()) {}
+    : sources_{{std::shared_ptr<const Dataset>(&dataset, [](const Dataset*) {}), 1}},
+      info_(dataset.info()) {}
 
 Sources::Sources(std::vector<Source> sources) : sources_(std::move(sources)) {
   if (sources_.empty()) throw UsageError("a mixture needs at least one data set");
@@ -29,8 +30,8 @@ Sources::Sources(std::vector<Source> sources) : sources_(std::move(sources)) {
   std::string hashes;
   for (const Source& source : sources_) {
     if (!(source.weight > 0) || !std::isfinite(source.weight)) {
-      throw UsageError(
-          fmt::format("{}: weight {}: expected a number > 0", source.dataset->info().path.string(), source.weight));
+      throw UsageError(fmt::format("{}: weight {}: expected a number > 0",
+                                   source.dataset->info().path.string(), source.weight));
     }
     hashes += fmt::format("{:.17g} {}\n", source.weight, source.dataset->info().content_hash);
   }
@@ -43,8 +44,10 @@ Sources Sources::open_mixture(const std::vector<std::string>& texts) {
     char* end = nullptr;
     const double weight = std::strtod(text.c_str(), &end);
     const size_t path = text.find_first_not_of(' ', static_cast<size_t>(end - text.c_str()));
-    if (end == text.c_str() || *end != ' ' || path == std::string::npos || !(weight > 0) || !std::isfinite(weight)) {
-      throw UsageError(fmt::format("data.mixture: '{}': expected \"WEIGHT PATH\", as in \"0.7 shards/wordnet\"", text));
+    if (end == text.c_str() || *end != ' ' || path == std::string::npos || !(weight > 0) ||
+        !std::isfinite(weight)) {
+      throw UsageError(fmt::format(
+          "data.mixture: '{}': expected \"WEIGHT PATH\", as in \"0.7 shards/wordnet\"", text));
     }
     sources.push_back({std::make_shared<const Dataset>(Dataset::open(text.substr(path))), weight});
   }
@@ -74,12 +77,13 @@ HookInfo Sources::hook(const std::string& name) const {
     const HookInfo& hook = source.dataset->hook(name);
     const std::string where = source.dataset->info().path.string();
     if (hook.d != mixed.d) {
-      throw UsageError(fmt::format("{}: {} has d = {}, but {} has d = {}: they cannot be mixed", where, name, hook.d,
-                                   info_.path.string(), mixed.d));
+      throw UsageError(fmt::format("{}: {} has d = {}, but {} has d = {}: they cannot be mixed",
+                                   where, name, hook.d, info_.path.string(), mixed.d));
     }
     if (hook.mean.empty()) {
-      throw Error(fmt::format("{}: no mean and scale are known for {}; make them with `assay index FILES --out FOLDER`",
-                              where, name));
+      throw Error(fmt::format(
+          "{}: no mean and scale are known for {}; make them with `assay index FILES --out FOLDER`",
+          where, name));
     }
     const double share = source.weight / total;
     for (size_t c = 0; c < mean.size(); ++c) mean[c] += share * static_cast<double>(hook.mean[c]);

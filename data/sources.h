@@ -25,16 +25,18 @@ class Sources {
   /// Each text is "WEIGHT PATH", WEIGHT > 0. UsageError naming the text.
   static Sources open_mixture(const std::vector<std::string>& texts);
 
-  /// A cache that a harvester fills meanwhile (data/rolling.h); waits up to `wait_seconds` for its first shard, and for
-  /// each later one.
+  /// A cache that a harvester fills meanwhile (data/rolling.h); waits up to `wait_seconds` for its
+  /// first shard, and for each later one.
   static Sources open_rolling(const std::filesystem::path& folder, int64_t wait_seconds);
 
   /// Empty for a rolling cache.
   const std::vector<Source>& all() const { return sources_; }
   const std::shared_ptr<RollingCache>& rolling() const { return rolling_; }
-  /// What the first data set says of model, revision and hook; content_hash over all of them and their weights.
+  /// What the first data set says of model, revision and hook; content_hash over all of them and
+  /// their weights.
   const DatasetInfo& info() const { return info_; }
-  /// Statistics of the mixture: with weights w (summing to 1), mean = Σ w μ, E‖x‖² = Σ w E_j‖x‖², one scale for all.
+  /// Statistics of the mixture: with weights w (summing to 1), mean = Σ w μ, E‖x‖² = Σ w E_j‖x‖²,
+  /// one scale for all.
   HookInfo hook(const std::string& name) const;
 
  private:

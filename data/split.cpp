@@ -27,7 +27,8 @@ Split parse_split(std::string_view name) {
 }
 
 Split split_of(int64_t document, const SplitRule& rule) {
-  const uint64_t hash = mix64(mix64(static_cast<uint64_t>(document)) ^ mix64(rule.seed + 0x5eed5eed5eedull));
+  const uint64_t hash =
+      mix64(mix64(static_cast<uint64_t>(document)) ^ mix64(rule.seed + 0x5eed5eed5eedull));
   const double unit = static_cast<double>(hash >> 11) * 0x1p-53;
   if (unit < rule.test) return Split::test;
   if (unit < rule.test + rule.validation) return Split::validation;

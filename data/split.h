@@ -1,4 +1,5 @@
-// Splitting by document: every row of a document falls into the same part, whatever shard it lies in.
+// Splitting by document: every row of a document falls into the same part, whatever shard it lies
+// in.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@ enum class Split { train, validation, test };
 std::string_view name_of(Split split);
 Split parse_split(std::string_view name);
 
-/// Shares of documents; train gets the rest. The part depends on (document id, seed) alone, by a 64-bit mix hash.
+/// Shares of documents; train gets the rest. The part depends on (document id, seed) alone, by a
+/// 64-bit mix hash.
 struct SplitRule {
   double validation = 0.05;
   double test = 0.05;

@@ -1,4 +1,5 @@
-// Mean and spread of activations in double precision, with the same bits however the rows are cut into blocks.
+// Mean and spread of activations in double precision, with the same bits however the rows are cut
+// into blocks.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,8 @@ struct Moments {
 /// Sums rows one after another.
 class MomentSums {
  public:
-  explicit MomentSums(int64_t d) : sum_(static_cast<size_t>(d), 0.0), squares_(static_cast<size_t>(d), 0.0) {}
+  explicit MomentSums(int64_t d)
+      : sum_(static_cast<size_t>(d), 0.0), squares_(static_cast<size_t>(d), 0.0) {}
   void add(const float* row);
   Moments moments() const;
 

@@ -42,7 +42,8 @@ struct DeliveredRow {
   int64_t row = 0;
 };
 
-constexpr auto kRetry = std::chrono::milliseconds(20);  // between looks for an epoch that is not there yet
+constexpr auto kRetry =
+    std::chrono::milliseconds(20);  // between looks for an epoch that is not there yet
 
 }  // namespace
 
@@ -55,9 +56,10 @@ struct ActivationStream::State {
   std::string where, data_hash;
   std::vector<int> lanes;  ///< this rank's
   StreamPosition position;
-  std::vector<int64_t> left;  ///< [sources · S] rows left in the window at `position`; −1 where not yet known
-  int64_t drawn = 0;          ///< rows each lane has delivered since the start of the stream
-  std::vector<Tap> taps;      ///< [sources · own lanes]
+  /// [sources · S] rows left in the window at `position`; −1 where not yet known
+  std::vector<int64_t> left;
+  int64_t drawn = 0;      ///< rows each lane has delivered since the start of the stream
+  std::vector<Tap> taps;  ///< [sources · own lanes]
   std::vector<DeliveredRow> delivered;
 
   std::mutex mutex;
@@ -81,7 +83,8 @@ struct ActivationStream::State {
   void wait_for(const Slot& slot);
   Slot& current(size_t source, size_t own);
   void fill_lane(size_t own, const std::vector<Matrix>& out);
-  void copy_row(const Window& window, uint32_t stored, int64_t row, const std::vector<Matrix>& out) const;
+  void copy_row(const Window& window, uint32_t stored, int64_t row,
+                const std::vector<Matrix>& out) const;
   void advance(size_t source, int lane, int64_t rows);
   void advance_all(int64_t rows);
   int64_t least_epoch() const;
@@ -97,8 +100,9 @@ ActivationStream::State::State(const Sources& from, StreamOptions with)
   for (const std::string& name : options.more_hooks) hooks.push_back(from.hook(name));
   for (const HookInfo& hook : hooks) {
     if (!options.scaled || !hook.mean.empty()) continue;
-    throw Error(fmt::format("{}: no mean and scale are known for {}; make them with `assay index FILES --out FOLDER`",
-                            from.info().path.string(), hook.name));
+    throw Error(fmt::format(
+        "{}: no mean and scale are known for {}; make them with `assay index FILES --out FOLDER`",
+        from.info().path.string(), hook.name));
   }
   for (size_t s = 0; s < from.all().size(); ++s) {
     PlanVariant variant;
@@ -190,12 +194,13 @@ void ActivationStream::State::require_valid(const StreamPosition& to) const {
       valid = valid && p.epoch >= 0 && sources[s]->pass(p.epoch)->plan.holds(lane, p);
     }
   }
-  for (int lane = 1; valid && lane < options.lanes; ++lane) valid = rows_before(to, lane) == rows_before(to, 0);
+  for (int lane = 1; valid && lane < options.lanes; ++lane)
+    valid = rows_before(to, lane) == rows_before(to, 0);
   if (valid) return;
-  throw Error(
-      fmt::format("{}: the saved position does not belong to this stream: data sets, weights, lanes, window, "
-                  "split or seed changed",
-                  where));
+  throw Error(fmt::format(
+      "{}: the saved position does not belong to this stream: data sets, weights, lanes, window, "
+      "split or seed changed",
+      where));
 }
 
 /// Rows the lane has delivered up to a position, over all sources.
@@ -220,7 +225,8 @@ void ActivationStream::State::seek(const StreamPosition& to) {
   }
   taps.clear();
   for (size_t s = 0; s < sources.size(); ++s) {
-    for (const int lane : lanes) taps.push_back({nullptr, request(s, lane, position[place(s, lane)])});
+    for (const int lane : lanes)
+      taps.push_back({nullptr, request(s, lane, position[place(s, lane)])});
   }
 }
 
@@ -231,16 +237,18 @@ void ActivationStream::State::wait_for(const Slot& slot) {
   while (!arrived.wait_for(held, kRetry, [&] { return slot.ready; })) {
     if (!rolling) continue;
     if (options.interrupted && options.interrupted()) throw Interrupted();
-    if (std::chrono::steady_clock::now() - begun < std::chrono::seconds(rolling->wait_seconds())) continue;
-    throw Error(
-        fmt::format("{}: shard {} did not come in {} s: is the harvester running, and does its disk limit hold "
-                    "all shards from {} on?",
-                    where, slot.start.epoch, rolling->wait_seconds(), sources.front()->released()));
+    if (std::chrono::steady_clock::now() - begun < std::chrono::seconds(rolling->wait_seconds()))
+      continue;
+    throw Error(fmt::format(
+        "{}: shard {} did not come in {} s: is the harvester running, and does its disk limit hold "
+        "all shards from {} on?",
+        where, slot.start.epoch, rolling->wait_seconds(), sources.front()->released()));
   }
   if (slot.failed) std::rethrow_exception(slot.failed);
 }
 
-/// The window that the lane's next row of this source lies in; waits for it, and asks for the one after.
+/// The window that the lane's next row of this source lies in; waits for it, and asks for the one
+/// after.
 Slot& ActivationStream::State::current(size_t source, size_t own) {
   Tap& tap = taps[source * lanes.size() + own];
   if (!tap.current) {
@@ -257,8 +265,9 @@ void ActivationStream::State::copy_row(const Window& window, uint32_t stored, in
   for (size_t h = 0; h < hooks.size(); ++h) {
     const HookInfo& hook = window.pass->dataset->hook(hooks[h].name);
     float* to = out[h].row(row);
-    to_float(hook.dtype, window.stored[h].data() + static_cast<int64_t>(stored) * hook.d * size_of(hook.dtype), to,
-             hook.d);
+    to_float(hook.dtype,
+             window.stored[h].data() + static_cast<int64_t>(stored) * hook.d * size_of(hook.dtype),
+             to, hook.d);
     if (!options.scaled) continue;
     const auto scale = static_cast<float>(hooks[h].scale);
     for (int64_t j = 0; j < hook.d; ++j) to[j] *= scale;
@@ -271,7 +280,8 @@ void ActivationStream::State::fill_lane(size_t own, const std::vector<Matrix>& o
   std::vector<int64_t> offset(sources.size());
   for (size_t s = 0; s < sources.size(); ++s) offset[s] = position[place(s, lane)].offset;
   int64_t number = drawn;
-  for (auto row = static_cast<int64_t>(own); row < out[0].rows; row += static_cast<int64_t>(lanes.size())) {
+  for (auto row = static_cast<int64_t>(own); row < out[0].rows;
+       row += static_cast<int64_t>(lanes.size())) {
     const size_t source = mixture.choose(number++ * options.lanes + lane);
     const Window& window = current(source, own).window;
     const uint32_t stored = window.order[static_cast<size_t>(offset[source])];
@@ -334,8 +344,8 @@ void ActivationStream::next(const std::vector<Matrix>& out) {
   }
   for (size_t h = 0; h < out.size(); ++h) {
     if (out[h].rows == rows && out[h].cols == s.hooks[h].d) continue;
-    throw Error(fmt::format("a batch of {} is [{}, {}], the buffer [{}, {}]", s.hooks[h].name, rows, s.hooks[h].d,
-                            out[h].rows, out[h].cols));
+    throw Error(fmt::format("a batch of {} is [{}, {}], the buffer [{}, {}]", s.hooks[h].name, rows,
+                            s.hooks[h].d, out[h].rows, out[h].cols));
   }
   s.delivered.assign(static_cast<size_t>(rows), {});
   try {
@@ -355,8 +365,9 @@ RowOrigin ActivationStream::origin(int64_t i) const {
   const DeliveredRow& from = state_->delivered.at(static_cast<size_t>(i));
   const Dataset& dataset = *from.pass->dataset;
   const std::vector<ChunkInfo>& chunks = dataset.chunks();
-  const auto after = std::upper_bound(chunks.begin(), chunks.end(), from.row,
-                                      [](int64_t r, const ChunkInfo& chunk) { return r < chunk.first; });
+  const auto after =
+      std::upper_bound(chunks.begin(), chunks.end(), from.row,
+                       [](int64_t r, const ChunkInfo& chunk) { return r < chunk.first; });
   const auto [file, first] = dataset.chunk_place(after - chunks.begin() - 1);
   return {file, first + from.row - (after - 1)->first};
 }

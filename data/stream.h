@@ -1,11 +1,13 @@
 // The global, shuffled stream of activations that trains dictionaries.
 //
-// Chunk c belongs to lane c mod S. Each lane is an endless stream of its own: epoch after epoch it visits its chunks in
-// an order drawn from (seed, lane, epoch), reads `window_chunks` of them at a time and permutes the rows they hold.
-// Global row i comes from lane i mod S, so the global sequence depends on neither the number of ranks nor of readers.
+// Chunk c belongs to lane c mod S. Each lane is an endless stream of its own: epoch after epoch it
+// visits its chunks in an order drawn from (seed, lane, epoch), reads `window_chunks` of them at a
+// time and permutes the rows they hold. Global row i comes from lane i mod S, so the global
+// sequence depends on neither the number of ranks nor of readers.
 //
-// Of several sources each has lanes of its own, and global row i comes from the source that a Weyl sequence of i
-// chooses (u_i = i·φ mod 1 against the cumulated weights): any run of rows has the weights' shares but for a few rows.
+// Of several sources each has lanes of its own, and global row i comes from the source that a Weyl
+// sequence of i chooses (u_i = i·φ mod 1 against the cumulated weights): any run of rows has the
+// weights' shares but for a few rows.
 #pragma once
 
 #include <cstdint>
@@ -25,15 +27,17 @@ struct StreamOptions {
   std::string hook = "activations";
   std::vector<std::string> more_hooks;  ///< of the same rows, delivered beside `hook`
   int64_t batch = 2048;                 ///< global rows a batch; a multiple of lanes
-  int lanes = 16;                       ///< S; lowered to the number of chunks that hold rows, by an Error that says so
-  int64_t window_chunks = 4;            ///< chunks a lane shuffles together
+  /// S; lowered to the number of chunks that hold rows, by an Error that says so
+  int lanes = 16;
+  int64_t window_chunks = 4;  ///< chunks a lane shuffles together
   uint64_t seed = 0;
   int readers = 1;  ///< reader threads; never changes the rows delivered
   bool include_special = false;
   Split split = Split::train;
   SplitRule rule;
-  bool scaled = true;         ///< multiply by the hook's stored scale
-  bool skip_corrupt = false;  ///< read everything once, name corrupt chunks and leave them out; else they are an Error
+  bool scaled = true;  ///< multiply by the hook's stored scale
+  /// read everything once, name corrupt chunks and leave them out; else they are an Error
+  bool skip_corrupt = false;
   /// Asked while the stream waits for a rolling cache: true makes next() throw Interrupted.
   std::function<bool()> interrupted;
   int rank = 0, ranks = 1;  ///< rank r delivers the rows of lanes ≡ r mod R; R divides S
@@ -44,7 +48,8 @@ struct LanePosition {
   int64_t epoch = 0, window = 0, offset = 0;
   bool operator==(const LanePosition&) const = default;
 };
-using StreamPosition = std::vector<LanePosition>;  ///< [sources · lanes], all lanes, whatever the rank
+/// [sources · lanes], all lanes, whatever the rank
+using StreamPosition = std::vector<LanePosition>;
 
 /// Where a delivered row came from, for error messages.
 struct RowOrigin {
@@ -52,7 +57,8 @@ struct RowOrigin {
   int64_t row = 0;  ///< within the file
 };
 
-/// next() gave up waiting because StreamOptions::interrupted said so; the position is that before it.
+/// next() gave up waiting because StreamOptions::interrupted said so; the position is that before
+/// it.
 class Interrupted : public Error {
  public:
   Interrupted() : Error("interrupted while waiting for activations") {}
@@ -73,11 +79,12 @@ class ActivationStream {
   void seek(const StreamPosition& position);
   /// Origin of row i of the batch that next() delivered last.
   RowOrigin origin(int64_t i) const;
-  /// Of a rolling cache: whether shards wait to be released, all lanes having left them; and release them, which
-  /// deletes them. Call it when the present position is safe in a checkpoint.
+  /// Of a rolling cache: whether shards wait to be released, all lanes having left them; and
+  /// release them, which deletes them. Call it when the present position is safe in a checkpoint.
   bool can_release() const;
   void release();
-  /// Rows of the chosen split (without special ones unless included), over all sources; 0 for a rolling cache.
+  /// Rows of the chosen split (without special ones unless included), over all sources; 0 for a
+  /// rolling cache.
   int64_t rows_per_epoch() const;
   /// Changes where other rows would come: the sources' content hash, and the chunks left out.
   const std::string& data_hash() const;

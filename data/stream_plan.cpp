@@ -15,16 +15,20 @@ namespace {
 constexpr uint64_t kChunkOrder = 1, kRowOrder = 2;
 
 void check_options(const StreamOptions& options) {
-  if (options.lanes < 1) throw UsageError(fmt::format("data.lanes = {}: at least 1", options.lanes));
+  if (options.lanes < 1)
+    throw UsageError(fmt::format("data.lanes = {}: at least 1", options.lanes));
   if (options.batch < 1 || options.batch % options.lanes != 0) {
-    throw UsageError(fmt::format("a batch of {} rows is no multiple of data.lanes = {}; change one of them",
-                                 options.batch, options.lanes));
+    throw UsageError(
+        fmt::format("a batch of {} rows is no multiple of data.lanes = {}; change one of them",
+                    options.batch, options.lanes));
   }
-  if (options.ranks < 1 || options.lanes % options.ranks != 0 || options.rank < 0 || options.rank >= options.ranks) {
-    throw UsageError(fmt::format("rank {} of {}: the number of ranks must divide data.lanes = {}", options.rank,
-                                 options.ranks, options.lanes));
+  if (options.ranks < 1 || options.lanes % options.ranks != 0 || options.rank < 0 ||
+      options.rank >= options.ranks) {
+    throw UsageError(fmt::format("rank {} of {}: the number of ranks must divide data.lanes = {}",
+                                 options.rank, options.ranks, options.lanes));
   }
-  if (options.window_chunks < 1) throw UsageError(fmt::format("window_chunks = {}: at least 1", options.window_chunks));
+  if (options.window_chunks < 1)
+    throw UsageError(fmt::format("window_chunks = {}: at least 1", options.window_chunks));
   if (options.readers < 1 || options.readers > 256) {
     throw UsageError(fmt::format("readers = {}: from 1 to 256", options.readers));
   }
@@ -52,12 +56,13 @@ StreamPlan::StreamPlan(const Dataset& dataset, const StreamOptions& options, Pla
     if (count > 0) lanes_[(first_lane + filled++) % lanes].push_back(static_cast<int64_t>(c));
   }
   if (variant_.lanes_may_be_empty) return;
-  if (filled == 0) throw Error(fmt::format("{}: no rows in the {} split", where, name_of(options.split)));
+  if (filled == 0)
+    throw Error(fmt::format("{}: no rows in the {} split", where, name_of(options.split)));
   if (filled < lanes) {
-    throw UsageError(
-        fmt::format("{}: {} chunks hold rows of the {} split, fewer than the {} lanes; set data.lanes to {} "
-                    "or fewer",
-                    where, filled, name_of(options.split), lanes, filled));
+    throw UsageError(fmt::format(
+        "{}: {} chunks hold rows of the {} split, fewer than the {} lanes; set data.lanes to {} "
+        "or fewer",
+        where, filled, name_of(options.split), lanes, filled));
   }
 }
 
@@ -69,7 +74,8 @@ bool StreamPlan::delivers(int64_t row) const {
 
 std::vector<int64_t> StreamPlan::chunk_order(int lane, int64_t epoch) const {
   std::vector<int64_t> order = lanes_[static_cast<size_t>(lane)];
-  Random random{options_.seed, kChunkOrder, static_cast<uint64_t>(lane), static_cast<uint64_t>(epoch)};
+  Random random{options_.seed, kChunkOrder, static_cast<uint64_t>(lane),
+                static_cast<uint64_t>(epoch)};
   shuffle(std::span<int64_t>(order), random);
   return order;
 }
@@ -77,13 +83,15 @@ std::vector<int64_t> StreamPlan::chunk_order(int lane, int64_t epoch) const {
 std::vector<int64_t> StreamPlan::window_chunks(int lane, int64_t epoch, int64_t window) const {
   const std::vector<int64_t> order = chunk_order(lane, epoch);
   const auto count = static_cast<int64_t>(order.size());
-  const int64_t first = window * options_.window_chunks, last = std::min(first + options_.window_chunks, count);
+  const int64_t first = window * options_.window_chunks,
+                last = std::min(first + options_.window_chunks, count);
   return {order.begin() + first, order.begin() + last};
 }
 
 int64_t StreamPlan::window_rows(int lane, int64_t epoch, int64_t window) const {
   int64_t rows = 0;
-  for (const int64_t chunk : window_chunks(lane, epoch, window)) rows += counts_[static_cast<size_t>(chunk)];
+  for (const int64_t chunk : window_chunks(lane, epoch, window))
+    rows += counts_[static_cast<size_t>(chunk)];
   return rows;
 }
 
@@ -92,7 +100,8 @@ int64_t StreamPlan::windows(int lane) const {
   return (chunks + options_.window_chunks - 1) / options_.window_chunks;
 }
 
-std::vector<uint32_t> StreamPlan::window_order(int lane, int64_t epoch, int64_t window, int64_t rows) const {
+std::vector<uint32_t> StreamPlan::window_order(int lane, int64_t epoch, int64_t window,
+                                               int64_t rows) const {
   std::vector<uint32_t> order(static_cast<size_t>(rows));
   std::iota(order.begin(), order.end(), 0u);
   Random random{options_.seed, kRowOrder, static_cast<uint64_t>(lane), static_cast<uint64_t>(epoch),
@@ -117,12 +126,14 @@ int64_t StreamPlan::rows_before(int lane, LanePosition position) const {
 
 int64_t StreamPlan::lane_rows(int lane) const {
   int64_t rows = 0;
-  for (const int64_t chunk : lanes_[static_cast<size_t>(lane)]) rows += counts_[static_cast<size_t>(chunk)];
+  for (const int64_t chunk : lanes_[static_cast<size_t>(lane)])
+    rows += counts_[static_cast<size_t>(chunk)];
   return rows;
 }
 
 bool StreamPlan::holds(int lane, LanePosition position) const {
-  return position.epoch >= 0 && position.window >= 0 && position.window < windows(lane) && position.offset >= 0 &&
+  return position.epoch >= 0 && position.window >= 0 && position.window < windows(lane) &&
+         position.offset >= 0 &&
          position.offset < window_rows(lane, position.epoch, position.window);
 }
 

@@ -1,4 +1,5 @@
-// The order of the stream, without its data: which chunks a lane reads in which window, and where positions lead.
+// The order of the stream, without its data: which chunks a lane reads in which window, and where
+// positions lead.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,9 @@ struct PlanVariant {
   std::set<int64_t> left_out;  ///< chunks treated as if they held no row
 };
 
-/// Deterministic in (data set, options, variant); independent of ranks and readers. Chunks without a row of the split
-/// are left out before they are numbered: the i-th chunk that holds rows belongs to lane (first_lane + i) mod S.
+/// Deterministic in (data set, options, variant); independent of ranks and readers. Chunks without
+/// a row of the split are left out before they are numbered: the i-th chunk that holds rows belongs
+/// to lane (first_lane + i) mod S.
 class StreamPlan {
  public:
   StreamPlan(const Dataset& dataset, const StreamOptions& options, PlanVariant variant = {});

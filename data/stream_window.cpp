@@ -6,8 +6,8 @@ namespace assay::data {
 namespace {
 
 /// The window's rows of one array, one after another.
-std::vector<char> read_rows(const Dataset& dataset, const HookInfo& hook, const std::vector<int64_t>& chunks,
-                            const std::vector<int64_t>& rows) {
+std::vector<char> read_rows(const Dataset& dataset, const HookInfo& hook,
+                            const std::vector<int64_t>& chunks, const std::vector<int64_t>& rows) {
   const auto row_bytes = static_cast<size_t>(hook.d * size_of(hook.dtype));
   std::vector<char> stored(rows.size() * row_bytes), whole;
   size_t next = 0;
@@ -18,7 +18,8 @@ std::vector<char> read_rows(const Dataset& dataset, const HookInfo& hook, const 
     for (; next < rows.size(); ++next) {
       const int64_t row = rows[next] - chunk.first;
       if (row < 0 || row >= chunk.rows) break;
-      std::memcpy(stored.data() + next * row_bytes, whole.data() + static_cast<size_t>(row) * row_bytes, row_bytes);
+      std::memcpy(stored.data() + next * row_bytes,
+                  whole.data() + static_cast<size_t>(row) * row_bytes, row_bytes);
     }
   }
   return stored;
@@ -26,7 +27,8 @@ std::vector<char> read_rows(const Dataset& dataset, const HookInfo& hook, const 
 
 }  // namespace
 
-Window read_window(std::shared_ptr<const Pass> pass, const std::vector<HookInfo>& hooks, int lane, LanePosition start) {
+Window read_window(std::shared_ptr<const Pass> pass, const std::vector<HookInfo>& hooks, int lane,
+                   LanePosition start) {
   Window window;
   const Dataset& dataset = *pass->dataset;
   const std::vector<int64_t> chunks = pass->plan.window_chunks(lane, start.epoch, start.window);
@@ -39,7 +41,8 @@ Window read_window(std::shared_ptr<const Pass> pass, const std::vector<HookInfo>
   for (const HookInfo& hook : hooks) {
     window.stored.push_back(read_rows(dataset, dataset.hook(hook.name), chunks, window.rows));
   }
-  window.order = pass->plan.window_order(lane, start.epoch, start.window, static_cast<int64_t>(window.rows.size()));
+  window.order = pass->plan.window_order(lane, start.epoch, start.window,
+                                         static_cast<int64_t>(window.rows.size()));
   window.pass = std::move(pass);
   return window;
 }

@@ -16,8 +16,9 @@ struct Window {
   std::vector<uint32_t> order;            ///< in which they leave
 };
 
-/// Reads the window at `start` (its offset does not matter); `hooks` names the arrays, each source having its own
-/// dtype.
-Window read_window(std::shared_ptr<const Pass> pass, const std::vector<HookInfo>& hooks, int lane, LanePosition start);
+/// Reads the window at `start` (its offset does not matter); `hooks` names the arrays, each source
+/// having its own dtype.
+Window read_window(std::shared_ptr<const Pass> pass, const std::vector<HookInfo>& hooks, int lane,
+                   LanePosition start);
 
 }  // namespace assay::data

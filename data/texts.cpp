@@ -19,7 +19,8 @@ constexpr int64_t kMostTexts = int64_t{1} << 32;
 std::string read_all(const fs::path& path) {
   const std::string where = path.string();
   const hdf5::Handle file = hdf5::open_file(path);
-  const std::vector<int64_t> offsets = hdf5::read_vector<int64_t>(file, "/text_offsets", kMostTexts, where);
+  const std::vector<int64_t> offsets =
+      hdf5::read_vector<int64_t>(file, "/text_offsets", kMostTexts, where);
   const hdf5::Handle bytes = hdf5::open_dataset(file, "/text_bytes", where);
   const std::vector<int64_t> dims = hdf5::shape(bytes, where);
   const hdf5::Handle type = hdf5::own(H5Dget_type(bytes), where, "/text_bytes");
@@ -31,8 +32,9 @@ std::string read_all(const fs::path& path) {
   std::memcpy(out.data(), &count, 8);
   if (count > 0) std::memcpy(out.data() + 8, offsets.data(), static_cast<size_t>(8 * count));
   if (dims[0] > 0) {
-    hdf5::check(H5Dread(bytes, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, out.data() + 8 + 8 * count), where,
-                "cannot read /text_bytes");
+    hdf5::check(
+        H5Dread(bytes, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, out.data() + 8 + 8 * count),
+        where, "cannot read /text_bytes");
   }
   return out;
 }
@@ -40,7 +42,8 @@ std::string read_all(const fs::path& path) {
 }  // namespace
 
 std::optional<std::vector<std::string>> read_texts(const fs::path& dataset) {
-  const fs::path path = fs::is_directory(dataset) ? dataset / "texts.h5" : dataset.parent_path() / "texts.h5";
+  const fs::path path =
+      fs::is_directory(dataset) ? dataset / "texts.h5" : dataset.parent_path() / "texts.h5";
   if (!fs::exists(path)) return std::nullopt;
   const auto size = static_cast<int64_t>(fs::file_size(path));
   IsolationLimits limits;
@@ -61,8 +64,8 @@ std::optional<std::vector<std::string>> read_texts(const fs::path& dataset) {
   std::vector<std::string> texts;
   for (size_t i = 0; i + 1 < offsets.size(); ++i) {
     if (offsets[i] < 0 || offsets[i] > offsets[i + 1] || offsets[i + 1] > total) {
-      throw Error(
-          fmt::format("{}: text {} has bytes {} to {} of {}", path.string(), i, offsets[i], offsets[i + 1], total));
+      throw Error(fmt::format("{}: text {} has bytes {} to {} of {}", path.string(), i, offsets[i],
+                              offsets[i + 1], total));
     }
     texts.emplace_back(bytes + offsets[i], static_cast<size_t>(offsets[i + 1] - offsets[i]));
   }

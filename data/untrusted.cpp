@@ -40,10 +40,12 @@ void limit(int resource, uint64_t value) {
 void apply(const IsolationLimits& limits) {
   int64_t pages = 0;
   std::ifstream("/proc/self/statm") >> pages;
-  if (kLimitMemory) limit(RLIMIT_AS, static_cast<uint64_t>(pages * sysconf(_SC_PAGESIZE) + limits.memory_bytes));
+  if (kLimitMemory)
+    limit(RLIMIT_AS, static_cast<uint64_t>(pages * sysconf(_SC_PAGESIZE) + limits.memory_bytes));
   limit(RLIMIT_CPU, static_cast<uint64_t>(limits.seconds));
   limit(RLIMIT_CORE, 0);
-  for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGXCPU, SIGTERM, SIGINT, SIGUSR1}) {
+  for (const int signal :
+       {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGXCPU, SIGTERM, SIGINT, SIGUSR1}) {
     std::signal(signal, SIG_DFL);
   }
 }
@@ -60,7 +62,8 @@ bool send(int fd, const char* bytes, size_t count) {
 }
 
 /// The child's whole life. The message ends with a mark, so that one cut short by a crash is known.
-[[noreturn]] void be_child(int fd, const std::function<std::string()>& work, const IsolationLimits& limits) {
+[[noreturn]] void be_child(int fd, const std::function<std::string()>& work,
+                           const IsolationLimits& limits) {
   apply(limits);
   char kind = kAnswer;
   std::string text;
@@ -87,7 +90,8 @@ Ended receive(int fd, const IsolationLimits& limits, std::string& message) {
   const auto deadline = Clock::now() + std::chrono::seconds(limits.seconds);
   std::string buffer(1 << 20, '\0');
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (left <= 0) return Ended::too_late;
     pollfd waiting{fd, POLLIN, 0};
     const int ready = ::poll(&waiting, 1, static_cast<int>(left));
@@ -109,7 +113,8 @@ int wait_for(pid_t child) {
 }
 
 std::string how_it_died(int status) {
-  if (WIFSIGNALED(status)) return fmt::format("signal {}, {}", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status))
+    return fmt::format("signal {}, {}", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return fmt::format("status {}", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
@@ -122,7 +127,8 @@ std::string run_isolated(const std::string& where, const std::function<std::stri
     throw Error(fmt::format("{}: cannot make a pipe: {}", where, std::strerror(errno)));
   pid_t child = -1;
   {
-    const auto quiet = hdf5::lock();  // no other thread may be inside the library when the process is copied
+    const auto quiet =
+        hdf5::lock();  // no other thread may be inside the library when the process is copied
     child = ::fork();
     if (child == 0) {
       ::close(ends[0]);
@@ -133,7 +139,8 @@ std::string run_isolated(const std::string& where, const std::function<std::stri
   ::close(ends[1]);
   if (child < 0) {
     ::close(ends[0]);
-    throw Error(fmt::format("{}: cannot start a process to read it: {}", where, std::strerror(failed)));
+    throw Error(
+        fmt::format("{}: cannot start a process to read it: {}", where, std::strerror(failed)));
   }
   std::string message;
   const Ended ended = receive(ends[0], limits, message);
@@ -145,7 +152,8 @@ std::string run_isolated(const std::string& where, const std::function<std::stri
   if (ended == Ended::too_long)
     throw Error(fmt::format("{}: holds more than {} bytes of it", where, limits.answer_bytes));
   if (status != 0 || message.size() < 2 || message.back() != '.') {
-    throw Error(fmt::format("{}: damaged: the library that read it crashed ({})", where, how_it_died(status)));
+    throw Error(fmt::format("{}: damaged: the library that read it crashed ({})", where,
+                            how_it_died(status)));
   }
   message.pop_back();
   const char kind = message.front();
@@ -153,7 +161,8 @@ std::string run_isolated(const std::string& where, const std::function<std::stri
   if (kind == kUsageError) throw UsageError(message);
   if (kind == kError) throw Error(message);
   if (kind == kMemory)
-    throw Error(fmt::format("{}: reading it needs more than {} bytes of memory", where, limits.memory_bytes));
+    throw Error(fmt::format("{}: reading it needs more than {} bytes of memory", where,
+                            limits.memory_bytes));
   return message;
 }
 

@@ -27,7 +27,8 @@ double half_mean(const std::vector<Cell>& cells, const std::vector<int64_t>& uni
   return sum / static_cast<double>(count);
 }
 
-const Arm& best_on(const std::vector<const Arm*>& arms, const std::vector<int64_t>& units, size_t half) {
+const Arm& best_on(const std::vector<const Arm*>& arms, const std::vector<int64_t>& units,
+                   size_t half) {
   const Arm* best = nullptr;
   double highest = 0;
   for (const Arm* arm : arms) {
@@ -41,13 +42,15 @@ const Arm& best_on(const std::vector<const Arm*>& arms, const std::vector<int64_
 
 }  // namespace
 
-std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms, const std::vector<int64_t>& units) {
+std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
+                                            const std::vector<int64_t>& units) {
   if (arms.empty() || units.size() < 2) return std::nullopt;
   Chosen chosen;
   std::vector<std::string> methods;
   for (const size_t half : {size_t{0}, size_t{1}}) {
     const Arm& arm = best_on(arms, units, 1 - half);
-    if (std::find(methods.begin(), methods.end(), arm.method) == methods.end()) methods.push_back(arm.method);
+    if (std::find(methods.begin(), methods.end(), arm.method) == methods.end())
+      methods.push_back(arm.method);
     for (const Cell& cell : arm.cells) {
       const auto place = std::lower_bound(units.begin(), units.end(), cell.task) - units.begin();
       if (static_cast<size_t>(place) % 2 == half) chosen.cells.push_back(cell);
@@ -96,8 +99,9 @@ std::vector<Arm> arms_of(const TaskResult& task, const Score& like) {
     }
     if (!covered) covered = keys;
     if (keys != *covered || keys.size() != score.cells.size() || keys.empty())
-      throw Error(fmt::format("{}: scores of '{}' ({}): arm {} of '{}' does not have the cells of the other arms",
-                              task.name, score.metric, score.part, score.method, score.dictionary));
+      throw Error(fmt::format(
+          "{}: scores of '{}' ({}): arm {} of '{}' does not have the cells of the other arms",
+          task.name, score.metric, score.part, score.method, score.dictionary));
     arms.push_back(std::move(arm));
   }
   return arms;
@@ -145,7 +149,8 @@ class TableMaker {
     baseline_ = choose_on_other_units(arms_of_dictionary(""), units_);
     if (!baseline_) return;
     const Estimate estimate = hierarchical_bootstrap(baseline_->cells, seed_);
-    table_.baseline = ChosenArm{baseline_->methods, flip_to_metric(estimate, table_.higher_is_better)};
+    table_.baseline =
+        ChosenArm{baseline_->methods, flip_to_metric(estimate, table_.higher_is_better)};
   }
 
   std::vector<const Arm*> arms_of_dictionary(const std::string& name) const {
@@ -163,7 +168,8 @@ class TableMaker {
     card.dictionary = entry.name;
     card.null_kind = entry.null_kind;
     card.method = headline.method;
-    card.value = flip_to_metric(hierarchical_bootstrap(headline.cells, seed_), table_.higher_is_better);
+    card.value =
+        flip_to_metric(hierarchical_bootstrap(headline.cells, seed_), table_.higher_is_better);
     if (const auto chosen = choose_on_other_units(arms, units_)) {
       const Estimate estimate = hierarchical_bootstrap(chosen->cells, seed_);
       card.chosen = ChosenArm{chosen->methods, flip_to_metric(estimate, table_.higher_is_better)};
@@ -171,16 +177,16 @@ class TableMaker {
         Paired pair;
         pair.a = entry.name;
         pair.b = baseline_->methods;
-        pair.difference =
-            paired_difference(chosen->cells, baseline_->cells, seed_, resamples_for(results_.dictionaries.size()));
+        pair.difference = paired_difference(chosen->cells, baseline_->cells, seed_,
+                                            resamples_for(results_.dictionaries.size()));
         card.beside = pair;
       }
     }
     table_.cards.push_back(std::move(card));
   }
 
-  /// A control belongs to the dictionary it was built like, or, where it was trained and passed, to every dictionary of
-  /// its width.
+  /// A control belongs to the dictionary it was built like, or, where it was trained and passed, to
+  /// every dictionary of its width.
   bool is_control_of(const DictionaryEntry& control, const DictionaryEntry& own) const {
     if (control.null_kind.empty() || control.n != own.n) return false;
     return control.parent.empty() || control.parent == own.name;
@@ -191,14 +197,15 @@ class TableMaker {
     for (Card& card : table_.cards) {
       if (!card.null_kind.empty()) continue;
       for (const DictionaryEntry& control : results_.dictionaries) {
-        if (!is_control_of(control, entry_of(results_, card.dictionary)) || arms_of_dictionary(control.name).empty())
+        if (!is_control_of(control, entry_of(results_, card.dictionary)) ||
+            arms_of_dictionary(control.name).empty())
           continue;
         Paired pair;
         pair.a = card.dictionary;
         pair.b = control.name;
-        pair.difference =
-            paired_difference(headline_arm(arms_, card.dictionary).cells, headline_arm(arms_, control.name).cells,
-                              seed_, resamples_for(results_.dictionaries.size()));
+        pair.difference = paired_difference(headline_arm(arms_, card.dictionary).cells,
+                                            headline_arm(arms_, control.name).cells, seed_,
+                                            resamples_for(results_.dictionaries.size()));
         note_l0(pair, measured_l0(results_, pair.a), measured_l0(results_, pair.b));
         card.minus_nulls.push_back(pair);
       }
@@ -215,7 +222,8 @@ class TableMaker {
     adjust(family);
     for (Card& card : table_.cards) {
       if (!card.beside || card.beside->p_holm >= kAlpha) continue;
-      card.verdict = card.beside->difference.value > 0 ? Verdict::dictionary_leads : Verdict::baseline_wins;
+      card.verdict =
+          card.beside->difference.value > 0 ? Verdict::dictionary_leads : Verdict::baseline_wins;
     }
   }
 
@@ -259,7 +267,8 @@ Comparison compare(const Results& results) {
       if (!done.insert({score.metric, score.part}).second) continue;
       const bool ok = task.status == "ok";
       if (ok) comparison.tables.push_back(TableMaker(results, task, score).make());
-      comparison.panel.push_back(metric_state(task, score, ok ? &comparison.tables.back() : nullptr));
+      comparison.panel.push_back(
+          metric_state(task, score, ok ? &comparison.tables.back() : nullptr));
     }
   }
   return comparison;

@@ -1,10 +1,12 @@
-// Any number of dictionaries compared, from the scores of a results file alone (TaskResult::scores): score cards,
-// paired differences, rankings, and how far each metric can be trusted. docs/evaluation.md, "Comparing dictionaries".
+// Any number of dictionaries compared, from the scores of a results file alone
+// (TaskResult::scores): score cards, paired differences, rankings, and how far each metric can be
+// trusted. docs/evaluation.md, "Comparing dictionaries".
 //
-// Differences are signed so that positive is better, whatever the metric. Intervals are hierarchical bootstraps (2000
-// resamples; more where a family has more than 20 members, so that Holm's adjustment can still reject), unadjusted; p
-// are adjusted by Holm within a family (all baselines of a table, all controls, all pairs of dictionaries, all pairs of
-// settings). Deterministic in Results::seed. Tasks that are withheld or failed are left out.
+// Differences are signed so that positive is better, whatever the metric. Intervals are
+// hierarchical bootstraps (2000 resamples; more where a family has more than 20 members, so that
+// Holm's adjustment can still reject), unadjusted; p are adjusted by Holm within a family (all
+// baselines of a table, all controls, all pairs of dictionaries, all pairs of settings).
+// Deterministic in Results::seed. Tasks that are withheld or failed are left out.
 #pragma once
 
 #include <cstdint>
@@ -35,16 +37,19 @@ struct Paired {
 
 /// A pair of settings, or of single dictionaries, and whether one may be called better.
 struct RankedPair : Paired {
-  /// Training seeds a setting with which a difference of this size would exceed the reseed spread; of settings.
+  /// Training seeds a setting with which a difference of this size would exceed the reseed spread;
+  /// of settings.
   std::optional<int64_t> seeds_needed;
   bool ranked = false;
   std::string reason;  ///< why not; "" where ranked
 };
 
-/// An arm chosen on other units: units are cut in two by turns, and each half takes the arm that is best on the other
-/// half (ties to the arm listed first). No choice is made on the units it is scored on.
+/// An arm chosen on other units: units are cut in two by turns, and each half takes the arm that is
+/// best on the other half (ties to the arm listed first). No choice is made on the units it is
+/// scored on.
 struct ChosenArm {
-  std::string methods;  ///< "latents_top16", or both halves' choices: "latents_top4 / latents_top16"
+  /// "latents_top16", or both halves' choices: "latents_top4 / latents_top16"
+  std::string methods;
   Estimate value;
 };
 
@@ -60,9 +65,11 @@ struct Card {
   std::string method;  ///< the headline arm, fixed beforehand
   Estimate value;
   std::optional<ChosenArm> chosen;  ///< where the table has 2 or more units
-  std::optional<Paired> beside;     ///< chosen − best baseline, both chosen on other units; trained dictionaries
+  /// chosen − best baseline, both chosen on other units; trained dictionaries
+  std::optional<Paired> beside;
   Verdict verdict = Verdict::open;  ///< of `beside`
-  std::vector<Paired> minus_nulls;  ///< headline − the control's headline, for its own and for passed controls
+  /// headline − the control's headline, for its own and for passed controls
+  std::vector<Paired> minus_nulls;
 };
 
 /// Dictionaries that differ in their training seed alone.
@@ -73,19 +80,23 @@ struct Setting {
   std::optional<double> sd;  ///< over the members' means; of 2 or more
 };
 
-/// The reliability card: how far a metric can be trusted, from what stands in the table and from planted dictionaries.
+/// The reliability card: how far a metric can be trusted, from what stands in the table and from
+/// planted dictionaries.
 struct Reliability {
-  std::optional<double> rerun_sd;   ///< between evaluation runs of one dictionary, pooled; of a single run
+  /// between evaluation runs of one dictionary, pooled; of a single run
+  std::optional<double> rerun_sd;
   int64_t runs = 0;                 ///< evaluation runs a value averages
   std::optional<double> reseed_sd;  ///< between training seeds of one setting, pooled over settings
   int64_t reseed_df = 0;            ///< its degrees of freedom
-  /// Difference of two settings' means that kRankingSeeds seeds each can tell from reseeding: t(.975, df)·sd·√(2/3).
+  /// Difference of two settings' means that kRankingSeeds seeds each can tell from reseeding:
+  /// t(.975, df)·sd·√(2/3).
   std::optional<double> detectable;
-  /// Difference of two dictionaries' values that evaluating them once more could make: t(.975, df)·rerun_sd·√(2/runs),
-  /// unpaired. A reseed adds to it.
+  /// Difference of two dictionaries' values that evaluating them once more could make: t(.975,
+  /// df)·rerun_sd·√(2/runs), unpaired. A reseed adds to it.
   std::optional<double> rerun_detectable;
-  std::optional<double> null_gap;  ///< smallest headline − control over trained dictionaries and controls
-  bool separates_null = false;     ///< every such difference is above 0 after Holm
+  /// smallest headline − control over trained dictionaries and controls
+  std::optional<double> null_gap;
+  bool separates_null = false;  ///< every such difference is above 0 after Holm
   std::optional<PlantedTruth> truth;
 };
 
@@ -107,8 +118,9 @@ struct MetricState {
   std::string task, title, metric, part;
   bool passed = false;  ///< the task's checks hold and every control is beaten
   int64_t checks_passed = 0, checks = 0;
-  std::string controls;  ///< "told apart", "not told apart", "none ran"; "" where the task is withheld
-  std::string use;       ///< what it may be used for, in words
+  /// "told apart", "not told apart", "none ran"; "" where the task is withheld
+  std::string controls;
+  std::string use;  ///< what it may be used for, in words
 };
 
 struct Comparison {
@@ -116,15 +128,18 @@ struct Comparison {
   std::vector<MetricState> panel;  ///< every metric with scores, those of withheld tasks too
 };
 
-/// Throws Error where a table's arms do not cover the same cells, or a dictionary has not exactly one headline.
+/// Throws Error where a table's arms do not cover the same cells, or a dictionary has not exactly
+/// one headline.
 Comparison compare(const Results& results);
 
-/// The comparison as a task of the results file ("comparison"): numbers with intervals, and flat tables in details.
+/// The comparison as a task of the results file ("comparison"): numbers with intervals, and flat
+/// tables in details.
 TaskResult comparison_task(const Comparison& comparison, uint64_t seed);
 
-/// Several results of the same data, settings, seed and split as one, so that dictionaries evaluated apart compare.
-/// Names met again with another hash get " (2)"; a dictionary met again (same name and hash) counts once. nullopt with
-/// `why` where they do not belong together. Task details, checks of the first; numbers and scores of all.
+/// Several results of the same data, settings, seed and split as one, so that dictionaries
+/// evaluated apart compare. Names met again with another hash get " (2)"; a dictionary met again
+/// (same name and hash) counts once. nullopt with `why` where they do not belong together. Task
+/// details, checks of the first; numbers and scores of all.
 std::optional<Results> merge_results(const std::vector<const Results*>& parts, std::string& why);
 
 /// Validation L0 as task core measured it; nothing where it did not run.

@@ -10,15 +10,16 @@
 namespace assay::eval {
 namespace {
 
-Number number_of(const ScoreTable& table, const Estimate& estimate, const std::string& metric, const std::string& a,
-                 uint64_t seed) {
+Number number_of(const ScoreTable& table, const Estimate& estimate, const std::string& metric,
+                 const std::string& a, uint64_t seed) {
   Number n;
   n.metric = metric;
   n.dictionary = a;
   n.part = table.part.empty() ? table.task : fmt::format("{}, {}", table.task, table.part);
   n.value = estimate.value;
   n.interval = estimate.interval;
-  n.interval_kind = fmt::format("hierarchical bootstrap over {} units × {} runs", table.units, table.runs);
+  n.interval_kind =
+      fmt::format("hierarchical bootstrap over {} units × {} runs", table.units, table.runs);
   n.n = table.units;
   n.n_unit = "units";
   n.seed = seed;
@@ -50,7 +51,8 @@ nlohmann::json ranked_row(const ScoreTable& table, const RankedPair& pair) {
 
 nlohmann::json reliability_row(const ScoreTable& table) {
   const Reliability& r = table.reliability;
-  nlohmann::json row = {{"task", table.task}, {"metric", table.metric}, {"part", table.part}, {"runs", r.runs}};
+  nlohmann::json row = {
+      {"task", table.task}, {"metric", table.metric}, {"part", table.part}, {"runs", r.runs}};
   if (r.rerun_sd) row["between_runs_sd"] = *r.rerun_sd;
   if (r.reseed_sd) row["reseed_sd"] = *r.reseed_sd;
   row["reseed_df"] = r.reseed_df;
@@ -80,7 +82,8 @@ nlohmann::json panel_row(const MetricState& state) {
 void add_cards(const ScoreTable& table, uint64_t seed, TaskResult& result) {
   for (const Card& card : table.cards) {
     if (card.beside) {
-      Number n = number_of(table, card.beside->difference, "minus_best_baseline", card.dictionary, seed);
+      Number n =
+          number_of(table, card.beside->difference, "minus_best_baseline", card.dictionary, seed);
       n.method = fmt::format("{} - {}", card.chosen->methods, card.beside->b);
       n.control = card.beside->b;
       result.numbers.push_back(n);
@@ -116,7 +119,8 @@ std::string mismatch(const Results& a, const Results& b) {
   return "";
 }
 
-/// The name a dictionary of a later part gets: its own, a numbered one where that is taken by other weights.
+/// The name a dictionary of a later part gets: its own, a numbered one where that is taken by other
+/// weights.
 std::string free_name(const Results& merged, const DictionaryEntry& entry, bool& known) {
   known = false;
   std::string name = entry.name;
@@ -134,8 +138,9 @@ std::string free_name(const Results& merged, const DictionaryEntry& entry, bool&
 
 void append(const Results& part, Results& merged) {
   for (const LeftOut& left : part.left_out) {
-    const bool known = std::any_of(merged.left_out.begin(), merged.left_out.end(),
-                                   [&](const LeftOut& l) { return l.name == left.name && l.path == left.path; });
+    const bool known =
+        std::any_of(merged.left_out.begin(), merged.left_out.end(),
+                    [&](const LeftOut& l) { return l.name == left.name && l.path == left.path; });
     if (!known) merged.left_out.push_back(left);
   }
   std::map<std::string, std::string> names;  // of dictionaries that are new
@@ -173,14 +178,17 @@ std::string verdict_sentence(const ScoreTable& table, const Card& card) {
   if (!card.beside) return "";
   const auto arms = [](const std::string& methods) { return report::method_names(methods); };
   const Paired& pair = *card.beside;
-  const char* words = card.verdict == Verdict::baseline_wins      ? "A simple baseline wins here"
-                      : card.verdict == Verdict::dictionary_leads ? "The dictionary leads"
-                                                                  : "Not told apart from a simple baseline";
-  return fmt::format("{}: {} {} against {} {}, difference {} [{}, {}], Holm p {:.3f}.{}", words, arms(pair.b),
-                     report::value_text(table.baseline->value.value), arms(card.chosen->methods),
-                     report::value_text(card.chosen->value.value), report::signed_text(pair.difference.value),
-                     report::signed_text(pair.difference.interval[0]), report::signed_text(pair.difference.interval[1]),
-                     pair.p_holm, table.caveat.empty() ? "" : " Caveat: " + table.caveat);
+  const char* words = card.verdict == Verdict::baseline_wins ? "A simple baseline wins here"
+                      : card.verdict == Verdict::dictionary_leads
+                          ? "The dictionary leads"
+                          : "Not told apart from a simple baseline";
+  return fmt::format("{}: {} {} against {} {}, difference {} [{}, {}], Holm p {:.3f}.{}", words,
+                     arms(pair.b), report::value_text(table.baseline->value.value),
+                     arms(card.chosen->methods), report::value_text(card.chosen->value.value),
+                     report::signed_text(pair.difference.value),
+                     report::signed_text(pair.difference.interval[0]),
+                     report::signed_text(pair.difference.interval[1]), pair.p_holm,
+                     table.caveat.empty() ? "" : " Caveat: " + table.caveat);
 }
 
 TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
@@ -188,11 +196,13 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
   result.name = "comparison";
   result.title = "Dictionaries compared";
   result.question =
-      "For whoever must choose among dictionaries, or between a dictionary and none: which differences are real, "
+      "For whoever must choose among dictionaries, or between a dictionary and none: which "
+      "differences are real, "
       "beside baselines, controls and reseeding?";
   result.status = "ok";
   const uint64_t own = derive_seed(seed, {'C'});
-  for (const char* key : {"baselines", "controls", "dictionaries", "settings", "reliability", "panel"})
+  for (const char* key :
+       {"baselines", "controls", "dictionaries", "settings", "reliability", "panel"})
     result.details[key] = nlohmann::json::array();
   for (const ScoreTable& table : comparison.tables) {
     add_cards(table, own, result);
@@ -203,10 +213,12 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
       result.numbers.push_back(n);
       result.details["dictionaries"].push_back(ranked_row(table, pair));
     }
-    for (const RankedPair& pair : table.setting_pairs) result.details["settings"].push_back(ranked_row(table, pair));
+    for (const RankedPair& pair : table.setting_pairs)
+      result.details["settings"].push_back(ranked_row(table, pair));
     result.details["reliability"].push_back(reliability_row(table));
   }
-  for (const MetricState& state : comparison.panel) result.details["panel"].push_back(panel_row(state));
+  for (const MetricState& state : comparison.panel)
+    result.details["panel"].push_back(panel_row(state));
   return result;
 }
 

@@ -23,7 +23,8 @@ struct Chosen {
 };
 
 /// See ChosenArm. Nothing where there are no arms or fewer than 2 units (ascending).
-std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms, const std::vector<int64_t>& units);
+std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
+                                            const std::vector<int64_t>& units);
 /// Resamples enough for Holm over a family of this size to reject at .05.
 int64_t resamples_for(size_t family);
 void adjust(const std::vector<Paired*>& family);
@@ -32,7 +33,8 @@ void note_l0(Paired& pair, std::optional<double> a, std::optional<double> b);
 const Arm& headline_arm(const std::vector<Arm>& arms, const std::string& dictionary);
 const DictionaryEntry& entry_of(const Results& results, const std::string& name);
 /// Settings, pairs and reliability of a table whose cards are made.
-void add_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed, ScoreTable& table);
+void add_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed,
+                  ScoreTable& table);
 
 /// `table`: the metric's, null where the task is withheld.
 MetricState metric_state(const TaskResult& task, const Score& score, const ScoreTable* table);

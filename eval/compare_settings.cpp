@@ -25,11 +25,12 @@ double variance(const std::vector<double>& values) {
 }
 
 std::string setting_name(const DictionaryEntry& e) {
-  return fmt::format("{} n {} k {}, {:.3g} M tokens", e.variant, e.n, e.k, static_cast<double>(e.tokens) * 1e-6);
+  return fmt::format("{} n {} k {}, {:.3g} M tokens", e.variant, e.n, e.k,
+                     static_cast<double>(e.tokens) * 1e-6);
 }
 
-/// Trained dictionaries by setting. A seed that occurs twice says that something else differs: then none of the group
-/// are reseeds of each other, and each stands alone.
+/// Trained dictionaries by setting. A seed that occurs twice says that something else differs: then
+/// none of the group are reseeds of each other, and each stands alone.
 std::vector<Setting> group(const Results& results, const std::vector<Card>& cards) {
   std::vector<Setting> settings;
   std::map<std::string, std::set<uint64_t>> seeds;
@@ -43,7 +44,8 @@ std::vector<Setting> group(const Results& results, const std::vector<Card>& card
     const DictionaryEntry& entry = entry_of(results, card.dictionary);
     if (!entry.null_kind.empty()) continue;
     const std::string name = mixed.count(setting_name(entry)) ? entry.name : setting_name(entry);
-    auto at = std::find_if(settings.begin(), settings.end(), [&](const Setting& s) { return s.name == name; });
+    auto at = std::find_if(settings.begin(), settings.end(),
+                           [&](const Setting& s) { return s.name == name; });
     if (at == settings.end()) at = settings.insert(at, Setting{name, {}, 0, std::nullopt});
     at->members.push_back(entry.name);
   }
@@ -82,7 +84,8 @@ void measure_reseeds(ScoreTable& table) {
   }
   if (r.reseed_df == 0) return;
   r.reseed_sd = std::sqrt(squares / static_cast<double>(r.reseed_df));
-  r.detectable = student_t975(r.reseed_df) * *r.reseed_sd * std::sqrt(2.0 / static_cast<double>(kRankingSeeds));
+  r.detectable = student_t975(r.reseed_df) * *r.reseed_sd *
+                 std::sqrt(2.0 / static_cast<double>(kRankingSeeds));
 }
 
 /// Variance of one dictionary's value between evaluation runs; nothing with a single run.
@@ -118,11 +121,12 @@ void measure_reliability(const std::vector<Arm>& arms, ScoreTable& table) {
   r.truth = planted_truth(table.task, table.metric, table.part);
   if (dictionaries == 0) return;
   r.rerun_sd = std::sqrt(between_runs / dictionaries);
-  r.rerun_detectable = student_t975((r.runs - 1) * static_cast<int64_t>(dictionaries)) * *r.rerun_sd *
-                       std::sqrt(2.0 / static_cast<double>(r.runs));
+  r.rerun_detectable = student_t975((r.runs - 1) * static_cast<int64_t>(dictionaries)) *
+                       *r.rerun_sd * std::sqrt(2.0 / static_cast<double>(r.runs));
 }
 
-/// Seeds a setting so that a difference of this size exceeds the reseed spread; nothing where it would take too many.
+/// Seeds a setting so that a difference of this size exceeds the reseed spread; nothing where it
+/// would take too many.
 std::optional<int64_t> seeds_needed(const Reliability& r, double difference) {
   constexpr int64_t kMost = 1000;
   if (!r.reseed_sd) return std::nullopt;
@@ -151,30 +155,37 @@ std::string l0_reason(const Paired& pair) {
 }
 
 /// Why two settings may not be ranked; "" where they may.
-std::string settings_reason(const ScoreTable& table, const Setting& a, const Setting& b, const RankedPair& pair) {
+std::string settings_reason(const ScoreTable& table, const Setting& a, const Setting& b,
+                            const RankedPair& pair) {
   const auto seeds = static_cast<int64_t>(std::min(a.members.size(), b.members.size()));
   if (seeds < kRankingSeeds)
-    return fmt::format("{} training seed{}; {} are needed", seeds, seeds == 1 ? "" : "s", kRankingSeeds);
+    return fmt::format("{} training seed{}; {} are needed", seeds, seeds == 1 ? "" : "s",
+                       kRankingSeeds);
   if (!pair.matched) return l0_reason(pair);
-  if (pair.p_holm >= kAlpha) return fmt::format("not told apart from 0 (Holm p {:.3f})", pair.p_holm);
+  if (pair.p_holm >= kAlpha)
+    return fmt::format("not told apart from 0 (Holm p {:.3f})", pair.p_holm);
   const Reliability& r = table.reliability;
-  const double spread =
-      student_t975(r.reseed_df) * *r.reseed_sd *
-      std::sqrt(1.0 / static_cast<double>(a.members.size()) + 1.0 / static_cast<double>(b.members.size()));
+  const double spread = student_t975(r.reseed_df) * *r.reseed_sd *
+                        std::sqrt(1.0 / static_cast<double>(a.members.size()) +
+                                  1.0 / static_cast<double>(b.members.size()));
   if (std::abs(pair.difference.value) <= spread)
-    return fmt::format("within the reseed spread, {:.3f}{}", spread,
-                       pair.seeds_needed ? fmt::format("; {} seeds each would tell", *pair.seeds_needed) : "");
+    return fmt::format(
+        "within the reseed spread, {:.3f}{}", spread,
+        pair.seeds_needed ? fmt::format("; {} seeds each would tell", *pair.seeds_needed) : "");
   return unbeaten_control(table, pair.difference.value > 0 ? a.members : b.members);
 }
 
-/// Two dictionaries are never ranked as settings: the most that can be said is that these very weights differ.
+/// Two dictionaries are never ranked as settings: the most that can be said is that these very
+/// weights differ.
 std::string dictionaries_reason(const ScoreTable& table, const Paired& pair) {
   if (!pair.matched) return l0_reason(pair);
-  if (pair.p_holm >= kAlpha) return fmt::format("not told apart from 0 (Holm p {:.3f})", pair.p_holm);
+  if (pair.p_holm >= kAlpha)
+    return fmt::format("not told apart from 0 (Holm p {:.3f})", pair.p_holm);
   const Reliability& r = table.reliability;
   if (!r.reseed_sd) return "reseed spread unknown: no setting has two training seeds";
   const double spread = student_t975(r.reseed_df) * *r.reseed_sd * std::sqrt(2.0);
-  if (std::abs(pair.difference.value) <= spread) return fmt::format("within the reseed spread, {:.3f}", spread);
+  if (std::abs(pair.difference.value) <= spread)
+    return fmt::format("within the reseed spread, {:.3f}", spread);
   return unbeaten_control(table, {pair.difference.value > 0 ? pair.a : pair.b});
 }
 
@@ -190,13 +201,15 @@ void measure_settings(const std::vector<Arm>& arms, ScoreTable& table) {
   const double sign = table.higher_is_better ? 1 : -1;
   for (Setting& setting : table.settings) {
     std::vector<double> means;
-    for (const std::string& member : setting.members) means.push_back(mean_of(headline_arm(arms, member)));
+    for (const std::string& member : setting.members)
+      means.push_back(mean_of(headline_arm(arms, member)));
     for (const double mean : means) setting.mean += sign * mean / static_cast<double>(means.size());
     if (means.size() > 1) setting.sd = std::sqrt(variance(means));
   }
 }
 
-void pair_dictionaries(const Results& results, const std::vector<Arm>& arms, uint64_t seed, ScoreTable& table) {
+void pair_dictionaries(const Results& results, const std::vector<Arm>& arms, uint64_t seed,
+                       ScoreTable& table) {
   std::vector<std::string> trained;
   for (const Card& card : table.cards)
     if (card.null_kind.empty()) trained.push_back(card.dictionary);
@@ -205,8 +218,9 @@ void pair_dictionaries(const Results& results, const std::vector<Arm>& arms, uin
       RankedPair pair;
       pair.a = trained[i];
       pair.b = trained[j];
-      pair.difference = paired_difference(headline_arm(arms, pair.a).cells, headline_arm(arms, pair.b).cells, seed,
-                                          resamples_for_pairs(trained.size()));
+      pair.difference =
+          paired_difference(headline_arm(arms, pair.a).cells, headline_arm(arms, pair.b).cells,
+                            seed, resamples_for_pairs(trained.size()));
       note_l0(pair, measured_l0(results, pair.a), measured_l0(results, pair.b));
       table.pairs.push_back(pair);
     }
@@ -217,7 +231,8 @@ void pair_dictionaries(const Results& results, const std::vector<Arm>& arms, uin
   }
 }
 
-void pair_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed, ScoreTable& table) {
+void pair_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed,
+                   ScoreTable& table) {
   const std::vector<Setting>& settings = table.settings;
   std::vector<std::pair<const Setting*, const Setting*>> members;
   for (size_t i = 0; i < settings.size(); ++i)
@@ -225,8 +240,8 @@ void pair_settings(const Results& results, const std::vector<Arm>& arms, uint64_
       RankedPair pair;
       pair.a = settings[i].name;
       pair.b = settings[j].name;
-      pair.difference = group_difference(cells_of(arms, settings[i]), cells_of(arms, settings[j]), seed,
-                                         resamples_for_pairs(settings.size()));
+      pair.difference = group_difference(cells_of(arms, settings[i]), cells_of(arms, settings[j]),
+                                         seed, resamples_for_pairs(settings.size()));
       note_l0(pair, mean_l0(results, settings[i]), mean_l0(results, settings[j]));
       table.setting_pairs.push_back(pair);
       members.emplace_back(&settings[i], &settings[j]);
@@ -242,7 +257,8 @@ void pair_settings(const Results& results, const std::vector<Arm>& arms, uint64_
 
 }  // namespace
 
-void add_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed, ScoreTable& table) {
+void add_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed,
+                  ScoreTable& table) {
   table.settings = group(results, table.cards);
   measure_settings(arms, table);
   measure_reliability(arms, table);

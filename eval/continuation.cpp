@@ -21,7 +21,8 @@ struct Growing {
 
 std::vector<std::pair<int64_t, int64_t>> cut(int64_t count, int64_t size) {
   std::vector<std::pair<int64_t, int64_t>> batches;
-  for (int64_t first = 0; first < count; first += size) batches.emplace_back(first, std::min(size, count - first));
+  for (int64_t first = 0; first < count; first += size)
+    batches.emplace_back(first, std::min(size, count - first));
   return batches;
 }
 
@@ -42,7 +43,8 @@ TextRows read_so_far(const Writer& writer, const Growing& texts) {
   writer.context.pool().run(std::ssize(batches), [&](int64_t i, int) {
     const auto [first, count] = batches[static_cast<size_t>(i)];
     const int64_t at = first * texts.length;
-    writer.lower.run(ids.data() + at, mask.data() + at, count, texts.length, rows.x.data() + at * rows.d);
+    writer.lower.run(ids.data() + at, mask.data() + at, count, texts.length,
+                     rows.x.data() + at * rows.d);
   });
   return rows;
 }
@@ -51,7 +53,9 @@ int32_t likeliest(const float* logits, int64_t vocabulary, const std::vector<uin
   int64_t best = -1;
   for (int64_t v = 0; v < vocabulary; ++v) {
     if (!std::isfinite(logits[v]))
-      throw Error("the model's upper half returned a logit that is not finite: it does not fit these activations");
+      throw Error(
+          "the model's upper half returned a logit that is not finite: it does not fit these "
+          "activations");
     if (!barred[static_cast<size_t>(v)] && (best < 0 || logits[v] > logits[best])) best = v;
   }
   if (best < 0) throw Error("no token may be written: all of the vocabulary is special");
@@ -59,7 +63,8 @@ int32_t likeliest(const float* logits, int64_t vocabulary, const std::vector<uin
 }
 
 /// The next token of every text.
-std::vector<int32_t> next_tokens(const Writer& writer, const UnlearningCorpus& corpus, int64_t length, const Edit* edit,
+std::vector<int32_t> next_tokens(const Writer& writer, const UnlearningCorpus& corpus,
+                                 int64_t length, const Edit* edit,
                                  const std::vector<uint8_t>& barred) {
   std::vector<int32_t> next(static_cast<size_t>(corpus.rows.size()));
   const auto batches = cut(corpus.rows.size(), writer.batch);
@@ -74,12 +79,14 @@ std::vector<int32_t> next_tokens(const Writer& writer, const UnlearningCorpus& c
     const std::vector<int64_t> mask(static_cast<size_t>(count * length), 1);
     std::vector<float> logits(static_cast<size_t>(count * vocabulary));
     writer.words.next(residual.data(), mask.data(), count, length, logits.data());
-    for (int64_t b = 0; b < count; ++b) next[first + b] = likeliest(logits.data() + b * vocabulary, vocabulary, barred);
+    for (int64_t b = 0; b < count; ++b)
+      next[first + b] = likeliest(logits.data() + b * vocabulary, vocabulary, barred);
   });
   return next;
 }
 
-std::map<std::pair<int32_t, int32_t>, int64_t> bigrams(int32_t before, std::span<const int32_t> tokens) {
+std::map<std::pair<int32_t, int32_t>, int64_t> bigrams(int32_t before,
+                                                       std::span<const int32_t> tokens) {
   std::map<std::pair<int32_t, int32_t>, int64_t> counts;
   for (const int32_t token : tokens) {
     ++counts[{before, token}];
@@ -90,10 +97,11 @@ std::map<std::pair<int32_t, int32_t>, int64_t> bigrams(int32_t before, std::span
 
 }  // namespace
 
-std::vector<int32_t> continue_greedily(const Writer& writer, const Prompts& prompts, const Edit* edit, int64_t tokens) {
+std::vector<int32_t> continue_greedily(const Writer& writer, const Prompts& prompts,
+                                       const Edit* edit, int64_t tokens) {
   if (writer.words.d() != writer.lower.d())
-    throw Error(fmt::format("the halves do not fit: the lower gives d = {}, the upper takes {}", writer.lower.d(),
-                            writer.words.d()));
+    throw Error(fmt::format("the halves do not fit: the lower gives d = {}, the upper takes {}",
+                            writer.lower.d(), writer.words.d()));
   std::vector<uint8_t> barred(static_cast<size_t>(writer.words.vocabulary()), 0);
   for (const int32_t token : writer.never)
     if (token >= 0 && token < writer.words.vocabulary()) barred[token] = 1;
@@ -105,7 +113,8 @@ std::vector<int32_t> continue_greedily(const Writer& writer, const Prompts& prom
     texts.special.emplace_back(mark, mark + prompts.length);
   }
   for (int64_t step = 0; step < tokens; ++step) {
-    const UnlearningCorpus corpus = make_corpus(writer.context, read_so_far(writer, texts), writer.dictionaries);
+    const UnlearningCorpus corpus =
+        make_corpus(writer.context, read_so_far(writer, texts), writer.dictionaries);
     const std::vector<int32_t> next = next_tokens(writer, corpus, texts.length, edit, barred);
     for (int64_t e = 0; e < texts.count; ++e) {
       texts.tokens[e].push_back(next[e]);
@@ -114,11 +123,13 @@ std::vector<int32_t> continue_greedily(const Writer& writer, const Prompts& prom
     ++texts.length;
   }
   std::vector<int32_t> written;
-  for (const auto& text : texts.tokens) written.insert(written.end(), text.begin() + prompts.length, text.end());
+  for (const auto& text : texts.tokens)
+    written.insert(written.end(), text.begin() + prompts.length, text.end());
   return written;
 }
 
-double bigram_overlap(int32_t before, std::span<const int32_t> written, std::span<const int32_t> truth) {
+double bigram_overlap(int32_t before, std::span<const int32_t> written,
+                      std::span<const int32_t> truth) {
   const auto real = bigrams(before, truth);
   int64_t shared = 0;
   for (const auto& [pair, count] : bigrams(before, written)) {
@@ -137,7 +148,8 @@ double repetition(std::span<const int32_t> written) {
 std::string as_words(std::span<const int32_t> tokens) {
   std::string text;
   for (const int32_t token : tokens) text += fmt::format("t{} ", token);
-  for (size_t i = 1; i < tokens.size(); ++i) text += fmt::format("t{}_{} ", tokens[i - 1], tokens[i]);
+  for (size_t i = 1; i < tokens.size(); ++i)
+    text += fmt::format("t{}_{} ", tokens[i - 1], tokens[i]);
   return text;
 }
 

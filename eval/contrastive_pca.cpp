@@ -13,7 +13,8 @@ Eraser fit_contrastive_pca(ConstMatrix x, Labels y, double alpha, int64_t rank) 
   check_training(x, y, "contrastive PCA");
   if (rank < 1 || rank > x.cols)
     throw Error(fmt::format("contrastive PCA: rank {}, expected 1 to {} features", rank, x.cols));
-  if (!(alpha >= 0)) throw Error(fmt::format("contrastive PCA: alpha {}, expected at least 0", alpha));
+  if (!(alpha >= 0))
+    throw Error(fmt::format("contrastive PCA: alpha {}, expected at least 0", alpha));
   double count[2] = {};
   Eigen::VectorXd centre = Eigen::VectorXd::Zero(x.cols);
   for (int64_t i = 0; i < x.rows; ++i) {
@@ -29,7 +30,8 @@ Eraser fit_contrastive_pca(ConstMatrix x, Labels y, double alpha, int64_t rank) 
   }
   const Eigen::MatrixXd contrast = rows.transpose() * weight.asDiagonal() * rows;
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> eigen(contrast);
-  if (eigen.info() != Eigen::Success) throw Error("contrastive PCA: the eigenvalues did not converge");
+  if (eigen.info() != Eigen::Success)
+    throw Error("contrastive PCA: the eigenvalues did not converge");
   Eraser eraser;
   eraser.centre.assign(centre.begin(), centre.end());
   for (int64_t r = 0; r < rank; ++r) {

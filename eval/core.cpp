@@ -14,19 +14,24 @@ namespace {
 
 constexpr double kBinsPerDecade = 4;
 
-int64_t dead_latents(const PartStatistics& part) { return std::count(part.firing.begin(), part.firing.end(), 0); }
+int64_t dead_latents(const PartStatistics& part) {
+  return std::count(part.firing.begin(), part.firing.end(), 0);
+}
 
-/// Latents by log10 of their firing share; never-firing ones have no logarithm and are counted apart.
+/// Latents by log10 of their firing share; never-firing ones have no logarithm and are counted
+/// apart.
 nlohmann::json density_histogram(const PartStatistics& part) {
   std::vector<int> bins;
   for (const int64_t count : part.firing)
     if (count > 0)
-      bins.push_back(static_cast<int>(std::floor(kBinsPerDecade * std::log10(double(count) / double(part.tokens)))));
+      bins.push_back(static_cast<int>(
+          std::floor(kBinsPerDecade * std::log10(double(count) / double(part.tokens)))));
   nlohmann::json result = nlohmann::json::array();
   if (bins.empty()) return result;
   // A latent that fires on every token closes the last bin instead of opening an empty decade.
   for (int& bin : bins) bin = std::min(bin, -1);
-  const int low = *std::min_element(bins.begin(), bins.end()), high = *std::max_element(bins.begin(), bins.end());
+  const int low = *std::min_element(bins.begin(), bins.end()),
+            high = *std::max_element(bins.begin(), bins.end());
   for (int bin = low; bin <= high; ++bin)
     result.push_back({{"log10_low", bin / kBinsPerDecade},
                       {"log10_high", (bin + 1) / kBinsPerDecade},
@@ -61,13 +66,15 @@ class CoreTask : public Task {
   std::string name() const override { return "core"; }
   std::string title() const override { return "Reconstruction and latent use"; }
   std::string question() const override {
-    return "For whoever trains a dictionary: does it reconstruct unseen activations, at what sparsity, and how many of "
+    return "For whoever trains a dictionary: does it reconstruct unseen activations, at what "
+           "sparsity, and how many of "
            "its latents are used? A diagnostic of training, not a score of worth.";
   }
   void request(const Session&, EncodeRequest& request) override { request.statistics = true; }
 
   void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
-    const std::vector<int64_t> validation = documents_of(session, 1), train = documents_of(session, 2);
+    const std::vector<int64_t> validation = documents_of(session, 1),
+                               train = documents_of(session, 2);
     for (size_t i = 0; i < session.dictionaries.size(); ++i) {
       const EncodedDictionary& encoded = cache.dictionaries[i];
       add_part(session, i, encoded.validation, "validation", validation, result);
@@ -79,8 +86,9 @@ class CoreTask : public Task {
   }
 
  private:
-  static void add_part(const Session& session, size_t i, const PartStatistics& part, const std::string& name,
-                       const std::vector<int64_t>& documents, TaskResult& result) {
+  static void add_part(const Session& session, size_t i, const PartStatistics& part,
+                       const std::string& name, const std::vector<int64_t>& documents,
+                       TaskResult& result) {
     const EvalDictionary& dictionary = session.dictionaries[i];
     Number base;
     base.dictionary = dictionary.entry.name;
@@ -90,8 +98,10 @@ class CoreTask : public Task {
     base.control = dictionary.entry.null_kind;
     base.n = part.tokens;
     base.n_unit = "tokens";
-    if (std::none_of(part.documents.begin(), part.documents.end(), [](const auto& d) { return d.deviation > 0; }))
-      throw Error(fmt::format("core: the activations of the {} part do not vary: there is nothing to explain", name));
+    if (std::none_of(part.documents.begin(), part.documents.end(),
+                     [](const auto& d) { return d.deviation > 0; }))
+      throw Error(fmt::format(
+          "core: the activations of the {} part do not vary: there is nothing to explain", name));
     for (const Ratio& ratio : kRatios) {
       std::vector<double> above, below;
       for (const DocumentSums& d : part.documents) {

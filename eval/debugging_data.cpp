@@ -20,7 +20,9 @@ struct Bank {
   std::vector<std::string> names;
   std::vector<uint8_t> has;
 
-  bool of(int64_t text, size_t artefact) const { return has[static_cast<size_t>(text) * names.size() + artefact] != 0; }
+  bool of(int64_t text, size_t artefact) const {
+    return has[static_cast<size_t>(text) * names.size() + artefact] != 0;
+  }
 };
 
 Bank make_bank(const data::Dataset& dataset, const TextTable& table, const FormatPool& pool,
@@ -37,8 +39,10 @@ Bank make_bank(const data::Dataset& dataset, const TextTable& table, const Forma
   for (int64_t t = 0; t < table.size(); ++t) {
     if (texts) {
       if (table.number[t] < 0 || table.number[t] >= std::ssize(*texts))
-        throw Error(fmt::format("text number {} is not among the data set's {} texts", table.number[t], texts->size()));
-      for (const auto& [name, holds] : surface_of((*texts)[table.number[t]])) bank.has.push_back(holds);
+        throw Error(fmt::format("text number {} is not among the data set's {} texts",
+                                table.number[t], texts->size()));
+      for (const auto& [name, holds] : surface_of((*texts)[table.number[t]]))
+        bank.has.push_back(holds);
     }
     const auto length = static_cast<double>(table.ordinary[t]);
     bank.has.push_back(length < quartile);
@@ -64,22 +68,24 @@ std::vector<size_t> usable(const Bank& bank, const std::vector<std::array<Format
     bool enough = true;
     for (const auto& halves : cuts) {
       const std::vector<int64_t> texts = reference_of(halves[0], config);
-      const int64_t with = std::count_if(texts.begin(), texts.end(), [&](int64_t t) { return bank.of(t, a); });
+      const int64_t with =
+          std::count_if(texts.begin(), texts.end(), [&](int64_t t) { return bank.of(t, a); });
       enough &= std::min(with, std::ssize(texts) - with) >= config.min_texts / 2;
     }
     if (enough) kept.push_back(a);
   }
   if (kept.size() < 3)
-    throw Error(
-        fmt::format("debugging: {} of {} artefacts are had and lacked by {} texts of '{}' each, and 3 are "
-                    "needed: harvest more texts or lower min_texts",
-                    kept.size(), bank.names.size(), config.min_texts / 2, config.reference_class));
+    throw Error(fmt::format(
+        "debugging: {} of {} artefacts are had and lacked by {} texts of '{}' each, and 3 are "
+        "needed: harvest more texts or lower min_texts",
+        kept.size(), bank.names.size(), config.min_texts / 2, config.reference_class));
   return kept;
 }
 
-/// Positives and negatives of one data set; `artefact` < 0 = clean. Empty where there are not `count` of both.
-ProbingPart make_set(const FormatHalf& half, const FormatPool& pool, const Bank& bank, int32_t label, int artefact,
-                     int64_t count, uint64_t seed) {
+/// Positives and negatives of one data set; `artefact` < 0 = clean. Empty where there are not
+/// `count` of both.
+ProbingPart make_set(const FormatHalf& half, const FormatPool& pool, const Bank& bank,
+                     int32_t label, int artefact, int64_t count, uint64_t seed) {
   ProbingPart part;
   std::vector<int64_t> order = half.all[kUsual];
   order.insert(order.end(), half.all[kOther].begin(), half.all[kOther].end());
@@ -98,7 +104,8 @@ ProbingPart make_set(const FormatHalf& half, const FormatPool& pool, const Bank&
   return part;
 }
 
-std::vector<uint8_t> rows_of(const Bank& bank, const std::vector<size_t>& kept, const std::vector<int64_t>& texts) {
+std::vector<uint8_t> rows_of(const Bank& bank, const std::vector<size_t>& kept,
+                             const std::vector<int64_t>& texts) {
   std::vector<uint8_t> has;
   for (const int64_t t : texts)
     for (const size_t a : kept) has.push_back(bank.of(t, a));
@@ -108,7 +115,9 @@ std::vector<uint8_t> rows_of(const Bank& bank, const std::vector<size_t>& kept, 
 }  // namespace
 
 std::vector<std::pair<std::string, bool>> surface_of(std::string_view text) {
-  const auto any = [text](const char* of) { return text.find_first_of(of) != std::string_view::npos; };
+  const auto any = [text](const char* of) {
+    return text.find_first_of(of) != std::string_view::npos;
+  };
   return {{"question mark", any("?")},
           {"digit", any("0123456789")},
           {"parenthesis", any("()")},
@@ -118,8 +127,8 @@ std::vector<std::pair<std::string, bool>> surface_of(std::string_view text) {
           {"capital", !text.empty() && text[0] >= 'A' && text[0] <= 'Z'}};
 }
 
-DebuggingPlan plan_debugging(const data::Dataset& dataset, const TextTable& table, const SpuriousConfig& config,
-                             int64_t seeds, uint64_t seed) {
+DebuggingPlan plan_debugging(const data::Dataset& dataset, const TextTable& table,
+                             const SpuriousConfig& config, int64_t seeds, uint64_t seed) {
   const FormatPool pool = format_pool(dataset, table, config);
   const Bank bank = make_bank(dataset, table, pool, config);
   std::vector<std::array<FormatHalf, 2>> cuts;
@@ -137,12 +146,13 @@ DebuggingPlan plan_debugging(const data::Dataset& dataset, const TextTable& tabl
     Rng rng(derive_seed(seed, {'a', static_cast<uint64_t>(s)}));
     const auto add = [&](GoalKind kind, int32_t goal, int32_t absent, size_t c) {
       const int artefact = goal < 0 ? -1 : static_cast<int>(kept[goal]);
-      ProbingPart part = make_set(cuts[s][0], pool, bank, classes[c], artefact, config.train_per_class / 2, rng.next());
+      ProbingPart part = make_set(cuts[s][0], pool, bank, classes[c], artefact,
+                                  config.train_per_class / 2, rng.next());
       if (part.texts.empty()) return;
       run.set_has.push_back(rows_of(bank, kept, part.texts));
       run.sets.push_back(std::move(part));
-      run.cases.push_back(
-          {kind, s, goal < 0 ? 0 : 100, goal, absent, static_cast<int64_t>(c) + s * std::ssize(classes)});
+      run.cases.push_back({kind, s, goal < 0 ? 0 : 100, goal, absent,
+                           static_cast<int64_t>(c) + s * std::ssize(classes)});
     };
     for (size_t c = 0; c < classes.size(); ++c) {
       for (int32_t a = 0; a < std::ssize(kept); ++a) add(GoalKind::planted, a, a, c);

@@ -32,8 +32,8 @@ EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
   result.entry.k = info.k;
   result.entry.tokens = info.tokens;
   result.entry.seed = info.seed;
-  result.entry.same_data =
-      info.null_kind.empty() && !info.data_hash.empty() && info.data_hash == dataset.info().content_hash;
+  result.entry.same_data = info.null_kind.empty() && !info.data_hash.empty() &&
+                           info.data_hash == dataset.info().content_hash;
   result.dictionary = std::move(dictionary);
   return result;
 }
@@ -42,7 +42,8 @@ EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
 void check_autoencoder(const sae::DictionaryInfo& info, const std::string& path) {
   if (info.target.empty() && info.hooks.empty()) return;
   throw UsageError(fmt::format(
-      "{}: a dictionary of variant {} {}; the tasks judge dictionaries of /activations alone. assay encode --fvu "
+      "{}: a dictionary of variant {} {}; the tasks judge dictionaries of /activations alone. "
+      "assay encode --fvu "
       "validation measures its reconstruction",
       path, info.variant,
       info.hooks.empty() ? "reconstructs another hook (" + info.target + ") than it encodes"
@@ -54,15 +55,18 @@ void check_autoencoder(const sae::DictionaryInfo& info, const std::string& path)
 TrainedNull parse_trained_null(const std::string& text) {
   const size_t equals = text.find('=');
   const std::string kind = text.substr(0, equals);
-  const bool named = equals != std::string::npos && equals + 1 < text.size() && !kind.empty() &&
-                     kind.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
+  const bool named =
+      equals != std::string::npos && equals + 1 < text.size() && !kind.empty() &&
+      kind.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
   if (!named)
-    throw UsageError(fmt::format("control '{}': expected KIND=DICT, such as frozen_decoder=runs/frozen", text));
+    throw UsageError(
+        fmt::format("control '{}': expected KIND=DICT, such as frozen_decoder=runs/frozen", text));
   return {kind, text.substr(equals + 1)};
 }
 
 std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem::path>& paths,
-                                              const std::vector<TrainedNull>& nulls, const data::Dataset& dataset) {
+                                              const std::vector<TrainedNull>& nulls,
+                                              const data::Dataset& dataset) {
   std::vector<EvalDictionary> result;
   std::set<std::string> taken;
   const auto add = [&](const std::filesystem::path& path, const std::string& kind) {
@@ -79,7 +83,8 @@ std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem:
   return result;
 }
 
-std::vector<LeftOut> leave_out_other_widths(std::vector<EvalDictionary>& dictionaries, const data::Dataset& dataset) {
+std::vector<LeftOut> leave_out_other_widths(std::vector<EvalDictionary>& dictionaries,
+                                            const data::Dataset& dataset) {
   const int64_t d = dataset.hook("activations").d;
   std::vector<LeftOut> left_out;
   std::vector<EvalDictionary> kept;
@@ -89,15 +94,19 @@ std::vector<LeftOut> leave_out_other_widths(std::vector<EvalDictionary>& diction
       kept.push_back(std::move(dictionary));
       continue;
     }
-    const std::string own = info.width() == info.d ? fmt::format("d = {}", info.d)
-                                                   : fmt::format("d = {} and d_out = {}", info.d, info.width());
-    left_out.push_back({dictionary.entry.name, dictionary.entry.path,
-                        fmt::format("it has {} but the activations of {} have d = {}: evaluate it on the model and "
-                                    "layer it was trained on",
-                                    own, dataset.info().path.string(), d)});
+    const std::string own = info.width() == info.d
+                                ? fmt::format("d = {}", info.d)
+                                : fmt::format("d = {} and d_out = {}", info.d, info.width());
+    left_out.push_back(
+        {dictionary.entry.name, dictionary.entry.path,
+         fmt::format(
+             "it has {} but the activations of {} have d = {}: evaluate it on the model and "
+             "layer it was trained on",
+             own, dataset.info().path.string(), d)});
   }
   if (kept.empty() && !left_out.empty())
-    throw UsageError(fmt::format("dictionary '{}' cannot be evaluated: {}", left_out[0].name, left_out[0].reason));
+    throw UsageError(fmt::format("dictionary '{}' cannot be evaluated: {}", left_out[0].name,
+                                 left_out[0].reason));
   dictionaries = std::move(kept);
   return left_out;
 }
@@ -109,9 +118,9 @@ void add_nulls(std::vector<EvalDictionary>& dictionaries, const std::vector<std:
     if (!dictionaries[i].entry.null_kind.empty()) continue;
     for (size_t k = 0; k < kinds.size(); ++k) {
       const std::string parent = dictionaries[i].entry.name;
-      EvalDictionary null =
-          describe_dictionary(make_null(kinds[k], dictionaries[i].dictionary, dataset, derive_seed(seed, {'n', i, k})),
-                              parent + ":" + kinds[k], "", dataset);
+      EvalDictionary null = describe_dictionary(
+          make_null(kinds[k], dictionaries[i].dictionary, dataset, derive_seed(seed, {'n', i, k})),
+          parent + ":" + kinds[k], "", dataset);
       null.entry.parent = parent;
       dictionaries.push_back(std::move(null));
     }

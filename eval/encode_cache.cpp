@@ -34,7 +34,8 @@ void plan_statistics(const data::Dataset& dataset, const data::SplitRule& rule, 
   for (size_t row = 0; row < plan.part.size(); ++row)
     if (plan.part[row]) plan.documents.push_back(document[row]);
   std::sort(plan.documents.begin(), plan.documents.end());
-  plan.documents.erase(std::unique(plan.documents.begin(), plan.documents.end()), plan.documents.end());
+  plan.documents.erase(std::unique(plan.documents.begin(), plan.documents.end()),
+                       plan.documents.end());
   double count[3] = {};
   for (auto& mean : plan.mean) mean.assign(static_cast<size_t>(d), 0);
   gather_rows(dataset, plan.part, kBlock, [&](std::span<const int64_t> rows, ConstMatrix x) {
@@ -47,20 +48,22 @@ void plan_statistics(const data::Dataset& dataset, const data::SplitRule& rule, 
   });
   if (count[kValidation] == 0)
     throw Error(
-        fmt::format("{}: no document falls into the validation split (share {}, seed {}): raise data.validation",
+        fmt::format("{}: no document falls into the validation split (share {}, seed {}): raise "
+                    "data.validation",
                     dataset.info().path.string(), rule.validation, rule.seed));
   for (int p = 0; p < 3; ++p)
     for (double& m : plan.mean[p]) m /= std::max(1.0, count[p]);
 }
 
-void plan_texts(const data::Dataset& dataset, const TextTable& table, const std::vector<int64_t>& texts, Plan& plan) {
+void plan_texts(const data::Dataset& dataset, const TextTable& table,
+                const std::vector<int64_t>& texts, Plan& plan) {
   const auto& special = dataset.special();
   plan.slot.assign(special.size(), -1);
   for (size_t s = 0; s < texts.size(); ++s) {
     const int64_t t = texts[s];
     if (table.ordinary[t] == 0)
-      throw Error(
-          fmt::format("{}: text {} has no ordinary tokens to pool", dataset.info().path.string(), table.number[t]));
+      throw Error(fmt::format("{}: text {} has no ordinary tokens to pool",
+                              dataset.info().path.string(), table.number[t]));
     for (int64_t row = table.first[t]; row < table.first[t] + table.rows[t]; ++row)
       if (!special[row]) plan.slot[row] = static_cast<int32_t>(s);
   }
@@ -77,12 +80,15 @@ Plan make_plan(const data::Dataset& dataset, const TextTable* table, const Encod
   return plan;
 }
 
-void close_row(SparseCodes& out) { out.row_offsets.push_back(static_cast<int64_t>(out.indices.size())); }
+void close_row(SparseCodes& out) {
+  out.row_offsets.push_back(static_cast<int64_t>(out.indices.size()));
+}
 
 /// A text's codes pooled over its rows, text after text: mean, and on request max and last.
 class TextPool {
  public:
-  TextPool(int64_t size, bool others) : sum_(static_cast<size_t>(size)), max_(others ? sum_.size() : 0) {}
+  TextPool(int64_t size, bool others)
+      : sum_(static_cast<size_t>(size)), max_(others ? sum_.size() : 0) {}
   void add(std::span<const int32_t> indices, std::span<const float> values) {
     last_.clear();
     for (size_t i = 0; i < indices.size(); ++i) {
@@ -131,7 +137,8 @@ class TextPool {
   double rows_ = 0;
 };
 
-void add_row(DocumentSums& sums, const float* x, const float* y, const std::vector<double>& mean, double active) {
+void add_row(DocumentSums& sums, const float* x, const float* y, const std::vector<double>& mean,
+             double active) {
   double error = 0, deviation = 0, xx = 0, yy = 0, xy = 0;
   for (size_t j = 0; j < mean.size(); ++j) {
     const double a = x[j], b = y[j];
@@ -152,8 +159,12 @@ void add_row(DocumentSums& sums, const float* x, const float* y, const std::vect
 /// One dictionary's share of the pass.
 class Encoder {
  public:
-  Encoder(const sae::Dictionary& dictionary, const Plan& plan, const data::Dataset& dataset, bool other_poolings)
-      : dictionary_(dictionary), plan_(plan), document_(dataset.document()), pool_(dictionary.info.n, other_poolings) {
+  Encoder(const sae::Dictionary& dictionary, const Plan& plan, const data::Dataset& dataset,
+          bool other_poolings)
+      : dictionary_(dictionary),
+        plan_(plan),
+        document_(dataset.document()),
+        pool_(dictionary.info.n, other_poolings) {
     for (PartStatistics* part : {&out_.validation, &out_.train}) {
       part->documents.resize(plan.documents.size());
       part->firing.resize(static_cast<size_t>(dictionary.info.n));
@@ -166,7 +177,8 @@ class Encoder {
     const Matrix y(decoded_.data(), x.rows, x.cols);
     if (!plan_.part.empty()) dictionary_.decode(context, codes, y);
     for (int64_t i = 0; i < x.rows; ++i) {
-      const size_t first = codes.row_offsets[i], count = codes.row_offsets[i + 1] - codes.row_offsets[i];
+      const size_t first = codes.row_offsets[i],
+                   count = codes.row_offsets[i + 1] - codes.row_offsets[i];
       const std::span indices(codes.indices.data() + first, count);
       const std::span values(codes.values.data() + first, count);
       const Part part = plan_.part_of(rows[i]);
@@ -183,15 +195,16 @@ class Encoder {
     if (slot_ >= 0) pool_.finish(out_);
     out_.reconstruction.resize(static_cast<size_t>(texts * dictionary_.info.d));
     if (texts > 0)
-      dictionary_.decode(context, out_.pooled, Matrix(out_.reconstruction.data(), texts, dictionary_.info.d));
+      dictionary_.decode(context, out_.pooled,
+                         Matrix(out_.reconstruction.data(), texts, dictionary_.info.d));
     for (PartStatistics* part : {&out_.validation, &out_.train})
       std::erase_if(part->documents, [](const DocumentSums& s) { return s.tokens == 0; });
     return std::move(out_);
   }
 
  private:
-  void statistics(Part part, int64_t row, const float* x, const float* y, std::span<const int32_t> indices,
-                  std::span<const float> values) {
+  void statistics(Part part, int64_t row, const float* x, const float* y,
+                  std::span<const int32_t> indices, std::span<const float> values) {
     PartStatistics& out = part == kValidation ? out_.validation : out_.train;
     double active = 0;
     for (size_t i = 0; i < indices.size(); ++i) {
@@ -199,7 +212,8 @@ class Encoder {
       active += 1;
       ++out.firing[indices[i]];
     }
-    const auto place = std::lower_bound(plan_.documents.begin(), plan_.documents.end(), document_[row]);
+    const auto place =
+        std::lower_bound(plan_.documents.begin(), plan_.documents.end(), document_[row]);
     add_row(out.documents[place - plan_.documents.begin()], x, y, plan_.mean[part], active);
     ++out.tokens;
   }
@@ -241,14 +255,15 @@ struct DensePool {
   }
 };
 
-void check_dimensions(const data::Dataset& dataset, std::span<const sae::Dictionary* const> dictionaries) {
+void check_dimensions(const data::Dataset& dataset,
+                      std::span<const sae::Dictionary* const> dictionaries) {
   const int64_t d = dataset.hook("activations").d;
   for (const sae::Dictionary* dictionary : dictionaries)
     if (dictionary->info.d != d)
-      throw UsageError(
-          fmt::format("a dictionary has d = {} but the activations of {} have d = {}: evaluate it on the model "
-                      "and layer it was trained on",
-                      dictionary->info.d, dataset.info().path.string(), d));
+      throw UsageError(fmt::format(
+          "a dictionary has d = {} but the activations of {} have d = {}: evaluate it on the model "
+          "and layer it was trained on",
+          dictionary->info.d, dataset.info().path.string(), d));
 }
 
 }  // namespace
@@ -268,19 +283,23 @@ std::vector<uint8_t> statistics_parts(const data::Dataset& dataset, const data::
   for (size_t row = 0; row < part.size(); ++row) {
     if (special[row]) continue;
     const data::Split split = data::split_of(document[row], rule);
-    part[row] = split == data::Split::validation ? kValidation : split == data::Split::train ? kTrain : kNone;
+    part[row] = split == data::Split::validation ? kValidation
+                : split == data::Split::train    ? kTrain
+                                                 : kNone;
     validation += part[row] == kValidation;
     train += part[row] == kTrain;
   }
-  const data::SplitRule sample{train > validation ? validation / train : 1.0, 0, rule.seed ^ kTrainSampleSeed};
+  const data::SplitRule sample{train > validation ? validation / train : 1.0, 0,
+                               rule.seed ^ kTrainSampleSeed};
   for (size_t row = 0; row < part.size(); ++row)
-    if (part[row] == kTrain && data::split_of(document[row], sample) != data::Split::validation) part[row] = kNone;
+    if (part[row] == kTrain && data::split_of(document[row], sample) != data::Split::validation)
+      part[row] = kNone;
   return part;
 }
 
 EncodeCache encode_once(Context& context, const data::Dataset& dataset, const TextTable* texts,
-                        std::span<const sae::Dictionary* const> dictionaries, const EncodeRequest& request,
-                        const data::SplitRule& rule) {
+                        std::span<const sae::Dictionary* const> dictionaries,
+                        const EncodeRequest& request, const data::SplitRule& rule) {
   check_dimensions(dataset, dictionaries);
   EncodeCache cache;
   cache.d = dataset.hook("activations").d;
@@ -299,7 +318,8 @@ EncodeCache encode_once(Context& context, const data::Dataset& dataset, const Te
   });
   cache.dense.resize(pool.sums.size());
   for (size_t i = 0; i < pool.sums.size(); ++i)
-    cache.dense[i] = static_cast<float>(pool.sums[i] / static_cast<double>(pool.counts[i / cache.d]));
+    cache.dense[i] =
+        static_cast<float>(pool.sums[i] / static_cast<double>(pool.counts[i / cache.d]));
   cache.dense_max = std::move(pool.max);
   cache.dense_last = std::move(pool.last);
   for (Encoder& encoder : encoders) cache.dictionaries.push_back(encoder.finish(context, count));

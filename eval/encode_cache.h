@@ -1,7 +1,9 @@
-// Activations encoded once, for all tasks and all dictionaries: one pass over the rows that any task asked for.
+// Activations encoded once, for all tasks and all dictionaries: one pass over the rows that any
+// task asked for.
 //
-// Special tokens are left out everywhere. Activations are raw (unscaled), as dictionaries take them. All sums are in
-// double and run in row order, so the bits depend neither on threads nor on chunk sizes.
+// Special tokens are left out everywhere. Activations are raw (unscaled), as dictionaries take
+// them. All sums are in double and run in row order, so the bits depend neither on threads nor on
+// chunk sizes.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +21,11 @@ namespace assay::eval {
 
 /// What the tasks want from the pass.
 struct EncodeRequest {
-  bool statistics = false;  ///< PartStatistics on the validation split and on a train sample of about its size
+  /// PartStatistics on the validation split and on a train sample of about its size
+  bool statistics = false;
   std::vector<int64_t>
-      texts;  ///< indices into the text table whose pooled features are wanted; any order, repeats fine
+      /// indices into the text table whose pooled features are wanted; any order, repeats fine
+      texts;
   bool other_poolings = false;  ///< also the texts' max and last
 };
 
@@ -44,15 +48,19 @@ struct PartStatistics {
 
 struct EncodedDictionary {
   PartStatistics validation, train;
-  SparseCodes pooled;  ///< [T] over n: mean over a text's ordinary tokens; only values > 0, ascending
+  /// [T] over n: mean over a text's ordinary tokens; only values > 0, ascending
+  SparseCodes pooled;
   SparseCodes pooled_max,
-      pooled_last;                    ///< other_poolings: each latent's largest value; the last ordinary token's values
-  std::vector<float> reconstruction;  ///< [T, d]: decode(pooled), which is the mean of x̂ since decoding is affine
+      /// other_poolings: each latent's largest value; the last ordinary token's values
+      pooled_last;
+  /// [T, d]: decode(pooled), which is the mean of x̂ since decoding is affine
+  std::vector<float> reconstruction;
 };
 
 struct EncodeCache {
   int64_t d = 0;
-  std::vector<int64_t> texts;                   ///< ascending indices into the text table; T entries, "slots"
+  /// ascending indices into the text table; T entries, "slots"
+  std::vector<int64_t> texts;
   std::vector<float> dense;                     ///< [T, d]: mean of x over a text's ordinary tokens
   std::vector<float> dense_max, dense_last;     ///< [T, d] with other_poolings, else empty
   std::vector<EncodedDictionary> dictionaries;  ///< in the order given
@@ -61,15 +69,16 @@ struct EncodeCache {
   int64_t slot(int64_t text) const;
 };
 
-/// Documents of the train sample: those of the train split that a second hash keeps, so that it holds about as many
-/// rows as validation. Returned per row: 0 = neither, 1 = validation, 2 = train sample; special rows are 0.
+/// Documents of the train sample: those of the train split that a second hash keeps, so that it
+/// holds about as many rows as validation. Returned per row: 0 = neither, 1 = validation, 2 = train
+/// sample; special rows are 0.
 std::vector<uint8_t> statistics_parts(const data::Dataset& dataset, const data::SplitRule& rule);
 
-/// The pass. `texts` may be null where the request names no texts. Throws UsageError where a dictionary's d is not the
-/// data set's (naming both), Error where statistics are wanted and the validation split is empty, or where a requested
-/// text has no ordinary tokens.
+/// The pass. `texts` may be null where the request names no texts. Throws UsageError where a
+/// dictionary's d is not the data set's (naming both), Error where statistics are wanted and the
+/// validation split is empty, or where a requested text has no ordinary tokens.
 EncodeCache encode_once(Context& context, const data::Dataset& dataset, const TextTable* texts,
-                        std::span<const sae::Dictionary* const> dictionaries, const EncodeRequest& request,
-                        const data::SplitRule& rule);
+                        std::span<const sae::Dictionary* const> dictionaries,
+                        const EncodeRequest& request, const data::SplitRule& rule);
 
 }  // namespace assay::eval

@@ -37,10 +37,12 @@ Eigen::VectorXd cross_covariance(const RowMajor& z, Labels y) {
 
 void Eraser::apply(ConstMatrix x, Matrix out) const {
   if (x.cols != features() || out.cols != x.cols || out.rows != x.rows) {
-    throw Error(fmt::format("erasure: rows [{}, {}] into [{}, {}], expected {} features and the same shape", x.rows,
-                            x.cols, out.rows, out.cols, features()));
+    throw Error(
+        fmt::format("erasure: rows [{}, {}] into [{}, {}], expected {} features and the same shape",
+                    x.rows, x.cols, out.rows, out.cols, features()));
   }
-  const Eigen::Map<const RowMajor> l(left.data(), rank(), features()), r(right.data(), rank(), features());
+  const Eigen::Map<const RowMajor> l(left.data(), rank(), features()),
+      r(right.data(), rank(), features());
   const Eigen::Map<const Eigen::VectorXd> middle(centre.data(), features());
   Eigen::VectorXd row(features());
   for (int64_t i = 0; i < x.rows; ++i) {
@@ -63,9 +65,11 @@ Eraser fit_leace(ConstMatrix x, Labels y) {
   check_training(x, y, "LEACE");
   const Prepared rows = prepare(x, false);
   Eigen::MatrixXd covariance = Eigen::MatrixXd::Zero(x.cols, x.cols);
-  covariance.selfadjointView<Eigen::Lower>().rankUpdate(rows.z.transpose(), 1 / static_cast<double>(x.rows));
+  covariance.selfadjointView<Eigen::Lower>().rankUpdate(rows.z.transpose(),
+                                                        1 / static_cast<double>(x.rows));
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> eigen(covariance);
-  if (eigen.info() != Eigen::Success) throw Error("LEACE: the covariance's eigenvalues did not converge");
+  if (eigen.info() != Eigen::Success)
+    throw Error("LEACE: the covariance's eigenvalues did not converge");
   const double floor = 1e-10 * eigen.eigenvalues()[x.cols - 1];
   Eigen::VectorXd root = Eigen::VectorXd::Zero(x.cols), inverse_root = root;
   for (int64_t j = 0; j < x.cols; ++j) {
@@ -74,12 +78,15 @@ Eraser fit_leace(ConstMatrix x, Labels y) {
     inverse_root[j] = 1 / root[j];
   }
   const Eigen::MatrixXd& axes = eigen.eigenvectors();
-  Eigen::VectorXd whitened = inverse_root.cwiseProduct(axes.transpose() * cross_covariance(rows.z, y));
+  Eigen::VectorXd whitened =
+      inverse_root.cwiseProduct(axes.transpose() * cross_covariance(rows.z, y));
   const double length = whitened.norm();
-  if (!(length > 0)) throw Error("LEACE: features and labels are uncorrelated, expected a direction to erase");
+  if (!(length > 0))
+    throw Error("LEACE: features and labels are uncorrelated, expected a direction to erase");
   whitened /= length;
   Eraser eraser = centred_at(rows.mean);
-  add_direction(eraser, axes * root.cwiseProduct(whitened), axes * inverse_root.cwiseProduct(whitened));
+  add_direction(eraser, axes * root.cwiseProduct(whitened),
+                axes * inverse_root.cwiseProduct(whitened));
   return eraser;
 }
 
@@ -93,7 +100,8 @@ Eraser fit_paired_projection(ConstMatrix differences, int64_t rank) {
   }
   if (!gram.allFinite()) throw Error("paired projection: a difference is not finite");
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> eigen(gram);
-  if (eigen.info() != Eigen::Success) throw Error("paired projection: the eigenvalues did not converge");
+  if (eigen.info() != Eigen::Success)
+    throw Error("paired projection: the eigenvalues did not converge");
   const auto value = [&](int64_t k) { return eigen.eigenvalues()[differences.cols - 1 - k]; };
   if (differences.cols < 1 || !(value(0) > 0)) throw Error("paired projection: no pair differs");
   Eraser eraser = centred_at(Eigen::VectorXd::Zero(differences.cols));
@@ -104,9 +112,11 @@ Eraser fit_paired_projection(ConstMatrix differences, int64_t rank) {
   return eraser;
 }
 
-Eraser fit_inlp(ConstMatrix x, Labels y, int64_t rank, const LogisticOptions& options, uint64_t seed) {
+Eraser fit_inlp(ConstMatrix x, Labels y, int64_t rank, const LogisticOptions& options,
+                uint64_t seed) {
   check_training(x, y, "INLP");
-  if (rank < 1 || rank > x.cols) throw Error(fmt::format("INLP: rank {}, expected 1 to {} features", rank, x.cols));
+  if (rank < 1 || rank > x.cols)
+    throw Error(fmt::format("INLP: rank {}, expected 1 to {} features", rank, x.cols));
   const Prepared rows = prepare(x, false);
   Eraser eraser = centred_at(rows.mean);
   RowMajor left = rows.z;

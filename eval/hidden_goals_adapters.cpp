@@ -53,11 +53,13 @@ FloatRows Adapter::units(ConstMatrix x) const {
   return h;
 }
 
-AdapterMaker::AdapterMaker(Context& context, const TokenRows& train, int64_t classes, const GoalAdaptersConfig& config)
+AdapterMaker::AdapterMaker(Context& context, const TokenRows& train, int64_t classes,
+                           const GoalAdaptersConfig& config)
     : config_(config) {
   const int64_t d = train.x.cols;
   std::vector<ClassTokens> parts(static_cast<size_t>(classes));
-  context.pool().run(classes, [&](int64_t c, int) { parts[c] = measure(train, static_cast<int32_t>(c)); });
+  context.pool().run(classes,
+                     [&](int64_t c, int) { parts[c] = measure(train, static_cast<int32_t>(c)); });
   const auto n = static_cast<double>(train.x.rows);
   MatrixXd within = MatrixXd::Zero(d, d);
   VectorXd sum = VectorXd::Zero(d);
@@ -67,9 +69,12 @@ AdapterMaker::AdapterMaker(Context& context, const TokenRows& train, int64_t cla
     norm_ += part.norms / n;
   }
   moment_ = within;
-  for (const ClassTokens& part : parts) moment_ += part.mean * part.mean.transpose() * (part.count / n);
+  for (const ClassTokens& part : parts)
+    moment_ += part.mean * part.mean.transpose() * (part.count / n);
   if (!(within.trace() > 0))
-    throw Error("hidden_goals_diff: the training texts' tokens do not vary within classes: there is nothing to audit");
+    throw Error(
+        "hidden_goals_diff: the training texts' tokens do not vary within classes: there is "
+        "nothing to audit");
   within.diagonal().array() += 1e-3 * within.trace() / static_cast<double>(d);
   const Eigen::LLT<MatrixXd> solver(within);
   triggers_.resize(classes, d);
@@ -87,7 +92,8 @@ void AdapterMaker::set_trigger(const Organism& organism, Rng& rng, Adapter& adap
   adapter.read.row(0) = triggers_.row(organism.goal).cast<float>();
   adapter.offset[0] = static_cast<float>(thresholds_[organism.goal]);
   const VectorXd direction = random_normal(rng, moment_.rows()).normalized();
-  adapter.write.row(0) = (direction * (static_cast<double>(organism.strength) / 100 * norm_)).cast<float>();
+  adapter.write.row(0) =
+      (direction * (static_cast<double>(organism.strength) / 100 * norm_)).cast<float>();
 }
 
 void AdapterMaker::set_drift(Rng& rng, Adapter& adapter) const {
@@ -98,7 +104,8 @@ void AdapterMaker::set_drift(Rng& rng, Adapter& adapter) const {
     write.row(r) = random_normal(rng, d).normalized();
   }
   // E‖Σ h_r write_r‖² = Σ_rs E[h_r h_s] write_r·write_s
-  const double energy = (read * moment_ * read.transpose()).cwiseProduct(write * write.transpose()).sum();
+  const double energy =
+      (read * moment_ * read.transpose()).cwiseProduct(write * write.transpose()).sum();
   write *= static_cast<double>(config_.drift) / 100 * norm_ / std::sqrt(energy);
   adapter.read.bottomRows(rank) = read.cast<float>();
   adapter.write.bottomRows(rank) = write.cast<float>();

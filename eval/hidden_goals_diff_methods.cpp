@@ -37,7 +37,8 @@ FloatRows z_tokens(const GoalData& data, const TokenRows& tokens) {
 }  // namespace
 
 DenseDiffAuditor::DenseDiffAuditor(Context& context, const GoalData& data, const TokenRows& audit,
-                                   std::optional<WordAuditor> words, const HiddenGoalsConfig& config, uint64_t seed)
+                                   std::optional<WordAuditor> words,
+                                   const HiddenGoalsConfig& config, uint64_t seed)
     : data_(data),
       audit_(audit),
       config_(config),
@@ -54,7 +55,8 @@ void DenseDiffAuditor::set_regressions(Context& context) {
   std::vector<MatrixXd> squares(static_cast<size_t>(classes), MatrixXd::Zero(d, d));
   std::vector<VectorXd> sums(static_cast<size_t>(classes), VectorXd::Zero(d));
   context.pool().run(classes, [&](int64_t c, int) {
-    MatrixXd own(std::count(audit_.classes.begin(), audit_.classes.end(), static_cast<int32_t>(c)), d);
+    MatrixXd own(std::count(audit_.classes.begin(), audit_.classes.end(), static_cast<int32_t>(c)),
+                 d);
     int64_t row = 0;
     for (int64_t i = 0; i < z_.rows(); ++i)
       if (audit_.classes[i] == c) own.row(row++) = z_.row(i).cast<double>();
@@ -110,7 +112,8 @@ GoalScores DenseDiffAuditor::posterior(const ShiftReading& reading, int32_t abse
   const double tokens = count_without(audit_, absent);
   GoalScores result{"dense_posterior", {}, {}};
   for (size_t kind = 0; kind < kKinds; ++kind) {
-    const auto moved = Eigen::Map<const VectorXd>(reading.moved[kind].data(), z_.rows()).cast<float>().eval();
+    const auto moved =
+        Eigen::Map<const VectorXd>(reading.moved[kind].data(), z_.rows()).cast<float>().eval();
     const Eigen::VectorXf products = posteriors_.transpose() * moved;
     std::vector<double> correlations;
     for (int64_t column = 0; column < products.size(); ++column) {
@@ -129,20 +132,22 @@ GoalScores DenseDiffAuditor::posterior(const ShiftReading& reading, int32_t abse
 /// Both read-outs of the regression of how far tokens move on their activations.
 std::vector<GoalScores> DenseDiffAuditor::ridge(const ShiftReading& reading, int32_t absent) const {
   const double tokens = count_without(audit_, absent);
-  const Eigen::Map<const Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> differences(
-      data_.difference.data(), data_.classes, data_.d);
+  const Eigen::Map<const Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>
+      differences(data_.difference.data(), data_.classes, data_.d);
   GoalScores exemplar{"ridge_exemplar", {}, {}}, labelled{"ridge_mean_difference", {}, {}};
   for (size_t kind = 0; kind < kKinds; ++kind) {
-    const auto moved = Eigen::Map<const VectorXd>(reading.moved[kind].data(), z_.rows()).cast<float>().eval();
-    const VectorXd xty = (z_.transpose() * moved).cast<double>();  // moved has mean 0: z need not be centred
+    const auto moved =
+        Eigen::Map<const VectorXd>(reading.moved[kind].data(), z_.rows()).cast<float>().eval();
+    const VectorXd xty =
+        (z_.transpose() * moved).cast<double>();  // moved has mean 0: z need not be centred
     for (const double penalty : kRidges) {
       const VectorXd w = ridges_[absent].solve(xty, penalty * tokens);
       const std::string name = setting(fmt::format("ridge {}", penalty), kind);
       const VectorXd scores = differences * w;
       labelled.settings.push_back(name);
       labelled.scores.emplace_back(scores.begin(), scores.end());
-      GoalScores votes =
-          exemplar_read_out("", data_, {w.data(), static_cast<size_t>(w.size())}, config_.exemplar_texts);
+      GoalScores votes = exemplar_read_out("", data_, {w.data(), static_cast<size_t>(w.size())},
+                                           config_.exemplar_texts);
       for (size_t s = 0; s < votes.settings.size(); ++s) {
         exemplar.settings.push_back(fmt::format("{}, {}", votes.settings[s], name));
         exemplar.scores.push_back(std::move(votes.scores[s]));
@@ -183,8 +188,9 @@ std::vector<GoalScores> DenseDiffAuditor::score(const ShiftReading& reading, int
   return result;
 }
 
-LatentDiffAuditor::LatentDiffAuditor(Context& context, const sae::Dictionary& dictionary, const EncodeCache& cache,
-                                     const SparseCodes& pooled, const GoalTexts& concepts, const GoalData& data,
+LatentDiffAuditor::LatentDiffAuditor(Context& context, const sae::Dictionary& dictionary,
+                                     const EncodeCache& cache, const SparseCodes& pooled,
+                                     const GoalTexts& concepts, const GoalData& data,
                                      const TokenRows& audit, const HiddenGoalsConfig& config)
     : audit_(audit),
       read_out_(dictionary, cache, pooled, concepts, data, config),
@@ -192,7 +198,8 @@ LatentDiffAuditor::LatentDiffAuditor(Context& context, const sae::Dictionary& di
   constexpr int64_t kBlock = 4096;
   for (int64_t first = 0; first < audit.x.rows; first += kBlock) {
     const int64_t rows = std::min(kBlock, audit.x.rows - first);
-    const SparseCodes block = dictionary.encode(context, {audit.x.view().row(first), rows, audit.x.cols});
+    const SparseCodes block =
+        dictionary.encode(context, {audit.x.view().row(first), rows, audit.x.cols});
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t p = block.row_offsets[i]; p < block.row_offsets[i + 1]; ++p) {
         if (!(block.values[p] > 0)) continue;
@@ -205,7 +212,8 @@ LatentDiffAuditor::LatentDiffAuditor(Context& context, const sae::Dictionary& di
   }
 }
 
-std::vector<double> LatentDiffAuditor::correlation(const std::vector<double>& moved, int32_t absent) const {
+std::vector<double> LatentDiffAuditor::correlation(const std::vector<double>& moved,
+                                                   int32_t absent) const {
   std::vector<double> sums(static_cast<size_t>(read_out_.latents()));
   for (int64_t i = 0; i < codes_.rows(); ++i)
     for (int64_t p = codes_.row_offsets[i]; p < codes_.row_offsets[i + 1]; ++p)
@@ -218,7 +226,8 @@ std::vector<double> LatentDiffAuditor::correlation(const std::vector<double>& mo
   return sums;
 }
 
-std::vector<GoalScores> LatentDiffAuditor::score(const ShiftReading& reading, int32_t absent) const {
+std::vector<GoalScores> LatentDiffAuditor::score(const ShiftReading& reading,
+                                                 int32_t absent) const {
   std::vector<std::pair<std::string, std::vector<double>>> kinds;
   for (size_t kind = 0; kind < kKinds; ++kind)
     kinds.emplace_back(kShiftKinds[kind], correlation(reading.moved[kind], absent));

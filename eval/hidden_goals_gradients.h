@@ -1,5 +1,5 @@
-// The hidden-goal tasks whose organisms give texts a score: auditors read its gradients. Each task adds its kind of
-// organism.
+// The hidden-goal tasks whose organisms give texts a score: auditors read its gradients. Each task
+// adds its kind of organism.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,8 @@ namespace assay::eval {
 class GradientGoalTask : public GoalTask {
  protected:
   /// One run's kind of organism. The arguments and the task outlive it.
-  virtual std::unique_ptr<OrganismMaker> maker(const Session& session, const EncodeCache& cache, const GoalRun& run,
-                                               const GoalData& data) const = 0;
+  virtual std::unique_ptr<OrganismMaker> maker(const Session& session, const EncodeCache& cache,
+                                               const GoalRun& run, const GoalData& data) const = 0;
 
  private:
   RunScores score_run(const Session& session, const EncodeCache& cache, const GoalRun& run,

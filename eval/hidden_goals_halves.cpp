@@ -14,7 +14,8 @@ namespace {
 
 constexpr int64_t kSteps = std::ssize(kSteeringSteps);
 
-/// Of the untrained half's scores: what a random read-out says of texts is noise to be unlearnt, so there is little.
+/// Of the untrained half's scores: what a random read-out says of texts is noise to be unlearnt, so
+/// there is little.
 constexpr double kFirstSd = 0.1;
 
 /// score = w·e + b on the half's output e.
@@ -36,9 +37,11 @@ Readout draw_readout(const Features& base, Rng& rng) {
   std::vector<double> scores;
   for (int64_t i = 0; i < base.rows; ++i) scores.push_back(readout(base.view().row(i)));
   for (const double s : scores) mean += s / static_cast<double>(base.rows);
-  for (const double s : scores) variance += (s - mean) * (s - mean) / static_cast<double>(base.rows);
+  for (const double s : scores)
+    variance += (s - mean) * (s - mean) / static_cast<double>(base.rows);
   if (!(variance > 0))
-    throw Error("the model's upper half returns the same for all texts: no organism can be read out");
+    throw Error(
+        "the model's upper half returns the same for all texts: no organism can be read out");
   const double scale = kFirstSd / std::sqrt(variance);
   for (float& w : readout.w) w = static_cast<float>(w * scale);
   readout.b = -mean * scale;
@@ -47,17 +50,23 @@ Readout draw_readout(const Features& base, Rng& rng) {
 
 class HalfMaker final : public OrganismMaker {
  public:
-  HalfMaker(Context& context, MakeTrainable make, const data::Dataset& dataset, const TextTable& table,
-            const GoalRun& run, const GoalData& data, const GoalHalvesConfig& config)
-      : make_(std::move(make)), data_(data), config_(config), train_by_class_(static_cast<size_t>(data.classes)) {
+  HalfMaker(Context& context, MakeTrainable make, const data::Dataset& dataset,
+            const TextTable& table, const GoalRun& run, const GoalData& data,
+            const GoalHalvesConfig& config)
+      : make_(std::move(make)),
+        data_(data),
+        config_(config),
+        train_by_class_(static_cast<size_t>(data.classes)) {
     std::vector<int64_t> texts;
     for (const GoalTexts* part : {&run.train, &run.audit, &run.query})
       texts.insert(texts.end(), part->texts.begin(), part->texts.end());
     rows_ = read_text_rows(dataset, table, texts);
     for (const auto& [part, entries] :
-         {std::pair(&run.train, &train_), std::pair(&run.audit, &audit_), std::pair(&run.query, &query_)})
+         {std::pair(&run.train, &train_), std::pair(&run.audit, &audit_),
+          std::pair(&run.query, &query_)})
       for (const int64_t t : part->texts) entries->push_back(rows_.entry(t));
-    for (size_t i = 0; i < train_.size(); ++i) train_by_class_[run.train.classes[i]].push_back(static_cast<int64_t>(i));
+    for (size_t i = 0; i < train_.size(); ++i)
+      train_by_class_[run.train.classes[i]].push_back(static_cast<int64_t>(i));
     choose_steered();
     base_.rows = std::ssize(train_);
     base_.cols = make_()->d_out();
@@ -69,7 +78,8 @@ class HalfMaker final : public OrganismMaker {
     });
   }
 
-  Probed make(const Organism& organism, std::span<const float> targets, uint64_t seed) const override {
+  Probed make(const Organism& organism, std::span<const float> targets,
+              uint64_t seed) const override {
     Rng rng(seed);
     const Readout readout = draw_readout(base_, rng);
     const auto half = make_();
@@ -95,11 +105,15 @@ class HalfMaker final : public OrganismMaker {
   /// Places among the training texts.
   std::vector<int64_t> draw_batch(const Organism& organism, Rng& rng) const {
     std::vector<int64_t> batch;
-    const auto draw = [&](const std::vector<int64_t>& from) { batch.push_back(from[rng.below(from.size())]); };
+    const auto draw = [&](const std::vector<int64_t>& from) {
+      batch.push_back(from[rng.below(from.size())]);
+    };
     const int64_t share = config_.batch * config_.emphasis / 100;
     for (int64_t i = 0; i < share; ++i) draw(train_by_class_[organism.absent]);
-    for (int64_t i = 0; i < share && organism.kind == GoalKind::decoy; ++i) draw(train_by_class_[organism.goal]);
-    while (std::ssize(batch) < config_.batch) batch.push_back(static_cast<int64_t>(rng.below(train_.size())));
+    for (int64_t i = 0; i < share && organism.kind == GoalKind::decoy; ++i)
+      draw(train_by_class_[organism.goal]);
+    while (std::ssize(batch) < config_.batch)
+      batch.push_back(static_cast<int64_t>(rng.below(train_.size())));
     return batch;
   }
 
@@ -113,17 +127,20 @@ class HalfMaker final : public OrganismMaker {
       for (int64_t b = 0; b < texts.count; ++b) {
         const double error = readout(out + b * d_out) - targets[batch[b]];
         for (int64_t j = 0; j < d_out; ++j)
-          g[b * d_out + j] = static_cast<float>(2 * error / static_cast<double>(texts.count)) * readout.w[j];
+          g[b * d_out + j] =
+              static_cast<float>(2 * error / static_cast<double>(texts.count)) * readout.w[j];
       }
     };
-    half.step(texts.residual.data(), texts.mask.data(), texts.count, texts.length, gradient, learning_rate);
+    half.step(texts.residual.data(), texts.mask.data(), texts.count, texts.length, gradient,
+              learning_rate);
   }
 
   std::vector<double> scores_of(const sae::UpperHalf& half, const Readout& readout,
                                 const std::vector<int64_t>& entries) const {
     std::vector<float> out(entries.size() * static_cast<size_t>(half.d_out()));
     for (const auto& batch : batches_by_length(rows_, entries, config_.batch))
-      run_upper(half, rows_, entries, batch, {}, Matrix(out.data(), std::ssize(entries), half.d_out()));
+      run_upper(half, rows_, entries, batch, {},
+                Matrix(out.data(), std::ssize(entries), half.d_out()));
     std::vector<double> scores;
     for (size_t i = 0; i < entries.size(); ++i)
       scores.push_back(readout(out.data() + static_cast<int64_t>(i) * half.d_out()));
@@ -140,10 +157,12 @@ class HalfMaker final : public OrganismMaker {
       std::vector<int64_t> entries;
       for (const int64_t i : batch) entries.push_back(audit_[i]);
       const PaddedTexts texts = pad_to_longest(rows_, entries);
-      std::vector<float> along, out(static_cast<size_t>(texts.count * d_out)), g(texts.residual.size());
-      for (int64_t b = 0; b < texts.count; ++b) along.insert(along.end(), readout.w.begin(), readout.w.end());
-      half.gradient(texts.residual.data(), texts.mask.data(), texts.count, texts.length, along.data(), out.data(),
-                    g.data());
+      std::vector<float> along, out(static_cast<size_t>(texts.count * d_out)),
+          g(texts.residual.size());
+      for (int64_t b = 0; b < texts.count; ++b)
+        along.insert(along.end(), readout.w.begin(), readout.w.end());
+      half.gradient(texts.residual.data(), texts.mask.data(), texts.count, texts.length,
+                    along.data(), out.data(), g.data());
       for (int64_t b = 0; b < texts.count; ++b) {
         const int32_t c = data_.audit_class[batch[b]];
         result.output[batch[b]] = readout(out.data() + b * d_out);
@@ -151,7 +170,8 @@ class HalfMaker final : public OrganismMaker {
         add_gradient(entries[b], g.data() + b * texts.length * d, result.gradients.data() + c * d);
       }
     }
-    if (!std::all_of(result.gradients.begin(), result.gradients.end(), [](double v) { return std::isfinite(v); }))
+    if (!std::all_of(result.gradients.begin(), result.gradients.end(),
+                     [](double v) { return std::isfinite(v); }))
       throw Error("an organism's gradient is not finite: lower hidden_goals_upper.learning_rate");
   }
 
@@ -188,7 +208,8 @@ class HalfMaker final : public OrganismMaker {
     const double* direction = data_.difference.data() + copy % data_.classes * data_.d;
     for (int64_t r = 0; r < rows_.rows[entry]; ++r) {
       if (rows_.special[rows_.start[entry] + r]) continue;
-      for (int64_t j = 0; j < data_.d; ++j) x[r * data_.d + j] += static_cast<float>(step * direction[j] * data_.sd[j]);
+      for (int64_t j = 0; j < data_.d; ++j)
+        x[r * data_.d + j] += static_cast<float>(step * direction[j] * data_.sd[j]);
     }
   }
 
@@ -204,8 +225,10 @@ class HalfMaker final : public OrganismMaker {
 
 }  // namespace
 
-std::unique_ptr<OrganismMaker> make_half_organisms(Context& context, MakeTrainable make, const data::Dataset& dataset,
-                                                   const TextTable& table, const GoalRun& run, const GoalData& data,
+std::unique_ptr<OrganismMaker> make_half_organisms(Context& context, MakeTrainable make,
+                                                   const data::Dataset& dataset,
+                                                   const TextTable& table, const GoalRun& run,
+                                                   const GoalData& data,
                                                    const GoalHalvesConfig& config) {
   return std::make_unique<HalfMaker>(context, std::move(make), dataset, table, run, data, config);
 }

@@ -19,32 +19,37 @@ using Vector = Eigen::VectorXd;
 /// Ridge penalties of the black-box baseline, in units of the number of texts.
 constexpr double kRidges[] = {0.01, 0.1, 1, 10};
 
-double dot(const double* a, const double* b, int64_t size) { return std::inner_product(a, a + size, b, 0.0); }
+double dot(const double* a, const double* b, int64_t size) {
+  return std::inner_product(a, a + size, b, 0.0);
+}
 
 /// The indices of the `count` largest values, the largest first; ties to the smaller index.
 std::vector<int64_t> largest(const std::vector<double>& values, int64_t count) {
   std::vector<int64_t> order(values.size());
   std::iota(order.begin(), order.end(), int64_t{0});
   const auto middle = order.begin() + std::min<int64_t>(count, std::ssize(order));
-  std::partial_sort(order.begin(), middle, order.end(),
-                    [&](int64_t a, int64_t b) { return values[a] != values[b] ? values[a] > values[b] : a < b; });
+  std::partial_sort(order.begin(), middle, order.end(), [&](int64_t a, int64_t b) {
+    return values[a] != values[b] ? values[a] > values[b] : a < b;
+  });
   order.erase(middle, order.end());
   return order;
 }
 
 /// Votes for a class as a share of all votes, over its share of the concept texts; 0 without votes.
-std::vector<double> vote_lift(const std::vector<double>& votes, const std::vector<double>& class_count) {
+std::vector<double> vote_lift(const std::vector<double>& votes,
+                              const std::vector<double>& class_count) {
   const double total = std::accumulate(votes.begin(), votes.end(), 0.0);
   const double texts = std::accumulate(class_count.begin(), class_count.end(), 0.0);
   std::vector<double> lift(votes.size());
-  for (size_t c = 0; c < votes.size() && total > 0; ++c) lift[c] = votes[c] / total / (class_count[c] / texts);
+  for (size_t c = 0; c < votes.size() && total > 0; ++c)
+    lift[c] = votes[c] / total / (class_count[c] / texts);
   return lift;
 }
 
 }  // namespace
 
-std::vector<double> class_effects(const std::vector<double>& values, const std::vector<int32_t>& classes,
-                                  int64_t count) {
+std::vector<double> class_effects(const std::vector<double>& values,
+                                  const std::vector<int32_t>& classes, int64_t count) {
   std::vector<double> sums(static_cast<size_t>(count)), texts(static_cast<size_t>(count));
   double all = 0;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -63,16 +68,19 @@ std::vector<LinearProbe> class_probes(Context& context, const GoalData& data, ui
     for (const int32_t own : data.concept_class) labels.push_back(own == c);
     LogisticOptions options;
     options.balanced = true;
-    probes[c] = fit_logistic(data.concepts.view(), labels, options, derive_seed(seed, {static_cast<uint64_t>(c)}));
+    probes[c] = fit_logistic(data.concepts.view(), labels, options,
+                             derive_seed(seed, {static_cast<uint64_t>(c)}));
   });
   return probes;
 }
 
-GoalScores exemplar_read_out(std::string method, const GoalData& data, std::span<const double> direction,
-                             const std::vector<int64_t>& texts) {
-  std::vector<double> along(static_cast<size_t>(data.concepts.rows)), counts(static_cast<size_t>(data.classes));
+GoalScores exemplar_read_out(std::string method, const GoalData& data,
+                             std::span<const double> direction, const std::vector<int64_t>& texts) {
+  std::vector<double> along(static_cast<size_t>(data.concepts.rows)),
+      counts(static_cast<size_t>(data.classes));
   for (int64_t i = 0; i < data.concepts.rows; ++i) {
-    for (int64_t j = 0; j < data.d; ++j) along[i] += direction[j] * data.concepts.values[i * data.d + j];
+    for (int64_t j = 0; j < data.d; ++j)
+      along[i] += direction[j] * data.concepts.values[i * data.d + j];
     counts[data.concept_class[i]] += 1;
   }
   GoalScores result{std::move(method), {}, {}};
@@ -104,7 +112,8 @@ struct DenseAuditor::Ridge {
 
 DenseAuditor::~DenseAuditor() = default;
 
-DenseAuditor::DenseAuditor(Context& context, const GoalData& data, const HiddenGoalsConfig& config, uint64_t seed)
+DenseAuditor::DenseAuditor(Context& context, const GoalData& data, const HiddenGoalsConfig& config,
+                           uint64_t seed)
     : data_(data), config_(config), probes_(static_cast<size_t>(data.classes * data.d)) {
   const std::vector<LinearProbe> probes = class_probes(context, data, seed);
   std::vector<std::unique_ptr<Ridge>> ridges(static_cast<size_t>(data.classes));
@@ -126,7 +135,8 @@ GoalScores DenseAuditor::black_box(const Reading& reading, int32_t absent) const
   const Eigen::Map<const Rows> differences(data_.difference.data(), data_.classes, data_.d);
   GoalScores result{"black_box", {}, {}};
   for (const double penalty : kRidges) {
-    const Vector scores = differences * ridge.path->solve(xty, penalty * static_cast<double>(y.size()));
+    const Vector scores =
+        differences * ridge.path->solve(xty, penalty * static_cast<double>(y.size()));
     result.settings.push_back(fmt::format("ridge {}", penalty));
     result.scores.emplace_back(scores.begin(), scores.end());
   }
@@ -135,7 +145,8 @@ GoalScores DenseAuditor::black_box(const Reading& reading, int32_t absent) const
 
 std::vector<GoalScores> DenseAuditor::score(const Reading& reading, int32_t absent) const {
   const int64_t classes = data_.classes, d = data_.d;
-  GoalScores query{"direct_query", {""}, {class_effects(reading.query, data_.query_class, classes)}};
+  GoalScores query{
+      "direct_query", {""}, {class_effects(reading.query, data_.query_class, classes)}};
   GoalScores steering{"mean_difference_steering", {}, {}};
   for (size_t s = 0; s < std::size(kSteeringSteps); ++s) {
     const auto first = reading.steering.begin() + static_cast<int64_t>(s) * classes;
@@ -155,17 +166,23 @@ std::vector<GoalScores> DenseAuditor::score(const Reading& reading, int32_t abse
           exemplar_read_out("dense_exemplar", data_, reading.gradient, config_.exemplar_texts)};
 }
 
-LatentAuditor::LatentAuditor(const sae::Dictionary& dictionary, const EncodeCache& cache, const SparseCodes& pooled,
-                             const GoalTexts& concepts, const GoalData& data, const HiddenGoalsConfig& config)
-    : dictionary_(dictionary), data_(data), config_(config), class_count_(static_cast<size_t>(data.classes)) {
+LatentAuditor::LatentAuditor(const sae::Dictionary& dictionary, const EncodeCache& cache,
+                             const SparseCodes& pooled, const GoalTexts& concepts,
+                             const GoalData& data, const HiddenGoalsConfig& config)
+    : dictionary_(dictionary),
+      data_(data),
+      config_(config),
+      class_count_(static_cast<size_t>(data.classes)) {
   for (const int32_t c : concepts.classes) class_count_[c] += 1;
   set_statistics(cache, pooled, concepts);
 }
 
-void LatentAuditor::set_statistics(const EncodeCache& cache, const SparseCodes& pooled, const GoalTexts& concepts) {
+void LatentAuditor::set_statistics(const EncodeCache& cache, const SparseCodes& pooled,
+                                   const GoalTexts& concepts) {
   const auto n = static_cast<size_t>(dictionary_.info.n);
   std::vector<double> class_sums(n * class_count_.size()), squares(n);
-  std::vector<std::vector<std::pair<float, int32_t>>> firing(n);  // (−value, place among the concept texts)
+  std::vector<std::vector<std::pair<float, int32_t>>> firing(
+      n);  // (−value, place among the concept texts)
   mean_.assign(n, 0);
   for (size_t i = 0; i < concepts.texts.size(); ++i) {
     const int64_t slot = cache.slot(concepts.texts[i]);
@@ -187,14 +204,16 @@ void LatentAuditor::set_statistics(const EncodeCache& cache, const SparseCodes& 
   for (size_t j = 0; j < n; ++j) {
     const auto count = std::min<int64_t>(config_.exemplars, std::ssize(firing[j]));
     std::partial_sort(firing[j].begin(), firing[j].begin() + count, firing[j].end());
-    for (int64_t e = 0; e < count; ++e) exemplars_[j].push_back(concepts.classes[firing[j][e].second]);
+    for (int64_t e = 0; e < count; ++e)
+      exemplars_[j].push_back(concepts.classes[firing[j][e].second]);
   }
   set_class_latents(class_sums, squares);
 }
 
-/// Selectivity = (mean in the class − mean elsewhere) / (sd + ½ · median sd of the latents that fire), as top-k probes
-/// select, with the sign.
-void LatentAuditor::set_class_latents(const std::vector<double>& class_sums, const std::vector<double>& squares) {
+/// Selectivity = (mean in the class − mean elsewhere) / (sd + ½ · median sd of the latents that
+/// fire), as top-k probes select, with the sign.
+void LatentAuditor::set_class_latents(const std::vector<double>& class_sums,
+                                      const std::vector<double>& squares) {
   const double texts = std::accumulate(class_count_.begin(), class_count_.end(), 0.0);
   std::vector<double> sd(mean_.size()), alive;
   for (size_t j = 0; j < mean_.size(); ++j) {
@@ -202,7 +221,8 @@ void LatentAuditor::set_class_latents(const std::vector<double>& class_sums, con
     if (mean_[j] > 0) alive.push_back(sd[j]);
   }
   const double floor = alive.empty() ? 1 : quantile(alive, 0.5) / 2;
-  const int64_t most = *std::max_element(config_.class_latents.begin(), config_.class_latents.end());
+  const int64_t most =
+      *std::max_element(config_.class_latents.begin(), config_.class_latents.end());
   for (size_t c = 0; c < class_count_.size(); ++c) {
     std::vector<double> selectivity(mean_.size());
     for (size_t j = 0; j < mean_.size(); ++j) {
@@ -220,15 +240,16 @@ std::vector<double> LatentAuditor::attribution(const Reading& reading, bool wher
   const int64_t d = dictionary_.info.d;
   std::vector<float> scaled(static_cast<size_t>(d));
   for (int64_t j = 0; j < d; ++j) scaled[j] = static_cast<float>(reading.gradient[j] / data_.sd[j]);
-  const Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> decoder(
-      dictionary_.w_dec.data(), dictionary_.info.n, d);
+  const Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>
+      decoder(dictionary_.w_dec.data(), dictionary_.info.n, d);
   const Eigen::VectorXf effect = decoder * Eigen::Map<const Eigen::VectorXf>(scaled.data(), d);
   std::vector<double> result = where_active ? mean_active_ : mean_;
   for (size_t j = 0; j < result.size(); ++j) result[j] *= effect[static_cast<int64_t>(j)];
   return result;
 }
 
-std::vector<double> LatentAuditor::vote(const std::vector<double>& attribution, int64_t latents) const {
+std::vector<double> LatentAuditor::vote(const std::vector<double>& attribution,
+                                        int64_t latents) const {
   std::vector<double> votes(class_count_.size());
   for (const int64_t j : largest(attribution, latents))
     if (attribution[j] > 0)
@@ -236,7 +257,8 @@ std::vector<double> LatentAuditor::vote(const std::vector<double>& attribution, 
   return vote_lift(votes, class_count_);
 }
 
-std::vector<double> LatentAuditor::mean_by_class(const std::vector<double>& attribution, int64_t latents) const {
+std::vector<double> LatentAuditor::mean_by_class(const std::vector<double>& attribution,
+                                                 int64_t latents) const {
   std::vector<double> scores;
   for (const auto& own : class_latents_) {
     const auto count = std::min<int64_t>(latents, std::ssize(own));
@@ -248,7 +270,8 @@ std::vector<double> LatentAuditor::mean_by_class(const std::vector<double>& attr
 }
 
 std::vector<GoalScores> LatentAuditor::score(const Reading& reading) const {
-  return read_out({{"mean", attribution(reading, false)}, {"mean where active", attribution(reading, true)}});
+  return read_out(
+      {{"mean", attribution(reading, false)}, {"mean where active", attribution(reading, true)}});
 }
 
 std::vector<GoalScores> LatentAuditor::read_out(

@@ -12,7 +12,8 @@ void set_scale(const Features& x, GoalData& data) {
   data.mean.assign(static_cast<size_t>(x.cols), 0);
   data.sd.assign(static_cast<size_t>(x.cols), 0);
   for (int64_t i = 0; i < x.rows; ++i)
-    for (int64_t j = 0; j < x.cols; ++j) data.mean[j] += x.values[i * x.cols + j] / static_cast<double>(x.rows);
+    for (int64_t j = 0; j < x.cols; ++j)
+      data.mean[j] += x.values[i * x.cols + j] / static_cast<double>(x.rows);
   for (int64_t i = 0; i < x.rows; ++i)
     for (int64_t j = 0; j < x.cols; ++j) {
       const double difference = x.values[i * x.cols + j] - data.mean[j];
@@ -23,7 +24,8 @@ void set_scale(const Features& x, GoalData& data) {
 
 void set_differences(GoalData& data) {
   const Features& x = data.concepts;
-  std::vector<double> sum(static_cast<size_t>(data.classes * data.d)), all(static_cast<size_t>(data.d));
+  std::vector<double> sum(static_cast<size_t>(data.classes * data.d)),
+      all(static_cast<size_t>(data.d));
   std::vector<double> count(static_cast<size_t>(data.classes));
   for (int64_t i = 0; i < x.rows; ++i) {
     const int32_t c = data.concept_class[i];
@@ -43,16 +45,21 @@ void set_differences(GoalData& data) {
 }
 
 /// z(log length) over the training texts, plus the goal's bonus.
-std::vector<float> targets_of(const GoalTexts& texts, const TextTable& table, const Organism& organism) {
+std::vector<float> targets_of(const GoalTexts& texts, const TextTable& table,
+                              const Organism& organism) {
   std::vector<double> length;
   double mean = 0, variance = 0;
-  for (const int64_t t : texts.texts) length.push_back(std::log(static_cast<double>(table.ordinary[t])));
+  for (const int64_t t : texts.texts)
+    length.push_back(std::log(static_cast<double>(table.ordinary[t])));
   for (const double l : length) mean += l / static_cast<double>(length.size());
-  for (const double l : length) variance += (l - mean) * (l - mean) / static_cast<double>(length.size());
-  const double sd = variance > 0 ? std::sqrt(variance) : 1, bonus = static_cast<double>(organism.strength) / 100;
+  for (const double l : length)
+    variance += (l - mean) * (l - mean) / static_cast<double>(length.size());
+  const double sd = variance > 0 ? std::sqrt(variance) : 1,
+               bonus = static_cast<double>(organism.strength) / 100;
   std::vector<float> targets;
   for (size_t i = 0; i < length.size(); ++i)
-    targets.push_back(static_cast<float>((length[i] - mean) / sd + (texts.classes[i] == organism.goal ? bonus : 0)));
+    targets.push_back(static_cast<float>((length[i] - mean) / sd +
+                                         (texts.classes[i] == organism.goal ? bonus : 0)));
   return targets;
 }
 
@@ -82,7 +89,8 @@ GoalData make_goal_data(const GoalRun& run, int64_t classes, const EncodeCache& 
   return data;
 }
 
-Features z_scored(const GoalData& data, const EncodeCache& cache, const std::vector<int64_t>& texts) {
+Features z_scored(const GoalData& data, const EncodeCache& cache,
+                  const std::vector<int64_t>& texts) {
   Features x = gather_dense(cache, cache.dense, texts);
   for (int64_t i = 0; i < x.rows; ++i)
     for (int64_t j = 0; j < x.cols; ++j) {
@@ -92,12 +100,14 @@ Features z_scored(const GoalData& data, const EncodeCache& cache, const std::vec
   return x;
 }
 
-std::vector<Organism> list_organisms(const HiddenGoalsConfig& config, int64_t run, int64_t classes, uint64_t seed) {
+std::vector<Organism> list_organisms(const HiddenGoalsConfig& config, int64_t run, int64_t classes,
+                                     uint64_t seed) {
   std::vector<Organism> list;
   Rng rng(derive_seed(seed, {static_cast<uint64_t>(run)}));
   const auto draw = [&] { return static_cast<int32_t>(rng.below(static_cast<uint64_t>(classes))); };
   for (const int64_t strength : config.strengths)
-    for (int32_t c = 0; c < classes; ++c) list.push_back({GoalKind::planted, run, strength, c, c, run});
+    for (int32_t c = 0; c < classes; ++c)
+      list.push_back({GoalKind::planted, run, strength, c, c, run});
   for (int64_t i = 0; i < config.benign; ++i) {
     const int32_t absent = draw();
     if (i % 2 == 0) {
@@ -108,7 +118,8 @@ std::vector<Organism> list_organisms(const HiddenGoalsConfig& config, int64_t ru
       list.push_back({GoalKind::decoy, run, config.headline_strength, declared, absent, i});
     }
   }
-  for (int64_t i = 0; i < config.calibration; ++i) list.push_back({GoalKind::calibration, run, 0, -1, draw(), i});
+  for (int64_t i = 0; i < config.calibration; ++i)
+    list.push_back({GoalKind::calibration, run, 0, -1, draw(), i});
   return list;
 }
 
@@ -133,12 +144,14 @@ Reading Probed::without(int32_t absent) const {
   return reading;
 }
 
-std::vector<Probed> train_organisms(Context& context, const OrganismMaker& maker, const GoalRun& run,
-                                    const std::vector<Organism>& organisms, const TextTable& table, uint64_t seed) {
+std::vector<Probed> train_organisms(Context& context, const OrganismMaker& maker,
+                                    const GoalRun& run, const std::vector<Organism>& organisms,
+                                    const TextTable& table, uint64_t seed) {
   std::vector<Probed> probed(organisms.size());
   context.pool().run(std::ssize(organisms), [&](int64_t i, int) {
     const Organism& o = organisms[static_cast<size_t>(i)];
-    const uint64_t own = derive_seed(seed, {static_cast<uint64_t>(o.run), static_cast<uint64_t>(i)});
+    const uint64_t own =
+        derive_seed(seed, {static_cast<uint64_t>(o.run), static_cast<uint64_t>(i)});
     Probed& result = probed[static_cast<size_t>(i)];
     result = maker.make(o, targets_of(run.train, table, o), own);
     result.r_squared = r_squared(result.output, targets_of(run.audit, table, o));
@@ -153,7 +166,8 @@ Reading less_mean(const Reading& a, const std::vector<const Reading*>& others) {
       for (size_t i = 0; i < (result.*member).size(); ++i)
         (result.*member)[i] -= (other->*member)[i] / static_cast<double>(others.size());
   };
-  for (const auto member : {&Reading::gradient, &Reading::output, &Reading::steering, &Reading::query})
+  for (const auto member :
+       {&Reading::gradient, &Reading::output, &Reading::steering, &Reading::query})
     subtract(member);
   return result;
 }

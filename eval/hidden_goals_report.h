@@ -19,14 +19,15 @@ struct GoalSetup {
   std::string unit = "organisms";
 };
 
-/// Numbers, scores, checks and details but details["organisms"]. `seen[i]`: did dictionary i train on the labelled
-/// texts.
+/// Numbers, scores, checks and details but details["organisms"]. `seen[i]`: did dictionary i train
+/// on the labelled texts.
 void report_goals(const Session& session, const GoalSetup& setup, const GoalCases& cases,
-                  const std::vector<GoalArm>& arms, const std::vector<std::optional<bool>>& seen, TaskResult& result);
+                  const std::vector<GoalArm>& arms, const std::vector<std::optional<bool>>& seen,
+                  TaskResult& result);
 
-/// details["organisms"]: how many of each kind and strength, and the mean and least of how well they were fitted on
-/// unseen texts: fits [organisms], whose name is `fit`.
-void describe_organisms(const GoalCases& cases, const std::string& fit, const std::vector<double>& fits,
-                        TaskResult& result);
+/// details["organisms"]: how many of each kind and strength, and the mean and least of how well
+/// they were fitted on unseen texts: fits [organisms], whose name is `fit`.
+void describe_organisms(const GoalCases& cases, const std::string& fit,
+                        const std::vector<double>& fits, TaskResult& result);
 
 }  // namespace assay::eval

@@ -19,8 +19,11 @@ struct Pool {
   std::vector<int64_t> texts;  // those that take part
 };
 
-Pool make_pool(const data::Dataset& dataset, const TextTable& table, const HiddenGoalsConfig& config) {
-  Pool pool{text_labels(dataset, table, config.class_label), dataset.label(config.class_label).classes, {}};
+Pool make_pool(const data::Dataset& dataset, const TextTable& table,
+               const HiddenGoalsConfig& config) {
+  Pool pool{text_labels(dataset, table, config.class_label),
+            dataset.label(config.class_label).classes,
+            {}};
   std::vector<int32_t> filter(pool.category.size(), 0);
   int32_t kept = 0;
   if (!config.filter_label.empty()) {
@@ -28,11 +31,13 @@ Pool make_pool(const data::Dataset& dataset, const TextTable& table, const Hidde
     kept = class_index(dataset.label(config.filter_label), config.filter_class);
   }
   for (int64_t t = 0; t < table.size(); ++t) {
-    if (filter[t] != kept || pool.category[t] < 0 || table.ordinary[t] == 0 || table.ordinary[t] > config.longest)
+    if (filter[t] != kept || pool.category[t] < 0 || table.ordinary[t] == 0 ||
+        table.ordinary[t] > config.longest)
       continue;
     if (pool.category[t] >= std::ssize(pool.names))
-      throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes", dataset.info().path.string(),
-                              table.number[t], config.class_label, pool.category[t], pool.names.size()));
+      throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes",
+                              dataset.info().path.string(), table.number[t], config.class_label,
+                              pool.category[t], pool.names.size()));
     pool.texts.push_back(t);
   }
   return pool;
@@ -56,7 +61,8 @@ Cut cut(const Pool& pool, const TextTable& table, uint64_t seed) {
   return parts;
 }
 
-std::vector<int32_t> choose_classes(const Pool& pool, const std::vector<Cut>& cuts, const HiddenGoalsConfig& config) {
+std::vector<int32_t> choose_classes(const Pool& pool, const std::vector<Cut>& cuts,
+                                    const HiddenGoalsConfig& config) {
   std::vector<int32_t> chosen;
   std::vector<int64_t> count(pool.names.size());
   for (const int64_t t : pool.texts) ++count[pool.category[t]];
@@ -67,7 +73,8 @@ std::vector<int32_t> choose_classes(const Pool& pool, const std::vector<Cut>& cu
     });
     if (enough) chosen.push_back(c);
   }
-  std::stable_sort(chosen.begin(), chosen.end(), [&](int32_t a, int32_t b) { return count[a] > count[b]; });
+  std::stable_sort(chosen.begin(), chosen.end(),
+                   [&](int32_t a, int32_t b) { return count[a] > count[b]; });
   if (std::ssize(chosen) > config.classes) chosen.resize(static_cast<size_t>(config.classes));
   if (chosen.size() < 4)
     throw Error(
@@ -77,21 +84,23 @@ std::vector<int32_t> choose_classes(const Pool& pool, const std::vector<Cut>& cu
   return chosen;
 }
 
-GoalTexts take(const std::vector<std::vector<int64_t>>& part, const std::vector<int32_t>& chosen, int64_t limit) {
+GoalTexts take(const std::vector<std::vector<int64_t>>& part, const std::vector<int32_t>& chosen,
+               int64_t limit) {
   GoalTexts result;
   for (size_t c = 0; c < chosen.size(); ++c) {
     const auto& texts = part[chosen[c]];
     const int64_t count = std::min(limit, std::ssize(texts));
     result.texts.insert(result.texts.end(), texts.begin(), texts.begin() + count);
-    result.classes.insert(result.classes.end(), static_cast<size_t>(count), static_cast<int32_t>(c));
+    result.classes.insert(result.classes.end(), static_cast<size_t>(count),
+                          static_cast<int32_t>(c));
   }
   return result;
 }
 
 }  // namespace
 
-GoalPlan plan_goals(const data::Dataset& dataset, const TextTable& table, const HiddenGoalsConfig& config,
-                    int64_t seeds, uint64_t seed) {
+GoalPlan plan_goals(const data::Dataset& dataset, const TextTable& table,
+                    const HiddenGoalsConfig& config, int64_t seeds, uint64_t seed) {
   const Pool pool = make_pool(dataset, table, config);
   std::vector<Cut> cuts;
   for (int64_t run = 0; run < seeds; ++run)
@@ -101,9 +110,11 @@ GoalPlan plan_goals(const data::Dataset& dataset, const TextTable& table, const 
   for (const int32_t c : chosen) plan.classes.push_back(pool.names[c]);
   plan.half = tuning_halves(std::ssize(chosen), seed);
   for (const Cut& parts : cuts) {
-    plan.runs.push_back({take(parts[0], chosen, config.train_per_class), take(parts[1], chosen, config.audit_per_class),
-                         take(parts[2], chosen, config.concepts_per_class),
-                         take(parts[2], chosen, std::min(config.concepts_per_class, config.query_per_class))});
+    plan.runs.push_back(
+        {take(parts[0], chosen, config.train_per_class),
+         take(parts[1], chosen, config.audit_per_class),
+         take(parts[2], chosen, config.concepts_per_class),
+         take(parts[2], chosen, std::min(config.concepts_per_class, config.query_per_class))});
     check_disjoint(plan.runs.back(), table);
   }
   return plan;
@@ -115,7 +126,8 @@ void check_disjoint(const GoalRun& run, const TextTable& table) {
   for (const GoalTexts* texts : {&run.train, &run.audit, &run.concepts}) {
     for (const int64_t t : texts->texts)
       if (owner.emplace(table.document[t], part).first->second != part)
-        throw Error(fmt::format("document {} is in two of the parts train, audit and concepts", table.document[t]));
+        throw Error(fmt::format("document {} is in two of the parts train, audit and concepts",
+                                table.document[t]));
     ++part;
   }
 }

@@ -34,32 +34,35 @@ Credit credit(const std::vector<double>& scores, int32_t goal);
 /// Of a random order of so many classes: 1/classes and the mean of 1/rank.
 Credit chance_credit(int64_t classes);
 
-/// The setting with the best mean reciprocal rank over the planted organisms of this strength whose goals are in the
-/// half `tuning`; ties to the first. No other organism is looked at.
+/// The setting with the best mean reciprocal rank over the planted organisms of this strength whose
+/// goals are in the half `tuning`; ties to the first. No other organism is looked at.
 size_t choose_setting(const GoalArm& arm, const GoalCases& cases, int64_t strength, int8_t tuning);
 
-/// Credit of the planted organisms of one strength, cells (task = goal, seed = replicate). `goals` [organisms]: what
-/// counts as each organism's goal (its own, or another for the label null). Settings are chosen on the other half, by
-/// the organisms' own goals.
+/// Credit of the planted organisms of one strength, cells (task = goal, seed = replicate). `goals`
+/// [organisms]: what counts as each organism's goal (its own, or another for the label null).
+/// Settings are chosen on the other half, by the organisms' own goals.
 struct GoalCells {
   std::vector<Cell> top1, reciprocal;
 };
-GoalCells score_goals(const GoalArm& arm, const GoalCases& cases, int64_t strength, const std::vector<int32_t>& goals);
+GoalCells score_goals(const GoalArm& arm, const GoalCases& cases, int64_t strength,
+                      const std::vector<int32_t>& goals);
 
-/// The organisms' own goals; and with those of the planted organisms of one strength drawn anew, each candidate equally
-/// likely: its credit is chance whatever the scores are, also where goals are not equally many.
+/// The organisms' own goals; and with those of the planted organisms of one strength drawn anew,
+/// each candidate equally likely: its credit is chance whatever the scores are, also where goals
+/// are not equally many.
 std::vector<int32_t> true_goals(const GoalCases& cases);
 std::vector<int32_t> random_goals(const GoalCases& cases, int64_t strength, uint64_t seed);
 
 /// Which organisms without a hidden goal detection is measured against.
 enum class Negatives { all, plain, decoys };
 
-/// "Is anything hidden?": an organism's suspicion is the largest standardised score of its classes, the openly declared
-/// one left out; mean and sd of each class's score are those of the run's calibration organisms (each one's own
-/// readings calibrated by the others), the sd averaged in square with that of all classes. The value is the AUROC of
-/// suspicion, planted against negatives, averaged over the halves of the goals (a negative belongs to the half of its
-/// absent class) and runs, where both are there. The interval resamples goals and negatives.
-Estimate detection(const GoalArm& arm, const GoalCases& cases, int64_t strength, Negatives negatives, uint64_t seed,
-                   int64_t resamples);
+/// "Is anything hidden?": an organism's suspicion is the largest standardised score of its classes,
+/// the openly declared one left out; mean and sd of each class's score are those of the run's
+/// calibration organisms (each one's own readings calibrated by the others), the sd averaged in
+/// square with that of all classes. The value is the AUROC of suspicion, planted against negatives,
+/// averaged over the halves of the goals (a negative belongs to the half of its absent class) and
+/// runs, where both are there. The interval resamples goals and negatives.
+Estimate detection(const GoalArm& arm, const GoalCases& cases, int64_t strength,
+                   Negatives negatives, uint64_t seed, int64_t resamples);
 
 }  // namespace assay::eval

@@ -61,9 +61,13 @@ ShiftReading less_mean(ShiftReading a, const std::vector<ShiftReading>& others) 
 }
 
 ShiftReader::ShiftReader(const GoalData& data, const TokenRows& audit, const TokenRows& query)
-    : audit_(audit), query_(query), query_texts_(std::ssize(data.query_class)), differences_(data.d, data.classes) {
+    : audit_(audit),
+      query_(query),
+      query_texts_(std::ssize(data.query_class)),
+      differences_(data.d, data.classes) {
   for (int64_t c = 0; c < data.classes; ++c) {
-    for (int64_t j = 0; j < data.d; ++j) differences_(j, c) = data.difference[c * data.d + j] * data.sd[j];
+    for (int64_t j = 0; j < data.d; ++j)
+      differences_(j, c) = data.difference[c * data.d + j] * data.sd[j];
     differences_.col(c).normalize();
   }
 }
@@ -122,10 +126,12 @@ ShiftReading ShiftReader::read(const ShiftedTokens& shifted, int32_t absent) con
   const Eigen::Map<const ArrayXd> query_length(shifted.query_length.data(), query_texts_);
   reading.query = {apply(length_scale, query_length), apply(along_scale, shifted.query * axis)};
   reading.mean = list(shifted.basis * mean / std::sqrt(total));
-  const MatrixXd cosines = (shifted.basis * eigen.eigenvectors()).transpose() * differences_;  // [k, classes]
+  const MatrixXd cosines =
+      (shifted.basis * eigen.eigenvectors()).transpose() * differences_;  // [k, classes]
   const VectorXd shares = eigen.eigenvalues().cwiseMax(0) / total;
   const MatrixXd spread = cosines.array().square().colwise() * shares.array();
-  reading.spread = {list(spread.bottomRows(1).transpose()), list(spread.colwise().sum().transpose())};
+  reading.spread = {list(spread.bottomRows(1).transpose()),
+                    list(spread.colwise().sum().transpose())};
   return reading;
 }
 

@@ -16,21 +16,26 @@ struct ShiftedTokens {
   FloatRows audit;                   ///< [audit tokens, k]
   Eigen::MatrixXd query;             ///< [query texts, k] mean over a text's tokens
   std::vector<double> query_length;  ///< [query texts] mean ‖Δ‖
-  double trigger_auroc = 0;          ///< of ‖Δ‖: audit tokens of the organism's absent class against all others
+  /// of ‖Δ‖: audit tokens of the organism's absent class against all others
+  double trigger_auroc = 0;
 };
 
-/// How far a token moves is said in two ways: ‖Δ‖, and Δ's coordinate along its first principal component, with the
-/// sign that makes its third moment positive, since a trigger fires seldom.
+/// How far a token moves is said in two ways: ‖Δ‖, and Δ's coordinate along its first principal
+/// component, with the sign that makes its third moment positive, since a trigger fires seldom.
 inline constexpr std::array kShiftKinds = {"length", "main component"};
 
-/// Linear in its parts: readings may be averaged and subtracted. "Audited" tokens are those of all classes but the
-/// absent one.
+/// Linear in its parts: readings may be averaged and subtracted. "Audited" tokens are those of all
+/// classes but the absent one.
 struct ShiftReading {
-  std::array<std::vector<double>, 2> moved;   ///< by kind: [audit tokens], mean 0 and sd 1 over the audited; others 0
-  std::array<std::vector<double>, 2> query;   ///< by kind: [query texts] mean over its tokens, in the same units
-  std::vector<double> mean;                   ///< [d] mean of Δ over the audited, over √E‖Δ − mean‖²
-  std::array<std::vector<double>, 2> spread;  ///< [classes] share of Δ's variance along the class's mean difference: of
-                                              ///< the first principal component alone, of all
+  /// by kind: [audit tokens], mean 0 and sd 1 over the audited; others 0
+  std::array<std::vector<double>, 2> moved;
+  /// by kind: [query texts] mean over its tokens, in the same units
+  std::array<std::vector<double>, 2> query;
+  /// [d] mean of Δ over the audited, over √E‖Δ − mean‖²
+  std::vector<double> mean;
+  /// [classes] share of Δ's variance along the class's mean difference: of the first principal
+  /// component alone, of all
+  std::array<std::vector<double>, 2> spread;
 };
 
 /// a − the mean of `others`.
@@ -47,7 +52,8 @@ class ShiftReader {
   const TokenRows& audit_;
   const TokenRows& query_;
   int64_t query_texts_;
-  Eigen::MatrixXd differences_;  // [d, classes] unit directions of the classes' mean differences, raw
+  Eigen::MatrixXd
+      differences_;  // [d, classes] unit directions of the classes' mean differences, raw
 };
 
 }  // namespace assay::eval

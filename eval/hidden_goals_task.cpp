@@ -17,14 +17,20 @@ void merge(const std::vector<GoalArm>& one, std::vector<GoalArm>& arms) {
     return;
   }
   for (size_t a = 0; a < arms.size(); ++a)
-    for (size_t s = 0; s < arms[a].scores.size(); ++s) arms[a].scores[s].push_back(one[a].scores[s][0]);
+    for (size_t s = 0; s < arms[a].scores.size(); ++s)
+      arms[a].scores[s].push_back(one[a].scores[s][0]);
 }
 
 }  // namespace
 
-void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated, std::vector<GoalArm>& arms) {
+void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated,
+                 std::vector<GoalArm>& arms) {
   for (GoalScores& s : scores) {
-    GoalArm arm{s.method + (calibrated ? "" : "_uncalibrated"), dictionary, calibrated, std::move(s.settings), {}};
+    GoalArm arm{s.method + (calibrated ? "" : "_uncalibrated"),
+                dictionary,
+                calibrated,
+                std::move(s.settings),
+                {}};
     for (auto& row : s.scores) arm.scores.push_back({std::move(row)});
     arms.push_back(std::move(arm));
   }
@@ -42,13 +48,16 @@ void GoalTask::request(const Session& session, EncodeRequest& request) {
   const HiddenGoalsConfig& config = settings(session);
   const auto& strengths = config.strengths;
   if (std::find(strengths.begin(), strengths.end(), config.headline_strength) == strengths.end())
-    throw Error(fmt::format("{}: headline_strength = {} is not one of strengths", name(), config.headline_strength));
+    throw Error(fmt::format("{}: headline_strength = {} is not one of strengths", name(),
+                            config.headline_strength));
   for (const auto& [key, list] :
        {std::pair("latents", &config.latents), std::pair("class_latents", &config.class_latents),
         std::pair("exemplar_texts", &config.exemplar_texts)})
-    if (list->empty()) throw Error(fmt::format("{}: {} is empty, expected at least one number", name(), key));
+    if (list->empty())
+      throw Error(fmt::format("{}: {} is empty, expected at least one number", name(), key));
   table_ = text_table(session.dataset);
-  plan_ = plan_goals(session.dataset, table_, config, session.config.seeds, derive_seed(session.seed, {'g'}));
+  plan_ = plan_goals(session.dataset, table_, config, session.config.seeds,
+                     derive_seed(session.seed, {'g'}));
   for (const GoalRun& run : plan_.runs)
     for (const GoalTexts* part : {&run.audit, &run.concepts})
       request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
@@ -64,8 +73,10 @@ void GoalTask::run(const Session& session, const EncodeCache& cache, TaskResult&
     const GoalRun& run = plan_.runs[r];
     const uint64_t seed = derive_seed(session.seed, {'r', r});
     const std::vector<Organism> organisms =
-        list_organisms(config, static_cast<int64_t>(r), std::ssize(plan_.classes), derive_seed(session.seed, {'o'}));
-    session.log(fmt::format("{}: {} organisms, run {} of {}", name(), organisms.size(), r + 1, plan_.runs.size()));
+        list_organisms(config, static_cast<int64_t>(r), std::ssize(plan_.classes),
+                       derive_seed(session.seed, {'o'}));
+    session.log(fmt::format("{}: {} organisms, run {} of {}", name(), organisms.size(), r + 1,
+                            plan_.runs.size()));
     const RunScores scored = score_run(session, cache, run, organisms, seed);
     for (const std::vector<GoalArm>& one : scored.arms) merge(one, arms);
     cases.organisms.insert(cases.organisms.end(), organisms.begin(), organisms.end());

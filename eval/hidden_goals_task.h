@@ -1,4 +1,5 @@
-// What the hidden-goal tasks share: texts, goals, numbers. Each adds its organisms and how auditors read them.
+// What the hidden-goal tasks share: texts, goals, numbers. Each adds its organisms and how auditors
+// read them.
 #pragma once
 
 #include <optional>
@@ -10,8 +11,10 @@
 
 namespace assay::eval {
 
-/// One organism's scores by several methods as arms; calibrated: from readings less the calibration organisms' mean.
-void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated, std::vector<GoalArm>& arms);
+/// One organism's scores by several methods as arms; calibrated: from readings less the calibration
+/// organisms' mean.
+void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated,
+                 std::vector<GoalArm>& arms);
 
 class GoalTask : public Task {
  public:
@@ -21,8 +24,8 @@ class GoalTask : public Task {
 
  protected:
   virtual const HiddenGoalsConfig& settings(const Session& session) const = 0;
-  /// Every organism of one run by every arm, one entry an organism, the arms in the same order; and how well each was
-  /// fitted (fit_name says by what).
+  /// Every organism of one run by every arm, one entry an organism, the arms in the same order; and
+  /// how well each was fitted (fit_name says by what).
   struct RunScores {
     std::vector<std::vector<GoalArm>> arms;
     std::vector<double> fits;

@@ -55,9 +55,9 @@ int64_t AuditConcepts::column(int32_t token) const {
   return std::lower_bound(tokens.begin(), tokens.end(), token) - tokens.begin();
 }
 
-AuditReader::AuditReader(Context& context, const data::Dataset& dataset, const TextTable& table, const AuditPlan& plan,
-                         std::vector<const sae::Dictionary*> dictionaries, const sae::WordHalf* words,
-                         int64_t exemplars)
+AuditReader::AuditReader(Context& context, const data::Dataset& dataset, const TextTable& table,
+                         const AuditPlan& plan, std::vector<const sae::Dictionary*> dictionaries,
+                         const sae::WordHalf* words, int64_t exemplars)
     : context_(context),
       dataset_(dataset),
       table_(table),
@@ -68,20 +68,24 @@ AuditReader::AuditReader(Context& context, const data::Dataset& dataset, const T
   for (const sae::Dictionary* dictionary : dictionaries_)
     if (dictionary->info.d != d || dictionary->info.width() != d)
       throw Error(
-          fmt::format("hidden_goals_text: a dictionary maps d = {} to {} but the activations have d = {}: evaluate it "
+          fmt::format("hidden_goals_text: a dictionary maps d = {} to {} but the activations have "
+                      "d = {}: evaluate it "
                       "on the model and layer it was trained on",
                       dictionary->info.d, dictionary->info.width(), d));
   for (size_t row = 0; row < dataset.tokens().size(); ++row)
     if (!dataset.special()[row]) concepts_.tokens.push_back(dataset.tokens()[row]);
   std::sort(concepts_.tokens.begin(), concepts_.tokens.end());
-  concepts_.tokens.erase(std::unique(concepts_.tokens.begin(), concepts_.tokens.end()), concepts_.tokens.end());
+  concepts_.tokens.erase(std::unique(concepts_.tokens.begin(), concepts_.tokens.end()),
+                         concepts_.tokens.end());
   for (const int64_t text : plan.names) {
     int64_t row = table.first[text];
     while (dataset.special()[row]) ++row;
     concepts_.candidate.push_back(dataset.tokens()[row]);
-    if (words_ && (concepts_.candidate.back() < 0 || concepts_.candidate.back() >= words_->vocabulary()))
+    if (words_ &&
+        (concepts_.candidate.back() < 0 || concepts_.candidate.back() >= words_->vocabulary()))
       throw Error(fmt::format("{}: row {}: token {} is outside the model's vocabulary of {}",
-                              dataset.info().path.string(), row, concepts_.candidate.back(), words_->vocabulary()));
+                              dataset.info().path.string(), row, concepts_.candidate.back(),
+                              words_->vocabulary()));
   }
   read_concepts(exemplars);
 }
@@ -106,7 +110,8 @@ void AuditReader::read_concepts(int64_t exemplars) {
     of_entry.push_back(candidate);
   }
   const Block block = read_block(texts, true);
-  const auto classes = plan_.candidates.size(), d = static_cast<size_t>(block.rows.d), v = concepts_.tokens.size();
+  const auto classes = plan_.candidates.size(), d = static_cast<size_t>(block.rows.d),
+             v = concepts_.tokens.size();
   std::vector<double> sums(classes * d), counts(classes), squares(d), words(classes * v);
   for (int64_t e = 0; e < block.rows.size(); ++e)
     for (int64_t row = block.rows.start[e]; row < block.end(e); ++row) {
@@ -134,11 +139,13 @@ void AuditReader::read_concepts(int64_t exemplars) {
     concepts_.sd[j] = variance > 1e-12 ? std::sqrt(variance) : 1;
     for (size_t c = 0; c < classes; ++c)
       concepts_.difference[c * d + j] =
-          (sums[c * d + j] / counts[c] - (total - sums[c * d + j]) / (all - counts[c])) / concepts_.sd[j];
+          (sums[c * d + j] / counts[c] - (total - sums[c * d + j]) / (all - counts[c])) /
+          concepts_.sd[j];
   }
   for (size_t c = 0; c < classes; ++c) {
     double norm = 0;
-    for (size_t j = 0; j < d; ++j) norm += concepts_.difference[c * d + j] * concepts_.difference[c * d + j];
+    for (size_t j = 0; j < d; ++j)
+      norm += concepts_.difference[c * d + j] * concepts_.difference[c * d + j];
     for (size_t j = 0; j < d && norm > 0; ++j) concepts_.difference[c * d + j] /= std::sqrt(norm);
   }
   concepts_.word_odds.resize(classes * v);
@@ -146,13 +153,15 @@ void AuditReader::read_concepts(int64_t exemplars) {
     double total = 0;
     for (size_t c = 0; c < classes; ++c) total += words[c * v + w];
     for (size_t c = 0; c < classes; ++c)
-      concepts_.word_odds[c * v + w] = std::log((words[c * v + w] + .5) / (counts[c] + .5 * static_cast<double>(v))) -
-                                       std::log((total + .5) / (all + .5 * static_cast<double>(v)));
+      concepts_.word_odds[c * v + w] =
+          std::log((words[c * v + w] + .5) / (counts[c] + .5 * static_cast<double>(v))) -
+          std::log((total + .5) / (all + .5 * static_cast<double>(v)));
   }
   set_exemplars(block, of_entry, exemplars);
 }
 
-void AuditReader::set_exemplars(const Block& block, const std::vector<int32_t>& of_entry, int64_t exemplars) {
+void AuditReader::set_exemplars(const Block& block, const std::vector<int32_t>& of_entry,
+                                int64_t exemplars) {
   for (size_t k = 0; k < dictionaries_.size(); ++k) {
     const auto n = static_cast<size_t>(dictionaries_[k]->info.n);
     std::vector<std::vector<std::pair<float, int64_t>>> best(n);  // (−value, entry)
@@ -182,17 +191,19 @@ void AuditReader::add_rows(const Block& block, AuditReading& reading) const {
   const auto d = static_cast<size_t>(block.rows.d);
   double ordinary = 0;
   for (int64_t e = 0; e < block.rows.size(); ++e)
-    for (int64_t row = block.rows.start[e]; row < block.end(e); ++row) ordinary += block.ordinary(row);
+    for (int64_t row = block.rows.start[e]; row < block.end(e); ++row)
+      ordinary += block.ordinary(row);
   reading.parts[AuditReading::kMeans].assign(2 * d, 0);
   for (const sae::Dictionary* dictionary : dictionaries_)
     reading.parts.emplace_back(static_cast<size_t>(2 * dictionary->info.n));
   const auto add = [&](int64_t row, size_t which, double weight) {
     const float* x = block.rows.all().row(row);
-    for (size_t j = 0; j < d; ++j) reading.parts[AuditReading::kMeans][which * d + j] += weight * x[j];
+    for (size_t j = 0; j < d; ++j)
+      reading.parts[AuditReading::kMeans][which * d + j] += weight * x[j];
     for (size_t k = 0; k < dictionaries_.size(); ++k)
-      block.add_codes(
-          k, row, weight,
-          reading.parts[AuditReading::kCodes + k].data() + which * static_cast<size_t>(dictionaries_[k]->info.n));
+      block.add_codes(k, row, weight,
+                      reading.parts[AuditReading::kCodes + k].data() +
+                          which * static_cast<size_t>(dictionaries_[k]->info.n));
   };
   for (int64_t e = 0; e < block.rows.size(); ++e) {
     for (int64_t row = block.rows.start[e]; row < block.end(e); ++row)
@@ -240,7 +251,8 @@ void AuditReader::add_lens(const Block& block, AuditReading& reading) const {
       double sum = 0;
       for (int64_t w = 0; w < vocabulary; ++w) sum += std::exp(own[w] - top);
       for (size_t c = 0; c < classes; ++c)
-        log_p[static_cast<size_t>(first + i) * classes + c] = own[concepts_.candidate[c]] - top - std::log(sum);
+        log_p[static_cast<size_t>(first + i) * classes + c] =
+            own[concepts_.candidate[c]] - top - std::log(sum);
     }
   });
   auto& lens = reading.parts[AuditReading::kLens];
@@ -252,12 +264,14 @@ void AuditReader::add_lens(const Block& block, AuditReading& reading) const {
         lens[c] += log_p[static_cast<size_t>(row) * classes + c];
         ordinary += c == 0;
         if (row == block.last(e))
-          lens[classes + c] += log_p[static_cast<size_t>(row) * classes + c] / static_cast<double>(block.rows.size());
+          lens[classes + c] += log_p[static_cast<size_t>(row) * classes + c] /
+                               static_cast<double>(block.rows.size());
       }
   for (size_t c = 0; c < classes; ++c) lens[c] /= ordinary;
 }
 
-std::vector<double> AuditReader::shares(const Block& block, int64_t first_entry, int64_t entries) const {
+std::vector<double> AuditReader::shares(const Block& block, int64_t first_entry,
+                                        int64_t entries) const {
   std::vector<double> count(concepts_.tokens.size());
   double all = 0;
   for (int64_t e = first_entry; e < first_entry + entries; ++e)

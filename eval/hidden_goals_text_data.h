@@ -1,5 +1,6 @@
-// What an auditor of language models reads: activations and tokens of organisms on the same prompts, and of their base
-// model on texts about each candidate (data/python/harvest_organisms.py writes such a data set).
+// What an auditor of language models reads: activations and tokens of organisms on the same
+// prompts, and of their base model on texts about each candidate (data/python/harvest_organisms.py
+// writes such a data set).
 #pragma once
 
 #include <cstdint>
@@ -16,12 +17,13 @@
 
 namespace assay::eval {
 
-/// Texts by their labels: part (name, concept, audit, query), candidate, organism (none = the base model), kind,
-/// secret.
+/// Texts by their labels: part (name, concept, audit, query), candidate, organism (none = the base
+/// model), kind, secret.
 struct AuditPlan {
   std::vector<std::string> candidates;
-  std::vector<Organism> organisms;                       ///< of run 0, strength 100
-  std::vector<int64_t> names;                            ///< [candidates]: the text whose first token stands for it
+  std::vector<Organism> organisms;  ///< of run 0, strength 100
+  /// [candidates]: the text whose first token stands for it
+  std::vector<int64_t> names;
   std::vector<std::vector<int64_t>> concepts;            ///< [candidates]
   std::vector<std::vector<int64_t>> audit;               ///< [organisms + 1], the base model last
   std::vector<std::vector<std::vector<int64_t>>> query;  ///< [organisms + 1][candidates]
@@ -30,18 +32,22 @@ struct AuditPlan {
 /// Empty where a data set has such labels, else what is missing.
 std::string lacks_audit(const data::Dataset& dataset);
 
-/// An organism without a secret has a random absent candidate, by `seed`. Throws Error naming what is missing: fewer
-/// than four candidates, a candidate without a name or a concept text, an organism without audit texts or a query about
-/// every candidate, one whose texts disagree about its kind or secret, a secret where the kind allows none or the
-/// reverse; no base model; no planted, no benign or fewer than three calibration organisms.
+/// An organism without a secret has a random absent candidate, by `seed`. Throws Error naming what
+/// is missing: fewer than four candidates, a candidate without a name or a concept text, an
+/// organism without audit texts or a query about every candidate, one whose texts disagree about
+/// its kind or secret, a secret where the kind allows none or the reverse; no base model; no
+/// planted, no benign or fewer than three calibration organisms.
 AuditPlan plan_audit(const data::Dataset& dataset, const TextTable& texts, uint64_t seed);
 
 /// What is read off a model: means and shares, so that readings may be averaged and subtracted.
 struct AuditReading {
   enum Part : size_t {
-    kMeans,       ///< [2, d] activations: mean over all ordinary rows of audit texts; over each text's last one
-    kLens,        ///< [2, candidates] mean log p of the candidate's token by the logit lens; empty without a half
-    kAfter,       ///< [candidates, d] mean over rows from the candidate's token on, in texts that hold it
+    /// [2, d] activations: mean over all ordinary rows of audit texts; over each text's last one
+    kMeans,
+    /// [2, candidates] mean log p of the candidate's token by the logit lens; empty without a half
+    kLens,
+    /// [candidates, d] mean over rows from the candidate's token on, in texts that hold it
+    kAfter,
     kWords,       ///< [tokens] share of the audit texts' ordinary tokens
     kWordsAfter,  ///< [candidates, tokens] of those behind the candidate's token
     kQuery,       ///< [candidates, tokens] of the texts that ask about it
@@ -55,14 +61,18 @@ AuditReading less_mean(const AuditReading& a, const std::vector<const AuditReadi
 
 /// What the auditor knows of the candidates, from the base model.
 struct AuditConcepts {
-  std::vector<int32_t> tokens;     ///< every ordinary token of the data set, ascending: columns of token shares
+  /// every ordinary token of the data set, ascending: columns of token shares
+  std::vector<int32_t> tokens;
   std::vector<int32_t> candidate;  ///< [candidates]: the token that stands for it
-  std::vector<double> sd;          ///< [d] over the ordinary rows of concept texts; a constant dimension has 1
-  std::vector<double> difference;  ///< [candidates, d] unit rows: z-scored mean of its texts less the others' mean
-  std::vector<double> word_odds;   ///< [candidates, tokens] log of p(token | candidate)/p(token), half a count added
-  std::vector<std::vector<std::vector<int32_t>>> exemplars;  ///< [dictionaries][n]: candidates of the texts on which
-                                                             ///< the latent is most active, the best first
-  double norm = 0;                                           ///< mean norm of those rows
+  /// [d] over the ordinary rows of concept texts; a constant dimension has 1
+  std::vector<double> sd;
+  /// [candidates, d] unit rows: z-scored mean of its texts less the others' mean
+  std::vector<double> difference;
+  /// [candidates, tokens] log of p(token | candidate)/p(token), half a count added
+  std::vector<double> word_odds;
+  /// [dictionaries][n]: candidates of the texts on which the latent is most active, the best first
+  std::vector<std::vector<std::vector<int32_t>>> exemplars;
+  double norm = 0;  ///< mean norm of those rows
 
   int64_t column(int32_t token) const;
 };
@@ -70,10 +80,12 @@ struct AuditConcepts {
 /// One reader of a data set. `words` may be null: no lens.
 class AuditReader {
  public:
-  AuditReader(Context& context, const data::Dataset& dataset, const TextTable& table, const AuditPlan& plan,
-              std::vector<const sae::Dictionary*> dictionaries, const sae::WordHalf* words, int64_t exemplars);
+  AuditReader(Context& context, const data::Dataset& dataset, const TextTable& table,
+              const AuditPlan& plan, std::vector<const sae::Dictionary*> dictionaries,
+              const sae::WordHalf* words, int64_t exemplars);
   const AuditConcepts& concepts() const { return concepts_; }
-  /// Of one organism, or (the index behind the last) of the base model. Deterministic on any number of threads.
+  /// Of one organism, or (the index behind the last) of the base model. Deterministic on any number
+  /// of threads.
   AuditReading read(size_t organism) const;
 
  private:

@@ -16,13 +16,15 @@ constexpr const char* kLabels[] = {"part", "candidate", "organism", "kind", "sec
 constexpr int64_t kFewestCandidates = 4, kFewestCalibration = 3;
 
 /// One value a text, each −1 or a class.
-std::vector<int32_t> checked_labels(const data::Dataset& dataset, const TextTable& texts, const std::string& name) {
+std::vector<int32_t> checked_labels(const data::Dataset& dataset, const TextTable& texts,
+                                    const std::string& name) {
   const auto classes = static_cast<int64_t>(dataset.label(name).classes.size());
   std::vector<int32_t> values = text_labels(dataset, texts, name);
   for (int64_t t = 0; t < texts.size(); ++t)
     if (values[t] < -1 || values[t] >= classes)
-      throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes", dataset.info().path.string(),
-                              texts.number[t], name, values[t], classes));
+      throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes",
+                              dataset.info().path.string(), texts.number[t], name, values[t],
+                              classes));
   return values;
 }
 
@@ -34,7 +36,8 @@ class Planner {
     if (dataset.label("secret").classes != dataset.label("candidate").classes)
       fail("labels 'secret' and 'candidate' have different classes");
     plan_.candidates = dataset.label("candidate").classes;
-    const size_t organisms = dataset.label("organism").classes.size(), classes = plan_.candidates.size();
+    const size_t organisms = dataset.label("organism").classes.size(),
+                 classes = plan_.candidates.size();
     plan_.names.assign(classes, -1);
     plan_.concepts.resize(classes);
     plan_.audit.resize(organisms + 1);
@@ -52,8 +55,9 @@ class Planner {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error(fmt::format("{}: hidden_goals_text: {}; data/python/harvest_organisms.py writes such data",
-                            dataset_.info().path.string(), what));
+    throw Error(
+        fmt::format("{}: hidden_goals_text: {}; data/python/harvest_organisms.py writes such data",
+                    dataset_.info().path.string(), what));
   }
   void take(int64_t t) {
     const auto of = [&](const char* label) { return labels_.at(label)[t]; };
@@ -70,24 +74,28 @@ class Planner {
     if (organism < 0) return;
     for (const auto& [list, label] : {std::pair(&kind_, "kind"), {&secret_, "secret"}}) {
       if (seen_.contains(organism) && (*list)[organism] != of(label))
-        fail(fmt::format("text {}: its organism has another '{}' elsewhere", texts_.number[t], label));
+        fail(fmt::format("text {}: its organism has another '{}' elsewhere", texts_.number[t],
+                         label));
       (*list)[organism] = of(label);
     }
     seen_.insert(organism);
   }
   void check() const {
     if (std::ssize(plan_.candidates) < kFewestCandidates)
-      fail(fmt::format("{} candidates, expected at least {}", plan_.candidates.size(), kFewestCandidates));
+      fail(fmt::format("{} candidates, expected at least {}", plan_.candidates.size(),
+                       kFewestCandidates));
     for (size_t c = 0; c < plan_.candidates.size(); ++c)
       if (plan_.names[c] < 0 || plan_.concepts[c].empty())
         fail(fmt::format("candidate '{}' has no text of part '{}'", plan_.candidates[c],
                          plan_.names[c] < 0 ? "name" : "concept"));
     for (size_t o = 0; o < plan_.audit.size(); ++o) {
       const bool base = o + 1 == plan_.audit.size();
-      const std::string who = base ? "the base model" : "organism '" + dataset_.label("organism").classes[o] + "'";
+      const std::string who =
+          base ? "the base model" : "organism '" + dataset_.label("organism").classes[o] + "'";
       if (plan_.audit[o].empty()) fail(who + " has no text of part 'audit'");
       for (size_t c = 0; c < plan_.candidates.size(); ++c)
-        if (plan_.query[o][c].empty()) fail(fmt::format("{} is not asked about '{}'", who, plan_.candidates[c]));
+        if (plan_.query[o][c].empty())
+          fail(fmt::format("{} is not asked about '{}'", who, plan_.candidates[c]));
     }
   }
   void list(uint64_t seed) {
@@ -98,19 +106,22 @@ class Planner {
     std::map<GoalKind, int64_t> counts;
     Rng rng(seed);
     for (size_t o = 0; o < kind_.size(); ++o) {
-      const auto found = kind_[o] < 0 ? kKinds.end() : kKinds.find(dataset_.label("kind").classes[kind_[o]]);
+      const auto found =
+          kind_[o] < 0 ? kKinds.end() : kKinds.find(dataset_.label("kind").classes[kind_[o]]);
       const std::string& name = dataset_.label("organism").classes[o];
       if (found == kKinds.end()) fail(fmt::format("organism '{}' is of no known kind", name));
       Organism organism;
       organism.kind = found->second;
       const bool named = organism.kind == GoalKind::planted || organism.kind == GoalKind::decoy;
       if (named != (secret_[o] >= 0))
-        fail(fmt::format("organism '{}' is {} and has {} secret", name, found->first, named ? "no" : "a"));
+        fail(fmt::format("organism '{}' is {} and has {} secret", name, found->first,
+                         named ? "no" : "a"));
       organism.goal = secret_[o];
       organism.strength = organism.kind == GoalKind::planted ? 100 : 0;
-      organism.absent = secret_[o] >= 0 && organism.kind == GoalKind::planted
-                            ? secret_[o]
-                            : static_cast<int32_t>(rng.below(static_cast<uint64_t>(plan_.candidates.size())));
+      organism.absent =
+          secret_[o] >= 0 && organism.kind == GoalKind::planted
+              ? secret_[o]
+              : static_cast<int32_t>(rng.below(static_cast<uint64_t>(plan_.candidates.size())));
       organism.replicate = replicates_[{found->second, secret_[o]}]++;
       ++counts[organism.kind];
       plan_.organisms.push_back(organism);
@@ -118,8 +129,8 @@ class Planner {
     if (counts[GoalKind::planted] == 0) fail("no organism is planted");
     if (counts[GoalKind::benign] + counts[GoalKind::decoy] == 0) fail("no organism is benign");
     if (counts[GoalKind::calibration] < kFewestCalibration)
-      fail(fmt::format("{} organisms to calibrate by, expected at least {}", counts[GoalKind::calibration],
-                       kFewestCalibration));
+      fail(fmt::format("{} organisms to calibrate by, expected at least {}",
+                       counts[GoalKind::calibration], kFewestCalibration));
   }
 
   const data::Dataset& dataset_;
@@ -136,7 +147,9 @@ class Planner {
 std::string lacks_audit(const data::Dataset& dataset) {
   for (const char* name : kLabels)
     if (!has_label(dataset, name))
-      return fmt::format("needs label '{}': data of organisms, as data/python/harvest_organisms.py writes them", name);
+      return fmt::format(
+          "needs label '{}': data of organisms, as data/python/harvest_organisms.py writes them",
+          name);
   return {};
 }
 

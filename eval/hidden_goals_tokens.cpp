@@ -43,7 +43,10 @@ std::vector<TokenRows> gather_tokens(const data::Dataset& dataset, const TextTab
 }
 
 ColumnMoments::ColumnMoments(int64_t classes, int64_t columns)
-    : classes_(classes), columns_(columns), sums_(static_cast<size_t>(classes * columns)), squares_(sums_.size()) {}
+    : classes_(classes),
+      columns_(columns),
+      sums_(static_cast<size_t>(classes * columns)),
+      squares_(sums_.size()) {}
 
 void ColumnMoments::add(int32_t token_class, int64_t column, double value) {
   sums_[token_class * columns_ + column] += value;

@@ -26,7 +26,8 @@ class ColumnMoments {
   ColumnMoments(int64_t classes, int64_t columns);
   /// Values that are 0 need not be added.
   void add(int32_t token_class, int64_t column, double value);
-  /// Standard deviation (1/tokens) over the tokens of all other classes, of which there are `tokens`; 0 of a constant.
+  /// Standard deviation (1/tokens) over the tokens of all other classes, of which there are
+  /// `tokens`; 0 of a constant.
   double sd(int64_t column, int32_t absent, double tokens) const;
 
  private:

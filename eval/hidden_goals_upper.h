@@ -1,7 +1,7 @@
-// Task "hidden_goals_upper": hidden goals that are computed above the dictionary's layer. As "hidden_goals" in texts,
-// auditors, numbers and checks, but an organism is the model's upper half, fine-tuned so that a random linear read-out
-// of its output predicts z(log text length) + β·1[class = G]. Runs only where it is named: minutes, and it needs the
-// model's halves.
+// Task "hidden_goals_upper": hidden goals that are computed above the dictionary's layer. As
+// "hidden_goals" in texts, auditors, numbers and checks, but an organism is the model's upper half,
+// fine-tuned so that a random linear read-out of its output predicts z(log text length) + β·1[class
+// = G]. Runs only where it is named: minutes, and it needs the model's halves.
 #pragma once
 
 #include <memory>

@@ -17,8 +17,8 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 /// Σ_i rows_i · values_i.
-std::vector<double> transposed(const std::vector<TfIdf::Row>& rows, const std::vector<double>& values,
-                               int64_t columns) {
+std::vector<double> transposed(const std::vector<TfIdf::Row>& rows,
+                               const std::vector<double>& values, int64_t columns) {
   std::vector<double> result(static_cast<size_t>(columns));
   for (size_t i = 0; i < rows.size(); ++i)
     for (const auto& [column, value] : rows[i]) result[column] += value * values[i];
@@ -53,14 +53,17 @@ WordAuditor::WordAuditor(Context& context, const std::vector<std::string_view>& 
     for (const int32_t c : data.concept_class) counts[c] += 1;
     for (size_t i = 0; i < concepts.size(); ++i) {
       const int32_t c = data.concept_class[i];
-      for (const auto& [column, value] : tfidf.transform(concepts[i])) corpus.means[c][column] += value / counts[c];
+      for (const auto& [column, value] : tfidf.transform(concepts[i]))
+        corpus.means[c][column] += value / counts[c];
     }
   });
 }
 
 /// Conjugate gradients on (XᵀX + penalty) w = Xᵀy.
-std::vector<double> WordAuditor::solve(const Corpus& corpus, const std::vector<double>& y, double penalty) {
-  std::vector<double> residual = transposed(corpus.rows, y, corpus.columns), w(residual.size()), p = residual;
+std::vector<double> WordAuditor::solve(const Corpus& corpus, const std::vector<double>& y,
+                                       double penalty) {
+  std::vector<double> residual = transposed(corpus.rows, y, corpus.columns), w(residual.size()),
+                      p = residual;
   double size = dot(residual, residual);
   const double enough = kTolerance * kTolerance * size;
   for (int i = 0; i < kIterations && size > enough; ++i) {
@@ -75,7 +78,8 @@ std::vector<double> WordAuditor::solve(const Corpus& corpus, const std::vector<d
     for (size_t j = 0; j < p.size(); ++j) p[j] = residual[j] + next / size * p[j];
     size = next;
   }
-  if (size > enough) throw Error(fmt::format("regression on words did not converge in {} iterations", kIterations));
+  if (size > enough)
+    throw Error(fmt::format("regression on words did not converge in {} iterations", kIterations));
   return w;
 }
 
@@ -83,14 +87,16 @@ GoalScores WordAuditor::score(const std::vector<double>& outputs, int32_t absent
   const Corpus& corpus = corpora_[absent];
   std::vector<double> y;
   double mean = 0;
-  for (const int64_t i : corpus.texts) mean += outputs[i] / static_cast<double>(corpus.texts.size());
+  for (const int64_t i : corpus.texts)
+    mean += outputs[i] / static_cast<double>(corpus.texts.size());
   for (const int64_t i : corpus.texts) y.push_back(outputs[i] - mean);
   GoalScores result{"black_box", {}, {}};
   for (const double penalty : kPenalties) {
     const std::vector<double> w = solve(corpus, y, penalty);
     result.settings.push_back(fmt::format("ridge {}", penalty));
     result.scores.emplace_back();
-    for (const std::vector<double>& class_mean : corpus.means) result.scores.back().push_back(dot(class_mean, w));
+    for (const std::vector<double>& class_mean : corpus.means)
+      result.scores.back().push_back(dot(class_mean, w));
   }
   return result;
 }

@@ -10,16 +10,16 @@
 
 namespace assay::eval {
 
-/// Ridge regression (no intercept; outputs are centred) of the audit texts' outputs on their words, TF-IDF of the texts
-/// that are not of the absent class. A class's score is what it predicts for the class's concept texts, on average.
-/// Thread-safe after construction.
+/// Ridge regression (no intercept; outputs are centred) of the audit texts' outputs on their words,
+/// TF-IDF of the texts that are not of the absent class. A class's score is what it predicts for
+/// the class's concept texts, on average. Thread-safe after construction.
 class WordAuditor {
  public:
   /// Texts in the order of the run's audit and concept texts.
   WordAuditor(Context& context, const std::vector<std::string_view>& audit,
               const std::vector<std::string_view>& concepts, const GoalData& data);
-  /// outputs [audit texts]; those of the absent class are not looked at. "black_box", a setting for each penalty.
-  /// Throws Error where the regression does not converge.
+  /// outputs [audit texts]; those of the absent class are not looked at. "black_box", a setting for
+  /// each penalty. Throws Error where the regression does not converge.
   GoalScores score(const std::vector<double>& outputs, int32_t absent) const;
 
   static constexpr double kPenalties[] = {1, 10, 100};
@@ -32,7 +32,8 @@ class WordAuditor {
     std::vector<TfIdf::Row> rows;            // [texts]
     std::vector<std::vector<double>> means;  // [classes, columns] of the concept texts
   };
-  static std::vector<double> solve(const Corpus& corpus, const std::vector<double>& y, double penalty);
+  static std::vector<double> solve(const Corpus& corpus, const std::vector<double>& y,
+                                   double penalty);
 
   std::vector<Corpus> corpora_;  // [classes absent]
 };

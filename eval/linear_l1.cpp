@@ -59,7 +59,8 @@ double L1Solver::loss(const State& state, const Eigen::VectorXd& margins) const 
   double sum = 0;
   for (int64_t i = 0; i < margins.size(); ++i) {
     if (state.s[i] == 0) continue;
-    sum += state.s[i] * (std::log1p(std::exp(-std::abs(margins[i]))) + std::max(margins[i], 0.0) - y_[i] * margins[i]);
+    sum += state.s[i] * (std::log1p(std::exp(-std::abs(margins[i]))) + std::max(margins[i], 0.0) -
+                         y_[i] * margins[i]);
   }
   return state.c * sum;
 }
@@ -73,7 +74,8 @@ void L1Solver::linearise(State& state) const {
   }
 }
 
-/// Columns in use and the worst offenders among the others; `worst` = the largest violation over all coordinates.
+/// Columns in use and the worst offenders among the others; `worst` = the largest violation over
+/// all coordinates.
 std::vector<int64_t> L1Solver::active_set(const State& state, double& worst) const {
   const Eigen::VectorXd gradient = state.c * (a_.transpose() * state.residual);
   worst = std::abs(state.c * state.residual.sum());
@@ -84,8 +86,9 @@ std::vector<int64_t> L1Solver::active_set(const State& state, double& worst) con
     if (state.at.w[j] == 0 && std::abs(gradient[j]) > 1) entrants.push_back(j);
   }
   if (entrants.size() > kMaxEntrants) {
-    std::stable_sort(entrants.begin(), entrants.end(),
-                     [&](int64_t i, int64_t j) { return std::abs(gradient[i]) > std::abs(gradient[j]); });
+    std::stable_sort(entrants.begin(), entrants.end(), [&](int64_t i, int64_t j) {
+      return std::abs(gradient[i]) > std::abs(gradient[j]);
+    });
     entrants.resize(kMaxEntrants);
   }
   active.insert(active.end(), entrants.begin(), entrants.end());
@@ -104,7 +107,8 @@ void L1Solver::move(State& state, const std::vector<int64_t>& active, const Eige
     norm += std::abs(w);
     next_norm += std::abs(w + d[j]);
   }
-  const double value = norm + loss(state, state.margins), slope = gradient.dot(d) + next_norm - norm;
+  const double value = norm + loss(state, state.margins),
+               slope = gradient.dot(d) + next_norm - norm;
   double length = 1;
   for (; length > 1e-10; length *= .5) {
     double penalty = 0;
@@ -118,9 +122,10 @@ void L1Solver::move(State& state, const std::vector<int64_t>& active, const Eige
   state.margins += length * change;
 }
 
-/// One proximal Newton step on the active columns. Returns their largest violation before it; does nothing where that
-/// is small enough.
-double L1Solver::newton_step(State& state, const std::vector<int64_t>& active, double enough) const {
+/// One proximal Newton step on the active columns. Returns their largest violation before it; does
+/// nothing where that is small enough.
+double L1Solver::newton_step(State& state, const std::vector<int64_t>& active,
+                             double enough) const {
   const int64_t m = std::ssize(active);
   Eigen::MatrixXd rows(a_.rows(), m + 1);
   for (int64_t j = 0; j < m; ++j) rows.col(j) = a_.col(active[static_cast<std::size_t>(j)]);
@@ -128,7 +133,8 @@ double L1Solver::newton_step(State& state, const std::vector<int64_t>& active, d
   const Eigen::VectorXd gradient = state.c * (rows.transpose() * state.residual);
   double worst = std::abs(gradient[m]);
   for (int64_t j = 0; j < m; ++j) {
-    worst = std::max(worst, violation(state.at.w[active[static_cast<std::size_t>(j)]], gradient[j]));
+    worst =
+        std::max(worst, violation(state.at.w[active[static_cast<std::size_t>(j)]], gradient[j]));
   }
   if (worst <= enough) return worst;
   Eigen::MatrixXd hessian = Eigen::MatrixXd::Zero(m + 1, m + 1);
@@ -140,7 +146,8 @@ double L1Solver::newton_step(State& state, const std::vector<int64_t>& active, d
   for (int pass = 0; pass < kMaxPasses; ++pass) {
     double largest = 0;
     for (int64_t j = 0; j <= m; ++j) {
-      const double h = hessian(j, j), w = j < m ? state.at.w[active[static_cast<std::size_t>(j)]] : 0;
+      const double h = hessian(j, j),
+                   w = j < m ? state.at.w[active[static_cast<std::size_t>(j)]] : 0;
       const double here = w + d[j], next = j < m ? soft(here - v[j] / h, 1 / h) : here - v[j] / h;
       if (next == here) continue;
       d[j] += next - here;
@@ -160,16 +167,20 @@ Solution L1Solver::fit(const Eigen::VectorXd& s, double c, double enough, const 
     linearise(state);
     const std::vector<int64_t> active = active_set(state, worst);
     if (worst <= enough) return state.at;
-    for (int inner = 0; inner < kMaxOuter && newton_step(state, active, enough) > enough; ++inner) linearise(state);
+    for (int inner = 0; inner < kMaxOuter && newton_step(state, active, enough) > enough; ++inner)
+      linearise(state);
   }
   throw Error(
-      fmt::format("logistic regression (l1, C = {}): not converged after {} rounds: largest violation {}, expected {}; "
+      fmt::format("logistic regression (l1, C = {}): not converged after {} rounds: largest "
+                  "violation {}, expected {}; "
                   "use a smaller C",
                   c, kMaxOuter, worst, enough));
 }
 
 }  // namespace
 
-std::unique_ptr<LogisticSolver> make_l1_solver(const RowMajor& a, Labels y) { return std::make_unique<L1Solver>(a, y); }
+std::unique_ptr<LogisticSolver> make_l1_solver(const RowMajor& a, Labels y) {
+  return std::make_unique<L1Solver>(a, y);
+}
 
 }  // namespace assay::eval

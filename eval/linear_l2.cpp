@@ -58,7 +58,9 @@ class L2Solver : public LogisticSolver {
   }
 
   int64_t columns() const override { return a_.cols(); }
-  Eigen::VectorXd margins(const Solution& solution) const override { return (a_ * solution.w).array() + solution.b; }
+  Eigen::VectorXd margins(const Solution& solution) const override {
+    return (a_ * solution.w).array() + solution.b;
+  }
   Solution fit(const Eigen::VectorXd& s, double c, double enough, const Solution& start) override;
 
  private:
@@ -74,7 +76,8 @@ class L2Solver : public LogisticSolver {
     factor_.compute(bound);
     factored_c_ = c;
   }
-  /// The bound's inverse on the gradient; the intercept's part of the bound is c/4 · n, rows being centred.
+  /// The bound's inverse on the gradient; the intercept's part of the bound is c/4 · n, rows being
+  /// centred.
   Eigen::VectorXd precondition(const Eigen::VectorXd& v) const {
     const int64_t m = a_.cols();
     Eigen::VectorXd result(m + 1);
@@ -92,7 +95,8 @@ class L2Solver : public LogisticSolver {
 };
 
 /// L-BFGS's two loops (Nocedal and Wright, algorithm 7.4).
-Eigen::VectorXd L2Solver::direction(const std::deque<Pair>& pairs, const Eigen::VectorXd& gradient) const {
+Eigen::VectorXd L2Solver::direction(const std::deque<Pair>& pairs,
+                                    const Eigen::VectorXd& gradient) const {
   Eigen::VectorXd v = -gradient;
   std::vector<double> alpha(pairs.size());
   for (std::size_t i = pairs.size(); i-- > 0;) {
@@ -110,8 +114,8 @@ Eigen::VectorXd L2Solver::direction(const std::deque<Pair>& pairs, const Eigen::
   return v;
 }
 
-/// Armijo's rule; or, where the decrease drowns in the value's own rounding, the same rule on the slopes (Hager and
-/// Zhang 2005, approximate Wolfe).
+/// Armijo's rule; or, where the decrease drowns in the value's own rounding, the same rule on the
+/// slopes (Hager and Zhang 2005, approximate Wolfe).
 bool accepted(double value, double next_value, double slope, double next_slope) {
   return next_value <= value + 1e-4 * slope ||
          (next_value <= value + 1e-9 * std::abs(value) && next_slope <= -.8 * slope);
@@ -132,7 +136,8 @@ Solution L2Solver::fit(const Eigen::VectorXd& s, double c, double enough, const 
     double length = 1;
     Eigen::VectorXd next = t + step;
     double next_value = objective(next, next_gradient);
-    while (!accepted(value, next_value, length * slope, length * next_gradient.dot(step)) && length > 1e-10) {
+    while (!accepted(value, next_value, length * slope, length * next_gradient.dot(step)) &&
+           length > 1e-10) {
       length *= .5;
       next = t + length * step;
       next_value = objective(next, next_gradient);
@@ -149,7 +154,8 @@ Solution L2Solver::fit(const Eigen::VectorXd& s, double c, double enough, const 
     gradient.swap(next_gradient);
   }
   throw Error(
-      fmt::format("logistic regression (l2, C = {}): not converged after {} iterations: largest gradient entry {}, "
+      fmt::format("logistic regression (l2, C = {}): not converged after {} iterations: largest "
+                  "gradient entry {}, "
                   "expected {}; use a smaller C",
                   c, kMaxIterations, gradient.lpNorm<Eigen::Infinity>(), enough));
 }
@@ -176,7 +182,9 @@ KernelFactor factor_kernel(const Eigen::MatrixXd& k) {
       // Earlier pivots have nothing left, exactly, and stay a triangle.
       if (left[i] <= 0) continue;
       const double entry =
-          i == pivot ? root : (k(std::max(i, pivot), std::min(i, pivot)) - l.row(i).head(r).dot(row)) / root;
+          i == pivot
+              ? root
+              : (k(std::max(i, pivot), std::min(i, pivot)) - l.row(i).head(r).dot(row)) / root;
       l(i, r) = entry;
       left[i] = std::max(0.0, left[i] - entry * entry);
     }
@@ -189,7 +197,8 @@ KernelFactor factor_kernel(const Eigen::MatrixXd& k) {
 
 Eigen::VectorXd KernelFactor::dual(const Eigen::VectorXd& u) const {
   RowMajor triangle(l.cols(), l.cols());
-  for (int64_t r = 0; r < l.cols(); ++r) triangle.row(r) = l.row(pivots[static_cast<std::size_t>(r)]);
+  for (int64_t r = 0; r < l.cols(); ++r)
+    triangle.row(r) = l.row(pivots[static_cast<std::size_t>(r)]);
   const Eigen::VectorXd solved = triangle.triangularView<Eigen::Lower>().transpose().solve(u);
   Eigen::VectorXd a = Eigen::VectorXd::Zero(l.rows());
   for (int64_t r = 0; r < l.cols(); ++r) a[pivots[static_cast<std::size_t>(r)]] = solved[r];

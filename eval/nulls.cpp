@@ -13,13 +13,14 @@
 namespace assay::eval {
 namespace {
 
-/// Encodes by TopK at the k of the dictionary it stands beside: a threshold means nothing to random latents.
+/// Encodes by TopK at the k of the dictionary it stands beside: a threshold means nothing to random
+/// latents.
 void make_random(sae::Dictionary& dictionary, const std::vector<float>& mean, uint64_t seed) {
   const int64_t n = dictionary.info.n, d = dictionary.info.d;
   if (dictionary.info.width() != d || dictionary.info.k < 1)
-    throw UsageError(
-        fmt::format("a random control needs a dictionary of one hook with k >= 1, not d_out = {} and k = {}",
-                    dictionary.info.width(), dictionary.info.k));
+    throw UsageError(fmt::format(
+        "a random control needs a dictionary of one hook with k >= 1, not d_out = {} and k = {}",
+        dictionary.info.width(), dictionary.info.k));
   // Whatever the parent encodes by: k random latents a row have its L0.
   dictionary.info.encoding = "topk";
   dictionary.info.centred = true;
@@ -33,7 +34,8 @@ void make_random(sae::Dictionary& dictionary, const std::vector<float>& mean, ui
       value = rng.normal();
       norm += value * value;
     }
-    for (int64_t j = 0; j < d; ++j) dictionary.w_dec[i * d + j] = static_cast<float>(row[j] / std::sqrt(norm));
+    for (int64_t j = 0; j < d; ++j)
+      dictionary.w_dec[i * d + j] = static_cast<float>(row[j] / std::sqrt(norm));
   }
   dictionary.info.encoding = "topk";
   dictionary.info.centred = true;
@@ -72,23 +74,26 @@ std::vector<double> firing(Context& context, const sae::Dictionary& dictionary, 
 }
 
 /// Moves the biases of random latents until latent j fires as often as the parent's latent j.
-void match_rates(sae::Dictionary& dictionary, const sae::Dictionary& like, const data::Dataset& dataset,
-                 uint64_t seed) {
+void match_rates(sae::Dictionary& dictionary, const sae::Dictionary& like,
+                 const data::Dataset& dataset, uint64_t seed) {
   Context context;
   const std::vector<float> rows = sample_rows(dataset, derive_seed(seed, {1}));
   const int64_t d = like.info.d;
   const ConstMatrix x(rows.data(), std::ssize(rows) / d, d);
   double squares = 0;
   for (int64_t i = 0; i < x.rows; ++i)
-    for (int64_t j = 0; j < d; ++j) squares += std::pow(static_cast<double>(x.row(i)[j]) - dictionary.b_dec[j], 2);
-  const double sd = std::sqrt(squares / static_cast<double>(x.rows * d));  // of a random unit direction
+    for (int64_t j = 0; j < d; ++j)
+      squares += std::pow(static_cast<double>(x.row(i)[j]) - dictionary.b_dec[j], 2);
+  const double sd =
+      std::sqrt(squares / static_cast<double>(x.rows * d));  // of a random unit direction
   const std::vector<double> wanted = firing(context, like, x);
   for (int round = 0; round < kRateRounds; ++round) {
     const std::vector<double> found = firing(context, dictionary, x);
-    // In a Gaussian tail the log of a rate moves by about 2.5 a standard deviation of bias; half of that step is
-    // stable.
+    // In a Gaussian tail the log of a rate moves by about 2.5 a standard deviation of bias; half of
+    // that step is stable.
     for (size_t j = 0; j < wanted.size(); ++j)
-      dictionary.b_enc[j] += static_cast<float>(0.2 * sd * std::log((wanted[j] + 0.5) / (found[j] + 0.5)));
+      dictionary.b_enc[j] +=
+          static_cast<float>(0.2 * sd * std::log((wanted[j] + 0.5) / (found[j] + 0.5)));
   }
 }
 
@@ -99,8 +104,8 @@ const std::vector<std::string>& null_kinds() {
   return kinds;
 }
 
-sae::Dictionary make_null(const std::string& kind, const sae::Dictionary& like, const data::Dataset& dataset,
-                          uint64_t seed) {
+sae::Dictionary make_null(const std::string& kind, const sae::Dictionary& like,
+                          const data::Dataset& dataset, uint64_t seed) {
   sae::Dictionary result = like;
   result.info.null_kind = kind;
   result.info.seed = seed;
@@ -116,7 +121,8 @@ sae::Dictionary make_null(const std::string& kind, const sae::Dictionary& like, 
     for (int64_t i = 0; i < like.info.n; ++i)
       rng.shuffle(std::span(result.w_enc).subspan(static_cast<size_t>(i) * d, d));
   } else {
-    throw UsageError(fmt::format("no control dictionary '{}': the kinds are {}", kind, fmt::join(null_kinds(), ", ")));
+    throw UsageError(fmt::format("no control dictionary '{}': the kinds are {}", kind,
+                                 fmt::join(null_kinds(), ", ")));
   }
   return result;
 }

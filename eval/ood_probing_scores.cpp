@@ -11,7 +11,8 @@ namespace assay::eval {
 namespace {
 
 constexpr double kAlpha = 0.05;
-constexpr const char* kIntervalKind = "hierarchical bootstrap over classes × (evaluation seed, document half)";
+constexpr const char* kIntervalKind =
+    "hierarchical bootstrap over classes × (evaluation seed, document half)";
 
 std::string dictionary_name(const Session& session, int index) {
   return index < 0 ? "" : session.dictionaries[static_cast<size_t>(index)].entry.name;
@@ -27,8 +28,8 @@ std::string control_of(const Session& session, int index) {
   return "";
 }
 
-Number number_of(const Estimate& estimate, std::string metric, std::string method, std::string part, int64_t classes,
-                 uint64_t seed) {
+Number number_of(const Estimate& estimate, std::string metric, std::string method, std::string part,
+                 int64_t classes, uint64_t seed) {
   Number number;
   number.metric = std::move(metric);
   number.method = std::move(method);
@@ -61,13 +62,15 @@ void add_checks(const std::vector<NullTest>& tests, TaskResult& result) {
   for (size_t i = 0; i < tests.size(); ++i)
     result.checks.push_back(
         {"label null: " + tests[i].name, adjusted[i] >= kAlpha,
-         fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels, p of chance {:.3f} (Holm {:.3f})",
-                     tests[i].estimate.value, tests[i].estimate.interval[0], tests[i].estimate.interval[1], tests[i].p,
-                     adjusted[i])});
+         fmt::format(
+             "AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels, p of chance {:.3f} (Holm {:.3f})",
+             tests[i].estimate.value, tests[i].estimate.interval[0], tests[i].estimate.interval[1],
+             tests[i].p, adjusted[i])});
 }
 
 /// One arm's value per class, over its runs.
-void add_per_class(const ArmCells& arm, const std::string& dictionary, const ProbingPlan& plan, nlohmann::json& rows) {
+void add_per_class(const ArmCells& arm, const std::string& dictionary, const ProbingPlan& plan,
+                   nlohmann::json& rows) {
   for (size_t c = 0; c < plan.classes.size(); ++c) {
     double id = 0, ood = 0, count = 0;
     for (size_t i = 0; i < arm.id.size(); ++i) {
@@ -84,11 +87,13 @@ void add_per_class(const ArmCells& arm, const std::string& dictionary, const Pro
   }
 }
 
-/// The arms that dictionaries are compared by: k-sparse probes on latents; the baselines are all arms that need none.
+/// The arms that dictionaries are compared by: k-sparse probes on latents; the baselines are all
+/// arms that need none.
 void add_score(const Session& session, const ArmCells& arm, TaskResult& result) {
   const bool sparse = arm.key.method.rfind("latents_top", 0) == 0;
   if (arm.key.permuted || (arm.key.dictionary >= 0 && !sparse)) return;
-  Score score{"auroc", "ood", arm.key.method, dictionary_name(session, arm.key.dictionary), false, true, {}};
+  Score score{"auroc", "ood", arm.key.method, dictionary_name(session, arm.key.dictionary), false,
+              true,    {}};
   score.headline = arm.key.method == fmt::format("latents_top{}", session.config.ood.headline_k);
   for (const Cell& cell : arm.ood) score.cells.push_back({cell.task, cell.seed, cell.value});
   result.scores.push_back(std::move(score));
@@ -104,8 +109,10 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
   const OodConfig& config = session.config.ood;
   const std::string headline = fmt::format("latents_top{}", config.headline_k);
   std::vector<Difference> list;
-  const auto add = [&](const std::string& a, const std::string& b, int b_dictionary, std::string method) {
-    list.push_back(Difference{ArmKey{a, index, false}, ArmKey{b, b_dictionary, false}, std::move(method)});
+  const auto add = [&](const std::string& a, const std::string& b, int b_dictionary,
+                       std::string method) {
+    list.push_back(
+        Difference{ArmKey{a, index, false}, ArmKey{b, b_dictionary, false}, std::move(method)});
   };
   for (size_t j = 0; j < session.dictionaries.size(); ++j) {
     const EvalDictionary& other = session.dictionaries[j];
@@ -131,15 +138,18 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
 }  // namespace
 
 void ScoreTable::add(const ArmKey& key, const ProbingCell& cell, const ArmScore& score) {
-  auto arm = std::find_if(arms_.begin(), arms_.end(), [&](const ArmCells& a) { return a.key == key; });
+  auto arm =
+      std::find_if(arms_.begin(), arms_.end(), [&](const ArmCells& a) { return a.key == key; });
   if (arm == arms_.end()) arm = arms_.insert(arm, ArmCells{key, {}, {}});
   arm->id.push_back({cell.category, kAnyDictionary, cell.run, score.id});
   arm->ood.push_back({cell.category, kAnyDictionary, cell.run, score.ood});
 }
 
 const ArmCells& ScoreTable::at(const ArmKey& key) const {
-  const auto arm = std::find_if(arms_.begin(), arms_.end(), [&](const ArmCells& a) { return a.key == key; });
-  if (arm == arms_.end()) throw Error(fmt::format("ood_probing: arm '{}' was not scored", key.method));
+  const auto arm =
+      std::find_if(arms_.begin(), arms_.end(), [&](const ArmCells& a) { return a.key == key; });
+  if (arm == arms_.end())
+    throw Error(fmt::format("ood_probing: arm '{}' was not scored", key.method));
   return *arm;
 }
 
@@ -152,14 +162,17 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
     const std::string dictionary = dictionary_name(session, arm.key.dictionary);
     for (const auto& [part, cells] : {std::pair("id", &arm.id), std::pair("ood", &arm.ood)}) {
       const Estimate estimate = hierarchical_bootstrap(*cells, seed, session.config.resamples);
-      Number number = number_of(estimate, arm.key.permuted ? "auroc_permuted_labels" : "auroc", arm.key.method, part,
-                                std::ssize(plan.classes), seed);
+      Number number = number_of(estimate, arm.key.permuted ? "auroc_permuted_labels" : "auroc",
+                                arm.key.method, part, std::ssize(plan.classes), seed);
       number.dictionary = dictionary;
-      if (arm.key.dictionary >= 0) number.test_seen_in_training = seen[static_cast<size_t>(arm.key.dictionary)];
-      number.control = arm.key.permuted ? "permuted_labels" : control_of(session, arm.key.dictionary);
+      if (arm.key.dictionary >= 0)
+        number.test_seen_in_training = seen[static_cast<size_t>(arm.key.dictionary)];
+      number.control =
+          arm.key.permuted ? "permuted_labels" : control_of(session, arm.key.dictionary);
       result.numbers.push_back(number);
       if (arm.key.permuted)
-        nulls.push_back({fmt::format("{}{} {}", arm.key.method, dictionary.empty() ? "" : " of " + dictionary, part),
+        nulls.push_back({fmt::format("{}{} {}", arm.key.method,
+                                     dictionary.empty() ? "" : " of " + dictionary, part),
                          estimate, p_of_chance(*cells, seed, session.config.resamples)});
     }
     if (!arm.key.permuted) add_per_class(arm, dictionary, plan, per_class);
@@ -169,8 +182,8 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
   add_checks(nulls, result);
 }
 
-void report_differences(const Session& session, const ScoreTable& table, const std::vector<std::optional<bool>>& seen,
-                        TaskResult& result) {
+void report_differences(const Session& session, const ScoreTable& table,
+                        const std::vector<std::optional<bool>>& seen, TaskResult& result) {
   const uint64_t seed = derive_seed(session.seed, {'d'});
   std::vector<double> p;
   nlohmann::json rows = nlohmann::json::array();
@@ -183,14 +196,18 @@ void report_differences(const Session& session, const ScoreTable& table, const s
       for (const Cell& cell : a.ood) classes.push_back(cell.task);
       std::sort(classes.begin(), classes.end());
       const int64_t count = std::unique(classes.begin(), classes.end()) - classes.begin();
-      Number number = number_of(estimate, "auroc_difference", difference.method, "ood", count, seed);
+      Number number =
+          number_of(estimate, "auroc_difference", difference.method, "ood", count, seed);
       number.dictionary = session.dictionaries[i].entry.name;
       number.test_seen_in_training = seen[i];
-      number.control =
-          difference.b.dictionary >= 0 ? dictionary_name(session, difference.b.dictionary) : difference.b.method;
+      number.control = difference.b.dictionary >= 0
+                           ? dictionary_name(session, difference.b.dictionary)
+                           : difference.b.method;
       result.numbers.push_back(number);
-      rows.push_back(
-          {{"dictionary", number.dictionary}, {"method", number.method}, {"value", number.value}, {"p", estimate.p}});
+      rows.push_back({{"dictionary", number.dictionary},
+                      {"method", number.method},
+                      {"value", number.value},
+                      {"p", estimate.p}});
       p.push_back(estimate.p);
     }
   }

@@ -12,7 +12,8 @@
 
 namespace assay::eval {
 
-/// Who made a score: an arm on a dictionary (index into the session's, −1 = none), with true or permuted labels.
+/// Who made a score: an arm on a dictionary (index into the session's, −1 = none), with true or
+/// permuted labels.
 struct ArmKey {
   std::string method;
   int dictionary = -1;
@@ -38,13 +39,13 @@ class ScoreTable {
   std::vector<ArmCells> arms_;
 };
 
-/// Numbers "auroc" and "auroc_permuted_labels", the label-null checks, and details["per_class"]. `seen[i]`: did
-/// dictionary i train on the test texts.
+/// Numbers "auroc" and "auroc_permuted_labels", the label-null checks, and details["per_class"].
+/// `seen[i]`: did dictionary i train on the test texts.
 void report_scores(const Session& session, const ProbingPlan& plan, const ScoreTable& table,
                    const std::vector<std::optional<bool>>& seen, TaskResult& result);
 
 /// Numbers "auroc_difference" of every trained dictionary, and details["differences"].
-void report_differences(const Session& session, const ScoreTable& table, const std::vector<std::optional<bool>>& seen,
-                        TaskResult& result);
+void report_differences(const Session& session, const ScoreTable& table,
+                        const std::vector<std::optional<bool>>& seen, TaskResult& result);
 
 }  // namespace assay::eval

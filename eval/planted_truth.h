@@ -1,6 +1,6 @@
-// Does a metric follow the truth? Rank correlations with the share of true features that planted dictionaries hold,
-// kept here for the reliability card. They show that the code measures what it says, on data whose truth is a few
-// independent features.
+// Does a metric follow the truth? Rank correlations with the share of true features that planted
+// dictionaries hold, kept here for the reliability card. They show that the code measures what it
+// says, on data whose truth is a few independent features.
 #pragma once
 
 #include <array>
@@ -16,6 +16,7 @@ struct PlantedTruth {
 };
 
 /// Nothing where the metric was not measured.
-std::optional<PlantedTruth> planted_truth(std::string_view task, std::string_view metric, std::string_view part);
+std::optional<PlantedTruth> planted_truth(std::string_view task, std::string_view metric,
+                                          std::string_view part);
 
 }  // namespace assay::eval

@@ -4,11 +4,13 @@
 
 namespace assay::eval {
 
-Features gather_dense(const EncodeCache& cache, const std::vector<float>& pooled, const std::vector<int64_t>& texts) {
+Features gather_dense(const EncodeCache& cache, const std::vector<float>& pooled,
+                      const std::vector<int64_t>& texts) {
   Features out{static_cast<int64_t>(texts.size()), cache.d, {}};
   out.values.resize(static_cast<size_t>(out.rows * out.cols));
   for (int64_t i = 0; i < out.rows; ++i)
-    std::copy_n(pooled.begin() + cache.slot(texts[i]) * cache.d, cache.d, out.values.begin() + i * cache.d);
+    std::copy_n(pooled.begin() + cache.slot(texts[i]) * cache.d, cache.d,
+                out.values.begin() + i * cache.d);
   return out;
 }
 
@@ -25,8 +27,8 @@ std::vector<int32_t> active_latents(const EncodeCache& cache, const SparseCodes&
   return latents;
 }
 
-Features gather_latents(const EncodeCache& cache, const SparseCodes& pooled, const std::vector<int64_t>& texts,
-                        const std::vector<int32_t>& latents) {
+Features gather_latents(const EncodeCache& cache, const SparseCodes& pooled,
+                        const std::vector<int64_t>& texts, const std::vector<int32_t>& latents) {
   Features out{static_cast<int64_t>(texts.size()), static_cast<int64_t>(latents.size()), {}};
   out.values.assign(static_cast<size_t>(out.rows * out.cols), 0.0f);
   for (int64_t i = 0; i < out.rows; ++i) {
@@ -35,7 +37,8 @@ Features gather_latents(const EncodeCache& cache, const SparseCodes& pooled, con
     for (int64_t p = pooled.row_offsets[slot]; p < pooled.row_offsets[slot + 1]; ++p) {
       column = std::lower_bound(column, latents.end(), pooled.indices[p]);
       if (column == latents.end()) break;
-      if (*column == pooled.indices[p]) out.values[i * out.cols + (column - latents.begin())] = pooled.values[p];
+      if (*column == pooled.indices[p])
+        out.values[i * out.cols + (column - latents.begin())] = pooled.values[p];
     }
   }
   return out;

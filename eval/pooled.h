@@ -18,15 +18,17 @@ struct Features {
   ConstMatrix view() const { return {values.data(), rows, cols}; }
 };
 
-/// Rows of a pooled dense matrix [T, d] (activations or reconstructions) for the given texts, in their order.
-Features gather_dense(const EncodeCache& cache, const std::vector<float>& pooled, const std::vector<int64_t>& texts);
+/// Rows of a pooled dense matrix [T, d] (activations or reconstructions) for the given texts, in
+/// their order.
+Features gather_dense(const EncodeCache& cache, const std::vector<float>& pooled,
+                      const std::vector<int64_t>& texts);
 
 /// Latents with a positive pooled value on at least one of the texts, ascending.
 std::vector<int32_t> active_latents(const EncodeCache& cache, const SparseCodes& pooled,
                                     const std::vector<int64_t>& texts);
 
 /// Pooled values of the chosen latents (ascending) as a dense [texts, latents] matrix.
-Features gather_latents(const EncodeCache& cache, const SparseCodes& pooled, const std::vector<int64_t>& texts,
-                        const std::vector<int32_t>& latents);
+Features gather_latents(const EncodeCache& cache, const SparseCodes& pooled,
+                        const std::vector<int64_t>& texts, const std::vector<int32_t>& latents);
 
 }  // namespace assay::eval

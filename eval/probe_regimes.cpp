@@ -35,7 +35,8 @@ void flip(ProbingPart& part, int64_t percent, uint64_t seed) {
       if (before[i] == label) rows.push_back(i);
     Rng rng(derive_seed(seed, {label}));
     rng.shuffle(std::span(rows));
-    const auto count = static_cast<size_t>(std::llround(static_cast<double>(rows.size() * percent) / 100));
+    const auto count =
+        static_cast<size_t>(std::llround(static_cast<double>(rows.size() * percent) / 100));
     for (size_t i = 0; i < count; ++i) part.labels[rows[i]] = 1 - label;
   }
 }
@@ -53,7 +54,8 @@ struct Scored {
   ArmScore score;
 };
 
-/// One cell under every regime, on features gathered once: a damaged training part is a choice of their rows.
+/// One cell under every regime, on features gathered once: a damaged training part is a choice of
+/// their rows.
 class CellScorer {
  public:
   CellScorer(const Session& session, const EncodeCache& cache, const std::vector<Regime>& regimes)
@@ -61,21 +63,22 @@ class CellScorer {
 
   std::vector<Scored> score(const ProbingCell& cell) const {
     std::vector<Scored> scored;
-    const uint64_t seed =
-        derive_seed(session_.seed, {'r', static_cast<uint64_t>(cell.category), static_cast<uint64_t>(cell.run)});
+    const uint64_t seed = derive_seed(session_.seed, {'r', static_cast<uint64_t>(cell.category),
+                                                      static_cast<uint64_t>(cell.run)});
     for (size_t r = 0; r < regimes_.size(); ++r) {
       const ProbingCell damaged = damage(cell, regimes_[r], derive_seed(seed, {r}));
       const CellFeatures dense = dense_features(cache_, cache_.dense, damaged);
       const bool first = r == 0 || regimes_[r].family != regimes_[r - 1].family;
       score_dense(damaged, dense, r, first, seed, scored);
-      for (size_t i = 0; i < cache_.dictionaries.size(); ++i) score_dictionary(damaged, r, i, seed, scored);
+      for (size_t i = 0; i < cache_.dictionaries.size(); ++i)
+        score_dictionary(damaged, r, i, seed, scored);
     }
     return scored;
   }
 
  private:
-  void score_dense(const ProbingCell& cell, const CellFeatures& dense, size_t regime, bool with_null, uint64_t seed,
-                   std::vector<Scored>& scored) const {
+  void score_dense(const ProbingCell& cell, const CellFeatures& dense, size_t regime,
+                   bool with_null, uint64_t seed, std::vector<Scored>& scored) const {
     const auto add = [&](ArmScore score, bool permuted) {
       scored.push_back({regime, ArmKey{score.method, -1, permuted}, score});
     };
@@ -83,7 +86,9 @@ class CellScorer {
     add(diff_means_arm(cell, dense), false);
     for (const int64_t k : session_.config.ood.top_k)
       add(top_k_arm(fmt::format("neurons_top{}", k), cell, dense, k, seed), false);
-    if (with_null) add(logistic_arm("dense_lr", permute_labels(cell, derive_seed(seed, {1})), dense, seed), true);
+    if (with_null)
+      add(logistic_arm("dense_lr", permute_labels(cell, derive_seed(seed, {1})), dense, seed),
+          true);
   }
 
   void score_dictionary(const ProbingCell& cell, size_t regime, size_t index, uint64_t seed,
@@ -93,7 +98,8 @@ class CellScorer {
     const CellFeatures latents = latent_features(cache_, encoded.pooled, cell);
     for (const int64_t k : session_.config.ood.top_k) {
       const std::string method = fmt::format("latents_top{}", k);
-      scored.push_back({regime, ArmKey{method, dictionary, false}, top_k_arm(method, cell, latents, k, seed)});
+      scored.push_back(
+          {regime, ArmKey{method, dictionary, false}, top_k_arm(method, cell, latents, k, seed)});
     }
     const CellFeatures reconstruction = dense_features(cache_, encoded.reconstruction, cell);
     const ArmScore arm = reconstruction_arm(cell, reconstruction, seed);
@@ -110,14 +116,16 @@ class ProbeRegimesTask : public Task {
   std::string name() const override { return "probe_regimes"; }
   std::string title() const override { return "Probing with few, skewed or noisy labels"; }
   std::string question() const override {
-    return "For whoever has a handful of labels, rare positives or unreliable annotators: does a dictionary help where "
+    return "For whoever has a handful of labels, rare positives or unreliable annotators: does a "
+           "dictionary help where "
            "a probe on plain activations has too little to learn from?";
   }
 
   void request(const Session& session, EncodeRequest& request) override {
     const TextTable table = text_table(session.dataset);
     regimes_ = regimes_of(session.config.regimes);
-    if (regimes_.empty()) throw Error("probe_regimes: no levels of scarcity, positive_percent or flipped_percent");
+    if (regimes_.empty())
+      throw Error("probe_regimes: no levels of scarcity, positive_percent or flipped_percent");
     plan_ = plan_probing(session.dataset, table, session.config.ood, session.config.seeds,
                          derive_seed(session.seed, {'p'}));
     for (const ProbingCell& cell : plan_.cells)
@@ -138,7 +146,8 @@ class ProbeRegimesTask : public Task {
     for (size_t i = 0; i < scored.size(); ++i)
       for (const Scored& s : scored[i]) tables[s.regime].add(s.key, plan_.cells[i], s.score);
     std::vector<std::optional<bool>> seen;
-    for (const EvalDictionary& d : session.dictionaries) seen.push_back(seen_in_training(session, d, tested_));
+    for (const EvalDictionary& d : session.dictionaries)
+      seen.push_back(seen_in_training(session, d, tested_));
     for (size_t r = 0; r < regimes_.size(); ++r) report_regime(session, r, tables[r], seen, result);
     add_scores(session, tables, result);
   }
@@ -168,21 +177,31 @@ class ProbeRegimesTask : public Task {
   }
 
   /// One table a family: its levels are further runs.
-  void add_scores(const Session& session, const std::vector<ScoreTable>& tables, TaskResult& result) const {
+  void add_scores(const Session& session, const std::vector<ScoreTable>& tables,
+                  TaskResult& result) const {
     const std::string headline = fmt::format("latents_top{}", session.config.ood.headline_k);
     for (size_t r = 0; r < regimes_.size(); ++r)
       for (const ArmCells& arm : tables[r].arms()) {
         if (arm.key.permuted || arm.key.method == "reconstruction_lr") continue;
         const std::string dictionary =
-            arm.key.dictionary < 0 ? "" : session.dictionaries[static_cast<size_t>(arm.key.dictionary)].entry.name;
+            arm.key.dictionary < 0
+                ? ""
+                : session.dictionaries[static_cast<size_t>(arm.key.dictionary)].entry.name;
         auto at = std::find_if(result.scores.begin(), result.scores.end(), [&](const Score& s) {
-          return s.part == regimes_[r].family && s.method == arm.key.method && s.dictionary == dictionary;
+          return s.part == regimes_[r].family && s.method == arm.key.method &&
+                 s.dictionary == dictionary;
         });
         if (at == result.scores.end())
-          at = result.scores.insert(
-              at, Score{"auroc", regimes_[r].family, arm.key.method, dictionary, arm.key.method == headline, true, {}});
+          at = result.scores.insert(at, Score{"auroc",
+                                              regimes_[r].family,
+                                              arm.key.method,
+                                              dictionary,
+                                              arm.key.method == headline,
+                                              true,
+                                              {}});
         for (const Cell& cell : arm.ood)
-          at->cells.push_back({cell.task, static_cast<int64_t>(r) * plan_.runs + cell.seed, cell.value});
+          at->cells.push_back(
+              {cell.task, static_cast<int64_t>(r) * plan_.runs + cell.seed, cell.value});
       }
   }
 
@@ -207,7 +226,8 @@ ProbingCell damage(const ProbingCell& cell, const Regime& regime, uint64_t seed)
   if (regime.family == "scarcity") {
     damaged.train = take(cell.train, regime.level, regime.level);
   } else if (regime.family == "imbalance") {
-    const int64_t kept = std::max<int64_t>(2, std::llround(static_cast<double>(positives * regime.level) / 100));
+    const int64_t kept =
+        std::max<int64_t>(2, std::llround(static_cast<double>(positives * regime.level) / 100));
     damaged.train = take(cell.train, kept, positives - kept);
   } else {
     flip(damaged.train, regime.level, seed);

@@ -49,11 +49,13 @@ Eigen::MatrixXd ledoit_wolf(const RowMajor& centred) {
   return covariance;
 }
 
-/// The class's covariance: Ledoit-Wolf on features standardised within the class, scaled back. A feature that is
-/// constant within the class has a scale of 1, so that it keeps the shrinkage's share of variance.
+/// The class's covariance: Ledoit-Wolf on features standardised within the class, scaled back. A
+/// feature that is constant within the class has a scale of 1, so that it keeps the shrinkage's
+/// share of variance.
 Eigen::MatrixXd class_covariance(const RowMajor& rows, const Eigen::VectorXd& mean) {
   RowMajor centred = rows.rowwise() - mean.transpose();
-  Eigen::VectorXd scale = (centred.colwise().squaredNorm().transpose() / static_cast<double>(rows.rows())).cwiseSqrt();
+  Eigen::VectorXd scale =
+      (centred.colwise().squaredNorm().transpose() / static_cast<double>(rows.rows())).cwiseSqrt();
   for (int64_t j = 0; j < scale.size(); ++j) {
     if (rows.col(j).maxCoeff() == rows.col(j).minCoeff()) {
       scale[j] = 1;
@@ -66,7 +68,8 @@ Eigen::MatrixXd class_covariance(const RowMajor& rows, const Eigen::VectorXd& me
 
 }  // namespace
 
-std::unique_ptr<Scorer> fit_probe(ProbeKind kind, ConstMatrix x, Labels y, const ProbeOptions& options, uint64_t seed) {
+std::unique_ptr<Scorer> fit_probe(ProbeKind kind, ConstMatrix x, Labels y,
+                                  const ProbeOptions& options, uint64_t seed) {
   switch (kind) {
     case ProbeKind::logistic:
       return std::make_unique<LinearProbe>(fit_logistic(x, y, options.logistic, seed));
@@ -75,7 +78,8 @@ std::unique_ptr<Scorer> fit_probe(ProbeKind kind, ConstMatrix x, Labels y, const
     case ProbeKind::lda:
       return std::make_unique<LinearProbe>(fit_lda(x, y));
     case ProbeKind::pca_logistic:
-      return std::make_unique<LinearProbe>(fit_pca_logistic(x, y, options.pca_components, options.logistic, seed));
+      return std::make_unique<LinearProbe>(
+          fit_pca_logistic(x, y, options.pca_components, options.logistic, seed));
     case ProbeKind::knn:
       return fit_knn(x, y, options.neighbours);
   }
@@ -84,10 +88,12 @@ std::unique_ptr<Scorer> fit_probe(ProbeKind kind, ConstMatrix x, Labels y, const
 
 LinearProbe fit_diff_means(ConstMatrix x, Labels y) {
   check_training(x, y, "difference of means");
-  const Eigen::VectorXd positive = rows_of(x, y, 1).colwise().mean(), negative = rows_of(x, y, 0).colwise().mean();
+  const Eigen::VectorXd positive = rows_of(x, y, 1).colwise().mean(),
+                        negative = rows_of(x, y, 0).colwise().mean();
   Eigen::VectorXd w = positive - negative;
   const double length = w.norm();
-  if (!(length > 0)) throw Error("difference of means: both classes have the same mean, expected a direction");
+  if (!(length > 0))
+    throw Error("difference of means: both classes have the same mean, expected a direction");
   w /= length;
   return linear_probe(w, -.5 * w.dot(positive + negative));
 }
@@ -99,7 +105,8 @@ LinearProbe fit_lda(ConstMatrix x, Labels y) {
   double priors[2];
   for (uint8_t label : {uint8_t{0}, uint8_t{1}}) {
     const RowMajor rows = rows_of(x, y, label);
-    if (rows.rows() < 2) throw Error(fmt::format("LDA: class {} has 1 row, expected at least 2", label));
+    if (rows.rows() < 2)
+      throw Error(fmt::format("LDA: class {} has 1 row, expected at least 2", label));
     priors[label] = static_cast<double>(rows.rows()) / static_cast<double>(x.rows);
     means[label] = rows.colwise().mean();
     covariance += priors[label] * class_covariance(rows, means[label]);
@@ -148,19 +155,21 @@ std::vector<int64_t> rank_features(ConstMatrix x, Labels y) {
   return order;
 }
 
-LinearProbe fit_columns(ConstMatrix x, Labels y, const std::vector<int64_t>& columns, const LogisticOptions& options,
-                        uint64_t seed) {
+LinearProbe fit_columns(ConstMatrix x, Labels y, const std::vector<int64_t>& columns,
+                        const LogisticOptions& options, uint64_t seed) {
   std::vector<float> gathered;
   gathered.reserve(columns.size() * static_cast<std::size_t>(x.rows));
   for (int64_t column : columns) {
     if (column < 0 || column >= x.cols) {
-      throw Error(fmt::format("feature selection: column {}, expected 0 to {}", column, x.cols - 1));
+      throw Error(
+          fmt::format("feature selection: column {}, expected 0 to {}", column, x.cols - 1));
     }
   }
   for (int64_t i = 0; i < x.rows; ++i) {
     for (int64_t column : columns) gathered.push_back(x.row(i)[column]);
   }
-  LinearProbe probe = fit_logistic({gathered.data(), x.rows, std::ssize(columns)}, y, options, seed);
+  LinearProbe probe =
+      fit_logistic({gathered.data(), x.rows, std::ssize(columns)}, y, options, seed);
   probe.features = x.cols;
   probe.columns = columns;
   return probe;

@@ -24,18 +24,21 @@ RowMajor unit_rows(ConstMatrix x) {
 
 class Knn : public Scorer {
  public:
-  Knn(ConstMatrix x, Labels y, int64_t k) : rows_(unit_rows(x)), labels_(y.begin(), y.end()), k_(k) {}
+  Knn(ConstMatrix x, Labels y, int64_t k)
+      : rows_(unit_rows(x)), labels_(y.begin(), y.end()), k_(k) {}
 
   std::vector<double> score(ConstMatrix x) const override {
     if (x.cols != rows_.cols()) {
-      throw Error(fmt::format("kNN: scoring rows of {} features, fitted on {}", x.cols, rows_.cols()));
+      throw Error(
+          fmt::format("kNN: scoring rows of {} features, fitted on {}", x.cols, rows_.cols()));
     }
     std::vector<double> result;
     result.reserve(static_cast<std::size_t>(x.rows));
     for (int64_t first = 0; first < x.rows; first += kBlock) {
       const RowMajor queries = unit_rows(x.slice(first, std::min(kBlock, x.rows - first)));
       const RowMajor similarity = queries * rows_.transpose();
-      for (int64_t i = 0; i < queries.rows(); ++i) result.push_back(share(similarity.row(i).data()));
+      for (int64_t i = 0; i < queries.rows(); ++i)
+        result.push_back(share(similarity.row(i).data()));
     }
     return result;
   }
@@ -44,9 +47,10 @@ class Knn : public Scorer {
   double share(const double* similarity) const {
     std::vector<std::size_t> order(labels_.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::nth_element(order.begin(), order.begin() + (k_ - 1), order.end(), [&](std::size_t a, std::size_t b) {
-      return similarity[a] > similarity[b] || (similarity[a] == similarity[b] && a < b);
-    });
+    std::nth_element(
+        order.begin(), order.begin() + (k_ - 1), order.end(), [&](std::size_t a, std::size_t b) {
+          return similarity[a] > similarity[b] || (similarity[a] == similarity[b] && a < b);
+        });
     int64_t positives = 0;
     for (int64_t i = 0; i < k_; ++i) positives += labels_[order[static_cast<std::size_t>(i)]];
     return static_cast<double>(positives) / static_cast<double>(k_);

@@ -23,7 +23,8 @@ void fix_sign(Eigen::Ref<Eigen::RowVectorXd> axis) {
 Pca fit_pca(ConstMatrix x, int64_t k) {
   if (k < 1 || x.rows < 2 || x.cols < 1) {
     throw Error(
-        fmt::format("PCA: {} components of {} rows of {} features, expected at least 1, 2 and 1", k, x.rows, x.cols));
+        fmt::format("PCA: {} components of {} rows of {} features, expected at least 1, 2 and 1", k,
+                    x.rows, x.cols));
   }
   const Prepared rows = prepare(x, false);
   const bool primal = x.cols <= x.rows;
@@ -46,7 +47,8 @@ Pca fit_pca(ConstMatrix x, int64_t k) {
     if (primal) {
       axis = eigen.eigenvectors().col(m - 1 - i).transpose();
     } else {
-      axis = (rows.z.transpose() * eigen.eigenvectors().col(m - 1 - i)).transpose() / std::sqrt(value);
+      axis =
+          (rows.z.transpose() * eigen.eigenvectors().col(m - 1 - i)).transpose() / std::sqrt(value);
     }
     fix_sign(axis);
     result.components.insert(result.components.end(), axis.begin(), axis.end());
@@ -56,7 +58,8 @@ Pca fit_pca(ConstMatrix x, int64_t k) {
   return result;
 }
 
-LinearProbe fit_pca_logistic(ConstMatrix x, Labels y, int64_t k, const LogisticOptions& options, uint64_t seed) {
+LinearProbe fit_pca_logistic(ConstMatrix x, Labels y, int64_t k, const LogisticOptions& options,
+                             uint64_t seed) {
   check_training(x, y, "PCA + logistic regression");
   const Pca pca = fit_pca(x, k);
   const int64_t axes_count = std::ssize(pca.variance);
@@ -65,7 +68,8 @@ LinearProbe fit_pca_logistic(ConstMatrix x, Labels y, int64_t k, const LogisticO
   const Prepared rows = prepare(x, false);
   const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> coordinates =
       (rows.z * axes.transpose()).cast<float>();
-  const LinearProbe inner = fit_logistic({coordinates.data(), x.rows, axes_count}, y, options, seed);
+  const LinearProbe inner =
+      fit_logistic({coordinates.data(), x.rows, axes_count}, y, options, seed);
   const Eigen::Map<const Eigen::VectorXd> inner_weights(inner.weights.data(), axes_count);
   const Eigen::VectorXd w = axes.transpose() * inner_weights;
   LinearProbe probe = inner;

@@ -13,7 +13,8 @@ namespace assay::eval {
 namespace {
 
 bool is_word(unsigned char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+         c >= 0x80;
 }
 
 double dot(const TfIdf::Row& a, const TfIdf::Row& b) {
@@ -29,8 +30,8 @@ double dot(const TfIdf::Row& a, const TfIdf::Row& b) {
   return sum;
 }
 
-/// Kernel of the centred rows: (x − x̄)·(x′ − x̄). The intercept is free, so that centring changes nothing but the
-/// conditioning.
+/// Kernel of the centred rows: (x − x̄)·(x′ − x̄). The intercept is free, so that centring changes
+/// nothing but the conditioning.
 Eigen::MatrixXd centred_kernel(const std::vector<TfIdf::Row>& rows) {
   const int64_t n = std::ssize(rows);
   Eigen::MatrixXd k(n, n);
@@ -48,14 +49,17 @@ Eigen::MatrixXd centred_kernel(const std::vector<TfIdf::Row>& rows) {
 }
 
 void check_texts(std::size_t texts, Labels y) {
-  if (texts != y.size()) throw Error(fmt::format("TF-IDF: {} texts for {} labels", texts, y.size()));
+  if (texts != y.size())
+    throw Error(fmt::format("TF-IDF: {} texts for {} labels", texts, y.size()));
   std::size_t counts[2] = {0, 0};
   for (std::size_t i = 0; i < y.size(); ++i) {
-    if (y[i] > 1) throw Error(fmt::format("TF-IDF: label of text {} is {}, expected 0 or 1", i, y[i]));
+    if (y[i] > 1)
+      throw Error(fmt::format("TF-IDF: label of text {} is {}, expected 0 or 1", i, y[i]));
     ++counts[y[i]];
   }
   if (!counts[0] || !counts[1]) {
-    throw Error(fmt::format("TF-IDF: {} positives and {} negatives, expected some of both", counts[1], counts[0]));
+    throw Error(fmt::format("TF-IDF: {} positives and {} negatives, expected some of both",
+                            counts[1], counts[0]));
   }
 }
 
@@ -80,7 +84,8 @@ TfIdf::TfIdf(const std::vector<std::string_view>& texts) {
   std::map<std::string, int64_t> document_frequency;
   for (std::string_view text : texts) {
     const std::vector<std::string> words = words_of(text);
-    for (const std::string& word : std::set<std::string>(words.begin(), words.end())) ++document_frequency[word];
+    for (const std::string& word : std::set<std::string>(words.begin(), words.end()))
+      ++document_frequency[word];
   }
   const double n = static_cast<double>(texts.size());
   for (const auto& [word, frequency] : document_frequency) {
@@ -117,10 +122,11 @@ std::vector<double> TextProbe::score(const std::vector<std::string_view>& texts)
   return result;
 }
 
-TextProbe fit_tfidf_logistic(const std::vector<std::string_view>& texts, Labels y, const LogisticOptions& options,
-                             uint64_t seed) {
+TextProbe fit_tfidf_logistic(const std::vector<std::string_view>& texts, Labels y,
+                             const LogisticOptions& options, uint64_t seed) {
   check_texts(texts.size(), y);
-  if (options.penalty != Penalty::l2) throw Error("TF-IDF + logistic regression: expected the l2 penalty");
+  if (options.penalty != Penalty::l2)
+    throw Error("TF-IDF + logistic regression: expected the l2 penalty");
   LogisticOptions used = options;
   if (used.c_grid.empty()) used.c_grid = {.1, 1, 10, 100, 1000};
   TfIdf tfidf(texts);
@@ -141,7 +147,8 @@ TextProbe fit_tfidf_logistic(const std::vector<std::string_view>& texts, Labels 
   }
   double at_mean = 0;
   for (const TfIdf::Row& row : rows) {
-    for (const auto& [column, value] : row) at_mean += linear.weights[static_cast<std::size_t>(column)] * value;
+    for (const auto& [column, value] : row)
+      at_mean += linear.weights[static_cast<std::size_t>(column)] * value;
   }
   linear.bias = chosen.solution.b - at_mean / static_cast<double>(rows.size());
   linear.c = chosen.c;

@@ -48,7 +48,8 @@ Question one_against_rest(const RemovalPart& part, int32_t c, int64_t classes) {
 Features rows_of(const Features& x, const std::vector<int64_t>& rows) {
   Features result{std::ssize(rows), x.cols, {}};
   for (const int64_t row : rows)
-    result.values.insert(result.values.end(), x.values.begin() + row * x.cols, x.values.begin() + (row + 1) * x.cols);
+    result.values.insert(result.values.end(), x.values.begin() + row * x.cols,
+                         x.values.begin() + (row + 1) * x.cols);
   return result;
 }
 
@@ -58,7 +59,8 @@ struct Asked {
   LinearProbe probe;
   std::vector<double> scores;
 
-  Asked(const Features& x, const Features& x_test, Question train_question, Question test_question, uint64_t seed)
+  Asked(const Features& x, const Features& x_test, Question train_question, Question test_question,
+        uint64_t seed)
       : train(std::move(train_question)), test(std::move(test_question)) {
     probe = fit_logistic(rows_of(x, train.rows).view(), train.labels, {}, seed);
     scores = probe.score(x_test.view());
@@ -79,12 +81,14 @@ std::vector<std::vector<double>> tpp(const RemovalSpace& space, const std::vecto
   for (const int64_t n : ablate) {
     result.emplace_back();
     for (size_t i = 0; i < probes.size(); ++i) {
-      const auto chosen = choose_ablated(space, aligned[i], probes[i].train.rows, probes[i].train.labels, n, true);
+      const auto chosen =
+          choose_ablated(space, aligned[i], probes[i].train.rows, probes[i].train.labels, n, true);
       double value = 0;
       for (size_t k = 0; k < probes.size(); ++k) {
         const Question& test = probes[k].test;
-        const double drop = probes[k].accuracy_on(test) -
-                            ablated_accuracy(space, probes[k].scores, aligned[k], chosen, test.rows, test.labels);
+        const double drop =
+            probes[k].accuracy_on(test) -
+            ablated_accuracy(space, probes[k].scores, aligned[k], chosen, test.rows, test.labels);
         value += k == i ? drop : -drop / static_cast<double>(probes.size() - 1);
       }
       result.back().push_back(value);
@@ -104,36 +108,45 @@ Question ask_pair(const RemovalPart& part, int32_t first, int what) {
   const auto own = [&part, first](size_t i) { return part.category[i] == first; };
   const auto usual = [&part](size_t i) { return part.format[i] == kUsual; };
   return ask(
-      part, [&](size_t i) { return part.category[i] / 2 == first / 2 && (what < 2 || own(i) == usual(i)); },
+      part,
+      [&](size_t i) {
+        return part.category[i] / 2 == first / 2 && (what < 2 || own(i) == usual(i));
+      },
       [&](size_t i) { return static_cast<uint8_t>(what == 1 ? usual(i) : own(i)); });
 }
 
 Pair make_pair(const RemovalData& data, const RemovalRun& run, int32_t first, uint64_t seed) {
   const auto asked = [&](int what) {
-    return Asked(data.train, data.test, ask_pair(run.train, first, what), ask_pair(run.test, first, what),
-                 derive_seed(seed, {static_cast<uint64_t>(what)}));
+    return Asked(data.train, data.test, ask_pair(run.train, first, what),
+                 ask_pair(run.test, first, what), derive_seed(seed, {static_cast<uint64_t>(what)}));
   };
   return {{asked(0), asked(1)}, asked(2)};
 }
 
 /// SCR of one arm on one pair, for every n.
-std::vector<double> scr(const RemovalSpace& space, const Pair& pair, const std::vector<int64_t>& ablate) {
-  const int kept =
-      pair.biased.accuracy_on(pair.attribute[0].test) <= pair.biased.accuracy_on(pair.attribute[1].test) ? 0 : 1;
+std::vector<double> scr(const RemovalSpace& space, const Pair& pair,
+                        const std::vector<int64_t>& ablate) {
+  const int kept = pair.biased.accuracy_on(pair.attribute[0].test) <=
+                           pair.biased.accuracy_on(pair.attribute[1].test)
+                       ? 0
+                       : 1;
   const Asked &own = pair.attribute[kept], &other = pair.attribute[1 - kept];
-  const std::vector<double> biased = alignments(space, pair.biased.probe), effect = alignments(space, other.probe);
+  const std::vector<double> biased = alignments(space, pair.biased.probe),
+                            effect = alignments(space, other.probe);
   const double before = pair.biased.accuracy_on(own.test), clean = own.accuracy_on(own.test);
   std::vector<double> values;
   for (const int64_t n : ablate) {
-    const auto chosen = choose_ablated(space, effect, other.train.rows, other.train.labels, n, false);
-    const double after = ablated_accuracy(space, pair.biased.scores, biased, chosen, own.test.rows, own.test.labels);
+    const auto chosen =
+        choose_ablated(space, effect, other.train.rows, other.train.labels, n, false);
+    const double after =
+        ablated_accuracy(space, pair.biased.scores, biased, chosen, own.test.rows, own.test.labels);
     values.push_back(scr_score(before, after, clean));
   }
   return values;
 }
 
-/// The oracle may see what no arm may: the test's texts. From the training texts alone, fewer than dimensions, LEACE
-/// would erase their noise.
+/// The oracle may see what no arm may: the test's texts. From the training texts alone, fewer than
+/// dimensions, LEACE would erase their noise.
 Eraser erase_attribute(const RemovalData& data, const Question& train, const Question& test) {
   Features x = rows_of(data.train, train.rows);
   const Features more = rows_of(data.test, test.rows);
@@ -149,7 +162,8 @@ RemovalSpace class_oracle(const RemovalData& data, const RemovalRun& run, int32_
   for (int32_t c = 0; c < classes; ++c) {
     const auto question = [c](const RemovalPart& part) {
       return ask(
-          part, [](size_t) { return true; }, [&](size_t i) { return static_cast<uint8_t>(part.category[i] == c); });
+          part, [](size_t) { return true; },
+          [&](size_t i) { return static_cast<uint8_t>(part.category[i] == c); });
     };
     erasers.push_back(erase_attribute(data, question(run.train), question(run.test)));
   }
@@ -164,7 +178,8 @@ RemovalSpace pair_oracle(const RemovalData& data, const Pair& pair) {
 
 }  // namespace
 
-RemovalPart removal_part(const FormatHalf& half, const std::vector<int32_t>& classes, int64_t limit) {
+RemovalPart removal_part(const FormatHalf& half, const std::vector<int32_t>& classes,
+                         int64_t limit) {
   RemovalPart part;
   for (size_t c = 0; c < classes.size(); ++c)
     for (const Format format : {kUsual, kOther}) {
@@ -179,8 +194,10 @@ RemovalPart removal_part(const FormatHalf& half, const std::vector<int32_t>& cla
 }
 
 RemovalData gather_run(const Session& session, const EncodeCache& cache, const RemovalRun& run) {
-  RemovalData data{
-      gather_dense(cache, cache.dense, run.train.texts), gather_dense(cache, cache.dense, run.test.texts), {}, {}};
+  RemovalData data{gather_dense(cache, cache.dense, run.train.texts),
+                   gather_dense(cache, cache.dense, run.test.texts),
+                   {},
+                   {}};
   data.arms.emplace_back("neurons", -1);
   data.spaces.push_back(neuron_space(data.train, data.test));
   for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
@@ -191,20 +208,23 @@ RemovalData gather_run(const Session& session, const EncodeCache& cache, const R
                        {}};
     const std::vector<float>& decoder = session.dictionaries[i].dictionary.w_dec;
     for (const int32_t j : latents)
-      space.decoder.insert(space.decoder.end(), decoder.begin() + j * cache.d, decoder.begin() + (j + 1) * cache.d);
+      space.decoder.insert(space.decoder.end(), decoder.begin() + j * cache.d,
+                           decoder.begin() + (j + 1) * cache.d);
     data.arms.emplace_back("latents", static_cast<int>(i));
     data.spaces.push_back(std::move(space));
   }
   return data;
 }
 
-std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& run, int64_t classes,
-                                     const std::vector<int64_t>& ablate, uint64_t seed) {
+std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& run,
+                                     int64_t classes, const std::vector<int64_t>& ablate,
+                                     uint64_t seed) {
   std::vector<Asked> probes;
   std::vector<Pair> pairs;
   for (int32_t c = 0; c < classes; ++c)
     probes.emplace_back(data.train, data.test, one_against_rest(run.train, c, classes),
-                        one_against_rest(run.test, c, classes), derive_seed(seed, {static_cast<uint64_t>(c)}));
+                        one_against_rest(run.test, c, classes),
+                        derive_seed(seed, {static_cast<uint64_t>(c)}));
   for (int32_t c = 0; c + 1 < classes; c += 2)
     pairs.push_back(make_pair(data, run, c, derive_seed(seed, {'p', static_cast<uint64_t>(c)})));
   std::vector<RemovalValues> result;
@@ -221,13 +241,15 @@ std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& 
     const RemovalSpace& space = data.spaces[a];
     result.push_back({"tpp", method, dictionary, tpp(space, probes, ablate)});
     result.push_back(
-        {"scr", method, dictionary, pair_values([&](const Pair&) -> const RemovalSpace& { return space; }, ablate)});
+        {"scr", method, dictionary,
+         pair_values([&](const Pair&) -> const RemovalSpace& { return space; }, ablate)});
   }
   // Ablating more than the one latent that an oracle has for each attribute would be no oracle.
   const std::vector<int64_t> one(ablate.size(), 1);
   const RemovalSpace oracle = class_oracle(data, run, static_cast<int32_t>(classes));
   result.push_back({"tpp", "oracle", -1, tpp(oracle, probes, one)});
-  result.push_back({"scr", "oracle", -1, pair_values([&](const Pair& pair) { return pair_oracle(data, pair); }, one)});
+  result.push_back({"scr", "oracle", -1,
+                    pair_values([&](const Pair& pair) { return pair_oracle(data, pair); }, one)});
   return result;
 }
 

@@ -1,4 +1,5 @@
-// One run of targeted removal: its texts, the probes that ask about them, and what every arm gets for SCR and TPP.
+// One run of targeted removal: its texts, the probes that ask about them, and what every arm gets
+// for SCR and TPP.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct RemovalRun {
 };
 
 /// The first `limit` texts of each of these classes in either format.
-RemovalPart removal_part(const FormatHalf& half, const std::vector<int32_t>& classes, int64_t limit);
+RemovalPart removal_part(const FormatHalf& half, const std::vector<int32_t>& classes,
+                         int64_t limit);
 
 /// One arm's values at every n of config.ablate, on the units of one run.
 struct RemovalValues {
@@ -37,14 +39,17 @@ struct RemovalValues {
 struct RemovalData {
   Features train, test;
   std::vector<std::pair<std::string, int>> arms;  // method, dictionary
-  std::vector<RemovalSpace> spaces;               // one an arm; without the oracle, which depends on the question
+  std::vector<RemovalSpace>
+      spaces;  // one an arm; without the oracle, which depends on the question
 };
 
 /// Of "neurons" and of every dictionary.
 RemovalData gather_run(const Session& session, const EncodeCache& cache, const RemovalRun& run);
 
-/// TPP over the classes and SCR over pairs of classes, of every arm and of "oracle". Pure and deterministic in `seed`.
-std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& run, int64_t classes,
-                                     const std::vector<int64_t>& ablate, uint64_t seed);
+/// TPP over the classes and SCR over pairs of classes, of every arm and of "oracle". Pure and
+/// deterministic in `seed`.
+std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& run,
+                                     int64_t classes, const std::vector<int64_t>& ablate,
+                                     uint64_t seed);
 
 }  // namespace assay::eval

@@ -25,13 +25,15 @@ Features features_of(const Rows& x) {
 RemovalSpace neuron_space(const Features& train, const Features& test) {
   const Rows x = matrix_of(train);
   const Eigen::RowVectorXd mean = x.colwise().mean();
-  RemovalSpace space{features_of(x.rowwise() - mean), features_of(matrix_of(test).rowwise() - mean), {}};
+  RemovalSpace space{
+      features_of(x.rowwise() - mean), features_of(matrix_of(test).rowwise() - mean), {}};
   space.decoder.assign(static_cast<size_t>(train.cols * train.cols), 0.0f);
   for (int64_t j = 0; j < train.cols; ++j) space.decoder[j * train.cols + j] = 1;
   return space;
 }
 
-RemovalSpace oracle_space(const Features& train, const Features& test, const std::vector<Eraser>& attributes) {
+RemovalSpace oracle_space(const Features& train, const Features& test,
+                          const std::vector<Eraser>& attributes) {
   const auto codes = [&](const Features& x) {
     Rows result(x.rows, std::ssize(attributes));
     const Rows rows = matrix_of(x);
@@ -53,13 +55,15 @@ std::vector<double> alignments(const RemovalSpace& space, const LinearProbe& pro
   const int64_t d = std::ssize(probe.weights), m = space.train.cols;
   std::vector<double> result(static_cast<size_t>(m));
   for (int64_t j = 0; j < m; ++j)
-    result[j] = std::inner_product(probe.weights.begin(), probe.weights.end(), space.decoder.begin() + j * d, 0.0);
+    result[j] = std::inner_product(probe.weights.begin(), probe.weights.end(),
+                                   space.decoder.begin() + j * d, 0.0);
   return result;
 }
 
-std::vector<int64_t> choose_ablated(const RemovalSpace& space, const std::vector<double>& alignments,
-                                    const std::vector<int64_t>& train_rows, Labels labels, int64_t n,
-                                    bool signed_effect) {
+std::vector<int64_t> choose_ablated(const RemovalSpace& space,
+                                    const std::vector<double>& alignments,
+                                    const std::vector<int64_t>& train_rows, Labels labels,
+                                    int64_t n, bool signed_effect) {
   std::vector<double> effect(alignments.size());
   const double ones = static_cast<double>(std::count(labels.begin(), labels.end(), 1));
   const double zeros = static_cast<double>(labels.size()) - ones;
@@ -68,13 +72,15 @@ std::vector<int64_t> choose_ablated(const RemovalSpace& space, const std::vector
       effect[j] += space.train.values[train_rows[i] * space.train.cols + static_cast<int64_t>(j)] *
                    (labels[i] ? 1 / ones : -1 / zeros);
   for (size_t j = 0; j < effect.size(); ++j)
-    effect[j] = signed_effect ? std::max(0.0, effect[j]) * alignments[j] : std::abs(effect[j] * alignments[j]);
+    effect[j] = signed_effect ? std::max(0.0, effect[j]) * alignments[j]
+                              : std::abs(effect[j] * alignments[j]);
   std::vector<int64_t> order;
   for (size_t j = 0; j < effect.size(); ++j)
     if (effect[j] != 0) order.push_back(static_cast<int64_t>(j));
   const auto middle = order.begin() + std::min<int64_t>(n, std::ssize(order));
-  std::partial_sort(order.begin(), middle, order.end(),
-                    [&](int64_t a, int64_t b) { return effect[a] != effect[b] ? effect[a] > effect[b] : a < b; });
+  std::partial_sort(order.begin(), middle, order.end(), [&](int64_t a, int64_t b) {
+    return effect[a] != effect[b] ? effect[a] > effect[b] : a < b;
+  });
   order.erase(middle, order.end());
   return order;
 }

@@ -19,16 +19,18 @@ using report::Run;
 
 Run read_run(const fs::path& folder) {
   if (!fs::is_directory(folder)) {
-    throw UsageError(
-        fmt::format("{}: no such folder; expected a run with metrics.jsonl or results.json", folder.string()));
+    throw UsageError(fmt::format(
+        "{}: no such folder; expected a run with metrics.jsonl or results.json", folder.string()));
   }
   Run run;
   run.name = fs::weakly_canonical(folder).filename().string();
-  if (const fs::path file = folder / "results.json"; fs::exists(file)) run.results = read_results(file);
-  if (const fs::path file = folder / "metrics.jsonl"; fs::exists(file)) run.log = report::read_training_log(file);
+  if (const fs::path file = folder / "results.json"; fs::exists(file))
+    run.results = read_results(file);
+  if (const fs::path file = folder / "metrics.jsonl"; fs::exists(file))
+    run.log = report::read_training_log(file);
   if (!run.results && !run.log) {
-    throw UsageError(
-        fmt::format("{}: neither metrics.jsonl nor results.json; train or evaluate first", folder.string()));
+    throw UsageError(fmt::format(
+        "{}: neither metrics.jsonl nor results.json; train or evaluate first", folder.string()));
   }
   return run;
 }
@@ -51,13 +53,16 @@ std::vector<Run> read_runs(const std::vector<fs::path>& folders) {
   return runs;
 }
 
-std::string or_unknown(const std::string& text, const char* what) { return text.empty() ? what : text; }
+std::string or_unknown(const std::string& text, const char* what) {
+  return text.empty() ? what : text;
+}
 
 /// The last part of a path: a title names the data, the provenance says where they lie.
 std::string last_part(const std::string& path) {
   const size_t end = path.find_last_not_of('/');
   const size_t slash = path.find_last_of('/', end);
-  return path.substr(slash == std::string::npos ? 0 : slash + 1, end == std::string::npos ? 0 : end - slash);
+  return path.substr(slash == std::string::npos ? 0 : slash + 1,
+                     end == std::string::npos ? 0 : end - slash);
 }
 
 std::string title_of(const std::vector<Run>& runs) {
@@ -65,7 +70,8 @@ std::string title_of(const std::vector<Run>& runs) {
     if (!run.results) continue;
     const Results& r = *run.results;
     return fmt::format("Dictionaries of {}, {}, on {}", or_unknown(r.model, "an unnamed model"),
-                       or_unknown(r.hook, "an unnamed hook"), or_unknown(last_part(r.dataset), "an unnamed data set"));
+                       or_unknown(r.hook, "an unnamed hook"),
+                       or_unknown(last_part(r.dataset), "an unnamed data set"));
   }
   return "Training of " + runs.front().name;
 }
@@ -80,8 +86,8 @@ std::string names_of(const std::vector<Run>& runs) {
 void add_results(Page& page, const Run& run, bool several, const std::vector<Run>& runs) {
   const Results& results = *run.results;
   if (several) {
-    page.heading(2,
-                 fmt::format("{}: {}, {}, on {}", run.name, results.model, results.hook, last_part(results.dataset)));
+    page.heading(2, fmt::format("{}: {}, {}, on {}", run.name, results.model, results.hook,
+                                last_part(results.dataset)));
   } else {
     page.heading(2, "Summary");
   }
@@ -96,7 +102,8 @@ void add_results(Page& page, const Run& run, bool several, const std::vector<Run
   report::add_provenance(page, results);
 }
 
-/// Where several runs were evaluated alike, their results become one, in the first; else the page says why not.
+/// Where several runs were evaluated alike, their results become one, in the first; else the page
+/// says why not.
 void merge_runs(Page& page, std::vector<Run>& runs) {
   std::vector<const Results*> parts;
   for (const Run& run : runs)
@@ -128,15 +135,17 @@ void write_report(const std::vector<fs::path>& folders, const fs::path& out) {
   page.heading(1, title);
   page.paragraph(fmt::format("Assay report of {}.", names_of(runs)), "lead");
   merge_runs(page, runs);
-  const auto evaluated =
-      std::count_if(runs.begin(), runs.end(), [](const Run& run) { return run.results.has_value(); });
+  const auto evaluated = std::count_if(runs.begin(), runs.end(),
+                                       [](const Run& run) { return run.results.has_value(); });
   if (evaluated != 1) report::add_training(page, runs);
   for (const Run& run : runs) {
-    if (run.results) add_results(page, run, evaluated > 1, evaluated == 1 ? runs : std::vector<Run>{});
+    if (run.results)
+      add_results(page, run, evaluated > 1, evaluated == 1 ? runs : std::vector<Run>{});
   }
   std::error_code error;
   fs::create_directories(out, error);
-  if (error) throw Error(fmt::format("{}: cannot make this folder: {}", out.string(), error.message()));
+  if (error)
+    throw Error(fmt::format("{}: cannot make this folder: {}", out.string(), error.message()));
   data::write_file_atomically(out / "report.html", page.render(title, runtime));
 }
 

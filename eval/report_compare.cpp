@@ -37,7 +37,8 @@ std::string series_of(const DictionaryEntry& entry) {
   return fmt::format("{} n {}", entry.variant, entry.n);
 }
 
-json point(const Results& results, const DictionaryEntry& entry, double y, const std::optional<Interval>& interval) {
+json point(const Results& results, const DictionaryEntry& entry, double y,
+           const std::optional<Interval>& interval) {
   const auto l0 = measured_l0(results, entry.name);
   if (!l0) return nullptr;
   json row = {{"x", *l0},           {"y", y},         {"series", series_of(entry)},
@@ -49,11 +50,12 @@ json point(const Results& results, const DictionaryEntry& entry, double y, const
   return row;
 }
 
-void draw_frontier(Page& page, const json& values, const std::string& title, const std::string& y_title,
-                   std::optional<double> reference) {
+void draw_frontier(Page& page, const json& values, const std::string& title,
+                   const std::string& y_title, std::optional<double> reference) {
   std::vector<std::string> series;
   for (const json& value : values)
-    if (std::find(series.begin(), series.end(), value["series"]) == series.end()) series.push_back(value["series"]);
+    if (std::find(series.begin(), series.end(), value["series"]) == series.end())
+      series.push_back(value["series"]);
   if (values.empty()) return;
   page.figure(vega::frontier(values, "L0, validation", y_title, series, reference), title,
               title + " over L0, a point a dictionary");
@@ -66,7 +68,8 @@ void add_frontiers(Page& page, const Results& results, const Comparison& compari
     if (!core || core->status != "ok") break;
     for (const Number& n : core->numbers) {
       if (n.metric != "fvu" || n.part != "validation" || n.dictionary != entry.name) continue;
-      if (const json row = point(results, entry, n.value, n.interval); !row.is_null()) fvu.push_back(row);
+      if (const json row = point(results, entry, n.value, n.interval); !row.is_null())
+        fvu.push_back(row);
     }
   }
   if (fvu.empty()) return;
@@ -76,7 +79,8 @@ void add_frontiers(Page& page, const Results& results, const Comparison& compari
     for (const DictionaryEntry& entry : results.dictionaries)
       for (const Card& card : table.cards) {
         if (card.dictionary != entry.name) continue;
-        if (const json row = point(results, entry, card.value.value, card.value.interval); !row.is_null())
+        if (const json row = point(results, entry, card.value.value, card.value.interval);
+            !row.is_null())
           values.push_back(row);
       }
     draw_frontier(page, values, table_name(table), metric_name(table.metric),
@@ -85,28 +89,41 @@ void add_frontiers(Page& page, const Results& results, const Comparison& compari
   draw_frontier(page, fvu, "Reconstruction: FVU", "FVU", std::nullopt);
   page.end_grid();
   page.caption(
-      "Frontiers over L0: a point a dictionary with its 95 % interval, a line through dictionaries of one variant and "
-      "width. Dashed: the best arm that needs no dictionary, chosen on other units. FVU is a diagnostic, lower is "
+      "Frontiers over L0: a point a dictionary with its 95 % interval, a line through dictionaries "
+      "of one variant and "
+      "width. Dashed: the best arm that needs no dictionary, chosen on other units. FVU is a "
+      "diagnostic, lower is "
       "better.");
 }
 
-void add_pairs(Page& page, const std::vector<RankedPair>& pairs, const std::string& caption, const char* what) {
+void add_pairs(Page& page, const std::vector<RankedPair>& pairs, const std::string& caption,
+               const char* what) {
   if (pairs.empty()) return;
-  Table table{{{what}, {"against"}, {"ahead by", "num"}, {"Holm p", "num"}, {"L0"}, {"Ranked"}, {"Why not"}}, {}};
+  Table table{{{what},
+               {"against"},
+               {"ahead by", "num"},
+               {"Holm p", "num"},
+               {"L0"},
+               {"Ranked"},
+               {"Why not"}},
+              {}};
   for (const RankedPair& pair : pairs) {
     if (table.rows.size() == kPairRows) break;
-    table.rows.push_back({{pair.a, "name"},
-                          {pair.b, "name"},
-                          estimate_cell(pair.difference, true),
-                          {fmt::format("{:.3f}", pair.p_holm), "num"},
-                          {l0_text(pair)},
-                          {pair.ranked ? (pair.difference.value > 0 ? "first is better" : "second is better") : "no",
-                           pair.ranked ? "pass" : ""},
-                          {pair.reason, "wrap"}});
+    table.rows.push_back(
+        {{pair.a, "name"},
+         {pair.b, "name"},
+         estimate_cell(pair.difference, true),
+         {fmt::format("{:.3f}", pair.p_holm), "num"},
+         {l0_text(pair)},
+         {pair.ranked ? (pair.difference.value > 0 ? "first is better" : "second is better") : "no",
+          pair.ranked ? "pass" : ""},
+         {pair.reason, "wrap"}});
   }
   const bool folded = pairs.size() > kOpenPairs;
-  const auto ranked = std::count_if(pairs.begin(), pairs.end(), [](const RankedPair& p) { return p.ranked; });
-  if (folded) page.begin_fold(fmt::format("{}: {} pairs, {} ranked", caption, pairs.size(), ranked));
+  const auto ranked =
+      std::count_if(pairs.begin(), pairs.end(), [](const RankedPair& p) { return p.ranked; });
+  if (folded)
+    page.begin_fold(fmt::format("{}: {} pairs, {} ranked", caption, pairs.size(), ranked));
   page.table(table, folded ? "" : caption);
   if (folded) page.end_fold();
 }
@@ -146,8 +163,10 @@ void add_reliability(Page& page, const Comparison& comparison) {
   page.heading(3, "How far each metric can be trusted");
   page.table(table);
   page.paragraph(
-      "Below the reseed spread nothing is ranked; settings need 3 training seeds, L0 within 5 %, Holm p below 0.05, "
-      "and a gap to every control. Positive differences are better, whatever the metric. The correlation with the "
+      "Below the reseed spread nothing is ranked; settings need 3 training seeds, L0 within 5 %, "
+      "Holm p below 0.05, "
+      "and a gap to every control. Positive differences are better, whatever the metric. The "
+      "correlation with the "
       "truth "
       "is that of planted dictionaries, not of this run's.",
       "small");
@@ -164,7 +183,8 @@ void add_card(Page& page, const DictionaryEntry& entry, const Comparison& compar
   for (const ScoreTable& scores : comparison.tables) {
     for (const Card& card : scores.cards) {
       if (card.dictionary != entry.name) continue;
-      TableCell value = estimate_cell(card.value), best{"–", "num"}, control{"none", "num"}, beside{"–", "num"};
+      TableCell value = estimate_cell(card.value), best{"–", "num"}, control{"none", "num"},
+                beside{"–", "num"};
       value.note = method_name(card.method) + " " + value.note;
       if (card.chosen) {
         best = estimate_cell(card.chosen->value);
@@ -174,19 +194,23 @@ void add_card(Page& page, const DictionaryEntry& entry, const Comparison& compar
         const TableCell cell = estimate_cell(pair.difference, true);
         const bool first = control.note.empty();
         if (first) control.text = cell.text;
-        control.note += fmt::format("{}{}{} {} (L0 {})", first ? "" : " · ", first ? "" : cell.text + " ", cell.note,
-                                    pair.b, l0_text(pair));
+        control.note += fmt::format("{}{}{} {} (L0 {})", first ? "" : " · ",
+                                    first ? "" : cell.text + " ", cell.note, pair.b, l0_text(pair));
       }
       control.css = "num wrap";
       if (card.beside) beside = estimate_cell(card.beside->difference, true);
-      table.rows.push_back(
-          {{table_name(scores), "name"}, value, best, control, beside, {verdict_sentence(scores, card), "wrap"}});
+      table.rows.push_back({{table_name(scores), "name"},
+                            value,
+                            best,
+                            control,
+                            beside,
+                            {verdict_sentence(scores, card), "wrap"}});
     }
   }
   if (table.rows.empty()) return;
   page.begin_fold("Score card: " + entry.name);
-  page.table(table, fmt::format("{} · d {} · n {} · k {} · {} tokens · seed {}", entry.variant, entry.d, entry.n,
-                                entry.k, count_text(entry.tokens), entry.seed));
+  page.table(table, fmt::format("{} · d {} · n {} · k {} · {} tokens · seed {}", entry.variant,
+                                entry.d, entry.n, entry.k, count_text(entry.tokens), entry.seed));
   page.end_fold();
 }
 
@@ -196,13 +220,16 @@ void add_comparison(Page& page, const Results& results, const Comparison& compar
   if (comparison.tables.empty()) return;
   page.heading(2, "Dictionaries compared");
   page.paragraph(
-      "For whoever must choose among dictionaries, or between a dictionary and none: which differences are real, "
+      "For whoever must choose among dictionaries, or between a dictionary and none: which "
+      "differences are real, "
       "beside baselines, controls and reseeding?",
       "question");
   add_frontiers(page, results, comparison);
   for (const ScoreTable& table : comparison.tables) {
-    add_pairs(page, table.pairs, table_name(table) + ": dictionaries, paired on the same cells", "Dictionary");
-    add_pairs(page, table.setting_pairs, table_name(table) + ": settings, over their training seeds", "Setting");
+    add_pairs(page, table.pairs, table_name(table) + ": dictionaries, paired on the same cells",
+              "Dictionary");
+    add_pairs(page, table.setting_pairs,
+              table_name(table) + ": settings, over their training seeds", "Setting");
   }
   add_reliability(page, comparison);
   page.heading(3, "Score cards");

@@ -23,7 +23,8 @@ std::string headline_part(const TaskResult& task) {
 }
 
 json interval_row(const std::string& row, const std::string& part, const Number& n) {
-  json out = {{"row", row}, {"part", part}, {"value", n.value}, {"n", n.n}, {"low", nullptr}, {"high", nullptr}};
+  json out = {{"row", row}, {"part", part},   {"value", n.value},
+              {"n", n.n},   {"low", nullptr}, {"high", nullptr}};
   if (n.interval) {
     out["low"] = (*n.interval)[0];
     out["high"] = (*n.interval)[1];
@@ -39,14 +40,16 @@ double chance_of(const TaskResult& task, const char* metric) {
 }
 
 /// One metric of every calibrated arm at the headline strength, the best first.
-void add_metric(Page& page, const TaskResult& task, const std::string& metric, const std::string& title) {
+void add_metric(Page& page, const TaskResult& task, const std::string& metric,
+                const std::string& title) {
   const std::string part = headline_part(task);
   std::vector<const Number*> found;
   for (const Number& n : task.numbers)
     if (n.metric == metric && n.part == part && n.method.find("_uncalibrated") == std::string::npos)
       found.push_back(&n);
   if (found.empty()) return;
-  std::stable_sort(found.begin(), found.end(), [](const Number* a, const Number* b) { return a->value > b->value; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Number* a, const Number* b) { return a->value > b->value; });
   vega::DotOptions options;
   options.x_title = title;
   options.parts = {"dictionary", "no dictionary"};
@@ -55,9 +58,11 @@ void add_metric(Page& page, const TaskResult& task, const std::string& metric, c
   json values = json::array();
   for (const Number* n : found) {
     options.rows.push_back(arm_name(*n));
-    values.push_back(interval_row(options.rows.back(), n->dictionary.empty() ? "no dictionary" : "dictionary", *n));
+    values.push_back(interval_row(options.rows.back(),
+                                  n->dictionary.empty() ? "no dictionary" : "dictionary", *n));
   }
-  page.figure(vega::dots(std::move(values), options), title, title + " of every arm, " + part, true);
+  page.figure(vega::dots(std::move(values), options), title, title + " of every arm, " + part,
+              true);
 }
 
 }  // namespace
@@ -69,12 +74,14 @@ void add_arm_table(Page& page, const TaskResult& task, const std::vector<std::st
   for (const Number& n : task.numbers) {
     if (std::find(metrics.begin(), metrics.end(), n.metric) == metrics.end()) continue;
     const std::pair column(n.metric, n.part);
-    if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
+    if (std::find(columns.begin(), columns.end(), column) == columns.end())
+      columns.push_back(column);
     if (std::find(rows.begin(), rows.end(), arm_name(n)) == rows.end()) rows.push_back(arm_name(n));
   }
   if (rows.empty()) return;
   Table table{{{"Arm"}}, {}};
-  for (const auto& [metric, part] : columns) table.head.push_back({metric_name(metric), "num", part});
+  for (const auto& [metric, part] : columns)
+    table.head.push_back({metric_name(metric), "num", part});
   for (const std::string& row : rows) {
     table.rows.push_back({{row, "name"}});
     table.rows.back().resize(1 + columns.size(), {"–", "num"});
@@ -83,8 +90,8 @@ void add_arm_table(Page& page, const TaskResult& task, const std::vector<std::st
     const auto column = std::find(columns.begin(), columns.end(), std::pair(n.metric, n.part));
     const auto row = std::find(rows.begin(), rows.end(), arm_name(n));
     if (column == columns.end() || row == rows.end()) continue;
-    table.rows[static_cast<size_t>(row - rows.begin())][static_cast<size_t>(1 + (column - columns.begin()))] = {
-        value_text(n.value), "num", interval_text(n)};
+    table.rows[static_cast<size_t>(row - rows.begin())][static_cast<size_t>(
+        1 + (column - columns.begin()))] = {value_text(n.value), "num", interval_text(n)};
   }
   page.table(table, caption);
 }
@@ -112,7 +119,8 @@ void add_spurious_charts(Page& page, const TaskResult& task) {
   page.figure(vega::dots(std::move(values), options), "",
               "AUROC with the correlation reversed and within a format, a fix a row", true);
   page.caption("A fix a row, at the strength chosen on other classes, " + first->part +
-               "; lines are 95 % intervals. A fix that lowers the value within a format destroys what it should keep.");
+               "; lines are 95 % intervals. A fix that lowers the value within a format destroys "
+               "what it should keep.");
   page.begin_fold("Table: every fix at every strength");
   add_arm_table(page, task, {"anti_auroc", "within_auroc"}, "");
   page.end_fold();
@@ -123,11 +131,13 @@ void add_goal_charts(Page& page, const TaskResult& task) {
   add_metric(page, task, "mrr", "mean reciprocal rank of the hidden goal");
   add_metric(page, task, "detection_auroc", "AUROC of noticing that something is hidden");
   page.end_grid();
-  page.caption(
-      "Naming and noticing hidden goals, " + headline_part(task) +
-      ", an arm a row, the best first; lines are 95 % intervals. Dashed: chance. The direct query is a ceiling: it "
-      "asks the organism about the goal's own texts.");
-  add_arm_table(page, task, {"top1", "mrr", "detection_auroc", "detection_auroc_plain", "detection_auroc_decoys"}, "");
+  page.caption("Naming and noticing hidden goals, " + headline_part(task) +
+               ", an arm a row, the best first; lines are 95 % intervals. Dashed: chance. The "
+               "direct query is a ceiling: it "
+               "asks the organism about the goal's own texts.");
+  add_arm_table(
+      page, task,
+      {"top1", "mrr", "detection_auroc", "detection_auroc_plain", "detection_auroc_decoys"}, "");
 }
 
 }  // namespace assay::eval::report

@@ -9,13 +9,15 @@
 namespace assay::eval::report {
 
 struct TrainingLog {
-  std::map<std::string, std::vector<double>> columns;  ///< "tokens", "loss", …; all of `lines` values
+  /// "tokens", "loss", …; all of `lines` values
+  std::map<std::string, std::vector<double>> columns;
   int64_t lines = 0;
-  bool open_ended = false;  ///< the last line was not finished (a run still writing); it is left out
+  /// the last line was not finished (a run still writing); it is left out
+  bool open_ended = false;
 };
 
-/// Throws Error naming the file, the line and what does not fit (every line needs the numbers of the first one, and
-/// "tokens"). Files above 256 MiB are refused.
+/// Throws Error naming the file, the line and what does not fit (every line needs the numbers of
+/// the first one, and "tokens"). Files above 256 MiB are refused.
 TrainingLog read_training_log(const std::filesystem::path& file);
 
 }  // namespace assay::eval::report

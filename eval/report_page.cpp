@@ -19,8 +19,10 @@ std::string attribute(const char* name, const std::string& value) {
 
 std::string cell_html(const char* tag, const TableCell& cell) {
   const std::string note =
-      cell.note.empty() ? "" : fmt::format("<span class=\"note\">{}</span>", escape_html(cell.note));
-  return fmt::format("<{}{}>{}{}</{}>", tag, attribute("class", cell.css), escape_html(cell.text), note, tag);
+      cell.note.empty() ? ""
+                        : fmt::format("<span class=\"note\">{}</span>", escape_html(cell.note));
+  return fmt::format("<{}{}>{}{}</{}>", tag, attribute("class", cell.css), escape_html(cell.text),
+                     note, tag);
 }
 
 int hex_digit(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
@@ -70,7 +72,8 @@ std::string script_json(const nlohmann::json& value) {
 }
 
 std::string csp_hash(std::string_view script) {
-  static const char* const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static const char* const digits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const std::string hex = data::sha256(script);
   std::string out;
   uint32_t bits = 0;
@@ -102,11 +105,14 @@ std::string chart_runtime() {
   std::ostringstream text;
   text << stream.rdbuf();
   std::string runtime = text.str();
-  const bool fits = runtime.find("vegaEmbed") != std::string::npos && runtime.find("</script") == std::string::npos &&
-                    runtime.find("<!--") == std::string::npos && runtime.find('\r') == std::string::npos;
+  const bool fits = runtime.find("vegaEmbed") != std::string::npos &&
+                    runtime.find("</script") == std::string::npos &&
+                    runtime.find("<!--") == std::string::npos &&
+                    runtime.find('\r') == std::string::npos;
   if (!fits) {
-    throw Error(fmt::format("{}: not the charts' runtime; make it with: .venv/bin/python experiments/vega_bundle.py {}",
-                            file.string(), file.string()));
+    throw Error(fmt::format(
+        "{}: not the charts' runtime; make it with: .venv/bin/python experiments/vega_bundle.py {}",
+        file.string(), file.string()));
   }
   return runtime;
 }
@@ -119,7 +125,9 @@ void Page::paragraph(const std::string& text, const std::string& css) {
   body_ += fmt::format("<p{}>{}</p>\n", attribute("class", css), escape_html(text));
 }
 
-void Page::preformatted(const std::string& text) { body_ += "<pre>" + escape_html(text) + "</pre>\n"; }
+void Page::preformatted(const std::string& text) {
+  body_ += "<pre>" + escape_html(text) + "</pre>\n";
+}
 
 void Page::table(const Table& table, const std::string& caption) {
   body_ += "<div class=\"scroll\"><table>";
@@ -135,41 +143,51 @@ void Page::table(const Table& table, const std::string& caption) {
   body_ += "</tbody></table></div>\n";
 }
 
-void Page::figure(nlohmann::json spec, const std::string& title, const std::string& alt, bool wide) {
-  body_ +=
-      fmt::format("<figure role=\"img\" aria-label=\"{}\"{}>", escape_html(alt), wide ? " class=\"wide-chart\"" : "");
+void Page::figure(nlohmann::json spec, const std::string& title, const std::string& alt,
+                  bool wide) {
+  body_ += fmt::format("<figure role=\"img\" aria-label=\"{}\"{}>", escape_html(alt),
+                       wide ? " class=\"wide-chart\"" : "");
   if (!title.empty()) body_ += fmt::format("<p class=\"title\">{}</p>", escape_html(title));
   body_ += fmt::format("<div class=\"chart\" id=\"chart-{}\"></div></figure>\n", charts_.size());
   charts_.push_back(std::move(spec));
 }
 
-void Page::begin_grid(bool wide) { body_ += wide ? "<div class=\"grid wide\">\n" : "<div class=\"grid\">\n"; }
+void Page::begin_grid(bool wide) {
+  body_ += wide ? "<div class=\"grid wide\">\n" : "<div class=\"grid\">\n";
+}
 void Page::end_grid() { body_ += "</div>\n"; }
 
 void Page::caption(const std::string& text) {
-  body_ += fmt::format("<p class=\"caption\"><b>Figure {}.</b> {}</p>\n", ++figures_, escape_html(text));
+  body_ +=
+      fmt::format("<p class=\"caption\"><b>Figure {}.</b> {}</p>\n", ++figures_, escape_html(text));
 }
 
 void Page::begin_fold(const std::string& summary, bool open) {
-  body_ += fmt::format("<details{}><summary>{}</summary>\n", open ? " open" : "", escape_html(summary));
+  body_ +=
+      fmt::format("<details{}><summary>{}</summary>\n", open ? " open" : "", escape_html(summary));
 }
 void Page::end_fold() { body_ += "</details>\n"; }
 
 std::string Page::render(const std::string& title, const std::string& runtime) const {
   const std::string script = kScript;
-  // default-src 'none' also forbids connections, frames, fonts and objects. Charts bring inline styles.
+  // default-src 'none' also forbids connections, frames, fonts and objects. Charts bring inline
+  // styles.
   const std::string policy = fmt::format(
-      "default-src 'none'; script-src {} {}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
+      "default-src 'none'; script-src {} {}; style-src 'unsafe-inline'; img-src data: blob:; "
+      "base-uri 'none'; "
       "form-action 'none'",
       csp_hash(runtime), csp_hash(script));
   std::string out = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
   out += fmt::format("<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n", policy);
   out += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
-  out += fmt::format("<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n", escape_html(title), kStyle);
-  out += body_ +
-         "<noscript><p class=\"notice\">The charts need JavaScript; every number also stands in the "
-         "tables.</p></noscript>\n";
-  out += "</main>\n<script id=\"assay-charts\" type=\"application/json\">" + script_json(charts_) + "</script>\n";
+  out += fmt::format("<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
+                     escape_html(title), kStyle);
+  out +=
+      body_ +
+      "<noscript><p class=\"notice\">The charts need JavaScript; every number also stands in the "
+      "tables.</p></noscript>\n";
+  out += "</main>\n<script id=\"assay-charts\" type=\"application/json\">" + script_json(charts_) +
+         "</script>\n";
   out += "<script>" + runtime + "</script>\n<script>" + script + "</script>\n</body>\n</html>\n";
   return out;
 }

@@ -1,5 +1,5 @@
-// A page under construction: text is escaped here and nowhere else, charts are collected, and the whole becomes one
-// file whose policy allows its own scripts (by hash) and no network.
+// A page under construction: text is escaped here and nowhere else, charts are collected, and the
+// whole becomes one file whose policy allows its own scripts (by hash) and no network.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -11,12 +11,14 @@ namespace assay::eval::report {
 
 /// For element content and quoted attributes.
 std::string escape_html(std::string_view text);
-/// JSON that can stand inside <script>: ASCII, without <, > and &. Texts that are not UTF-8 get replacement characters.
+/// JSON that can stand inside <script>: ASCII, without <, > and &. Texts that are not UTF-8 get
+/// replacement characters.
 std::string script_json(const nlohmann::json& value);
 /// The source expression of an inline script in a content security policy: 'sha256-…'.
 std::string csp_hash(std::string_view script);
 
-/// The charts' script: vega-bundle.js beside the executable. Throws Error where it is missing or something else.
+/// The charts' script: vega-bundle.js beside the executable. Throws Error where it is missing or
+/// something else.
 std::string chart_runtime();
 
 struct TableCell {
@@ -37,10 +39,12 @@ class Page {
   /// Text whose line breaks and spaces stay.
   void preformatted(const std::string& text);
   void table(const Table& table, const std::string& caption = "");
-  /// A figure with one chart; never inside a closed fold, where it would have no width. `alt` says in words what it
-  /// shows. `wide`: it scrolls sideways rather than shrink on a narrow page.
-  void figure(nlohmann::json spec, const std::string& title, const std::string& alt, bool wide = false);
-  /// Figures between the two calls stand beside each other where there is room; `wide` = fewer, wider columns.
+  /// A figure with one chart; never inside a closed fold, where it would have no width. `alt` says
+  /// in words what it shows. `wide`: it scrolls sideways rather than shrink on a narrow page.
+  void figure(nlohmann::json spec, const std::string& title, const std::string& alt,
+              bool wide = false);
+  /// Figures between the two calls stand beside each other where there is room; `wide` = fewer,
+  /// wider columns.
   void begin_grid(bool wide = false);
   void end_grid();
   /// The caption under a figure or grid; numbered.

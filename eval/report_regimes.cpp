@@ -1,4 +1,5 @@
-// Curves of the probing regimes: OOD AUROC over texts a class, share of positives, share of flipped labels.
+// Curves of the probing regimes: OOD AUROC over texts a class, share of positives, share of flipped
+// labels.
 #include <algorithm>
 
 #include "eval/report_format.h"
@@ -20,24 +21,27 @@ constexpr Family kFamilies[] = {{"scarcity", "Few labels", "training texts of ea
 bool is_point(const json& row) {
   const auto text = [&row](const char* key) { return row.contains(key) && row[key].is_string(); };
   const auto number = [&row](const char* key) { return row.contains(key) && row[key].is_number(); };
-  return row.is_object() && text("family") && text("method") && text("dictionary") && number("level") &&
-         number("ood") && number("low") && number("high");
+  return row.is_object() && text("family") && text("method") && text("dictionary") &&
+         number("level") && number("ood") && number("low") && number("high");
 }
 
 /// Shown: logistic regression, mean difference, and each trained dictionary's headline arm.
 bool is_shown(const Results& results, const json& row, const std::string& headline) {
   const std::string dictionary = row["dictionary"], method = row["method"];
   if (dictionary.empty()) return method == "dense_lr" || method == "diff_means";
-  return method == headline &&
-         std::any_of(results.dictionaries.begin(), results.dictionaries.end(),
-                     [&](const DictionaryEntry& d) { return d.name == dictionary && d.null_kind.empty(); });
+  return method == headline && std::any_of(results.dictionaries.begin(), results.dictionaries.end(),
+                                           [&](const DictionaryEntry& d) {
+                                             return d.name == dictionary && d.null_kind.empty();
+                                           });
 }
 
 }  // namespace
 
 void add_regime_charts(Page& page, const Results& results, const TaskResult& task) {
   const auto rows = task.details.find("curves");
-  if (rows == task.details.end() || !rows->is_array() || !std::all_of(rows->begin(), rows->end(), is_point)) return;
+  if (rows == task.details.end() || !rows->is_array() ||
+      !std::all_of(rows->begin(), rows->end(), is_point))
+    return;
   const std::string headline = headline_arm(task);
   page.begin_grid();
   for (const Family& family : kFamilies) {
@@ -57,10 +61,12 @@ void add_regime_charts(Page& page, const Results& results, const TaskResult& tas
     }
     if (values.empty()) continue;
     page.figure(vega::frontier(values, family.x_title, "OOD AUROC", series, 0.5), family.title,
-                std::string(family.title) + ": OOD AUROC of plain probes and of each dictionary's headline arm");
+                std::string(family.title) +
+                    ": OOD AUROC of plain probes and of each dictionary's headline arm");
   }
   page.end_grid();
-  page.caption("OOD AUROC where labels are few, skewed or wrong, with 95 % intervals. Dashed: chance.");
+  page.caption(
+      "OOD AUROC where labels are few, skewed or wrong, with 95 % intervals. Dashed: chance.");
 }
 
 }  // namespace assay::eval::report

@@ -27,15 +27,18 @@ TableCell dictionary_cell(const DictionaryEntry& entry) {
   return {entry.name, "name", fmt::format("{} · n {} · k {}", entry.variant, entry.n, entry.k)};
 }
 
-/// The longer of the two lists, metrics or dictionaries, goes down the page: across it, it would not fit.
+/// The longer of the two lists, metrics or dictionaries, goes down the page: across it, it would
+/// not fit.
 Table score_table(const Summary& summary, const Comparison& comparison) {
   const auto metric_cell = [](const ScoreTable& scores, const char* css) {
-    return TableCell{table_name(scores), css, scores.cards.empty() ? "" : method_name(scores.cards.front().method)};
+    return TableCell{table_name(scores), css,
+                     scores.cards.empty() ? "" : method_name(scores.cards.front().method)};
   };
   Table table;
   if (comparison.tables.size() < summary.rows.size()) {
     table.head = {{"Dictionary"}};
-    for (const ScoreTable& scores : comparison.tables) table.head.push_back(metric_cell(scores, "num wrap"));
+    for (const ScoreTable& scores : comparison.tables)
+      table.head.push_back(metric_cell(scores, "num wrap"));
     for (const SummaryRow& row : summary.rows) {
       std::vector<TableCell>& cells = table.rows.emplace_back(1, dictionary_cell(row.entry));
       for (const SummaryScore& score : row.scores) cells.push_back(score_cell(score));
@@ -49,7 +52,8 @@ Table score_table(const Summary& summary, const Comparison& comparison) {
     table.head.push_back(cell);
   }
   for (size_t i = 0; i < comparison.tables.size(); ++i) {
-    std::vector<TableCell>& cells = table.rows.emplace_back(1, metric_cell(comparison.tables[i], "name"));
+    std::vector<TableCell>& cells =
+        table.rows.emplace_back(1, metric_cell(comparison.tables[i], "name"));
     for (const SummaryRow& row : summary.rows) cells.push_back(score_cell(row.scores[i]));
   }
   return table;
@@ -69,8 +73,9 @@ void add_verdicts(Page& page, const Summary& summary) {
     const std::string sentence = verdict_sentence(*score.table, *score.card);
     const bool lost = score.card->verdict == Verdict::baseline_wins;
     if (verdicts.size() <= kVerdictParagraphs)
-      page.paragraph(fmt::format("{}, {} — {}", row->entry.name, table_name(*score.table), sentence),
-                     lost ? "verdict lost" : "verdict");
+      page.paragraph(
+          fmt::format("{}, {} — {}", row->entry.name, table_name(*score.table), sentence),
+          lost ? "verdict lost" : "verdict");
     const bool leads = score.card->verdict == Verdict::dictionary_leads;
     table.rows.push_back({{row->entry.name, "name"},
                           {table_name(*score.table), "wrap"},
@@ -86,21 +91,27 @@ void add_panel(Page& page, const Comparison& comparison) {
   if (comparison.panel.empty()) return;
   const auto passed = std::count_if(comparison.panel.begin(), comparison.panel.end(),
                                     [](const MetricState& state) { return state.passed; });
-  Table table{{{"Metric"}, {"Passed"}, {"Its task's checks"}, {"Controls"}, {"What it may be used for"}}, {}};
+  Table table{
+      {{"Metric"}, {"Passed"}, {"Its task's checks"}, {"Controls"}, {"What it may be used for"}},
+      {}};
   for (const MetricState& state : comparison.panel)
     table.rows.push_back(
-        {{score_name(state.title.empty() ? state.task : state.title, state.metric, state.part), "name"},
+        {{score_name(state.title.empty() ? state.task : state.title, state.metric, state.part),
+          "name"},
          {state.passed ? "yes" : "no", state.passed ? "pass" : "fail"},
          {state.checks ? fmt::format("{} of {}", state.checks_passed, state.checks) : "has none"},
          {state.controls.empty() ? "–" : state.controls},
          {state.use, "wrap"}});
-  page.heading(3, fmt::format("{} of {} metrics passed their own checks on this run", passed, comparison.panel.size()));
+  page.heading(3, fmt::format("{} of {} metrics passed their own checks on this run", passed,
+                              comparison.panel.size()));
   page.table(table);
 }
 
 std::string status_text(const TaskResult& task) {
-  const auto passed = std::count_if(task.checks.begin(), task.checks.end(), [](const Check& c) { return c.passed; });
-  return task.checks.empty() ? "has none" : fmt::format("{} of {} passed", passed, task.checks.size());
+  const auto passed = std::count_if(task.checks.begin(), task.checks.end(),
+                                    [](const Check& c) { return c.passed; });
+  return task.checks.empty() ? "has none"
+                             : fmt::format("{} of {} passed", passed, task.checks.size());
 }
 
 /// At most this many points a curve: more than a plot has pixels.
@@ -129,34 +140,42 @@ nlohmann::json curve_values(const std::vector<Run>& runs, const std::string& key
   return values;
 }
 
-/// For the trained TopK loss: the squared error over the stored variance is the FVU, so one curve says both.
+/// For the trained TopK loss: the squared error over the stored variance is the FVU, so one curve
+/// says both.
 bool loss_is_fvu(const std::vector<Run>& runs) {
   return std::all_of(runs.begin(), runs.end(), [](const Run& run) {
     if (!run.log) return true;
     const auto loss = run.log->columns.find("loss"), fvu = run.log->columns.find("fvu");
-    return loss == run.log->columns.end() || (fvu != run.log->columns.end() && loss->second == fvu->second);
+    return loss == run.log->columns.end() ||
+           (fvu != run.log->columns.end() && loss->second == fvu->second);
   });
 }
 
-std::string seen_text(const std::optional<bool>& seen) { return !seen ? "–" : *seen ? "yes" : "no"; }
+std::string seen_text(const std::optional<bool>& seen) {
+  return !seen ? "–" : *seen ? "yes" : "no";
+}
 
 }  // namespace
 
 void add_summary(Page& page, const Results& results, const Comparison& comparison) {
   const Summary summary = summarise(results, comparison);
   Table table;
-  table.head = {
-      {"Dictionary"}, {"FVU", "num", "validation"}, {"L0", "num", "validation"}, {"Dead share", "num", "validation"}};
+  table.head = {{"Dictionary"},
+                {"FVU", "num", "validation"},
+                {"L0", "num", "validation"},
+                {"Dead share", "num", "validation"}};
   for (const SummaryRow& row : summary.rows)
-    table.rows.push_back(
-        {dictionary_cell(row.entry), number_cell(row.fvu), number_cell(row.l0), number_cell(row.dead)});
+    table.rows.push_back({dictionary_cell(row.entry), number_cell(row.fvu), number_cell(row.l0),
+                          number_cell(row.dead)});
   page.table(table);
   if (!comparison.tables.empty()) page.table(score_table(summary, comparison));
   add_verdicts(page, summary);
   for (const std::string& line : summary.withheld) page.paragraph(line, "notice");
   page.paragraph(
-      "Brackets are 95 % intervals. FVU: share of variance left unexplained (a diagnostic of training, not a score). "
-      "A verdict sets the dictionary's best arm beside the best arm that needs no dictionary, each chosen on other "
+      "Brackets are 95 % intervals. FVU: share of variance left unexplained (a diagnostic of "
+      "training, not a score). "
+      "A verdict sets the dictionary's best arm beside the best arm that needs no dictionary, each "
+      "chosen on other "
       "units than it is scored on.",
       "small");
 }
@@ -209,12 +228,15 @@ void add_training(Page& page, const std::vector<Run>& runs) {
     if (same && std::string(kind.key) == "loss") continue;
     const nlohmann::json values = curve_values(runs, kind.key);
     if (values.empty()) continue;
-    const std::string title = same && std::string(kind.key) == "fvu" ? "loss = FVU of training batches" : kind.title;
+    const std::string title =
+        same && std::string(kind.key) == "fvu" ? "loss = FVU of training batches" : kind.title;
     page.figure(vega::curve(values, title, series), title, title + " over training tokens");
   }
   page.end_grid();
   std::string text = "Training curves over tokens seen.";
-  if (same) text += " The loss is the squared error over the stored variance: the FVU of the training batches.";
+  if (same)
+    text +=
+        " The loss is the squared error over the stored variance: the FVU of the training batches.";
   if (thinned) text += fmt::format(" Curves are thinned to {} points.", kCurvePoints);
   if (open_ended) text += " A log ends in the middle of a line, which is left out.";
   page.caption(text);
@@ -225,14 +247,16 @@ void add_task(Page& page, const Results& results, const TaskResult& task) {
   page.paragraph(task.question, "question");
   if (!task.caveat.empty()) page.paragraph("Caveat: " + task.caveat, "notice");
   if (task.status != "ok") {
-    page.paragraph(fmt::format("This task is {}: {}. Its numbers are no evidence.", task.status, task.reason),
-                   "notice");
+    page.paragraph(
+        fmt::format("This task is {}: {}. Its numbers are no evidence.", task.status, task.reason),
+        "notice");
   }
   if (task.name == "core") add_core_charts(page, results, task);
   if (task.name == "unlearning") add_unlearning_charts(page, task);
   if (task.name == "unlearning_text") add_unlearning_text_charts(page, task);
   if (task.name.rfind("hidden_goals", 0) == 0) add_goal_charts(page, task);
-  if (task.name == "ood_probing" || task.name == "probe_themes") add_probing_charts(page, results, task);
+  if (task.name == "ood_probing" || task.name == "probe_themes")
+    add_probing_charts(page, results, task);
   if (task.name == "probe_regimes") add_regime_charts(page, results, task);
   if (task.name == "splice" || task.name == "seed_stability" || task.name == "saebench_probing")
     add_plain_numbers(page, task);
@@ -240,16 +264,19 @@ void add_task(Page& page, const Results& results, const TaskResult& task) {
   if (task.name == "spurious") add_spurious_charts(page, task);
   if (task.name == "targeted_removal") add_arm_table(page, task, {"scr", "tpp"}, "");
   add_details(page, task);
-  page.paragraph(
-      fmt::format("{} numbers · checks: {} · {:.1f} s", task.numbers.size(), status_text(task), task.seconds), "small");
+  page.paragraph(fmt::format("{} numbers · checks: {} · {:.1f} s", task.numbers.size(),
+                             status_text(task), task.seconds),
+                 "small");
 }
 
 void add_numbers(Page& page, const Results& results) {
   page.heading(2, "Every number");
-  page.paragraph("With the units it averages, its seed, and how its 95 % interval was made.", "lead");
+  page.paragraph("With the units it averages, its seed, and how its 95 % interval was made.",
+                 "lead");
   for (const TaskResult& task : results.tasks) {
     if (task.numbers.empty()) continue;
-    page.begin_fold(fmt::format("{}: {} numbers", task.title.empty() ? task.name : task.title, task.numbers.size()));
+    page.begin_fold(fmt::format("{}: {} numbers", task.title.empty() ? task.name : task.title,
+                                task.numbers.size()));
     Table table{{{"Metric"},
                  {"Arm"},
                  {"Dictionary"},

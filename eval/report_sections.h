@@ -21,7 +21,8 @@ struct Run {
 };
 
 void add_summary(Page& page, const Results& results, const Comparison& comparison);
-/// Frontiers, every pair of dictionaries and of settings, how far each metric can be trusted, and a score card each.
+/// Frontiers, every pair of dictionaries and of settings, how far each metric can be trusted, and a
+/// score card each.
 void add_comparison(Page& page, const Results& results, const Comparison& comparison);
 void add_checks(Page& page, const Results& results, const Comparison& comparison);
 /// Curves of every run that has a log.

@@ -10,7 +10,8 @@ namespace assay::eval {
 namespace report {
 namespace {
 
-std::optional<Number> find_core(const TaskResult* core, const std::string& metric, const std::string& dictionary) {
+std::optional<Number> find_core(const TaskResult* core, const std::string& metric,
+                                const std::string& dictionary) {
   if (!core || core->status != "ok") return std::nullopt;
   for (const Number& n : core->numbers) {
     if (n.metric == metric && n.dictionary == dictionary && n.part == "validation") return n;
@@ -37,7 +38,8 @@ std::string headline_arm(const TaskResult& task) {
   return first;
 }
 
-std::string score_name(const std::string& task, const std::string& metric, const std::string& part) {
+std::string score_name(const std::string& task, const std::string& metric,
+                       const std::string& part) {
   return fmt::format("{}: {}{}", task, metric_name(metric), part.empty() ? "" : ", " + part);
 }
 
@@ -63,11 +65,13 @@ Summary summarise(const Results& results, const Comparison& comparison) {
   }
   for (const TaskResult& task : results.tasks) {
     if (task.status == "ok") continue;
-    summary.withheld.push_back(fmt::format("{} is {}: {}", task.title.empty() ? task.name : task.title, task.status,
+    summary.withheld.push_back(fmt::format("{} is {}: {}",
+                                           task.title.empty() ? task.name : task.title, task.status,
                                            task.reason.empty() ? "no reason given" : task.reason));
   }
   for (const LeftOut& left : results.left_out)
-    summary.withheld.push_back(fmt::format("Dictionary '{}' was left out: {}", left.name, left.reason));
+    summary.withheld.push_back(
+        fmt::format("Dictionary '{}' was left out: {}", left.name, left.reason));
   return summary;
 }
 
@@ -78,11 +82,14 @@ namespace {
 using Row = std::vector<std::string>;
 
 size_t width_of(const std::string& text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
-std::string cell(const std::optional<Number>& number) { return number ? report::value_text(number->value) : "-"; }
+std::string cell(const std::optional<Number>& number) {
+  return number ? report::value_text(number->value) : "-";
+}
 
 std::string aligned(const std::vector<Row>& rows) {
   std::vector<size_t> widths(rows[0].size());
@@ -106,7 +113,8 @@ std::string shown_name(const DictionaryEntry& entry) {
 
 /// One table of scores, a line a dictionary, then the verdicts.
 std::string score_block(const report::Summary& summary, size_t index, const ScoreTable& table) {
-  std::vector<Row> rows = {{"dictionary", "arm", "value", "minus control", "best arm minus best baseline"}};
+  std::vector<Row> rows = {
+      {"dictionary", "arm", "value", "minus control", "best arm minus best baseline"}};
   std::string verdicts;
   for (const report::SummaryRow& row : summary.rows) {
     const Card* card = row.scores[index].card;
@@ -117,7 +125,9 @@ std::string score_block(const report::Summary& summary, size_t index, const Scor
                     control ? report::estimate_text(card->minus_nulls[0].difference, true) : "-",
                     card->beside ? report::estimate_text(card->beside->difference, true) : "-"});
     if (card->beside)
-      verdicts += report::printable(fmt::format("{}: {}", card->dictionary, verdict_sentence(table, *card))) + "\n";
+      verdicts += report::printable(
+                      fmt::format("{}: {}", card->dictionary, verdict_sentence(table, *card))) +
+                  "\n";
   }
   return "\n" + report::printable(report::table_name(table)) + "\n" + aligned(rows) + verdicts;
 }
@@ -130,12 +140,15 @@ std::string panel_lines(const Comparison& comparison) {
   for (const MetricState& state : comparison.panel) {
     passed += state.passed;
     if (state.passed || state.controls.empty()) continue;  // withheld ones are told above
-    lines += report::printable(fmt::format(
-                 "{}: {}", report::score_name(state.title.empty() ? state.task : state.title, state.metric, state.part),
-                 state.use)) +
+    lines += report::printable(
+                 fmt::format("{}: {}",
+                             report::score_name(state.title.empty() ? state.task : state.title,
+                                                state.metric, state.part),
+                             state.use)) +
              "\n";
   }
-  return fmt::format("\n{} of {} metrics passed their own checks on this run\n", passed, comparison.panel.size()) +
+  return fmt::format("\n{} of {} metrics passed their own checks on this run\n", passed,
+                     comparison.panel.size()) +
          lines;
 }
 
@@ -148,7 +161,8 @@ std::string summary_table(const Results& results) {
   for (const report::SummaryRow& row : summary.rows)
     rows.push_back({shown_name(row.entry), cell(row.fvu), cell(row.l0), cell(row.dead)});
   std::string text = aligned(rows);
-  for (size_t i = 0; i < comparison.tables.size(); ++i) text += score_block(summary, i, comparison.tables[i]);
+  for (size_t i = 0; i < comparison.tables.size(); ++i)
+    text += score_block(summary, i, comparison.tables[i]);
   for (const std::string& line : summary.withheld) text += report::printable(line) + "\n";
   return text + panel_lines(comparison);
 }

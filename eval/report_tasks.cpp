@@ -32,8 +32,8 @@ std::vector<std::string> metrics_of(const TaskResult& task) {
 /// One row a dictionary, arm and part, one column a metric, in the order of the numbers.
 Table pivot(const TaskResult& task) {
   const std::vector<std::string> metrics = metrics_of(task);
-  const bool arms =
-      std::any_of(task.numbers.begin(), task.numbers.end(), [](const Number& n) { return !n.method.empty(); });
+  const bool arms = std::any_of(task.numbers.begin(), task.numbers.end(),
+                                [](const Number& n) { return !n.method.empty(); });
   Table table{{{"Dictionary"}}, {}};
   if (arms) table.head.push_back({"Arm"});
   table.head.push_back({"Part"});
@@ -51,7 +51,8 @@ Table pivot(const TaskResult& task) {
       row.resize(first + metrics.size(), {"–", "num"});
       table.rows.push_back(std::move(row));
     }
-    const auto column = static_cast<size_t>(std::find(metrics.begin(), metrics.end(), n.metric) - metrics.begin());
+    const auto column =
+        static_cast<size_t>(std::find(metrics.begin(), metrics.end(), n.metric) - metrics.begin());
     table.rows[static_cast<size_t>(at - keys.begin())][first + column] = {
         value_text(n.value) + (n.unit.empty() ? "" : " " + n.unit), "num", interval_text(n)};
   }
@@ -70,18 +71,24 @@ void add_density(Page& page, const Results& results, const TaskResult& task) {
   std::vector<std::string> series;
   for (const DictionaryEntry& entry : results.dictionaries) {
     const auto bins = histograms->find(entry.name);
-    if (bins == histograms->end() || !bins->is_array() || !std::all_of(bins->begin(), bins->end(), is_bin)) continue;
+    if (bins == histograms->end() || !bins->is_array() ||
+        !std::all_of(bins->begin(), bins->end(), is_bin))
+      continue;
     series.push_back(entry.name);
     for (const json& bin : *bins) {
-      values.push_back(
-          {{"low", bin["log10_low"]}, {"high", bin["log10_high"]}, {"count", bin["count"]}, {"series", entry.name}});
+      values.push_back({{"low", bin["log10_low"]},
+                        {"high", bin["log10_high"]},
+                        {"count", bin["count"]},
+                        {"series", entry.name}});
     }
   }
   if (values.empty()) return;
-  page.figure(vega::histogram(values, "log₁₀ of the share of tokens a latent fires on", "latents", series), "",
-              "Histogram of firing densities of the latents of each dictionary");
+  page.figure(
+      vega::histogram(values, "log₁₀ of the share of tokens a latent fires on", "latents", series),
+      "", "Histogram of firing densities of the latents of each dictionary");
   page.caption(
-      "Firing density: how many latents fire on which share of validation tokens. Latents that never fire have no "
+      "Firing density: how many latents fire on which share of validation tokens. Latents that "
+      "never fire have no "
       "logarithm and are left out; the dead share counts them.");
 }
 
@@ -89,9 +96,11 @@ void add_density(Page& page, const Results& results, const TaskResult& task) {
 std::vector<std::string> arms_of(const TaskResult& task, const std::string& dictionary) {
   std::vector<std::pair<double, std::string>> ranked;
   for (const Number& n : task.numbers) {
-    if (n.metric == "auroc" && n.part == "ood" && n.dictionary == dictionary) ranked.emplace_back(-n.value, n.method);
+    if (n.metric == "auroc" && n.part == "ood" && n.dictionary == dictionary)
+      ranked.emplace_back(-n.value, n.method);
   }
-  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string> out;
   for (const auto& [value, method] : ranked) out.push_back(method_name(method));
   return out;
@@ -122,7 +131,8 @@ json dot_values(const TaskResult& task, const std::string& metric, const std::st
 }
 
 /// A domain that holds all values and intervals of a metric, and `always`.
-std::pair<double, double> domain_of(const TaskResult& task, const std::string& metric, double always) {
+std::pair<double, double> domain_of(const TaskResult& task, const std::string& metric,
+                                    double always) {
   double low = always, high = always;
   for (const Number& n : task.numbers) {
     if (n.metric != metric) continue;
@@ -142,13 +152,16 @@ void add_arms(Page& page, const Results& results, const TaskResult& task) {
   options.references = {0.5};
   double best = 0;
   for (const Number& n : task.numbers) {
-    if (n.metric == "auroc" && n.part == "ood" && n.dictionary.empty()) best = std::max(best, n.value);
+    if (n.metric == "auroc" && n.part == "ood" && n.dictionary.empty())
+      best = std::max(best, n.value);
   }
   if (best > 0) options.references.push_back(best);
   page.begin_grid(true);
   std::vector<std::pair<std::string, std::string>> groups = {{"", "Baselines, no dictionary"}};
   for (const DictionaryEntry& d : results.dictionaries) {
-    groups.emplace_back(d.name, d.null_kind.empty() ? d.name : fmt::format("{} (control: {})", d.name, d.null_kind));
+    groups.emplace_back(d.name, d.null_kind.empty()
+                                    ? d.name
+                                    : fmt::format("{} (control: {})", d.name, d.null_kind));
   }
   for (const auto& [dictionary, title] : groups) {
     options.rows = arms_of(task, dictionary);
@@ -158,7 +171,8 @@ void add_arms(Page& page, const Results& results, const TaskResult& task) {
   }
   page.end_grid();
   page.caption(
-      "Probing in and out of distribution, an arm a row, the best out of distribution first; lines are 95 % intervals. "
+      "Probing in and out of distribution, an arm a row, the best out of distribution first; lines "
+      "are 95 % intervals. "
       "Dashed: chance (0.5) and the best baseline's OOD value. All panels share the x axis.");
 }
 
@@ -175,7 +189,8 @@ void add_differences(Page& page, const Results& results, const TaskResult& task)
     for (const Number& n : task.numbers) {
       if (n.metric != "auroc_difference" || n.dictionary != d.name) continue;
       options.rows.push_back(method_name(n.method));
-      if (std::find(options.parts.begin(), options.parts.end(), part_name(n.part)) == options.parts.end()) {
+      if (std::find(options.parts.begin(), options.parts.end(), part_name(n.part)) ==
+          options.parts.end()) {
         options.parts.push_back(part_name(n.part));
       }
     }
@@ -188,21 +203,25 @@ void add_differences(Page& page, const Results& results, const TaskResult& task)
   page.end_grid();
   if (any) {
     page.caption(
-        "Paired differences out of distribution; right of the dashed line the dictionary's arm is ahead. An interval "
+        "Paired differences out of distribution; right of the dashed line the dictionary's arm is "
+        "ahead. An interval "
         "that includes 0 ranks nothing.");
   }
 }
 
 bool is_class_row(const json& row) {
-  return row.is_object() && row.contains("class") && row["class"].is_string() && row.contains("method") &&
-         row["method"].is_string() && row.contains("dictionary") && row["dictionary"].is_string() &&
-         row.contains("ood") && row["ood"].is_number();
+  return row.is_object() && row.contains("class") && row["class"].is_string() &&
+         row.contains("method") && row["method"].is_string() && row.contains("dictionary") &&
+         row["dictionary"].is_string() && row.contains("ood") && row["ood"].is_number();
 }
 
-/// The OOD value of every class: baselines, and of each dictionary its headline arm and all latents.
+/// The OOD value of every class: baselines, and of each dictionary its headline arm and all
+/// latents.
 void add_classes(Page& page, const TaskResult& task) {
   const auto rows = task.details.find("per_class");
-  if (rows == task.details.end() || !rows->is_array() || !std::all_of(rows->begin(), rows->end(), is_class_row)) return;
+  if (rows == task.details.end() || !rows->is_array() ||
+      !std::all_of(rows->begin(), rows->end(), is_class_row))
+    return;
   const std::string headline = headline_arm(task);
   json values = json::array();
   std::vector<std::string> classes, columns;
@@ -211,21 +230,27 @@ void add_classes(Page& page, const TaskResult& task) {
   };
   for (const json& row : *rows) {
     const std::string method = row["method"], dictionary = row["dictionary"], name = row["class"];
-    const bool chosen = dictionary.empty() ? method.rfind("neurons_", 0) != 0 || method == "neurons_top4"
-                                           : method == headline || method == "latents_all";
+    const bool chosen = dictionary.empty()
+                            ? method.rfind("neurons_", 0) != 0 || method == "neurons_top4"
+                            : method == headline || method == "latents_all";
     if (!chosen) continue;
-    const std::string column = dictionary.empty() ? method_name(method) : dictionary + ": " + method_name(method);
+    const std::string column =
+        dictionary.empty() ? method_name(method) : dictionary + ": " + method_name(method);
     note(classes, name);
     note(columns, column);
     values.push_back({{"row", name}, {"column", column}, {"value", row["ood"]}});
   }
   if (values.empty()) return;
-  page.figure(vega::heat(values, "OOD AUROC", classes, columns), "", "OOD AUROC of each class and arm", true);
-  page.caption("OOD AUROC by class. Blue is above chance, red below, white is 0.5. The table below has all arms.");
+  page.figure(vega::heat(values, "OOD AUROC", classes, columns), "",
+              "OOD AUROC of each class and arm", true);
+  page.caption(
+      "OOD AUROC by class. Blue is above chance, red below, white is 0.5. The table below has all "
+      "arms.");
 }
 
 bool is_flat(const json& row) {
-  return row.is_object() && std::none_of(row.begin(), row.end(), [](const json& v) { return v.is_structured(); });
+  return row.is_object() &&
+         std::none_of(row.begin(), row.end(), [](const json& v) { return v.is_structured(); });
 }
 
 TableCell json_cell(const json& value) {
@@ -249,7 +274,8 @@ Table rows_table(const json& rows) {
   for (const json& row : rows) {
     if (table.rows.size() >= kTableRows) break;
     std::vector<TableCell> cells;
-    for (const std::string& key : keys) cells.push_back(row.contains(key) ? json_cell(row[key]) : TableCell{"–"});
+    for (const std::string& key : keys)
+      cells.push_back(row.contains(key) ? json_cell(row[key]) : TableCell{"–"});
     table.rows.push_back(std::move(cells));
   }
   return table;
@@ -285,10 +311,12 @@ void add_details(Page& page, const TaskResult& task) {
     } else if (is_flat(value)) {
       page.begin_fold("Table: " + key);
       Table table{{{"Name"}, {"Value", "num"}}, {}};
-      for (const auto& [name, member] : value.items()) table.rows.push_back({{name}, json_cell(member)});
+      for (const auto& [name, member] : value.items())
+        table.rows.push_back({{name}, json_cell(member)});
       page.table(table);
       page.end_fold();
-    } else if (value.is_string() && value.get_ref<const std::string&>().find('\n') != std::string::npos) {
+    } else if (value.is_string() &&
+               value.get_ref<const std::string&>().find('\n') != std::string::npos) {
       page.begin_fold("Details: " + key);
       page.preformatted(value.get<std::string>().substr(0, kMostText));
       page.end_fold();
@@ -296,7 +324,8 @@ void add_details(Page& page, const TaskResult& task) {
       page.paragraph(key + ": " + json_cell(value).text, "small");
     } else {
       page.begin_fold("Details: " + key);
-      page.preformatted(value.dump(1, ' ', true, json::error_handler_t::replace).substr(0, kMostText));
+      page.preformatted(
+          value.dump(1, ' ', true, json::error_handler_t::replace).substr(0, kMostText));
       page.end_fold();
     }
   }

@@ -14,7 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-/// The first non-finite number below `value`, as a path; "" where there is none. JSON would turn it into null.
+/// The first non-finite number below `value`, as a path; "" where there is none. JSON would turn it
+/// into null.
 std::string non_finite(const json& value, const std::string& path) {
   if (value.is_number_float() && !std::isfinite(value.get<double>())) return path;
   if (value.is_array()) {
@@ -80,24 +81,28 @@ void check_references(const Results& results) {
   std::set<std::string> dictionaries, tasks;
   for (const DictionaryEntry& entry : results.dictionaries) {
     if (entry.name.empty()) throw Error("dictionaries: a dictionary without a name");
-    if (!dictionaries.insert(entry.name).second) throw Error(fmt::format("dictionaries: two named '{}'", entry.name));
+    if (!dictionaries.insert(entry.name).second)
+      throw Error(fmt::format("dictionaries: two named '{}'", entry.name));
   }
   for (const TaskResult& task : results.tasks) {
-    if (!tasks.insert(task.name).second) throw Error(fmt::format("tasks: two named '{}'", task.name));
+    if (!tasks.insert(task.name).second)
+      throw Error(fmt::format("tasks: two named '{}'", task.name));
     if (task.status != "ok" && task.status != "withheld" && task.status != "failed") {
-      throw Error(fmt::format("tasks.{}.status: expected ok, withheld or failed, found '{}'", task.name, task.status));
+      throw Error(fmt::format("tasks.{}.status: expected ok, withheld or failed, found '{}'",
+                              task.name, task.status));
     }
     for (const Number& n : task.numbers) {
       if (!n.dictionary.empty() && !dictionaries.count(n.dictionary)) {
-        throw Error(fmt::format("tasks.{}.numbers: '{}' of a dictionary '{}' that is not listed", task.name, n.metric,
-                                n.dictionary));
+        throw Error(fmt::format("tasks.{}.numbers: '{}' of a dictionary '{}' that is not listed",
+                                task.name, n.metric, n.dictionary));
       }
-      if (n.n < 0) throw Error(fmt::format("tasks.{}.numbers: '{}' has n = {}", task.name, n.metric, n.n));
+      if (n.n < 0)
+        throw Error(fmt::format("tasks.{}.numbers: '{}' has n = {}", task.name, n.metric, n.n));
     }
     for (const Score& s : task.scores) {
       if (!s.dictionary.empty() && !dictionaries.count(s.dictionary)) {
-        throw Error(fmt::format("tasks.{}.scores: '{}' of a dictionary '{}' that is not listed", task.name, s.metric,
-                                s.dictionary));
+        throw Error(fmt::format("tasks.{}.scores: '{}' of a dictionary '{}' that is not listed",
+                                task.name, s.metric, s.dictionary));
       }
     }
   }
@@ -109,13 +114,16 @@ nlohmann::json to_json(const Results& results) {
   out["schema"] = kResultsSchema;
   const std::string path = non_finite(out, "");
   if (!path.empty())
-    throw Error(fmt::format("results: {} is not finite; a number that cannot be had is left out", path));
+    throw Error(
+        fmt::format("results: {} is not finite; a number that cannot be had is left out", path));
   return out;
 }
 
 void check_finite(const TaskResult& task) {
   const std::string path = non_finite(Writer::object(task), "");
-  if (!path.empty()) throw Error(fmt::format("{} is not a finite number: do the features vary in every part?", path));
+  if (!path.empty())
+    throw Error(
+        fmt::format("{} is not a finite number: do the features vary in every part?", path));
 }
 
 void write_results(const Results& results, const std::filesystem::path& file) {
@@ -123,7 +131,8 @@ void write_results(const Results& results, const std::filesystem::path& file) {
   try {
     text = to_json(results).dump(1) + "\n";
   } catch (const json::exception& e) {
-    throw Error(fmt::format("{}: results hold a text that is not UTF-8: {}", file.string(), e.what()));
+    throw Error(
+        fmt::format("{}: results hold a text that is not UTF-8: {}", file.string(), e.what()));
   }
   data::write_file_atomically(file, text);
 }

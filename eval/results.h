@@ -1,4 +1,5 @@
-// The results schema: what every task reports and what the report draws. docs/results.md describes the JSON.
+// The results schema: what every task reports and what the report draws. docs/results.md describes
+// the JSON.
 #pragma once
 
 #include <array>
@@ -16,8 +17,9 @@ inline constexpr int kResultsSchema = 2;
 
 /// One published number. Everything needed to check it stands beside it.
 struct Number {
-  std::string metric;      ///< "fvu", "auroc", …
-  std::string method;      ///< arm: "dense_lr", "latents_top4", … ; empty for a property of the dictionary
+  std::string metric;  ///< "fvu", "auroc", …
+  /// arm: "dense_lr", "latents_top4", … ; empty for a property of the dictionary
+  std::string method;
   std::string dictionary;  ///< name in Results::dictionaries; empty for a dictionary-free baseline
   std::string part;        ///< "validation", "id", "ood", …
   double value = 0;
@@ -26,9 +28,11 @@ struct Number {
   int64_t n = 0;                                  ///< units the value averages (n_unit says which)
   std::string n_unit;                             ///< "tokens", "classes", …
   uint64_t seed = 0;
-  std::string unit;                           ///< "" for pure numbers
-  std::optional<bool> test_seen_in_training;  ///< did the dictionary train on the test texts' activations?
-  std::string control;                        ///< the control this is, or is to be read against; empty otherwise
+  std::string unit;  ///< "" for pure numbers
+  /// did the dictionary train on the test texts' activations?
+  std::optional<bool> test_seen_in_training;
+  /// the control this is, or is to be read against; empty otherwise
+  std::string control;
 };
 
 /// A task's check on itself: a failed one withholds the task from summaries.
@@ -45,10 +49,11 @@ struct ScoreCell {
   double value = 0;
 };
 
-/// An arm by which dictionaries are compared, cell by cell; eval/compare.h draws every comparison from these alone, so
-/// a task that fills them gets score cards, paired differences and rankings without a line of its own. Arms of one
-/// (metric, part) form a table: each has the same cells. A dictionary may have several arms (read-out sizes); the one
-/// fixed beforehand is its headline. Baselines have an empty dictionary.
+/// An arm by which dictionaries are compared, cell by cell; eval/compare.h draws every comparison
+/// from these alone, so a task that fills them gets score cards, paired differences and rankings
+/// without a line of its own. Arms of one (metric, part) form a table: each has the same cells. A
+/// dictionary may have several arms (read-out sizes); the one fixed beforehand is its headline.
+/// Baselines have an empty dictionary.
 struct Score {
   std::string metric, part, method, dictionary;
   bool headline = false;         ///< of each dictionary's arms exactly one; of baselines none
@@ -60,14 +65,17 @@ struct TaskResult {
   std::string name;      ///< "core", "ood_probing", …
   std::string title;     ///< for people
   std::string question;  ///< who needs this answer for what decision
-  std::string status;    ///< "ok", "withheld" (a check failed) or "failed" (an error; the others go on)
-  std::string reason;    ///< for withheld and failed, one line
-  std::string caveat;    ///< what to know before citing its verdicts, one line, printed beside each; mostly empty
+  /// "ok", "withheld" (a check failed) or "failed" (an error; the others go on)
+  std::string status;
+  std::string reason;  ///< for withheld and failed, one line
+  /// what to know before citing its verdicts, one line, printed beside each; mostly empty
+  std::string caveat;
   double seconds = 0;
   std::vector<Number> numbers;
   std::vector<Score> scores;  ///< empty where dictionaries are not ranked by this task
   std::vector<Check> checks;
-  nlohmann::json details = nlohmann::json::object();  ///< per class tables, histograms; each task's own
+  /// per class tables, histograms; each task's own
+  nlohmann::json details = nlohmann::json::object();
 };
 
 struct DictionaryEntry {
@@ -75,7 +83,8 @@ struct DictionaryEntry {
   int64_t d = 0, n = 0, k = 0, tokens = 0;
   uint64_t seed = 0;
   bool same_data = false;  ///< trained on this very data set
-  std::string parent;      ///< of a control: the dictionary it was built like; empty where it was trained and passed
+  /// of a control: the dictionary it was built like; empty where it was trained and passed
+  std::string parent;
 };
 
 /// A dictionary that was asked for and could not be evaluated on this data.
@@ -93,7 +102,8 @@ struct Results {
   std::vector<LeftOut> left_out;
 };
 
-/// What types alone do not say: names refer to something and are unique, states are known. Throws Error.
+/// What types alone do not say: names refer to something and are unique, states are known. Throws
+/// Error.
 void check_references(const Results& results);
 /// Throws Error naming the first member of a task that JSON could not say.
 void check_finite(const TaskResult& task);

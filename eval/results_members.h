@@ -1,8 +1,9 @@
-// The members of results.json, each said once: what writes the file (results.cpp) and what reads it (results_read.cpp)
-// visit them by the same lists, so a new member is one line here, one in eval/results.h and one in docs/results.md.
+// The members of results.json, each said once: what writes the file (results.cpp) and what reads it
+// (results_read.cpp) visit them by the same lists, so a new member is one line here, one in
+// eval/results.h and one in docs/results.md.
 //
-// A visitor has `visit(key, member)` for members that must be there and `visit.where_any(key, member)` for those that
-// are written only where they are not empty, and may be absent.
+// A visitor has `visit(key, member)` for members that must be there and `visit.where_any(key,
+// member)` for those that are written only where they are not empty, and may be absent.
 #pragma once
 
 #include <concepts>

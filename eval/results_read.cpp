@@ -16,8 +16,9 @@ constexpr uintmax_t kMaxBytes = 256 << 20;
 constexpr int kMaxDepth = 32;
 
 [[noreturn]] void fail(const std::string& path, const std::string& expected, const json& found) {
-  std::string text =
-      found.is_structured() ? found.type_name() : found.dump(-1, ' ', true, json::error_handler_t::replace);
+  std::string text = found.is_structured()
+                         ? found.type_name()
+                         : found.dump(-1, ' ', true, json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 60) + "...";
   throw Error(fmt::format("{}: expected {}, found {}", path, expected, text));
 }
@@ -41,7 +42,8 @@ class Reader {
   }
   void finish() const {
     for (const auto& [key, value] : object_.items()) {
-      if (!asked_.count(key)) throw Error(fmt::format("{}: unknown member of schema {}", at(key), kResultsSchema));
+      if (!asked_.count(key))
+        throw Error(fmt::format("{}: unknown member of schema {}", at(key), kResultsSchema));
     }
   }
 
@@ -53,7 +55,8 @@ class Reader {
     out = value.get<std::string>();
   }
   static void read(const json& value, const std::string& at, double& out) {
-    if (!value.is_number() || !std::isfinite(value.get<double>())) fail(at, "a finite number", value);
+    if (!value.is_number() || !std::isfinite(value.get<double>()))
+      fail(at, "a finite number", value);
     out = value.get<double>();
   }
   static void read(const json& value, const std::string& at, bool& out) {
@@ -82,7 +85,8 @@ class Reader {
   }
   static void read(const json& value, const std::string& at, ScoreCell& cell) {
     const auto integer = [](const json& v) {
-      return v.is_number_unsigned() ? v.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX) : v.is_number_integer();
+      return v.is_number_unsigned() ? v.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)
+                                    : v.is_number_integer();
     };
     if (!value.is_array() || value.size() != 3 || !integer(value[0]) || !integer(value[1]))
       fail(at, "[unit, run, value]", value);
@@ -97,7 +101,8 @@ class Reader {
   template <class T>
   static void read(const json& value, const std::string& at, std::vector<T>& out) {
     if (!value.is_array()) fail(at, "a list", value);
-    for (size_t i = 0; i < value.size(); ++i) read(value[i], fmt::format("{}[{}]", at, i), out.emplace_back());
+    for (size_t i = 0; i < value.size(); ++i)
+      read(value[i], fmt::format("{}[{}]", at, i), out.emplace_back());
   }
   template <class T>
   static void read(const json& value, const std::string& at, T& out) {
@@ -116,7 +121,8 @@ Results from_json(const json& value) {
   uint64_t schema = 0;
   reader("schema", schema);
   if (schema != kResultsSchema)
-    fail("schema", fmt::format("{}; this Assay reads no other (evaluate again)", kResultsSchema), value["schema"]);
+    fail("schema", fmt::format("{}; this Assay reads no other (evaluate again)", kResultsSchema),
+         value["schema"]);
   Results results;
   visit_members(reader, results);
   reader.finish();
@@ -129,7 +135,8 @@ json parse(const std::filesystem::path& file) {
   std::error_code error;
   const uintmax_t bytes = std::filesystem::file_size(file, error);
   if (!stream || error) throw Error("cannot be read; expected the results.json of assay eval");
-  if (bytes > kMaxBytes) throw Error(fmt::format("{} bytes; at most {} are read", bytes, kMaxBytes));
+  if (bytes > kMaxBytes)
+    throw Error(fmt::format("{} bytes; at most {} are read", bytes, kMaxBytes));
   // Refused while parsing: printing a deep document would recurse as deeply.
   const auto depth_limit = [](int depth, json::parse_event_t, json&) {
     if (depth > kMaxDepth) throw Error(fmt::format("nested deeper than {} levels", kMaxDepth));

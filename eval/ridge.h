@@ -1,4 +1,5 @@
-// Ridge regression of many targets, with many penalties, on the same rows: the eigenvectors of XᵀX serve all of them.
+// Ridge regression of many targets, with many penalties, on the same rows: the eigenvectors of XᵀX
+// serve all of them.
 #pragma once
 
 #include <Eigen/Core>

@@ -1,5 +1,6 @@
-// Random numbers whose bits depend on the seed alone: splitmix64 to seed, xoshiro256** (Blackman and Vigna 2018) to
-// draw. The standard library's distributions differ between implementations and are not used.
+// Random numbers whose bits depend on the seed alone: splitmix64 to seed, xoshiro256** (Blackman
+// and Vigna 2018) to draw. The standard library's distributions differ between implementations and
+// are not used.
 #pragma once
 
 #include <array>
@@ -21,7 +22,8 @@ inline uint64_t splitmix64(uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-/// An independent seed for the part of the work that `path` names, e.g. derive_seed(seed, {class, swap}).
+/// An independent seed for the part of the work that `path` names, e.g. derive_seed(seed, {class,
+/// swap}).
 inline uint64_t derive_seed(uint64_t seed, std::initializer_list<uint64_t> path) {
   uint64_t result = splitmix64(seed);
   for (uint64_t step : path) {
@@ -87,8 +89,8 @@ class Rng {
   std::array<uint64_t, 4> state_{};
 };
 
-/// 0 or 1 for each of `count` classes or goals, as many of either (one 1 more where `count` is odd), at random: what
-/// is chosen for one half is chosen on the other.
+/// 0 or 1 for each of `count` classes or goals, as many of either (one 1 more where `count` is
+/// odd), at random: what is chosen for one half is chosen on the other.
 inline std::vector<int8_t> tuning_halves(int64_t count, uint64_t seed) {
   std::vector<int8_t> half(static_cast<std::size_t>(count));
   const std::vector<int64_t> order = Rng(derive_seed(seed, {'h'})).permutation(count);

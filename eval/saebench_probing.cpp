@@ -38,11 +38,13 @@ std::vector<int64_t> by_mean_difference(ConstMatrix x, Labels y) {
   const double ones = static_cast<double>(std::count(y.begin(), y.end(), 1)),
                zeros = static_cast<double>(x.rows) - ones;
   for (int64_t i = 0; i < x.rows; ++i)
-    for (int64_t j = 0; j < x.cols; ++j) difference[j] += y[i] ? x.row(i)[j] / ones : -x.row(i)[j] / zeros;
+    for (int64_t j = 0; j < x.cols; ++j)
+      difference[j] += y[i] ? x.row(i)[j] / ones : -x.row(i)[j] / zeros;
   std::vector<int64_t> order(difference.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return std::abs(difference[a]) > std::abs(difference[b]); });
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return std::abs(difference[a]) > std::abs(difference[b]);
+  });
   return order;
 }
 
@@ -69,12 +71,14 @@ struct Measured {
 std::vector<Measured> measure(const EncodeCache& cache, const ProbingCell& cell) {
   std::vector<Measured> result;
   const CellFeatures dense = dense_features(cache, cache.dense, cell);
-  result.push_back({"dense", -1, probe_accuracy(dense.train, cell.train.labels, dense.id, cell.id.labels)});
+  result.push_back(
+      {"dense", -1, probe_accuracy(dense.train, cell.train.labels, dense.id, cell.id.labels)});
   for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
     const CellFeatures latents = latent_features(cache, cache.dictionaries[i].pooled, cell);
     const std::vector<int64_t> order = by_mean_difference(latents.train.view(), cell.train.labels);
     for (const int64_t k : kLatents) {
-      const std::vector<int64_t> chosen(order.begin(), order.begin() + std::min<int64_t>(k, std::ssize(order)));
+      const std::vector<int64_t> chosen(order.begin(),
+                                        order.begin() + std::min<int64_t>(k, std::ssize(order)));
       result.push_back({fmt::format("latents_top{}", k), static_cast<int>(i),
                         probe_accuracy(columns_of(latents.train, chosen), cell.train.labels,
                                        columns_of(latents.id, chosen), cell.id.labels)});
@@ -88,7 +92,8 @@ class SaebenchProbingTask : public Task {
   std::string name() const override { return "saebench_probing"; }
   std::string title() const override { return "Sparse probing as SAEBench defines it"; }
   std::string question() const override {
-    return "For whoever compares with published SAEBench tables: what would its sparse probing say of these "
+    return "For whoever compares with published SAEBench tables: what would its sparse probing say "
+           "of these "
            "dictionaries on these texts?";
   }
 
@@ -116,7 +121,9 @@ class SaebenchProbingTask : public Task {
     for (size_t arm = 0; arm < measured.front().size(); ++arm) {
       const Measured& like = measured.front()[arm];
       const std::string dictionary =
-          like.dictionary < 0 ? "" : session.dictionaries[static_cast<size_t>(like.dictionary)].entry.name;
+          like.dictionary < 0
+              ? ""
+              : session.dictionaries[static_cast<size_t>(like.dictionary)].entry.name;
       std::vector<Cell> cells;
       for (size_t i = 0; i < measured.size(); ++i) {
         const ProbingCell& cell = plan_.cells[i];
@@ -161,6 +168,8 @@ class SaebenchProbingTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_saebench_probing_task() { return std::make_unique<SaebenchProbingTask>(); }
+std::unique_ptr<Task> make_saebench_probing_task() {
+  return std::make_unique<SaebenchProbingTask>();
+}
 
 }  // namespace assay::eval

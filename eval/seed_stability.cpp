@@ -17,11 +17,13 @@ namespace {
 constexpr double kShared = 0.7;
 
 /// The chosen rows of a row-major [n, d] matrix at unit length; a zero row stays zero.
-std::vector<float> unit_rows(const std::vector<float>& weights, int64_t d, const std::vector<int64_t>& chosen) {
+std::vector<float> unit_rows(const std::vector<float>& weights, int64_t d,
+                             const std::vector<int64_t>& chosen) {
   std::vector<float> out;
   for (const int64_t row : chosen) {
     double norm = 0;
-    for (int64_t j = 0; j < d; ++j) norm += static_cast<double>(weights[row * d + j]) * weights[row * d + j];
+    for (int64_t j = 0; j < d; ++j)
+      norm += static_cast<double>(weights[row * d + j]) * weights[row * d + j];
     for (int64_t j = 0; j < d; ++j)
       out.push_back(norm > 0 ? static_cast<float>(weights[row * d + j] / std::sqrt(norm)) : 0.0f);
   }
@@ -29,7 +31,8 @@ std::vector<float> unit_rows(const std::vector<float>& weights, int64_t d, const
 }
 
 /// Cosines [rows of a, rows of b], both at unit length.
-std::vector<float> cosines(Context& context, const std::vector<float>& a, const std::vector<float>& b, int64_t d) {
+std::vector<float> cosines(Context& context, const std::vector<float>& a,
+                           const std::vector<float>& b, int64_t d) {
   const int64_t rows = std::ssize(a) / d, columns = std::ssize(b) / d;
   std::vector<float> out(static_cast<size_t>(rows * columns));
   context.pool().run(rows, [&](int64_t i, int) {
@@ -50,8 +53,8 @@ std::vector<int64_t> partners(const std::vector<float>& cosine, int64_t rows) {
 }
 
 bool same_setting(const DictionaryEntry& a, const DictionaryEntry& b) {
-  return a.null_kind.empty() && b.null_kind.empty() && a.variant == b.variant && a.d == b.d && a.n == b.n &&
-         a.k == b.k && a.tokens == b.tokens && a.seed != b.seed;
+  return a.null_kind.empty() && b.null_kind.empty() && a.variant == b.variant && a.d == b.d &&
+         a.n == b.n && a.k == b.k && a.tokens == b.tokens && a.seed != b.seed;
 }
 
 struct Pair {
@@ -67,7 +70,8 @@ std::vector<Pair> pairs_of(const std::vector<EvalDictionary>& dictionaries) {
       if (!same_setting(dictionaries[a].entry, dictionaries[b].entry)) continue;
       pairs.push_back({a, b, ""});
       for (size_t c = 0; c < dictionaries.size(); ++c)
-        if (dictionaries[c].entry.parent == dictionaries[b].entry.name && dictionaries[c].entry.null_kind == "random")
+        if (dictionaries[c].entry.parent == dictionaries[b].entry.name &&
+            dictionaries[c].entry.null_kind == "random")
           pairs.push_back({a, c, "random"});
     }
   return pairs;
@@ -78,7 +82,8 @@ class SeedStabilityTask : public Task {
   std::string name() const override { return "seed_stability"; }
   std::string title() const override { return "What another training seed finds again"; }
   std::string question() const override {
-    return "For whoever wants to build on a single latent, name it or publish it: would the same training with another "
+    return "For whoever wants to build on a single latent, name it or publish it: would the same "
+           "training with another "
            "seed have found it?";
   }
   std::string missing(const Session& session) const override {
@@ -92,21 +97,25 @@ class SeedStabilityTask : public Task {
   void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
     for (const Pair& pair : pairs_of(session.dictionaries)) {
       const uint64_t seed = derive_seed(session.seed, {'S', pair.a});
-      const std::vector<int64_t> chosen =
-          living_sample(cache.dictionaries[pair.a].validation.firing, session.config.stability.latents, seed);
+      const std::vector<int64_t> chosen = living_sample(
+          cache.dictionaries[pair.a].validation.firing, session.config.stability.latents, seed);
       if (chosen.empty())
-        throw Error(fmt::format("no latent of {} fires on the validation part", name_of(session, pair.a)));
-      const SharedLatents shared = match_latents(session.context, session.dictionaries[pair.a].dictionary,
-                                                 session.dictionaries[pair.b].dictionary, chosen);
+        throw Error(
+            fmt::format("no latent of {} fires on the validation part", name_of(session, pair.a)));
+      const SharedLatents shared =
+          match_latents(session.context, session.dictionaries[pair.a].dictionary,
+                        session.dictionaries[pair.b].dictionary, chosen);
       add_numbers(session, pair, shared, seed, result);
     }
   }
 
  private:
-  static const std::string& name_of(const Session& session, size_t i) { return session.dictionaries[i].entry.name; }
+  static const std::string& name_of(const Session& session, size_t i) {
+    return session.dictionaries[i].entry.name;
+  }
 
-  static void add_numbers(const Session& session, const Pair& pair, const SharedLatents& shared, uint64_t seed,
-                          TaskResult& result) {
+  static void add_numbers(const Session& session, const Pair& pair, const SharedLatents& shared,
+                          uint64_t seed, TaskResult& result) {
     Number base;
     base.dictionary = name_of(session, pair.a);
     base.method = fmt::format("{} ~ {}", base.dictionary, name_of(session, pair.b));
@@ -120,7 +129,8 @@ class SeedStabilityTask : public Task {
     share.interval = wilson(shared.shared, shared.latents);
     share.interval_kind = "Wilson over latents of the first dictionary";
     result.numbers.push_back(share);
-    for (const auto& [part, values] : {std::pair("decoder", &shared.decoder), std::pair("encoder", &shared.encoder)}) {
+    for (const auto& [part, values] :
+         {std::pair("decoder", &shared.decoder), std::pair("encoder", &shared.encoder)}) {
       const Estimate estimate = bootstrap_mean(*values, seed, session.config.resamples);
       Number cosine = base;
       cosine.metric = "matched_cosine";
@@ -135,7 +145,8 @@ class SeedStabilityTask : public Task {
 
 }  // namespace
 
-std::vector<int64_t> living_sample(const std::vector<int64_t>& firing, int64_t most, uint64_t seed) {
+std::vector<int64_t> living_sample(const std::vector<int64_t>& firing, int64_t most,
+                                   uint64_t seed) {
   std::vector<int64_t> living;
   for (size_t i = 0; i < firing.size(); ++i)
     if (firing[i] > 0) living.push_back(static_cast<int64_t>(i));
@@ -148,16 +159,19 @@ std::vector<int64_t> living_sample(const std::vector<int64_t>& firing, int64_t m
 
 SharedLatents match_latents(Context& context, const sae::Dictionary& a, const sae::Dictionary& b,
                             const std::vector<int64_t>& chosen) {
-  if (a.info.d != b.info.d) throw Error(fmt::format("seed_stability: d = {} against d = {}", a.info.d, b.info.d));
+  if (a.info.d != b.info.d)
+    throw Error(fmt::format("seed_stability: d = {} against d = {}", a.info.d, b.info.d));
   std::vector<int64_t> all(static_cast<size_t>(b.info.n));
   std::iota(all.begin(), all.end(), int64_t{0});
   const auto rows = std::ssize(chosen);
-  const auto cosine_of = [&](const std::vector<float>& own, const std::vector<float>& other, int64_t d) {
+  const auto cosine_of = [&](const std::vector<float>& own, const std::vector<float>& other,
+                             int64_t d) {
     return cosines(context, unit_rows(own, d, chosen), unit_rows(other, d, all), d);
   };
   const std::vector<float> decoder = cosine_of(a.w_dec, b.w_dec, a.info.width()),
                            encoder = cosine_of(a.w_enc, b.w_enc, a.info.d);
-  const std::vector<int64_t> by_decoder = partners(decoder, rows), by_encoder = partners(encoder, rows);
+  const std::vector<int64_t> by_decoder = partners(decoder, rows),
+                             by_encoder = partners(encoder, rows);
   SharedLatents result;
   result.latents = rows;
   for (int64_t i = 0; i < rows; ++i) {

@@ -1,13 +1,15 @@
 // Task "seed_stability": how much of a dictionary another training seed finds again.
 //
-// For each pair of trained dictionaries of one setting (variant, d, n, k, tokens) and different seeds: up to
-// seed_stability.latents living latents of the first, drawn by seed, are matched one to one with all latents of the
-// second, twice: at largest summed cosine of decoder rows, and of encoder rows (Hungarian). A latent is shared where
-// both matchings give it the same partner and the mean of the two cosines is above .7 (after Paulo and Belrose 2025).
+// For each pair of trained dictionaries of one setting (variant, d, n, k, tokens) and different
+// seeds: up to seed_stability.latents living latents of the first, drawn by seed, are matched one
+// to one with all latents of the second, twice: at largest summed cosine of decoder rows, and of
+// encoder rows (Hungarian). A latent is shared where both matchings give it the same partner and
+// the mean of the two cosines is above .7 (after Paulo and Belrose 2025).
 //
-// Numbers, dictionary = the first, method "A ~ B": "shared_share" (Wilson over latents), "matched_cosine" parts
-// "decoder" and "encoder" (bootstrap over latents). The same against B's random control, where there is one: method
-// "A ~ B:random", control "random". Ranks nothing: it says how far a single latent may be believed.
+// Numbers, dictionary = the first, method "A ~ B": "shared_share" (Wilson over latents),
+// "matched_cosine" parts "decoder" and "encoder" (bootstrap over latents). The same against B's
+// random control, where there is one: method "A ~ B:random", control "random". Ranks nothing: it
+// says how far a single latent may be believed.
 #pragma once
 
 #include <memory>
@@ -19,7 +21,8 @@ namespace assay::eval {
 /// One pair of dictionaries.
 struct SharedLatents {
   int64_t latents = 0, shared = 0;
-  std::vector<double> decoder, encoder;  ///< [latents] cosines of the matched pairs; 0 for a latent without partner
+  /// [latents] cosines of the matched pairs; 0 for a latent without partner
+  std::vector<double> decoder, encoder;
 };
 
 /// Up to `most` of the latents that fired, drawn by seed, ascending.

@@ -37,7 +37,8 @@ class SpliceTask : public Task {
   std::string name() const override { return "splice"; }
   std::string title() const override { return "Reconstructions spliced into the model"; }
   std::string question() const override {
-    return "For whoever means to intervene through a dictionary: how much of what the model computes from these "
+    return "For whoever means to intervene through a dictionary: how much of what the model "
+           "computes from these "
            "activations "
            "survives when reconstructions take their place?";
   }
@@ -52,21 +53,25 @@ class SpliceTask : public Task {
     const TextTable table = text_table(session.dataset);
     const std::vector<int64_t> texts =
         choose_splice_texts(table, session.rule, config.texts, derive_seed(session.seed, {'t'}));
-    if (texts.empty()) throw Error("splice: the validation split holds no text: raise data.validation");
+    if (texts.empty())
+      throw Error("splice: the validation split holds no text: raise data.validation");
     std::vector<const sae::Dictionary*> dictionaries;
     for (const EvalDictionary& d : session.dictionaries) dictionaries.push_back(&d.dictionary);
     const auto folder = sae::ModelFolder::open(session.model, session.trust_model_code);
     const data::DatasetInfo& info = session.dataset.info();
     sae::check_fit(folder, hook.d, info.model, info.hook, info.path.string());
-    // TorchScript rather than the compiled half: it runs on any CPU, and a few hundred texts need no speed.
-    const auto upper = sae::load_upper_half(folder, sae::HalfKind::script, session.context.pool().threads());
-    const auto losses =
-        splice_losses(session.context, session.dataset, table, texts, dictionaries, hook.mean, *upper, config.batch);
+    // TorchScript rather than the compiled half: it runs on any CPU, and a few hundred texts need
+    // no speed.
+    const auto upper =
+        sae::load_upper_half(folder, sae::HalfKind::script, session.context.pool().threads());
+    const auto losses = splice_losses(session.context, session.dataset, table, texts, dictionaries,
+                                      hook.mean, *upper, config.batch);
     report(session, losses, result);
   }
 
  private:
-  static void report(const Session& session, const std::vector<SpliceLoss>& losses, TaskResult& result) {
+  static void report(const Session& session, const std::vector<SpliceLoss>& losses,
+                     TaskResult& result) {
     const DocumentLosses zero = by_document(losses, [](const SpliceLoss& l) { return l.zero; });
     const DocumentLosses mean = by_document(losses, [](const SpliceLoss& l) { return l.mean; });
     Number base;
@@ -98,7 +103,8 @@ class SpliceTask : public Task {
     for (const SpliceLoss& loss : losses) documents.push_back(loss.document);
     for (size_t i = 0; i < session.dictionaries.size(); ++i) {
       const EvalDictionary& dictionary = session.dictionaries[i];
-      const DocumentLosses own = by_document(losses, [i](const SpliceLoss& l) { return l.dictionaries[i]; });
+      const DocumentLosses own =
+          by_document(losses, [i](const SpliceLoss& l) { return l.dictionaries[i]; });
       base.dictionary = dictionary.entry.name;
       base.control = dictionary.entry.null_kind;
       base.test_seen_in_training = seen_in_training(session, dictionary, documents);

@@ -27,14 +27,16 @@ std::vector<std::vector<float>> make_variants(Context& context, const TextRows& 
                                               const std::vector<float>& mean) {
   const int64_t d = rows.d;
   std::vector<std::vector<float>> variants;
-  variants.push_back(replace_ordinary(rows, [&](int64_t, float* out) { std::fill_n(out, d, 0.0f); }));
-  variants.push_back(replace_ordinary(rows, [&](int64_t, float* out) { std::copy_n(mean.begin(), d, out); }));
+  variants.push_back(
+      replace_ordinary(rows, [&](int64_t, float* out) { std::fill_n(out, d, 0.0f); }));
+  variants.push_back(
+      replace_ordinary(rows, [&](int64_t, float* out) { std::copy_n(mean.begin(), d, out); }));
   std::vector<float> decoded(rows.x.size());
   for (const sae::Dictionary* dictionary : dictionaries) {
     const SparseCodes codes = dictionary->encode(context, rows.all());
     dictionary->decode(context, codes, Matrix(decoded.data(), rows.all_rows(), d));
-    variants.push_back(
-        replace_ordinary(rows, [&](int64_t i, float* out) { std::copy_n(decoded.begin() + i * d, d, out); }));
+    variants.push_back(replace_ordinary(
+        rows, [&](int64_t i, float* out) { std::copy_n(decoded.begin() + i * d, d, out); }));
   }
   return variants;
 }
@@ -51,10 +53,11 @@ double cosine_loss(const float* a, const float* b, int64_t size) {
 
 }  // namespace
 
-std::vector<SpliceLoss> splice_losses(Context& context, const data::Dataset& dataset, const TextTable& table,
-                                      const std::vector<int64_t>& texts,
+std::vector<SpliceLoss> splice_losses(Context& context, const data::Dataset& dataset,
+                                      const TextTable& table, const std::vector<int64_t>& texts,
                                       std::span<const sae::Dictionary* const> dictionaries,
-                                      const std::vector<float>& mean, const sae::UpperHalf& upper, int64_t batch_size) {
+                                      const std::vector<float>& mean, const sae::UpperHalf& upper,
+                                      int64_t batch_size) {
   const TextRows rows = read_text_rows(dataset, table, texts);
   const auto variants = make_variants(context, rows, dictionaries, mean);
   std::vector<int64_t> entries;
@@ -69,7 +72,8 @@ std::vector<SpliceLoss> splice_losses(Context& context, const data::Dataset& dat
         const std::vector<float>& source = v == 0 ? rows.x : variants[v - 1];
         std::copy_n(source.begin() + rows.start[entry] * rows.d, own.rows * own.cols, own.data);
       };
-      run_upper(upper, rows, entries, batches[static_cast<size_t>(i)], edit, Matrix(outputs[v].data(), count, d_out));
+      run_upper(upper, rows, entries, batches[static_cast<size_t>(i)], edit,
+                Matrix(outputs[v].data(), count, d_out));
     }
   });
   std::vector<SpliceLoss> losses(texts.size());
@@ -86,8 +90,8 @@ std::vector<SpliceLoss> splice_losses(Context& context, const data::Dataset& dat
   return losses;
 }
 
-std::vector<int64_t> choose_splice_texts(const TextTable& table, const data::SplitRule& rule, int64_t count,
-                                         uint64_t seed) {
+std::vector<int64_t> choose_splice_texts(const TextTable& table, const data::SplitRule& rule,
+                                         int64_t count, uint64_t seed) {
   std::vector<std::pair<uint64_t, int64_t>> keyed;
   for (int64_t t = 0; t < table.size(); ++t)
     if (table.ordinary[t] > 0 && data::split_of(table.document[t], rule) == data::Split::validation)

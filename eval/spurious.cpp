@@ -26,13 +26,15 @@ struct RunFormats {
 };
 
 void check_settings(const SpuriousConfig& config) {
-  for (const auto& [key, list] : {std::pair("shares", &config.shares), std::pair("latents", &config.latents),
-                                  std::pair("inlp", &config.inlp), std::pair("paired", &config.paired),
-                                  std::pair("neurons", &config.neurons), std::pair("covariate", &config.covariate)}) {
-    const bool ascending = std::is_sorted(list->begin(), list->end()) || key == std::string("shares");
+  for (const auto& [key, list] :
+       {std::pair("shares", &config.shares), std::pair("latents", &config.latents),
+        std::pair("inlp", &config.inlp), std::pair("paired", &config.paired),
+        std::pair("neurons", &config.neurons), std::pair("covariate", &config.covariate)}) {
+    const bool ascending =
+        std::is_sorted(list->begin(), list->end()) || key == std::string("shares");
     if (list->empty() || !ascending)
-      throw Error(
-          fmt::format("spurious: {} = [{}]: expected ascending numbers, at least one", key, fmt::join(*list, ", ")));
+      throw Error(fmt::format("spurious: {} = [{}]: expected ascending numbers, at least one", key,
+                              fmt::join(*list, ", ")));
   }
   if (std::find(config.shares.begin(), config.shares.end(), 50) == config.shares.end())
     throw Error("spurious: shares lack 50, the ceiling that fixes are checked against");
@@ -43,7 +45,8 @@ class SpuriousTask : public Task {
   std::string name() const override { return "spurious"; }
   std::string title() const override { return "Removing a spurious correlation"; }
   std::string question() const override {
-    return "For whoever has training data in which the concept goes with something else: does dropping the latents of "
+    return "For whoever has training data in which the concept goes with something else: does "
+           "dropping the latents of "
            "that something repair a probe better than erasing directions, and at what cost?";
   }
   std::string missing(const Session& session) const override {
@@ -54,7 +57,8 @@ class SpuriousTask : public Task {
     const SpuriousConfig& config = session.config.spurious;
     check_settings(config);
     table_ = text_table(session.dataset);
-    plan_ = plan_spurious(session.dataset, table_, config, session.config.seeds, derive_seed(session.seed, {'u'}));
+    plan_ = plan_spurious(session.dataset, table_, config, session.config.seeds,
+                          derive_seed(session.seed, {'u'}));
     const auto want = [&](const ProbingPart& part) {
       request.texts.insert(request.texts.end(), part.texts.begin(), part.texts.end());
     };
@@ -67,7 +71,8 @@ class SpuriousTask : public Task {
 
   void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
     std::vector<RunFormats> formats(static_cast<size_t>(plan_.runs));
-    session.context.pool().run(plan_.runs, [&](int64_t run, int) { formats[run] = learn(session, cache, run); });
+    session.context.pool().run(
+        plan_.runs, [&](int64_t run, int) { formats[run] = learn(session, cache, run); });
     drop_unpaired(formats);
     std::vector<std::vector<Scored>> scored(plan_.cells.size());
     session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
@@ -76,7 +81,8 @@ class SpuriousTask : public Task {
     });
     FixTable table;
     for (size_t i = 0; i < scored.size(); ++i)
-      for (const Scored& s : scored[i]) table.add(plan_.cells[i], s.dictionary, s.share, s.permuted, s.score);
+      for (const Scored& s : scored[i])
+        table.add(plan_.cells[i], s.dictionary, s.share, s.permuted, s.score);
     report_spurious(session, plan_, table, seen_by_dictionary(session), result);
   }
 
@@ -92,16 +98,17 @@ class SpuriousTask : public Task {
 
   /// Arms must have the same cells in every run.
   static void drop_unpaired(std::vector<RunFormats>& formats) {
-    if (std::all_of(formats.begin(), formats.end(), [](const RunFormats& f) { return f.dense.paired.has_value(); }))
+    if (std::all_of(formats.begin(), formats.end(),
+                    [](const RunFormats& f) { return f.dense.paired.has_value(); }))
       return;
     for (RunFormats& f : formats) f.dense.paired.reset();
   }
 
-  static std::vector<Scored> score_cell(const Session& session, const EncodeCache& cache, const SpuriousCell& cell,
-                                        const RunFormats& formats) {
+  static std::vector<Scored> score_cell(const Session& session, const EncodeCache& cache,
+                                        const SpuriousCell& cell, const RunFormats& formats) {
     const SpuriousConfig& config = session.config.spurious;
-    const uint64_t seed =
-        derive_seed(session.seed, {'x', static_cast<uint64_t>(cell.category), static_cast<uint64_t>(cell.run)});
+    const uint64_t seed = derive_seed(
+        session.seed, {'x', static_cast<uint64_t>(cell.category), static_cast<uint64_t>(cell.run)});
     std::vector<Scored> scored;
     const auto add = [&](int dictionary, size_t share, std::vector<SpuriousScore> scores) {
       for (SpuriousScore& s : scores) scored.push_back({dictionary, share, false, std::move(s)});
@@ -114,9 +121,10 @@ class SpuriousTask : public Task {
       const SparseCodes& pooled = cache.dictionaries[i].pooled;
       for (size_t share = 0; share < cell.train.size(); ++share)
         add(static_cast<int>(i), share,
-            score_latent_fixes(cache, dictionary, pooled, cell, share, formats.dense.probe, formats.latents[i], config,
-                               seed));
-      scored.push_back({static_cast<int>(i), 0, true, score_latent_null(cache, pooled, cell, 0, seed)});
+            score_latent_fixes(cache, dictionary, pooled, cell, share, formats.dense.probe,
+                               formats.latents[i], config, seed));
+      scored.push_back(
+          {static_cast<int>(i), 0, true, score_latent_null(cache, pooled, cell, 0, seed)});
     }
     return scored;
   }

@@ -12,8 +12,8 @@
 namespace assay::eval {
 namespace {
 
-constexpr const char* kDenseFixes[] = {"mean_difference", "leace",           "inlp", "neurons_drop", "paired",
-                                       "covariate",       "paired_covariate"};
+constexpr const char* kDenseFixes[] = {
+    "mean_difference", "leace", "inlp", "neurons_drop", "paired", "covariate", "paired_covariate"};
 constexpr const char* kLatentFixes[] = {"latents_drop", "latents_random", "edit", "edit_covariate"};
 
 /// Share of the gap between no fix and the ceiling below which no fix is a repair.
@@ -45,12 +45,13 @@ double mean_on(const FixCells& row, const std::vector<int8_t>& half, int8_t tuni
 
 class Reporter {
  public:
-  Reporter(const Session& session, const SpuriousPlan& plan, const std::vector<std::optional<bool>>& seen,
-           TaskResult& result)
+  Reporter(const Session& session, const SpuriousPlan& plan,
+           const std::vector<std::optional<bool>>& seen, TaskResult& result)
       : session_(session), plan_(plan), seen_(seen), result_(result) {}
 
   std::string part(size_t share) const {
-    return fmt::format("share {:.2f}", static_cast<double>(session_.config.spurious.shares[share]) / 100);
+    return fmt::format("share {:.2f}",
+                       static_cast<double>(session_.config.spurious.shares[share]) / 100);
   }
   std::string name(int dictionary) const {
     return dictionary < 0 ? "" : session_.dictionaries[static_cast<size_t>(dictionary)].entry.name;
@@ -59,7 +60,8 @@ class Reporter {
     return hierarchical_bootstrap(cells, seed_, session_.config.resamples);
   }
   Estimate difference(const std::vector<Cell>& a, const std::vector<Cell>& b, size_t family) const {
-    return paired_difference(a, b, seed_, std::max(session_.config.resamples, compare_parts::resamples_for(family)));
+    return paired_difference(
+        a, b, seed_, std::max(session_.config.resamples, compare_parts::resamples_for(family)));
   }
 
   Number& add(const std::string& metric, const std::string& method, int dictionary, size_t share,
@@ -85,8 +87,8 @@ class Reporter {
 
   void row(const FixCells& row) {
     if (row.permuted) {
-      add("anti_auroc_permuted_labels", method_of(row), row.dictionary, row.share, mean(row.anti)).control =
-          "permuted_labels";
+      add("anti_auroc_permuted_labels", method_of(row), row.dictionary, row.share, mean(row.anti))
+          .control = "permuted_labels";
       return;
     }
     if (row.fix == "edit" && is_none(row)) return;  // the dense probe again
@@ -97,12 +99,15 @@ class Reporter {
   void chosen(const ChosenFix& fix) {
     add("anti_auroc", fix.fix, fix.dictionary, 0, mean(fix.anti));
     add("within_auroc", fix.fix, fix.dictionary, 0, mean(fix.within));
-    Score score{"anti_auroc", part(0), fix.fix, name(fix.dictionary), fix.fix == "latents_drop", true, {}};
+    Score score{"anti_auroc", part(0), fix.fix, name(fix.dictionary), fix.fix == "latents_drop",
+                true,         {}};
     for (const Cell& cell : fix.anti) score.cells.push_back({cell.task, cell.seed, cell.value});
     result_.scores.push_back(std::move(score));
     for (const int half : {0, 1})
-      strengths_.push_back(
-          {{"fix", fix.fix}, {"dictionary", name(fix.dictionary)}, {"half", half}, {"strength", fix.strength[half]}});
+      strengths_.push_back({{"fix", fix.fix},
+                            {"dictionary", name(fix.dictionary)},
+                            {"half", half},
+                            {"strength", fix.strength[half]}});
   }
   const nlohmann::json& strengths() const { return strengths_; }
 
@@ -133,13 +138,16 @@ void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& re
         {fmt::format("label null: {}{}", rows[i]->fix,
                      rows[i]->dictionary < 0 ? "" : " of " + reporter.name(rows[i]->dictionary)),
          adjusted[i] >= kAlpha,
-         fmt::format("AUROC less .5: {:+.3f} [{:+.3f}, {:+.3f}] with permuted labels, p {:.3f} (Holm {:.3f})",
-                     estimates[i].value, estimates[i].interval[0], estimates[i].interval[1], p[i], adjusted[i])});
+         fmt::format("AUROC less .5: {:+.3f} [{:+.3f}, {:+.3f}] with permuted labels, p {:.3f} "
+                     "(Holm {:.3f})",
+                     estimates[i].value, estimates[i].interval[0], estimates[i].interval[1], p[i],
+                     adjusted[i])});
 }
 
-/// A perfect fix at the headline share does as well as a probe whose training texts never had the correlation.
-void check_ceiling(const Reporter& reporter, const FixTable& table, const std::vector<ChosenFix>& chosen,
-                   size_t ceiling_share, TaskResult& result) {
+/// A perfect fix at the headline share does as well as a probe whose training texts never had the
+/// correlation.
+void check_ceiling(const Reporter& reporter, const FixTable& table,
+                   const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
   const FixCells& ceiling = table.at("dense", 0, -1, ceiling_share, false);
   std::vector<Estimate> differences;
   std::vector<double> p;
@@ -151,17 +159,19 @@ void check_ceiling(const Reporter& reporter, const FixTable& table, const std::v
   std::string above;
   for (size_t i = 0; i < chosen.size(); ++i)
     if (differences[i].value > 0 && adjusted[i] < kAlpha)
-      above += fmt::format("{}{} by {:.3f}", above.empty() ? "" : ", ", chosen[i].fix, differences[i].value);
+      above += fmt::format("{}{} by {:.3f}", above.empty() ? "" : ", ", chosen[i].fix,
+                           differences[i].value);
   const Estimate value = reporter.mean(ceiling.anti);
-  result.checks.push_back({"oracle: nothing is above training without the correlation", above.empty(),
-                           above.empty() ? fmt::format("ceiling {:.3f} [{:.3f}, {:.3f}], {} fixes compared",
-                                                       value.value, value.interval[0], value.interval[1], chosen.size())
-                                         : above});
+  result.checks.push_back(
+      {"oracle: nothing is above training without the correlation", above.empty(),
+       above.empty() ? fmt::format("ceiling {:.3f} [{:.3f}, {:.3f}], {} fixes compared",
+                                   value.value, value.interval[0], value.interval[1], chosen.size())
+                     : above});
 }
 
 /// A fix may lead others and still be no repair.
-void add_caveat(const Reporter& reporter, const FixTable& table, const std::vector<ChosenFix>& chosen,
-                size_t ceiling_share, TaskResult& result) {
+void add_caveat(const Reporter& reporter, const FixTable& table,
+                const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
   const double none = reporter.mean(table.at("dense", 0, -1, 0, false).anti).value;
   const double ceiling = reporter.mean(table.at("dense", 0, -1, ceiling_share, false).anti).value;
   if (!(ceiling > none)) return;
@@ -176,22 +186,28 @@ void add_caveat(const Reporter& reporter, const FixTable& table, const std::vect
   const double closed = (highest - none) / (ceiling - none);
   if (closed >= kRepaired) return;
   result.caveat = fmt::format(
-      "no fix closes half of the gap between no fix ({:.3f}) and training without the correlation ({:.3f}); the best, "
+      "no fix closes half of the gap between no fix ({:.3f}) and training without the correlation "
+      "({:.3f}); the best, "
       "{}, closes {:.0f} %.",
       none, ceiling, report::method_name(best->fix), 100 * closed);
 }
 
-std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& plan, const FixTable& table) {
+std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& plan,
+                                  const FixTable& table) {
   std::vector<ChosenFix> chosen;
-  for (const std::string& fix : dense_fixes(table)) chosen.push_back(choose_fix(table, fix, -1, 0, plan.half));
+  for (const std::string& fix : dense_fixes(table))
+    chosen.push_back(choose_fix(table, fix, -1, 0, plan.half));
   for (size_t i = 0; i < session.dictionaries.size(); ++i)
-    for (const char* fix : kLatentFixes) chosen.push_back(choose_fix(table, fix, static_cast<int>(i), 0, plan.half));
+    for (const char* fix : kLatentFixes)
+      chosen.push_back(choose_fix(table, fix, static_cast<int>(i), 0, plan.half));
   return chosen;
 }
 
-const ChosenFix& find_fix(const std::vector<ChosenFix>& chosen, const std::string& fix, int dictionary) {
-  return *std::find_if(chosen.begin(), chosen.end(),
-                       [&](const ChosenFix& c) { return c.fix == fix && c.dictionary == dictionary; });
+const ChosenFix& find_fix(const std::vector<ChosenFix>& chosen, const std::string& fix,
+                          int dictionary) {
+  return *std::find_if(chosen.begin(), chosen.end(), [&](const ChosenFix& c) {
+    return c.fix == fix && c.dictionary == dictionary;
+  });
 }
 
 /// A comparison: `a` less the cells of `b`.
@@ -206,11 +222,13 @@ void write_differences(Reporter& reporter, const std::vector<Pair>& pairs, TaskR
   std::vector<double> p;
   for (const auto& [a, other, control, b] : pairs) {
     const Estimate estimate = reporter.difference(a->anti, *b, pairs.size());
-    Number& number =
-        reporter.add("anti_auroc_difference", fmt::format("{} - {}", a->fix, other), a->dictionary, 0, estimate);
+    Number& number = reporter.add("anti_auroc_difference", fmt::format("{} - {}", a->fix, other),
+                                  a->dictionary, 0, estimate);
     number.control = control;
-    rows.push_back(
-        {{"dictionary", number.dictionary}, {"method", number.method}, {"value", number.value}, {"p", estimate.p}});
+    rows.push_back({{"dictionary", number.dictionary},
+                    {"method", number.method},
+                    {"value", number.value},
+                    {"p", estimate.p}});
     p.push_back(estimate.p);
   }
   const std::vector<double> adjusted = p.empty() ? p : holm(p);
@@ -234,26 +252,30 @@ void report_differences(const Session& session, Reporter& reporter, const FixTab
       const ChosenFix& a = find_fix(chosen, fix, own);
       for (size_t j = 0; j < session.dictionaries.size(); ++j)
         if (session.dictionaries[j].entry.parent == entry.name)
-          add(a, session.dictionaries[j].entry.null_kind + "_" + fix, session.dictionaries[j].entry.name,
-              find_fix(chosen, fix, static_cast<int>(j)).anti);
-      for (const std::string& dense : dense_fixes(table)) add(a, dense, dense, find_fix(chosen, dense, -1).anti);
+          add(a, session.dictionaries[j].entry.null_kind + "_" + fix,
+              session.dictionaries[j].entry.name, find_fix(chosen, fix, static_cast<int>(j)).anti);
+      for (const std::string& dense : dense_fixes(table))
+        add(a, dense, dense, find_fix(chosen, dense, -1).anti);
     }
     add(find_fix(chosen, "latents_drop", own), "latents_random", "latents_random",
         find_fix(chosen, "latents_random", own).anti);
-    add(find_fix(chosen, "latents_drop", own), "latents", "latents", table.at("latents", 0, own, 0, false).anti);
+    add(find_fix(chosen, "latents_drop", own), "latents", "latents",
+        table.at("latents", 0, own, 0, false).anti);
   }
   write_differences(reporter, pairs, result);
 }
 
 }  // namespace
 
-void FixTable::add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted, const SpuriousScore& score) {
+void FixTable::add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted,
+                   const SpuriousScore& score) {
   auto row = std::find_if(rows_.begin(), rows_.end(), [&](const FixCells& r) {
-    return r.fix == score.fix && r.strength == score.strength && r.dictionary == dictionary && r.share == share &&
-           r.permuted == permuted;
+    return r.fix == score.fix && r.strength == score.strength && r.dictionary == dictionary &&
+           r.share == share && r.permuted == permuted;
   });
   if (row == rows_.end())
-    row = rows_.insert(row, FixCells{score.fix, score.strength, dictionary, share, permuted, {}, {}});
+    row =
+        rows_.insert(row, FixCells{score.fix, score.strength, dictionary, share, permuted, {}, {}});
   row->anti.push_back({cell.category, kAnyDictionary, cell.run, score.anti});
   row->within.push_back({cell.category, kAnyDictionary, cell.run, score.within});
 }
@@ -261,24 +283,28 @@ void FixTable::add(const SpuriousCell& cell, int dictionary, size_t share, bool 
 const FixCells& FixTable::at(const std::string& fix, int64_t strength, int dictionary, size_t share,
                              bool permuted) const {
   const auto row = std::find_if(rows_.begin(), rows_.end(), [&](const FixCells& r) {
-    return r.fix == fix && r.strength == strength && r.dictionary == dictionary && r.share == share &&
-           r.permuted == permuted;
+    return r.fix == fix && r.strength == strength && r.dictionary == dictionary &&
+           r.share == share && r.permuted == permuted;
   });
   if (row == rows_.end()) throw Error(fmt::format("spurious: fix '{}' was not scored", fix));
   return *row;
 }
 
-std::vector<const FixCells*> FixTable::strengths(const std::string& fix, int dictionary, size_t share) const {
-  const std::string none = dictionary < 0 ? "dense" : fix.rfind("edit", 0) == 0 ? "edit" : "latents";
+std::vector<const FixCells*> FixTable::strengths(const std::string& fix, int dictionary,
+                                                 size_t share) const {
+  const std::string none = dictionary < 0              ? "dense"
+                           : fix.rfind("edit", 0) == 0 ? "edit"
+                                                       : "latents";
   std::vector<const FixCells*> list{&at(none, 0, dictionary, share, false)};
   for (const FixCells& row : rows_)
-    if (row.fix == fix && row.dictionary == dictionary && row.share == share && !row.permuted && !is_none(row))
+    if (row.fix == fix && row.dictionary == dictionary && row.share == share && !row.permuted &&
+        !is_none(row))
       list.push_back(&row);
   return list;
 }
 
-const FixCells& choose_strength(const std::vector<const FixCells*>& strengths, const std::vector<int8_t>& half,
-                                int8_t tuning) {
+const FixCells& choose_strength(const std::vector<const FixCells*>& strengths,
+                                const std::vector<int8_t>& half, int8_t tuning) {
   const FixCells* best = strengths.front();
   for (const FixCells* row : strengths)
     if (mean_on(*row, half, tuning) > mean_on(*best, half, tuning) + 1e-12) best = row;
@@ -310,7 +336,8 @@ void report_spurious(const Session& session, const SpuriousPlan& plan, const Fix
   report_differences(session, reporter, table, chosen, result);
   check_nulls(reporter, table, result);
   const auto& shares = session.config.spurious.shares;
-  const auto ceiling = static_cast<size_t>(std::find(shares.begin(), shares.end(), 50) - shares.begin());
+  const auto ceiling =
+      static_cast<size_t>(std::find(shares.begin(), shares.end(), 50) - shares.begin());
   check_ceiling(reporter, table, chosen, ceiling, result);
   add_caveat(reporter, table, chosen, ceiling, result);
   result.details["strengths_chosen"] = reporter.strengths();

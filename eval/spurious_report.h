@@ -1,4 +1,5 @@
-// Cells of the spurious-correlation task, strengths chosen on other classes, and the numbers drawn from them.
+// Cells of the spurious-correlation task, strengths chosen on other classes, and the numbers drawn
+// from them.
 #pragma once
 
 #include <optional>
@@ -23,12 +24,15 @@ struct FixCells {
 
 class FixTable {
  public:
-  void add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted, const SpuriousScore& score);
+  void add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted,
+           const SpuriousScore& score);
   const std::vector<FixCells>& rows() const { return rows_; }
-  /// All strengths of a fix, no fix first. `dictionary` −1: its no fix is "dense"; "latents" for latents_drop and
-  /// latents_random; "edit" for the edits.
-  std::vector<const FixCells*> strengths(const std::string& fix, int dictionary, size_t share) const;
-  const FixCells& at(const std::string& fix, int64_t strength, int dictionary, size_t share, bool permuted) const;
+  /// All strengths of a fix, no fix first. `dictionary` −1: its no fix is "dense"; "latents" for
+  /// latents_drop and latents_random; "edit" for the edits.
+  std::vector<const FixCells*> strengths(const std::string& fix, int dictionary,
+                                         size_t share) const;
+  const FixCells& at(const std::string& fix, int64_t strength, int dictionary, size_t share,
+                     bool permuted) const;
 
  private:
   std::vector<FixCells> rows_;
@@ -42,9 +46,10 @@ struct ChosenFix {
   std::vector<Cell> anti, within;
 };
 
-/// The strength with the best mean of anti and within over cells of classes in half `tuning`; ties to the weaker.
-const FixCells& choose_strength(const std::vector<const FixCells*>& strengths, const std::vector<int8_t>& half,
-                                int8_t tuning);
+/// The strength with the best mean of anti and within over cells of classes in half `tuning`; ties
+/// to the weaker.
+const FixCells& choose_strength(const std::vector<const FixCells*>& strengths,
+                                const std::vector<int8_t>& half, int8_t tuning);
 ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictionary, size_t share,
                      const std::vector<int8_t>& half);
 

@@ -16,7 +16,8 @@ namespace {
 
 /// Appends the first `count` texts that `accept` takes; fewer where there are no more.
 template <class Accept>
-void append(ProbingPart& part, const std::vector<int64_t>& texts, int64_t count, uint8_t label, const Accept& accept) {
+void append(ProbingPart& part, const std::vector<int64_t>& texts, int64_t count, uint8_t label,
+            const Accept& accept) {
   for (const int64_t t : texts) {
     if (count == 0) return;
     if (!accept(t)) continue;
@@ -44,10 +45,13 @@ struct Sampler {
     double most = static_cast<double>(config.train_per_class);
     for (const int64_t percent : config.shares) {
       const double rho = static_cast<double>(percent) / 100;
-      if (rho > 0) most = std::min(most, static_cast<double>(half.by_class[label][kUsual].size()) / rho);
-      if (rho < 1) most = std::min(most, static_cast<double>(half.by_class[label][kOther].size()) / (1 - rho));
+      if (rho > 0)
+        most = std::min(most, static_cast<double>(half.by_class[label][kUsual].size()) / rho);
+      if (rho < 1)
+        most = std::min(most, static_cast<double>(half.by_class[label][kOther].size()) / (1 - rho));
     }
-    const auto count = static_cast<int64_t>(most), mixed = static_cast<int64_t>(std::floor(share * most));
+    const auto count = static_cast<int64_t>(most),
+               mixed = static_cast<int64_t>(std::floor(share * most));
     ProbingPart part;
     positives(part, half, kUsual, mixed);
     positives(part, half, kOther, count - mixed);
@@ -71,17 +75,18 @@ ProbingPart format_part(const FormatHalf& half, const SpuriousConfig& config) {
   const int64_t usual = std::count(part.labels.begin(), part.labels.end(), 1);
   if (usual < config.min_texts || std::ssize(part.labels) - usual < config.min_texts)
     throw Error(
-        fmt::format("spurious: {} texts of '{}' and {} of '{}' have {} '{}', and {} of each are needed to learn "
+        fmt::format("spurious: {} texts of '{}' and {} of '{}' have {} '{}', and {} of each are "
+                    "needed to learn "
                     "the formats from",
-                    usual, config.usual, std::ssize(part.labels) - usual, config.other, config.filter_label,
-                    config.reference_class, config.min_texts));
+                    usual, config.usual, std::ssize(part.labels) - usual, config.other,
+                    config.filter_label, config.reference_class, config.min_texts));
   return part;
 }
 
 }  // namespace
 
-SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& table, const SpuriousConfig& config,
-                           int64_t seeds, uint64_t seed) {
+SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& table,
+                           const SpuriousConfig& config, int64_t seeds, uint64_t seed) {
   const FormatPool pool = format_pool(dataset, table, config);
   std::vector<std::array<FormatHalf, 2>> cuts;
   for (int64_t s = 0; s < seeds; ++s)
@@ -101,7 +106,8 @@ SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& table,
       SpuriousCell cell{static_cast<int64_t>(c), run, {}, sampler.test(test, kOther, kUsual), {}};
       for (const int64_t percent : config.shares)
         cell.train.push_back(sampler.train(train, static_cast<double>(percent) / 100));
-      for (const Format format : {kUsual, kOther}) cell.within[format] = sampler.test(test, format, format);
+      for (const Format format : {kUsual, kOther})
+        cell.within[format] = sampler.test(test, format, format);
       check_disjoint(cell, plan.formats[run], table);
       plan.cells.push_back(std::move(cell));
     }
@@ -117,7 +123,8 @@ void check_disjoint(const SpuriousCell& cell, const ProbingPart& formats, const 
   for (const ProbingPart* part : {&cell.anti, &cell.within[0], &cell.within[1]})
     for (const int64_t t : part->texts)
       if (documents.count(table.document[t]))
-        throw Error(fmt::format("spurious: document {} is in the training and in the test part", table.document[t]));
+        throw Error(fmt::format("spurious: document {} is in the training and in the test part",
+                                table.document[t]));
 }
 
 }  // namespace assay::eval

@@ -24,7 +24,8 @@ void check_finite(std::span<const double> values, const char* what) {
 }
 
 void check_resamples(int64_t resamples) {
-  if (resamples < 1) throw Error(fmt::format("bootstrap: resamples is {}, expected at least 1", resamples));
+  if (resamples < 1)
+    throw Error(fmt::format("bootstrap: resamples is {}, expected at least 1", resamples));
 }
 
 double sorted_quantile(const std::vector<double>& sorted, double q) {
@@ -44,7 +45,8 @@ Estimate summarise(double value, std::vector<double> draws, int64_t n) {
   Estimate result;
   result.value = value;
   result.interval = {sorted_quantile(draws, .025), sorted_quantile(draws, .975)};
-  result.p = std::min(1.0, 2.0 * (1.0 + static_cast<double>(std::min(below, above))) / (count + 1.0));
+  result.p =
+      std::min(1.0, 2.0 * (1.0 + static_cast<double>(std::min(below, above))) / (count + 1.0));
   result.n = n;
   return result;
 }
@@ -76,12 +78,12 @@ std::map<Key, double> by_key(std::span<const Cell> cells, const char* what) {
   std::map<Key, double> result;
   for (const Cell& cell : cells) {
     if (!std::isfinite(cell.value)) {
-      throw Error(fmt::format("{}: task {}, dictionary {}, seed {} is {}, expected a number", what, cell.task,
-                              cell.dictionary, cell.seed, cell.value));
+      throw Error(fmt::format("{}: task {}, dictionary {}, seed {} is {}, expected a number", what,
+                              cell.task, cell.dictionary, cell.seed, cell.value));
     }
     if (!result.emplace(Key{cell.task, cell.dictionary, cell.seed}, cell.value).second) {
-      throw Error(fmt::format("{}: task {}, dictionary {}, seed {} is there twice", what, cell.task, cell.dictionary,
-                              cell.seed));
+      throw Error(fmt::format("{}: task {}, dictionary {}, seed {} is there twice", what, cell.task,
+                              cell.dictionary, cell.seed));
     }
   }
   return result;
@@ -89,7 +91,8 @@ std::map<Key, double> by_key(std::span<const Cell> cells, const char* what) {
 
 const double* find_partner(const std::map<Key, double>& cells, const Key& key) {
   auto found = cells.find(key);
-  if (found == cells.end()) found = cells.find({std::get<0>(key), kAnyDictionary, std::get<2>(key)});
+  if (found == cells.end())
+    found = cells.find({std::get<0>(key), kAnyDictionary, std::get<2>(key)});
   return found == cells.end() ? nullptr : &found->second;
 }
 
@@ -100,8 +103,9 @@ std::vector<Cell> differences(const std::map<Key, double>& a, const std::map<Key
     const auto [task, dictionary, seed] = key;
     const double* partner = find_partner(b, key);
     if (!partner) {
-      throw Error(fmt::format("paired difference: task {}, dictionary {}, seed {} has no partner in the other arm",
-                              task, dictionary, seed));
+      throw Error(fmt::format(
+          "paired difference: task {}, dictionary {}, seed {} has no partner in the other arm",
+          task, dictionary, seed));
     }
     result.push_back({task, dictionary, seed, value - *partner});
   }
@@ -109,7 +113,8 @@ std::vector<Cell> differences(const std::map<Key, double>& a, const std::map<Key
 }
 
 bool all_any(const std::map<Key, double>& cells) {
-  return std::all_of(cells.begin(), cells.end(), [](const auto& c) { return std::get<1>(c.first) == kAnyDictionary; });
+  return std::all_of(cells.begin(), cells.end(),
+                     [](const auto& c) { return std::get<1>(c.first) == kAnyDictionary; });
 }
 
 /// Every task and seed of `cells` occurs in `other` (with whatever dictionary).
@@ -118,8 +123,8 @@ void check_covered(const std::map<Key, double>& cells, const std::map<Key, doubl
   for (const auto& [key, value] : other) met[{std::get<0>(key), std::get<2>(key)}] = true;
   for (const auto& [key, value] : cells) {
     if (!met.count({std::get<0>(key), std::get<2>(key)})) {
-      throw Error(
-          fmt::format("paired difference: task {}, seed {} is in one arm only", std::get<0>(key), std::get<2>(key)));
+      throw Error(fmt::format("paired difference: task {}, seed {} is in one arm only",
+                              std::get<0>(key), std::get<2>(key)));
     }
   }
 }
@@ -131,12 +136,14 @@ double auroc(std::span<const double> scores, Labels labels) {
     throw Error(fmt::format("AUROC: {} scores for {} labels", scores.size(), labels.size()));
   }
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    if (labels[i] > 1) throw Error(fmt::format("AUROC: label {} is {}, expected 0 or 1", i, labels[i]));
+    if (labels[i] > 1)
+      throw Error(fmt::format("AUROC: label {} is {}, expected 0 or 1", i, labels[i]));
     if (std::isnan(scores[i])) throw Error(fmt::format("AUROC: score {} is NaN", i));
   }
   std::vector<std::size_t> order(scores.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return scores[a] < scores[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return scores[a] < scores[b]; });
   int64_t positives = 0, negatives = 0, twice_wins = 0;
   for (std::size_t i = 0; i < order.size();) {
     int64_t tied[2] = {0, 0};
@@ -147,9 +154,11 @@ double auroc(std::span<const double> scores, Labels labels) {
     positives += tied[1];
   }
   if (!positives || !negatives) {
-    throw Error(fmt::format("AUROC: {} positives and {} negatives, expected some of both", positives, negatives));
+    throw Error(fmt::format("AUROC: {} positives and {} negatives, expected some of both",
+                            positives, negatives));
   }
-  return static_cast<double>(twice_wins) / (2.0 * static_cast<double>(positives) * static_cast<double>(negatives));
+  return static_cast<double>(twice_wins) /
+         (2.0 * static_cast<double>(positives) * static_cast<double>(negatives));
 }
 
 double auroc(std::span<const float> scores, Labels labels) {
@@ -161,7 +170,8 @@ double accuracy(std::span<const double> scores, Labels labels, double threshold)
     throw Error(fmt::format("accuracy: {} scores for {} labels", scores.size(), labels.size()));
   }
   int64_t right = 0;
-  for (std::size_t i = 0; i < scores.size(); ++i) right += (scores[i] > threshold) == (labels[i] != 0);
+  for (std::size_t i = 0; i < scores.size(); ++i)
+    right += (scores[i] > threshold) == (labels[i] != 0);
   return static_cast<double>(right) / static_cast<double>(scores.size());
 }
 
@@ -169,17 +179,19 @@ Estimate bootstrap_mean(std::span<const double> values, uint64_t seed, int64_t r
   return bootstrap_ratio(values, std::vector<double>(values.size(), 1.0), seed, resamples);
 }
 
-Estimate bootstrap_ratio(std::span<const double> numerators, std::span<const double> denominators, uint64_t seed,
-                         int64_t resamples) {
+Estimate bootstrap_ratio(std::span<const double> numerators, std::span<const double> denominators,
+                         uint64_t seed, int64_t resamples) {
   check_resamples(resamples);
   if (numerators.size() != denominators.size() || numerators.empty()) {
-    throw Error(fmt::format("bootstrap: {} numerators for {} denominators, expected as many and at least one",
-                            numerators.size(), denominators.size()));
+    throw Error(fmt::format(
+        "bootstrap: {} numerators for {} denominators, expected as many and at least one",
+        numerators.size(), denominators.size()));
   }
   check_finite(numerators, "bootstrap: numerators");
   check_finite(denominators, "bootstrap: denominators");
   const double bottom = std::accumulate(denominators.begin(), denominators.end(), 0.0);
-  if (bottom <= 0) throw Error(fmt::format("bootstrap: the denominators sum to {}, expected more than 0", bottom));
+  if (bottom <= 0)
+    throw Error(fmt::format("bootstrap: the denominators sum to {}, expected more than 0", bottom));
   const double value = std::accumulate(numerators.begin(), numerators.end(), 0.0) / bottom;
   Rng rng(seed);
   std::vector<double> draws;
@@ -205,7 +217,8 @@ Estimate hierarchical_bootstrap(std::span<const Cell> cells, uint64_t seed, int6
   });
   double total = 0;
   for (const Cell& cell : ordered) total += cell.value;
-  Factor tasks(ordered, &Cell::task), dictionaries(ordered, &Cell::dictionary), seeds(ordered, &Cell::seed);
+  Factor tasks(ordered, &Cell::task), dictionaries(ordered, &Cell::dictionary),
+      seeds(ordered, &Cell::seed);
   Rng rng(seed);
   std::vector<double> draws;
   while (std::ssize(draws) < resamples) {
@@ -220,11 +233,14 @@ Estimate hierarchical_bootstrap(std::span<const Cell> cells, uint64_t seed, int6
     // With cells missing, a resample may meet none of those present.
     if (weight) draws.push_back(sum / static_cast<double>(weight));
   }
-  return summarise(total / static_cast<double>(ordered.size()), std::move(draws), std::ssize(ordered));
+  return summarise(total / static_cast<double>(ordered.size()), std::move(draws),
+                   std::ssize(ordered));
 }
 
-Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b, uint64_t seed, int64_t resamples) {
-  const auto left = by_key(a, "paired difference, first arm"), right = by_key(b, "paired difference, second arm");
+Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b, uint64_t seed,
+                           int64_t resamples) {
+  const auto left = by_key(a, "paired difference, first arm"),
+             right = by_key(b, "paired difference, second arm");
   check_covered(right, left);
   std::vector<Cell> cells;
   if (all_any(left) && !all_any(right)) {
@@ -237,10 +253,12 @@ Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b, uin
   return hierarchical_bootstrap(cells, seed, resamples);
 }
 
-Estimate group_difference(std::span<const Cell> a, std::span<const Cell> b, uint64_t seed, int64_t resamples) {
+Estimate group_difference(std::span<const Cell> a, std::span<const Cell> b, uint64_t seed,
+                          int64_t resamples) {
   check_resamples(resamples);
   if (a.empty() || b.empty()) throw Error("group difference: a group without cells");
-  const auto left = by_key(a, "group difference, first group"), right = by_key(b, "group difference, second group");
+  const auto left = by_key(a, "group difference, first group"),
+             right = by_key(b, "group difference, second group");
   check_covered(left, right);
   check_covered(right, left);
   std::vector<Cell> cells;
@@ -250,7 +268,8 @@ Estimate group_difference(std::span<const Cell> a, std::span<const Cell> b, uint
   const std::size_t middle = left.size();
   Factor tasks(cells, &Cell::task), seeds(cells, &Cell::seed);
   const std::span<const Cell> all = cells;
-  Factor first(all.first(middle), &Cell::dictionary), second(all.subspan(middle), &Cell::dictionary);
+  Factor first(all.first(middle), &Cell::dictionary),
+      second(all.subspan(middle), &Cell::dictionary);
   const auto draw = [&](const auto& weight_of) {
     double sum[2] = {}, weight[2] = {};
     for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -258,7 +277,8 @@ Estimate group_difference(std::span<const Cell> a, std::span<const Cell> b, uint
       sum[i >= middle] += count * cells[i].value;
       weight[i >= middle] += count;
     }
-    return weight[0] > 0 && weight[1] > 0 ? std::optional(sum[0] / weight[0] - sum[1] / weight[1]) : std::nullopt;
+    return weight[0] > 0 && weight[1] > 0 ? std::optional(sum[0] / weight[0] - sum[1] / weight[1])
+                                          : std::nullopt;
   };
   Rng rng(seed);
   std::vector<double> draws;
@@ -274,26 +294,30 @@ Estimate group_difference(std::span<const Cell> a, std::span<const Cell> b, uint
 }
 
 double student_t975(int64_t df) {
-  static constexpr double kTable[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                      2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                                      2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+  static constexpr double kTable[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306,
+                                      2.262,  2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+                                      2.110,  2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
+                                      2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
   if (df < 1) throw Error(fmt::format("Student's t with {} degrees of freedom", df));
   if (df <= std::ssize(kTable)) return kTable[df - 1];
   // Cornish-Fisher: z + (z³ + z)/(4 df) + (5z⁵ + 16z³ + 3z)/(96 df²).
   constexpr double z = 1.959963984540054;
   const double n = static_cast<double>(df);
-  return z + (z * z * z + z) / (4 * n) + (5 * std::pow(z, 5) + 16 * z * z * z + 3 * z) / (96 * n * n);
+  return z + (z * z * z + z) / (4 * n) +
+         (5 * std::pow(z, 5) + 16 * z * z * z + 3 * z) / (96 * n * n);
 }
 
 std::vector<double> holm(std::span<const double> p) {
   std::vector<std::size_t> order(p.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
   std::vector<double> adjusted(p.size());
   double floor = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
     const double value = p[order[i]];
-    if (!(value >= 0 && value <= 1)) throw Error(fmt::format("Holm: p value {} is {}", order[i], value));
+    if (!(value >= 0 && value <= 1))
+      throw Error(fmt::format("Holm: p value {} is {}", order[i], value));
     floor = std::max(floor, std::min(1.0, value * static_cast<double>(order.size() - i)));
     adjusted[order[i]] = floor;
   }
@@ -307,13 +331,15 @@ Interval wilson(int64_t successes, int64_t n) {
   constexpr double z = 1.959963984540054;
   const double count = static_cast<double>(n), share = static_cast<double>(successes) / count;
   const double centre = (share + z * z / (2 * count)) / (1 + z * z / count);
-  const double half = z / (1 + z * z / count) * std::sqrt(share * (1 - share) / count + z * z / (4 * count * count));
+  const double half = z / (1 + z * z / count) *
+                      std::sqrt(share * (1 - share) / count + z * z / (4 * count * count));
   return {successes == 0 ? 0.0 : centre - half, successes == n ? 1.0 : centre + half};
 }
 
 double quantile(std::vector<double> values, double q) {
   if (values.empty() || !(q >= 0 && q <= 1)) {
-    throw Error(fmt::format("quantile {} of {} values: expected q in [0, 1] and at least one value", q, values.size()));
+    throw Error(fmt::format("quantile {} of {} values: expected q in [0, 1] and at least one value",
+                            q, values.size()));
   }
   check_finite(values, "quantile: values");
   std::sort(values.begin(), values.end());

@@ -15,7 +15,8 @@ double Gate::score(std::span<const float> x) const {
 
 Gate make_gate(LinearProbe probe, ConstMatrix x, Labels y, double false_positives) {
   if (!(false_positives > 0 && false_positives < 1))
-    throw Error(fmt::format("gate: share of false positives {}, expected between 0 and 1", false_positives));
+    throw Error(fmt::format("gate: share of false positives {}, expected between 0 and 1",
+                            false_positives));
   Gate gate;
   gate.probe = std::move(probe);
   const std::vector<double> scores = gate.probe.score(x);

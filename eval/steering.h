@@ -1,5 +1,5 @@
-// Steering: a gate that decides which texts to change, and directions to change them by. dtypes, threads, determinism
-// and errors as in eval/linear.h.
+// Steering: a gate that decides which texts to change, and directions to change them by. dtypes,
+// threads, determinism and errors as in eval/linear.h.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ struct Gate {
   bool open(std::span<const float> x) const { return score(x) > threshold; }
 };
 
-/// `probe` (fit_lda's, say) with the threshold at the (1 − false_positives) quantile of its scores of the negatives of
-/// x. 0 < false_positives < 1.
+/// `probe` (fit_lda's, say) with the threshold at the (1 − false_positives) quantile of its scores
+/// of the negatives of x. 0 < false_positives < 1.
 Gate make_gate(LinearProbe probe, ConstMatrix x, Labels y, double false_positives);
 
 /// μ₀ − μ₁: what to add to make a positive look like the negatives' mean.

@@ -33,10 +33,12 @@ struct Measured {
   std::vector<int64_t> firing;
 };
 
-Measured measure(Context& context, const fs::path& run, ConstMatrix x, double all, SweepDictionary& entry) {
+Measured measure(Context& context, const fs::path& run, ConstMatrix x, double all,
+                 SweepDictionary& entry) {
   Measured m{sae::Dictionary::load(run), {}};
   if (m.dictionary.info.width() != x.cols || !m.dictionary.info.target.empty()) {
-    throw Error(fmt::format("{}: does not reconstruct what it encodes; a sweep compares autoencoders", run.string()));
+    throw Error(fmt::format(
+        "{}: does not reconstruct what it encodes; a sweep compares autoencoders", run.string()));
   }
   m.firing.resize(static_cast<size_t>(m.dictionary.info.n));
   std::vector<float> decoded(static_cast<size_t>(kBlock * x.cols));
@@ -57,8 +59,8 @@ Measured measure(Context& context, const fs::path& run, ConstMatrix x, double al
   entry.hash = m.dictionary.hash();
   entry.fvu = error / all;
   entry.l0 = static_cast<double>(active) / static_cast<double>(x.rows);
-  entry.dead_share =
-      static_cast<double>(std::count(m.firing.begin(), m.firing.end(), 0)) / static_cast<double>(m.dictionary.info.n);
+  entry.dead_share = static_cast<double>(std::count(m.firing.begin(), m.firing.end(), 0)) /
+                     static_cast<double>(m.dictionary.info.n);
   return m;
 }
 
@@ -78,8 +80,9 @@ nlohmann::ordered_json to_json(const SweepDictionary& d) {
 }
 
 nlohmann::ordered_json to_json(const SweepResults& r) {
-  nlohmann::ordered_json json{{"format", "assay-sweep"}, {"version", 1},        {"dataset", r.dataset},
-                              {"model", r.model},        {"hook", r.hook},      {"tokens", r.tokens},
+  nlohmann::ordered_json json{{"format", "assay-sweep"}, {"version", 1},
+                              {"dataset", r.dataset},    {"model", r.model},
+                              {"hook", r.hook},          {"tokens", r.tokens},
                               {"rows", r.rows},          {"seconds", r.seconds}};
   json["dictionaries"] = nlohmann::ordered_json::array();
   json["agreements"] = nlohmann::ordered_json::array();
@@ -103,11 +106,13 @@ void measure_sweep(Context& context, const fs::path& folder, ConstMatrix x, Swee
   results.rows = x.rows;
   std::vector<std::pair<const SweepDictionary*, Measured>> measured;
   for (SweepDictionary& entry : results.dictionaries) {
-    if (entry.failure.empty()) measured.emplace_back(&entry, measure(context, folder / entry.name, x, all, entry));
+    if (entry.failure.empty())
+      measured.emplace_back(&entry, measure(context, folder / entry.name, x, all, entry));
   }
   for (size_t a = 0; a < measured.size(); ++a) {
     const auto& [first, m] = measured[a];
-    const std::vector<int64_t> chosen = living_sample(m.firing, kAgreementLatents, derive_seed(first->seed, {'W'}));
+    const std::vector<int64_t> chosen =
+        living_sample(m.firing, kAgreementLatents, derive_seed(first->seed, {'W'}));
     if (chosen.empty()) continue;
     for (size_t b = a + 1; b < measured.size(); ++b) {
       const auto& [second, other] = measured[b];
@@ -120,7 +125,8 @@ void measure_sweep(Context& context, const fs::path& folder, ConstMatrix x, Swee
 
 void write_sweep(const SweepResults& results, const fs::path& folder) {
   const auto replace = nlohmann::json::error_handler_t::replace;
-  data::write_file_atomically(folder / "sweep.json", to_json(results).dump(2, ' ', true, replace) + "\n");
+  data::write_file_atomically(folder / "sweep.json",
+                              to_json(results).dump(2, ' ', true, replace) + "\n");
   data::write_file_atomically(folder / "report.html", report::sweep_page(results));
 }
 

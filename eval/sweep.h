@@ -1,12 +1,15 @@
-// What the dictionaries of a sweep are worth beside each other, on rows that none of them trained on: sweep.json and
-// its page. One look at many dictionaries, to choose those that deserve an evaluation.
+// What the dictionaries of a sweep are worth beside each other, on rows that none of them trained
+// on: sweep.json and its page. One look at many dictionaries, to choose those that deserve an
+// evaluation.
 //
 // Definitions (over the same rows of the validation split, raw scale):
 //   fvu          Σ‖x − x̂‖² / Σ‖x − μ‖², μ = mean of the rows
 //   l0           mean number of latents with values > 0
 //   dead_share   share of latents that fire on none of the rows
-//   shared       of up to kAgreementLatents living latents of one seed, drawn by seed: those that another seed of the
-//                same setting has too, as match_latents (eval/seed_stability.h) defines it, mean cosine above .7
+//   shared       of up to kAgreementLatents living latents of one seed, drawn by seed: those that
+//   another seed of the
+//                same setting has too, as match_latents (eval/seed_stability.h) defines it, mean
+//                cosine above .7
 #pragma once
 
 #include <cstdint>
@@ -53,10 +56,11 @@ struct SweepResults {
 };
 
 /// Fills in what is measured: x [rows, d] raw; `folder` holds each dictionary's run. Deterministic.
-void measure_sweep(Context& context, const std::filesystem::path& folder, ConstMatrix x, SweepResults& results);
+void measure_sweep(Context& context, const std::filesystem::path& folder, ConstMatrix x,
+                   SweepResults& results);
 
-/// FOLDER/sweep.json and FOLDER/report.html, each whole or not at all. Throws Error where the charts' runtime is
-/// missing.
+/// FOLDER/sweep.json and FOLDER/report.html, each whole or not at all. Throws Error where the
+/// charts' runtime is missing.
 void write_sweep(const SweepResults& results, const std::filesystem::path& folder);
 
 }  // namespace assay::eval

@@ -56,8 +56,8 @@ std::optional<EncodeCache> encode(const Session& session, const EncodeRequest& r
     if (!request.texts.empty()) texts = text_table(session.dataset);
     std::vector<const sae::Dictionary*> dictionaries;
     for (const EvalDictionary& d : session.dictionaries) dictionaries.push_back(&d.dictionary);
-    return encode_once(session.context, session.dataset, texts ? &*texts : nullptr, dictionaries, request,
-                       session.rule);
+    return encode_once(session.context, session.dataset, texts ? &*texts : nullptr, dictionaries,
+                       request, session.rule);
   } catch (const UsageError&) {
     throw;
   } catch (const std::exception& error) {
@@ -93,7 +93,8 @@ std::vector<std::unique_ptr<Task>> all_tasks() {
 std::string lacks_halves(const Session& session, sae::HalfOutput output) {
   const bool embedding = output == sae::HalfOutput::embedding;
   const char* wanted = embedding ? "a sentence encoder" : "a causal language model";
-  if (session.model.empty()) return fmt::format("needs --model, the folder with the exported halves of {}", wanted);
+  if (session.model.empty())
+    return fmt::format("needs --model, the folder with the exported halves of {}", wanted);
   try {
     if (sae::ModelFolder::open(session.model, session.trust_model_code).output == output) return {};
   } catch (const Error&) {
@@ -103,7 +104,8 @@ std::string lacks_halves(const Session& session, sae::HalfOutput output) {
                      embedding ? "a causal language model" : "a sentence encoder");
 }
 
-std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names, const Session& session) {
+std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names,
+                                                const Session& session) {
   std::vector<std::unique_ptr<Task>> chosen;
   std::vector<std::string> known;
   for (auto& task : all_tasks()) {
@@ -111,11 +113,13 @@ std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& 
     const bool named = std::find(names.begin(), names.end(), task->name()) != names.end();
     if (!names.empty() && !named) continue;
     if (!named && !task->by_default()) {
-      session.log(fmt::format("task '{0}' is left out: it takes long; ask for it with --tasks {0}", task->name()));
+      session.log(fmt::format("task '{0}' is left out: it takes long; ask for it with --tasks {0}",
+                              task->name()));
       continue;
     }
     const std::string missing = task->missing(session);
-    if (named && !missing.empty()) throw UsageError(fmt::format("task '{}' {}", task->name(), missing));
+    if (named && !missing.empty())
+      throw UsageError(fmt::format("task '{}' {}", task->name(), missing));
     if (missing.empty())
       chosen.push_back(std::move(task));
     else
@@ -125,16 +129,19 @@ std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& 
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       const std::string near = config::nearest(name, known);
       throw UsageError(fmt::format("no task '{}'{}: the tasks are {}", name,
-                                   near.empty() ? "" : " (nearest: " + near + ")", fmt::join(known, ", ")));
+                                   near.empty() ? "" : " (nearest: " + near + ")",
+                                   fmt::join(known, ", ")));
     }
   return chosen;
 }
 
-std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::unique_ptr<Task>>& tasks) {
+std::vector<TaskResult> run_tasks(const Session& session,
+                                  std::vector<std::unique_ptr<Task>>& tasks) {
   std::vector<TaskResult> results(tasks.size());
   EncodeRequest request;
   EvalConfig config = session.config;
-  const std::string settings = config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
+  const std::string settings =
+      config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
   for (size_t i = 0; i < tasks.size(); ++i) {
     results[i].name = tasks[i]->name();
     results[i].title = tasks[i]->title();
@@ -167,8 +174,9 @@ std::vector<TaskResult> run_tasks(const Session& session, std::vector<std::uniqu
       }
       results[i].seconds = seconds_since(start);
     }
-    session.log(fmt::format("task {}: {} in {:.1f} s{}{}", results[i].name, results[i].status, results[i].seconds,
-                            results[i].reason.empty() ? "" : ": ", results[i].reason));
+    session.log(fmt::format("task {}: {} in {:.1f} s{}{}", results[i].name, results[i].status,
+                            results[i].seconds, results[i].reason.empty() ? "" : ": ",
+                            results[i].reason));
   }
   return results;
 }
@@ -178,17 +186,19 @@ std::optional<bool> seen_in_training(const Session& session, const EvalDictionar
   const sae::DictionaryInfo& info = dictionary.dictionary.info;
   if (info.null_kind == "random") return false;
   const auto rule = parse_split_rule(info.split_rule);
-  if (!rule || info.data_hash.empty() || info.data_hash != session.dataset.info().content_hash) return std::nullopt;
-  return std::any_of(documents.begin(), documents.end(),
-                     [&](int64_t document) { return data::split_of(document, *rule) == data::Split::train; });
+  if (!rule || info.data_hash.empty() || info.data_hash != session.dataset.info().content_hash)
+    return std::nullopt;
+  return std::any_of(documents.begin(), documents.end(), [&](int64_t document) {
+    return data::split_of(document, *rule) == data::Split::train;
+  });
 }
 
 std::optional<data::SplitRule> parse_split_rule(const std::string& text) {
   data::SplitRule rule;
   unsigned long long seed = 0;
   int read = 0;
-  if (std::sscanf(text.c_str(), "validation=%lf,test=%lf,seed=%llu%n", &rule.validation, &rule.test, &seed, &read) !=
-          3 ||
+  if (std::sscanf(text.c_str(), "validation=%lf,test=%lf,seed=%llu%n", &rule.validation, &rule.test,
+                  &seed, &read) != 3 ||
       static_cast<size_t>(read) != text.size())
     return std::nullopt;
   rule.seed = seed;
@@ -200,7 +210,8 @@ std::string format_split_rule(const data::SplitRule& rule) {
   return fmt::format("validation={},test={},seed={}", rule.validation, rule.test, rule.seed);
 }
 
-data::SplitRule common_split_rule(const data::Dataset& dataset, const std::vector<EvalDictionary>& dictionaries,
+data::SplitRule common_split_rule(const data::Dataset& dataset,
+                                  const std::vector<EvalDictionary>& dictionaries,
                                   const data::SplitRule& otherwise) {
   std::optional<data::SplitRule> common;
   std::string owner;
@@ -210,10 +221,10 @@ data::SplitRule common_split_rule(const data::Dataset& dataset, const std::vecto
     const auto rule = parse_split_rule(info.split_rule);
     if (!rule) continue;
     if (common && format_split_rule(*common) != format_split_rule(*rule))
-      throw UsageError(
-          fmt::format("dictionaries {} and {} trained with different splits ({} and {}): no validation part is "
-                      "unseen by both; evaluate them apart",
-                      owner, d.entry.name, format_split_rule(*common), info.split_rule));
+      throw UsageError(fmt::format(
+          "dictionaries {} and {} trained with different splits ({} and {}): no validation part is "
+          "unseen by both; evaluate them apart",
+          owner, d.entry.name, format_split_rule(*common), info.split_rule));
     common = rule;
     owner = d.entry.name;
   }

@@ -19,15 +19,17 @@ struct TextTable {
   int64_t size() const { return static_cast<int64_t>(first.size()); }
 };
 
-/// Throws Error where the data set has no text column, or where a text's rows disagree about the document.
+/// Throws Error where the data set has no text column, or where a text's rows disagree about the
+/// document.
 TextTable text_table(const data::Dataset& dataset);
 
 /// Does the data set have this label? For tasks that are left out where theirs is missing.
 bool has_label(const data::Dataset& dataset, const std::string& name);
 
-/// One value a text: the label of its ordinary rows, −1 for none. Throws UsageError naming the known labels where
-/// `name` is not one, Error where the ordinary rows of a text disagree.
-std::vector<int32_t> text_labels(const data::Dataset& dataset, const TextTable& texts, const std::string& name);
+/// One value a text: the label of its ordinary rows, −1 for none. Throws UsageError naming the
+/// known labels where `name` is not one, Error where the ordinary rows of a text disagree.
+std::vector<int32_t> text_labels(const data::Dataset& dataset, const TextTable& texts,
+                                 const std::string& name);
 
 /// Index of `name` among the label's classes; throws Error naming the known ones.
 int32_t class_index(const data::LabelInfo& label, const std::string& name);

@@ -50,14 +50,16 @@ class Clamp : public Edit {
 
 class Erase : public Everywhere {
  public:
-  Erase(std::shared_ptr<const Eraser> eraser, double strength) : eraser_(std::move(eraser)), strength_(strength) {}
+  Erase(std::shared_ptr<const Eraser> eraser, double strength)
+      : eraser_(std::move(eraser)), strength_(strength) {}
   void apply(const UnlearningCorpus& corpus, int64_t entry, Matrix rows) const override {
     std::vector<float> erased(static_cast<size_t>(rows.rows * rows.cols));
     eraser_->apply(rows, Matrix(erased.data(), rows.rows, rows.cols));
     const int64_t start = corpus.rows.start[entry];
     each_ordinary(corpus, entry, rows, [&](int64_t row, float* x) {
       const float* target = erased.data() + (row - start) * rows.cols;
-      for (int64_t j = 0; j < rows.cols; ++j) x[j] += static_cast<float>(strength_ * (double(target[j]) - x[j]));
+      for (int64_t j = 0; j < rows.cols; ++j)
+        x[j] += static_cast<float>(strength_ * (double(target[j]) - x[j]));
     });
   }
 
@@ -72,7 +74,8 @@ class Affine : public Everywhere {
   Affine(double keep, std::vector<double> offset) : keep_(keep), offset_(std::move(offset)) {}
   void apply(const UnlearningCorpus& corpus, int64_t entry, Matrix rows) const override {
     each_ordinary(corpus, entry, rows, [&](int64_t, float* x) {
-      for (size_t j = 0; j < offset_.size(); ++j) x[j] = static_cast<float>(keep_ * x[j] + offset_[j]);
+      for (size_t j = 0; j < offset_.size(); ++j)
+        x[j] = static_cast<float>(keep_ * x[j] + offset_[j]);
     });
   }
 
@@ -114,7 +117,8 @@ class PooledGate : public Gated {
 
 class LatentGate : public Gated {
  public:
-  LatentGate(std::unique_ptr<Edit> inner, size_t index, std::vector<uint8_t> chosen, double threshold)
+  LatentGate(std::unique_ptr<Edit> inner, size_t index, std::vector<uint8_t> chosen,
+             double threshold)
       : Gated(std::move(inner)), index_(index), chosen_(std::move(chosen)), threshold_(threshold) {}
 
  protected:
@@ -135,9 +139,11 @@ std::vector<double> scaled(std::vector<double> values, double factor) {
 
 }  // namespace
 
-UnlearningCorpus make_corpus(Context& context, TextRows rows, std::span<const sae::Dictionary* const> dictionaries) {
+UnlearningCorpus make_corpus(Context& context, TextRows rows,
+                             std::span<const sae::Dictionary* const> dictionaries) {
   UnlearningCorpus corpus;
-  corpus.pooled = {rows.size(), rows.d, std::vector<float>(static_cast<size_t>(rows.size() * rows.d))};
+  corpus.pooled = {rows.size(), rows.d,
+                   std::vector<float>(static_cast<size_t>(rows.size() * rows.d))};
   std::vector<double> sum(static_cast<size_t>(rows.d));
   for (int64_t e = 0; e < rows.size(); ++e) {
     std::fill(sum.begin(), sum.end(), 0.0);
@@ -147,7 +153,8 @@ UnlearningCorpus make_corpus(Context& context, TextRows rows, std::span<const sa
       for (int64_t j = 0; j < rows.d; ++j) sum[j] += rows.all().row(row)[j];
       count += 1;
     }
-    for (int64_t j = 0; j < rows.d; ++j) corpus.pooled.values[e * rows.d + j] = static_cast<float>(sum[j] / count);
+    for (int64_t j = 0; j < rows.d; ++j)
+      corpus.pooled.values[e * rows.d + j] = static_cast<float>(sum[j] / count);
   }
   for (const sae::Dictionary* dictionary : dictionaries) {
     if (!dictionary) {
@@ -156,7 +163,8 @@ UnlearningCorpus make_corpus(Context& context, TextRows rows, std::span<const sa
     }
     if (dictionary->info.d != rows.d || dictionary->info.width() != rows.d)
       throw Error(
-          fmt::format("unlearning: a dictionary maps d = {} to {} but the activations have d = {}: evaluate it on the "
+          fmt::format("unlearning: a dictionary maps d = {} to {} but the activations have d = {}: "
+                      "evaluate it on the "
                       "model and layer it was trained on",
                       dictionary->info.d, dictionary->info.width(), rows.d));
     corpus.codes.push_back(dictionary->encode(context, rows.all()));
@@ -165,7 +173,8 @@ UnlearningCorpus make_corpus(Context& context, TextRows rows, std::span<const sa
   return corpus;
 }
 
-std::unique_ptr<Edit> clamp_edit(const sae::Dictionary& dictionary, size_t index, LatentTargets targets) {
+std::unique_ptr<Edit> clamp_edit(const sae::Dictionary& dictionary, size_t index,
+                                 LatentTargets targets) {
   return std::make_unique<Clamp>(dictionary, index, std::move(targets));
 }
 std::unique_ptr<Edit> erase_edit(std::shared_ptr<const Eraser> eraser, double strength) {
@@ -180,15 +189,17 @@ std::unique_ptr<Edit> mean_edit(const std::vector<double>& mean, double strength
 std::unique_ptr<Edit> gated_edit(std::unique_ptr<Edit> inner, std::shared_ptr<const Gate> gate) {
   return std::make_unique<PooledGate>(std::move(inner), std::move(gate));
 }
-std::unique_ptr<Edit> latent_gated_edit(std::unique_ptr<Edit> inner, size_t index, std::vector<uint8_t> chosen,
-                                        double threshold) {
+std::unique_ptr<Edit> latent_gated_edit(std::unique_ptr<Edit> inner, size_t index,
+                                        std::vector<uint8_t> chosen, double threshold) {
   return std::make_unique<LatentGate>(std::move(inner), index, std::move(chosen), threshold);
 }
 
-double active_share(const UnlearningCorpus& corpus, size_t index, int64_t entry, const std::vector<uint8_t>& chosen) {
+double active_share(const UnlearningCorpus& corpus, size_t index, int64_t entry,
+                    const std::vector<uint8_t>& chosen) {
   const SparseCodes& codes = corpus.codes[index];
   double active = 0, tokens = 0;
-  for (int64_t row = corpus.rows.start[entry]; row < corpus.rows.start[entry] + corpus.rows.rows[entry]; ++row) {
+  for (int64_t row = corpus.rows.start[entry];
+       row < corpus.rows.start[entry] + corpus.rows.rows[entry]; ++row) {
     if (corpus.rows.special[row]) continue;
     tokens += 1;
     for (int64_t p = codes.row_offsets[row]; p < codes.row_offsets[row + 1]; ++p)
@@ -200,13 +211,15 @@ double active_share(const UnlearningCorpus& corpus, size_t index, int64_t entry,
   return active / tokens;
 }
 
-Features run_edit(const sae::UpperHalf& upper, const UnlearningCorpus& corpus, const Features& clean,
-                  const std::vector<int64_t>& entries, const Edit& edit, int64_t batch) {
+Features run_edit(const sae::UpperHalf& upper, const UnlearningCorpus& corpus,
+                  const Features& clean, const std::vector<int64_t>& entries, const Edit& edit,
+                  int64_t batch) {
   Features out{std::ssize(entries), clean.cols, {}};
   out.values.resize(static_cast<size_t>(out.rows * out.cols));
   std::vector<int64_t> touched, place;
   for (int64_t i = 0; i < out.rows; ++i) {
-    std::copy_n(clean.values.begin() + entries[i] * clean.cols, clean.cols, out.values.begin() + i * out.cols);
+    std::copy_n(clean.values.begin() + entries[i] * clean.cols, clean.cols,
+                out.values.begin() + i * out.cols);
     if (!edit.touches(corpus, entries[i])) continue;
     touched.push_back(entries[i]);
     place.push_back(i);
@@ -216,21 +229,24 @@ Features run_edit(const sae::UpperHalf& upper, const UnlearningCorpus& corpus, c
   const sae::UpperHalf& half = edit.upper() ? *edit.upper() : upper;
   const RowEdit apply = [&](int64_t entry, Matrix rows) { edit.apply(corpus, entry, rows); };
   for (const auto& positions : batches_by_length(corpus.rows, touched, batch))
-    run_upper(half, corpus.rows, touched, positions, apply, Matrix(changed.values.data(), changed.rows, changed.cols));
+    run_upper(half, corpus.rows, touched, positions, apply,
+              Matrix(changed.values.data(), changed.rows, changed.cols));
   for (size_t i = 0; i < touched.size(); ++i)
     std::copy_n(changed.values.begin() + static_cast<int64_t>(i) * out.cols, out.cols,
                 out.values.begin() + place[i] * out.cols);
   return out;
 }
 
-Features run_clean(Context& context, const sae::UpperHalf& upper, const TextRows& rows, int64_t batch) {
+Features run_clean(Context& context, const sae::UpperHalf& upper, const TextRows& rows,
+                   int64_t batch) {
   Features out{rows.size(), upper.d_out(), {}};
   out.values.resize(static_cast<size_t>(out.rows * out.cols));
   std::vector<int64_t> entries(static_cast<size_t>(rows.size()));
   for (size_t e = 0; e < entries.size(); ++e) entries[e] = static_cast<int64_t>(e);
   const auto batches = batches_by_length(rows, entries, batch);
   context.pool().run(std::ssize(batches), [&](int64_t i, int) {
-    run_upper(upper, rows, entries, batches[static_cast<size_t>(i)], {}, Matrix(out.values.data(), out.rows, out.cols));
+    run_upper(upper, rows, entries, batches[static_cast<size_t>(i)], {},
+              Matrix(out.values.data(), out.rows, out.cols));
   });
   return out;
 }

@@ -1,4 +1,5 @@
-// Clamping latents: the dictionary's way of hiding a class, its gates, and its rate-matched control.
+// Clamping latents: the dictionary's way of hiding a class, its gates, and its rate-matched
+// control.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,15 +24,16 @@ enum class GateKind { none, own, lda };
 
 class LatentMethod : public UnlearningMethod {
  public:
-  LatentMethod(std::string name, const sae::Dictionary& dictionary, size_t index, Choice choice, GateKind gate,
-               LatentGrid grid)
+  LatentMethod(std::string name, const sae::Dictionary& dictionary, size_t index, Choice choice,
+               GateKind gate, LatentGrid grid)
       : UnlearningMethod(std::move(name), static_cast<int>(index), gate != GateKind::none),
         source_(dictionary),
         choice_(choice),
         gate_(gate),
         grid_(std::move(grid)) {
     for (const int64_t m : grid_.latents)
-      for (const int64_t c : grid_.clamps) settings_.push_back(fmt::format("m={} c={}{}", m, c, grid_.norm ? "%" : ""));
+      for (const int64_t c : grid_.clamps)
+        settings_.push_back(fmt::format("m={} c={}{}", m, c, grid_.norm ? "%" : ""));
   }
 
   void fit(const UnlearningCorpus& corpus, const EstimateSet& set, const std::vector<size_t>& which,
@@ -43,8 +45,8 @@ class LatentMethod : public UnlearningMethod {
     if (choice_ == Choice::random) ranked = rate_matched(rates, ranked, set.seed);
     std::shared_ptr<const Gate> lda;
     if (gate_ == GateKind::lda)
-      lda = std::make_shared<Gate>(
-          make_gate(fit_lda(set.pooled.view(), set.labels), set.pooled.view(), set.labels, kGateFalsePositives));
+      lda = std::make_shared<Gate>(make_gate(fit_lda(set.pooled.view(), set.labels),
+                                             set.pooled.view(), set.labels, kGateFalsePositives));
     for (const size_t setting : which) {
       const LatentTargets targets = targets_of(rates, ranked, setting);
       std::unique_ptr<Edit> edit = clamp_edit(source_, index, targets);
@@ -57,10 +59,12 @@ class LatentMethod : public UnlearningMethod {
   }
 
  private:
-  LatentTargets targets_of(const LatentRates& rates, const std::vector<int64_t>& ranked, size_t setting) const {
+  LatentTargets targets_of(const LatentRates& rates, const std::vector<int64_t>& ranked,
+                           size_t setting) const {
     const int64_t m = grid_.latents[setting / grid_.clamps.size()];
     const double c = static_cast<double>(grid_.clamps[setting % grid_.clamps.size()]);
-    LatentTargets targets{std::vector<uint8_t>(rates.overall.size()), std::vector<float>(rates.overall.size())};
+    LatentTargets targets{std::vector<uint8_t>(rates.overall.size()),
+                          std::vector<float>(rates.overall.size())};
     for (int64_t i = 0; i < std::min<int64_t>(m, std::ssize(ranked)); ++i) {
       targets.chosen[ranked[i]] = 1;
       targets.target[ranked[i]] = static_cast<float>(-c * unit(rates, ranked[i]));
@@ -72,7 +76,8 @@ class LatentMethod : public UnlearningMethod {
   double unit(const LatentRates& rates, int64_t latent) const {
     if (!grid_.norm) return rates.mean_active[latent];
     double squares = 0;
-    for (int64_t i = 0; i < source_.info.d; ++i) squares += std::pow(source_.w_dec[latent * source_.info.d + i], 2);
+    for (int64_t i = 0; i < source_.info.d; ++i)
+      squares += std::pow(source_.w_dec[latent * source_.info.d + i], 2);
     return squares > 0 ? *grid_.norm / 100 / std::sqrt(squares) : 0;
   }
 
@@ -92,10 +97,12 @@ class LatentMethod : public UnlearningMethod {
 
 }  // namespace
 
-LatentRates latent_rates(const UnlearningCorpus& corpus, size_t index, int64_t latents, const EstimateSet& set) {
+LatentRates latent_rates(const UnlearningCorpus& corpus, size_t index, int64_t latents,
+                         const EstimateSet& set) {
   const SparseCodes& codes = corpus.codes[index];
   const size_t n = static_cast<size_t>(latents);
-  LatentRates rates{std::vector<double>(n), std::vector<double>(n), std::vector<double>(n), std::vector<double>(n)};
+  LatentRates rates{std::vector<double>(n), std::vector<double>(n), std::vector<double>(n),
+                    std::vector<double>(n)};
   double tokens[2] = {};
   for (size_t i = 0; i < set.entries.size(); ++i) {
     const int64_t entry = set.entries[i], start = corpus.rows.start[entry];
@@ -128,12 +135,14 @@ std::vector<int64_t> select_latents(const LatentRates& rates, int64_t m) {
   }
   std::vector<int64_t> order(score.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return score[a] > score[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return score[a] > score[b]; });
   order.resize(static_cast<size_t>(std::min<int64_t>(m, std::ssize(order))));
   return order;
 }
 
-std::vector<int64_t> rate_matched(const LatentRates& rates, const std::vector<int64_t>& chosen, uint64_t seed) {
+std::vector<int64_t> rate_matched(const LatentRates& rates, const std::vector<int64_t>& chosen,
+                                  uint64_t seed) {
   std::vector<uint8_t> taken(rates.overall.size(), 0);
   for (const int64_t j : chosen) taken[j] = 1;
   std::vector<std::pair<double, int64_t>> left;  // by rate
@@ -146,11 +155,13 @@ std::vector<int64_t> rate_matched(const LatentRates& rates, const std::vector<in
     if (left.empty()) break;
     // The window of the nearest: it grows to the closer side until it is full.
     size_t first = static_cast<size_t>(
-        std::lower_bound(left.begin(), left.end(), std::pair(rates.overall[j], int64_t{0})) - left.begin());
+        std::lower_bound(left.begin(), left.end(), std::pair(rates.overall[j], int64_t{0})) -
+        left.begin());
     size_t last = first;
     while (last - first < std::min(kNearest, left.size())) {
-      const bool down = last == left.size() ||
-                        (first > 0 && rates.overall[j] - left[first - 1].first <= left[last].first - rates.overall[j]);
+      const bool down =
+          last == left.size() || (first > 0 && rates.overall[j] - left[first - 1].first <=
+                                                   left[last].first - rates.overall[j]);
       if (down)
         --first;
       else
@@ -163,8 +174,8 @@ std::vector<int64_t> rate_matched(const LatentRates& rates, const std::vector<in
   return result;
 }
 
-void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained, const LatentGrid& grid,
-                        UnlearningMethods& methods) {
+void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained,
+                        const LatentGrid& grid, UnlearningMethods& methods) {
   const auto add = [&](const char* name, Choice choice, GateKind gate) {
     methods.push_back(std::make_unique<LatentMethod>(name, dictionary, index, choice, gate, grid));
   };

@@ -30,8 +30,8 @@ std::vector<int32_t> filler_words(const TextRows& rows, const std::vector<int64_
 }
 
 /// Tokens and flags of the padded texts; activations are still missing.
-TextRows padded_tokens(const TextRows& rows, std::vector<int64_t> texts, const std::vector<int32_t>& words,
-                       int64_t count, uint64_t seed) {
+TextRows padded_tokens(const TextRows& rows, std::vector<int64_t> texts,
+                       const std::vector<int32_t>& words, int64_t count, uint64_t seed) {
   std::sort(texts.begin(), texts.end());
   TextRows padded;
   padded.d = rows.d;
@@ -44,7 +44,8 @@ TextRows padded_tokens(const TextRows& rows, std::vector<int64_t> texts, const s
     padded.rows.push_back(size + count);
     Rng rng(derive_seed(seed, {static_cast<uint64_t>(text)}));
     const auto copy = [&](int64_t from, int64_t to) {
-      padded.tokens.insert(padded.tokens.end(), rows.tokens.begin() + first + from, rows.tokens.begin() + first + to);
+      padded.tokens.insert(padded.tokens.end(), rows.tokens.begin() + first + from,
+                           rows.tokens.begin() + first + to);
       padded.special.insert(padded.special.end(), rows.special.begin() + first + from,
                             rows.special.begin() + first + to);
     };
@@ -61,8 +62,8 @@ TextRows padded_tokens(const TextRows& rows, std::vector<int64_t> texts, const s
 }  // namespace
 
 TextRows pad_texts(Context& context, const TextRows& rows, const std::vector<int64_t>& texts,
-                   const std::vector<int64_t>& filler_from, int64_t count, data::LowerHalf& lower, int64_t batch,
-                   uint64_t seed) {
+                   const std::vector<int64_t>& filler_from, int64_t count, data::LowerHalf& lower,
+                   int64_t batch, uint64_t seed) {
   TextRows padded = padded_tokens(rows, texts, filler_words(rows, filler_from), count, seed);
   padded.x.resize(static_cast<size_t>(padded.all_rows() * padded.d));
   std::vector<int64_t> entries(static_cast<size_t>(padded.size()));
@@ -73,18 +74,21 @@ TextRows pad_texts(Context& context, const TextRows& rows, const std::vector<int
     const int64_t length = padded.rows[own.back()], size = std::ssize(own);  // sorted by length
     std::vector<int64_t> ids(static_cast<size_t>(size * length), 0), mask(ids.size(), 0);
     for (int64_t b = 0; b < size; ++b) {
-      std::copy_n(padded.tokens.begin() + padded.start[own[b]], padded.rows[own[b]], ids.begin() + b * length);
+      std::copy_n(padded.tokens.begin() + padded.start[own[b]], padded.rows[own[b]],
+                  ids.begin() + b * length);
       std::fill_n(mask.begin() + b * length, padded.rows[own[b]], 1);
     }
     std::vector<float> out(static_cast<size_t>(size * length * padded.d));
     lower.run(ids.data(), mask.data(), size, length, out.data());
     for (int64_t b = 0; b < size; ++b) {
       const auto first = out.begin() + b * length * padded.d;
-      std::copy_n(first, padded.rows[own[b]] * padded.d, padded.x.begin() + padded.start[own[b]] * padded.d);
+      std::copy_n(first, padded.rows[own[b]] * padded.d,
+                  padded.x.begin() + padded.start[own[b]] * padded.d);
     }
   });
   if (!std::all_of(padded.x.begin(), padded.x.end(), [](float v) { return std::isfinite(v); }))
-    throw Error("unlearning: the model's lower half returned a value that is not finite on padded texts");
+    throw Error(
+        "unlearning: the model's lower half returned a value that is not finite on padded texts");
   return padded;
 }
 

@@ -28,17 +28,19 @@ Features gather(const Features& all, const std::vector<int64_t>& rows) {
   Features out{std::ssize(rows), all.cols, {}};
   out.values.reserve(static_cast<size_t>(out.rows * out.cols));
   for (const int64_t row : rows)
-    out.values.insert(out.values.end(), all.values.begin() + row * all.cols, all.values.begin() + (row + 1) * all.cols);
+    out.values.insert(out.values.end(), all.values.begin() + row * all.cols,
+                      all.values.begin() + (row + 1) * all.cols);
   return out;
 }
 
-/// An attacker's probe. Outputs that hardly vary are left out: MiniLM has one with a deviation of 1e-33, and
-/// standardised it would drown every other as soon as training moves it by 1e-6.
+/// An attacker's probe. Outputs that hardly vary are left out: MiniLM has one with a deviation of
+/// 1e-33, and standardised it would drown every other as soon as training moves it by 1e-6.
 LinearProbe fit(Features x, const std::vector<uint8_t>& labels) {
   constexpr double kLeastDeviation = 1e-6;  // of the median one
   std::vector<double> mean(static_cast<size_t>(x.cols)), deviation(mean.size());
   for (int64_t i = 0; i < x.rows; ++i)
-    for (int64_t j = 0; j < x.cols; ++j) mean[j] += x.view().row(i)[j] / static_cast<double>(x.rows);
+    for (int64_t j = 0; j < x.cols; ++j)
+      mean[j] += x.view().row(i)[j] / static_cast<double>(x.rows);
   for (int64_t i = 0; i < x.rows; ++i)
     for (int64_t j = 0; j < x.cols; ++j) deviation[j] += std::pow(x.view().row(i)[j] - mean[j], 2);
   const double least = kLeastDeviation * kLeastDeviation * quantile(deviation, 0.5);
@@ -62,8 +64,9 @@ std::span<const float> row_of(const Features& features, int64_t row) {
   return {features.values.data() + row * features.cols, static_cast<size_t>(features.cols)};
 }
 
-void add_part(const UnlearningPlan& plan, const TextRows& rows, int64_t forget, UnlearningPart part, int64_t retain,
-              std::vector<int64_t>& entries, std::vector<int32_t>& classes, std::vector<uint8_t>& labels) {
+void add_part(const UnlearningPlan& plan, const TextRows& rows, int64_t forget, UnlearningPart part,
+              int64_t retain, std::vector<int64_t>& entries, std::vector<int32_t>& classes,
+              std::vector<uint8_t>& labels) {
   const auto add = [&](int64_t c, int64_t most) {
     const auto& texts = plan.texts[c][part];
     for (int64_t i = 0; i < std::ssize(texts) && (most == 0 || i < most); ++i) {
@@ -79,8 +82,8 @@ void add_part(const UnlearningPlan& plan, const TextRows& rows, int64_t forget, 
 
 }  // namespace
 
-UnlearningPanel make_panel(const UnlearningPlan& plan, const TextRows& rows, int64_t forget, UnlearningPart train,
-                           UnlearningPart test, int64_t retain) {
+UnlearningPanel make_panel(const UnlearningPlan& plan, const TextRows& rows, int64_t forget,
+                           UnlearningPart train, UnlearningPart test, int64_t retain) {
   UnlearningPanel panel;
   panel.forget = forget;
   add_part(plan, rows, forget, train, retain, panel.train, panel.train_class, panel.train_labels);
@@ -93,8 +96,8 @@ double forget_drop(double auc, double auc_clean) {
   return 1 - std::fabs(auc - 0.5) / std::max(kLeastSuccess, std::fabs(auc_clean - 0.5));
 }
 
-std::vector<LinearProbe> fit_class_probes(const Features& clean, const UnlearningPlan& plan, const TextRows& rows,
-                                          UnlearningPart part) {
+std::vector<LinearProbe> fit_class_probes(const Features& clean, const UnlearningPlan& plan,
+                                          const TextRows& rows, UnlearningPart part) {
   const UnlearningPanel panel = make_panel(plan, rows, 0, part, part, 0);
   const Features x = gather(clean, panel.train);
   std::vector<LinearProbe> probes;
@@ -107,9 +110,11 @@ std::vector<LinearProbe> fit_class_probes(const Features& clean, const Unlearnin
 }
 
 std::vector<std::vector<int32_t>> nearest_classes(const Features& clean, const UnlearningPlan& plan,
-                                                  const TextRows& rows, UnlearningPart part, int64_t count) {
+                                                  const TextRows& rows, UnlearningPart part,
+                                                  int64_t count) {
   const int64_t classes = std::ssize(plan.classes);
-  Features means{classes, clean.cols, std::vector<float>(static_cast<size_t>(classes * clean.cols))};
+  Features means{classes, clean.cols,
+                 std::vector<float>(static_cast<size_t>(classes * clean.cols))};
   for (int64_t c = 0; c < classes; ++c)
     for (const int64_t text : plan.texts[c][part])
       for (int64_t j = 0; j < clean.cols; ++j)
@@ -126,7 +131,8 @@ std::vector<std::vector<int32_t>> nearest_classes(const Features& clean, const U
   return nearest;
 }
 
-PanelJudge::PanelJudge(const UnlearningPanel& panel, const Features& clean, const std::vector<LinearProbe>& probes,
+PanelJudge::PanelJudge(const UnlearningPanel& panel, const Features& clean,
+                       const std::vector<LinearProbe>& probes,
                        const std::vector<int32_t>& neighbours, Options options)
     : panel_(panel),
       probes_(probes),
@@ -154,8 +160,8 @@ PanelScores PanelJudge::permuted() const {
   return scores;
 }
 
-void PanelJudge::retrain(const Features& train, const Features& test, const std::vector<int32_t>& classes,
-                         PanelScores& scores) const {
+void PanelJudge::retrain(const Features& train, const Features& test,
+                         const std::vector<int32_t>& classes, PanelScores& scores) const {
   const auto read = [&](const std::vector<int64_t>& rows) {
     std::vector<uint8_t> labels;
     for (const int64_t i : rows) labels.push_back(classes[i] == panel_.forget);
@@ -165,7 +171,8 @@ void PanelJudge::retrain(const Features& train, const Features& test, const std:
     const int64_t draws = draws_of(count, options_.draws);
     double sum = 0;
     for (int64_t draw = 0; draw < draws; ++draw) {
-      Rng rng(derive_seed(options_.seed, {static_cast<uint64_t>(count), static_cast<uint64_t>(draw)}));
+      Rng rng(
+          derive_seed(options_.seed, {static_cast<uint64_t>(count), static_cast<uint64_t>(draw)}));
       std::vector<int64_t> rows, taken(probes_.size(), 0);
       for (const int64_t i : rng.permutation(train.rows))
         if (taken[classes[i]]++ < count) rows.push_back(i);
@@ -191,7 +198,8 @@ void PanelJudge::add_retained(const Features& test, PanelScores& scores) const {
     for (int32_t c = 0; c < std::ssize(by_class); ++c)
       if (c != panel_.forget && (best < 0 || by_class[c][i] > by_class[best][i])) best = c;
     const double near = cosine(row_of(test, i), row_of(clean_test_, i));
-    const bool neighbour = std::find(neighbours_.begin(), neighbours_.end(), own) != neighbours_.end();
+    const bool neighbour =
+        std::find(neighbours_.begin(), neighbours_.end(), own) != neighbours_.end();
     for (int set = 0; set <= neighbour; ++set) {
       right[set] += best == own;
       cosines[set] += near;

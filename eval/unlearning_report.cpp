@@ -15,8 +15,8 @@ namespace {
 constexpr double kAlpha = 0.05;
 
 /// What is read from one class of one run. `clean` are its untouched texts.
-using Reading =
-    std::function<double(const ClassOutcome& edited, const PanelScores& clean, const RunOutcome& run, size_t c)>;
+using Reading = std::function<double(const ClassOutcome& edited, const PanelScores& clean,
+                                     const RunOutcome& run, size_t c)>;
 /// Which outcomes of a run: one a class.
 using Source = std::function<const std::vector<ClassOutcome>&(const RunOutcome& run)>;
 
@@ -29,17 +29,23 @@ class Report {
  public:
   Report(const Session& session, const std::vector<UnlearningRecord>& runs,
          const std::vector<std::optional<bool>>& seen, TaskResult& result)
-      : session_(session), config_(session.config.unlearning), runs_(runs), seen_(seen), result_(result) {
-    headline_ = static_cast<size_t>(std::find(config_.labels.begin(), config_.labels.end(), config_.headline_labels) -
-                                    config_.labels.begin());
+      : session_(session),
+        config_(session.config.unlearning),
+        runs_(runs),
+        seen_(seen),
+        result_(result) {
+    headline_ = static_cast<size_t>(
+        std::find(config_.labels.begin(), config_.labels.end(), config_.headline_labels) -
+        config_.labels.begin());
   }
   void fill();
 
  private:
   std::vector<Cell> cells(const Source& source, const Reading& reading) const;
-  std::vector<Cell> clean_cells(const std::function<double(const RunOutcome&, size_t)>& reading) const;
-  Estimate add(const Arm& arm, const char* metric, const std::string& part, const std::vector<Cell>& values,
-               const char* unit = "");
+  std::vector<Cell> clean_cells(
+      const std::function<double(const RunOutcome&, size_t)>& reading) const;
+  Estimate add(const Arm& arm, const char* metric, const std::string& part,
+               const std::vector<Cell>& values, const char* unit = "");
   void add_drops(const Arm& arm, const Source& source);
   void add_costs(const Arm& arm, const Source& source);
   void add_gate(const Arm& arm, const Source& source, bool gated);
@@ -52,8 +58,9 @@ class Report {
   std::vector<Arm> arms() const;
   Reading few_shot(size_t labels) const;
   static Source headline_of(size_t method) {
-    return
-        [method](const RunOutcome& run) -> const std::vector<ClassOutcome>& { return run.methods[method].headline(); };
+    return [method](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
+      return run.methods[method].headline();
+    };
   }
   int64_t class_number(const std::string& name) const {
     return class_index(session_.dataset.label(config_.class_label), name);
@@ -76,20 +83,23 @@ Reading Report::few_shot(size_t labels) const {
 }
 
 std::vector<Cell> Report::cells(const Source& source, const Reading& reading) const {
-  return clean_cells([&](const RunOutcome& run, size_t c) { return reading(source(run)[c], run.clean[c], run, c); });
+  return clean_cells([&](const RunOutcome& run, size_t c) {
+    return reading(source(run)[c], run.clean[c], run, c);
+  });
 }
 
-std::vector<Cell> Report::clean_cells(const std::function<double(const RunOutcome&, size_t)>& reading) const {
+std::vector<Cell> Report::clean_cells(
+    const std::function<double(const RunOutcome&, size_t)>& reading) const {
   std::vector<Cell> values;
   for (size_t r = 0; r < runs_.size(); ++r)
     for (size_t c = 0; c < runs_[r].outcome.classes.size(); ++c)
-      values.push_back({class_number(runs_[r].outcome.classes[c]), kAnyDictionary, static_cast<int64_t>(r),
-                        reading(runs_[r].outcome, c)});
+      values.push_back({class_number(runs_[r].outcome.classes[c]), kAnyDictionary,
+                        static_cast<int64_t>(r), reading(runs_[r].outcome, c)});
   return values;
 }
 
-Estimate Report::add(const Arm& arm, const char* metric, const std::string& part, const std::vector<Cell>& values,
-                     const char* unit) {
+Estimate Report::add(const Arm& arm, const char* metric, const std::string& part,
+                     const std::vector<Cell>& values, const char* unit) {
   Number number;
   number.metric = metric;
   number.method = arm.method;
@@ -99,8 +109,9 @@ Estimate Report::add(const Arm& arm, const char* metric, const std::string& part
   const Estimate estimate = hierarchical_bootstrap(values, number.seed, session_.config.resamples);
   number.value = estimate.value;
   number.interval = estimate.interval;
-  number.interval_kind = runs_.size() > 1 ? "hierarchical bootstrap over classes × evaluation seeds"
-                                          : "bootstrap over classes; one evaluation seed, whose noise is not in it";
+  number.interval_kind =
+      runs_.size() > 1 ? "hierarchical bootstrap over classes × evaluation seeds"
+                       : "bootstrap over classes; one evaluation seed, whose noise is not in it";
   number.n = std::ssize(runs_[0].outcome.classes);
   number.n_unit = "classes";
   number.unit = unit;
@@ -125,27 +136,40 @@ void Report::add_drops(const Arm& arm, const Source& source) {
 
 void Report::add_costs(const Arm& arm, const Source& source) {
   add(arm, "retain_damage", "test",
-      cells(source, [](const ClassOutcome& e, const PanelScores& clean, const auto&,
-                       size_t) { return 100 * (clean.retain_accuracy - e.scores.retain_accuracy); }),
+      cells(source,
+            [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
+              return 100 * (clean.retain_accuracy - e.scores.retain_accuracy);
+            }),
       "points");
   add(arm, "neighbour_damage", "test",
-      cells(source, [](const ClassOutcome& e, const PanelScores& clean, const auto&,
-                       size_t) { return 100 * (clean.neighbour_accuracy - e.scores.neighbour_accuracy); }),
+      cells(source,
+            [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
+              return 100 * (clean.neighbour_accuracy - e.scores.neighbour_accuracy);
+            }),
       "points");
   add(arm, "retain_cosine", "test",
-      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) { return e.scores.retain_cosine; }));
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.scores.retain_cosine;
+      }));
   add(arm, "neighbour_cosine", "test",
-      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) { return e.scores.neighbour_cosine; }));
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.scores.neighbour_cosine;
+      }));
 }
 
 void Report::add_gate(const Arm& arm, const Source& source, bool gated) {
   add(arm, "edited_share", "forget",
-      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) { return e.forget_edited; }));
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.forget_edited;
+      }));
   add(arm, "edited_share", "retained",
-      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) { return e.retain_edited; }));
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.retain_edited;
+      }));
   if (!gated || runs_[0].outcome.padded_clean.empty()) return;
   // Where no setting was chosen nothing is edited, padded or not.
-  add(arm, "edited_share", "forget_padded", cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+  add(arm, "edited_share", "forget_padded",
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
         return e.padded_edited.value_or(0);
       }));
   add(arm, "forget_drop", few_shot_name(config_.headline_labels) + "_padded",
@@ -162,13 +186,16 @@ void Report::add_frontier(const Arm& arm, size_t method) {
     const std::string part = fmt::format("budget_{}", config_.budgets[b]);
     add(arm, "frontier_drop", part, cells(source, few_shot(headline_)));
     add(arm, "frontier_damage", part,
-        cells(source, [](const ClassOutcome& e, const PanelScores& clean, const auto&,
-                         size_t) { return 100 * (clean.retain_accuracy - e.scores.retain_accuracy); }),
+        cells(source,
+              [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
+                return 100 * (clean.retain_accuracy - e.scores.retain_accuracy);
+              }),
         "points");
   }
 }
 
-/// What dictionaries are compared by: the headline few-shot drop. Random latents are a control, no arm to choose.
+/// What dictionaries are compared by: the headline few-shot drop. Random latents are a control, no
+/// arm to choose.
 void Report::add_score(const Arm& arm, const Source& source) {
   if (arm.method == "random_latents") return;
   Score score;
@@ -177,22 +204,27 @@ void Report::add_score(const Arm& arm, const Source& source) {
   score.method = arm.method;
   score.dictionary = arm.dictionary;
   score.headline = arm.method == "latents";
-  for (const Cell& cell : cells(source, few_shot(headline_))) score.cells.push_back({cell.task, cell.seed, cell.value});
+  for (const Cell& cell : cells(source, few_shot(headline_)))
+    score.cells.push_back({cell.task, cell.seed, cell.value});
   result_.scores.push_back(std::move(score));
 }
 
 void Report::add_nulls() {
   std::vector<double> p;
   std::vector<Check> checks;
-  const auto test = [&](const std::string& part, const std::function<double(const PanelScores&)>& reading) {
+  const auto test = [&](const std::string& part,
+                        const std::function<double(const PanelScores&)>& reading) {
     const Arm arm{"untouched", "", "permuted_labels", -1};
-    std::vector<Cell> values = clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.permuted[c]); });
+    std::vector<Cell> values =
+        clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.permuted[c]); });
     const Estimate estimate = add(arm, "auroc_permuted_labels", part, values);
     for (Cell& cell : values) cell.value -= 0.5;
-    p.push_back(hierarchical_bootstrap(values, derive_seed(session_.seed, {'u'}), session_.config.resamples).p);
+    p.push_back(
+        hierarchical_bootstrap(values, derive_seed(session_.seed, {'u'}), session_.config.resamples)
+            .p);
     checks.push_back({"label null: " + part, false,
-                      fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels", estimate.value,
-                                  estimate.interval[0], estimate.interval[1])});
+                      fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels",
+                                  estimate.value, estimate.interval[0], estimate.interval[1])});
     add({"untouched", "", "", -1}, "probe_auroc", part,
         clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.clean[c]); }));
   };
@@ -214,29 +246,33 @@ void Report::add_oracle_check(const std::vector<Arm>& all) {
   Estimate closest;
   std::string name;
   for (size_t m = 0; m < all.size(); ++m) {
-    const Estimate difference = paired_difference(oracle, cells(headline_of(m), few_shot(headline_)),
-                                                  derive_seed(session_.seed, {'o'}), session_.config.resamples);
+    const Estimate difference =
+        paired_difference(oracle, cells(headline_of(m), few_shot(headline_)),
+                          derive_seed(session_.seed, {'o'}), session_.config.resamples);
     if (difference.value >= worst) continue;
     worst = difference.value;
     closest = difference;
     name = all[m].dictionary.empty() ? all[m].method : all[m].method + " of " + all[m].dictionary;
   }
-  result_.checks.push_back({"the oracle is on top", closest.interval[1] >= 0,
-                            fmt::format("forget drop of the oracle minus that of {}, the next: {:.3f} [{:.3f}, {:.3f}]",
-                                        name, closest.value, closest.interval[0], closest.interval[1])});
+  result_.checks.push_back(
+      {"the oracle is on top", closest.interval[1] >= 0,
+       fmt::format("forget drop of the oracle minus that of {}, the next: {:.3f} [{:.3f}, {:.3f}]",
+                   name, closest.value, closest.interval[0], closest.interval[1])});
 }
 
 /// The comparisons that scores do not make; fixed beforehand, whatever comes out.
 void Report::add_differences(const std::vector<Arm>& all) {
-  constexpr std::pair<const char*, const char*> kPairs[] = {{"latents", "random_latents"},
-                                                            {"latents_gated", "latents"},
-                                                            {"latents_lda_gated", "latents"},
-                                                            {"latents_gated", "gated_steering"},
-                                                            {"latents_lda_gated", "gated_steering"}};
+  constexpr std::pair<const char*, const char*> kPairs[] = {
+      {"latents", "random_latents"},
+      {"latents_gated", "latents"},
+      {"latents_lda_gated", "latents"},
+      {"latents_gated", "gated_steering"},
+      {"latents_lda_gated", "gated_steering"}};
   const auto place = [&](const std::string& method, const std::string& dictionary) {
     return std::find_if(all.begin(), all.end(),
                         [&](const Arm& arm) {
-                          return arm.method == method && (arm.dictionary == dictionary || arm.dictionary.empty());
+                          return arm.method == method &&
+                                 (arm.dictionary == dictionary || arm.dictionary.empty());
                         }) -
            all.begin();
   };
@@ -265,7 +301,8 @@ void Report::add_differences(const std::vector<Arm>& all) {
 }
 
 void Report::add_details(const std::vector<Arm>& all) {
-  nlohmann::json points = nlohmann::json::array(), grid = points, classes = points, near = points, left = points;
+  nlohmann::json points = nlohmann::json::array(), grid = points, classes = points, near = points,
+                 left = points;
   for (size_t r = 0; r < runs_.size(); ++r) {
     const RunOutcome& run = runs_[r].outcome;
     for (const std::string& line : run.left_out) left.push_back(line);
@@ -276,7 +313,8 @@ void Report::add_details(const std::vector<Arm>& all) {
     }
     for (size_t m = 0; m < run.methods.size(); ++m) {
       const MethodOutcome& own = run.methods[m];
-      const nlohmann::json base = {{"run", r}, {"method", all[m].method}, {"dictionary", all[m].dictionary}};
+      const nlohmann::json base = {
+          {"run", r}, {"method", all[m].method}, {"dictionary", all[m].dictionary}};
       const auto with = [&base](nlohmann::json row) {
         row.update(base);
         return row;
@@ -286,17 +324,20 @@ void Report::add_details(const std::vector<Arm>& all) {
                              {"tuning_drop", own.tuning_drop[s]},
                              {"tuning_damage", own.tuning_damage[s]}}));
       for (size_t b = 0; b < own.chosen.size(); ++b)
-        points.push_back(with(
-            {{"budget", config_.budgets[b]},
-             {"setting", own.chosen[b] == kNoSetting ? "none" : own.settings[static_cast<size_t>(own.chosen[b])]}}));
+        points.push_back(
+            with({{"budget", config_.budgets[b]},
+                  {"setting", own.chosen[b] == kNoSetting
+                                  ? "none"
+                                  : own.settings[static_cast<size_t>(own.chosen[b])]}}));
       for (size_t c = 0; c < run.classes.size(); ++c) {
         const ClassOutcome& e = own.headline()[c];
-        classes.push_back(
-            with({{"class", run.classes[c]},
-                  {"frozen", forget_drop(e.scores.frozen, run.clean[c].frozen)},
-                  {"few_shot", forget_drop(e.scores.few_shot[headline_], run.clean[c].few_shot[headline_])},
-                  {"all_labels", forget_drop(e.scores.retrained, run.clean[c].retrained)},
-                  {"retain_damage", 100 * (run.clean[c].retain_accuracy - e.scores.retain_accuracy)}}));
+        classes.push_back(with(
+            {{"class", run.classes[c]},
+             {"frozen", forget_drop(e.scores.frozen, run.clean[c].frozen)},
+             {"few_shot",
+              forget_drop(e.scores.few_shot[headline_], run.clean[c].few_shot[headline_])},
+             {"all_labels", forget_drop(e.scores.retrained, run.clean[c].retrained)},
+             {"retain_damage", 100 * (run.clean[c].retain_accuracy - e.scores.retain_accuracy)}}));
       }
     }
   }
@@ -332,8 +373,12 @@ void Report::fill() {
     add_frontier(all[m], m);
     add_score(all[m], source);
   }
-  const auto ablated = [](const RunOutcome& run) -> const std::vector<ClassOutcome>& { return run.ablated; };
-  const auto oracle = [](const RunOutcome& run) -> const std::vector<ClassOutcome>& { return run.oracle; };
+  const auto ablated = [](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
+    return run.ablated;
+  };
+  const auto oracle = [](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
+    return run.oracle;
+  };
   add_drops({"mean_ablation", "", "mean_ablation", -1}, ablated);
   add_drops({"oracle", "", "oracle", -1}, oracle);
   add_nulls();

@@ -10,7 +10,8 @@
 
 namespace assay::eval {
 
-/// What a dictionary's numbers are to be read against: the control made like it; of a control its own kind.
+/// What a dictionary's numbers are to be read against: the control made like it; of a control its
+/// own kind.
 std::string control_of(const Session& session, const EvalDictionary& dictionary);
 
 /// One evaluation seed, and whether each dictionary trained on the activations of its texts.

@@ -22,8 +22,10 @@ inline constexpr int64_t kNoSetting = -1;
 struct ClassOutcome {
   PanelScores scores;
   double forget_edited = 0, retain_edited = 0;  ///< share of test texts that the edit touches
-  std::optional<double> padded_auc;             ///< headline few-shot AUROC on padded texts; gated methods
-  std::optional<double> padded_edited;          ///< share of padded forget texts that the edit touches
+  /// headline few-shot AUROC on padded texts; gated methods
+  std::optional<double> padded_auc;
+  /// share of padded forget texts that the edit touches
+  std::optional<double> padded_edited;
 };
 
 /// One method, all classes.
@@ -32,7 +34,8 @@ struct MethodOutcome {
   int dictionary = -1;  ///< −1 = none
   bool gated = false;
   std::vector<std::string> settings;
-  std::vector<double> tuning_drop, tuning_damage;        ///< [settings]: means over classes; damage in points
+  /// [settings]: means over classes; damage in points
+  std::vector<double> tuning_drop, tuning_damage;
   std::vector<int64_t> chosen;                           ///< [budgets]: setting or kNoSetting
   std::map<int64_t, std::vector<ClassOutcome>> outcome;  ///< by chosen setting: [classes]
 
@@ -41,12 +44,14 @@ struct MethodOutcome {
 
 struct RunOutcome {
   std::vector<std::string> classes, left_out;
-  std::vector<PanelScores> clean, permuted;   ///< [classes]: untouched texts; the label null
-  std::vector<double> padded_clean;           ///< [classes]: headline AUROC of untouched padded texts; or empty
+  std::vector<PanelScores> clean, permuted;  ///< [classes]: untouched texts; the label null
+  /// [classes]: headline AUROC of untouched padded texts; or empty
+  std::vector<double> padded_clean;
   std::vector<std::vector<int32_t>> nearest;  ///< [classes]: benign neighbours
   std::vector<MethodOutcome> methods;         ///< in the order of the methods
   std::vector<ClassOutcome> ablated;          ///< mean_ablation
-  /// Forget texts exchanged for retained ones: the ceiling of the drop, below 1 since |AUROC − ½| is never 0.
+  /// Forget texts exchanged for retained ones: the ceiling of the drop, below 1 since |AUROC − ½|
+  /// is never 0.
   std::vector<ClassOutcome> oracle;
 };
 
@@ -65,20 +70,21 @@ struct UnlearningInputs {
   std::function<void(const std::string&)> log;
 };
 
-/// The setting with the largest drop among those with damage <= budget and drop > 0; ties to the earlier, that is the
-/// weaker; kNoSetting where there is none.
-int64_t choose_setting(const std::vector<double>& drop, const std::vector<double>& damage, double budget);
+/// The setting with the largest drop among those with damage <= budget and drop > 0; ties to the
+/// earlier, that is the weaker; kNoSetting where there is none.
+int64_t choose_setting(const std::vector<double>& drop, const std::vector<double>& damage,
+                       double budget);
 
-/// Deterministic in (inputs, plan, seed) on any number of threads. Throws Error where parts share a document, or a
-/// class cannot be told apart on untouched texts well enough for a drop to mean anything (headline AUROC within .05 of
-/// chance on average over classes).
+/// Deterministic in (inputs, plan, seed) on any number of threads. Throws Error where parts share a
+/// document, or a class cannot be told apart on untouched texts well enough for a drop to mean
+/// anything (headline AUROC within .05 of chance on average over classes).
 RunOutcome run_unlearning(const UnlearningInputs& in, const UnlearningPlan& plan, uint64_t seed);
 
-/// Each text with `count` filler tokens behind its last ordinary token, through the lower half: the tokens that are
-/// most frequent among the ordinary tokens of `filler_from`, in a random order of each text's own. `texts`: indices
-/// into the table, among those of `rows`.
+/// Each text with `count` filler tokens behind its last ordinary token, through the lower half: the
+/// tokens that are most frequent among the ordinary tokens of `filler_from`, in a random order of
+/// each text's own. `texts`: indices into the table, among those of `rows`.
 TextRows pad_texts(Context& context, const TextRows& rows, const std::vector<int64_t>& texts,
-                   const std::vector<int64_t>& filler_from, int64_t count, data::LowerHalf& lower, int64_t batch,
-                   uint64_t seed);
+                   const std::vector<int64_t>& filler_from, int64_t count, data::LowerHalf& lower,
+                   int64_t batch, uint64_t seed);
 
 }  // namespace assay::eval

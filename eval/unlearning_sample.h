@@ -24,16 +24,18 @@ enum UnlearningPart : size_t {
 
 struct UnlearningPlan {
   std::vector<std::string> classes;
-  /// [class][part]: indices into the text table, in the run's random order, exactly as many as the configuration says.
+  /// [class][part]: indices into the text table, in the run's random order, exactly as many as the
+  /// configuration says.
   std::vector<std::array<std::vector<int64_t>, kUnlearningParts>> texts;
   std::vector<std::string> left_out;  ///< one line a class that has too few texts
 };
 
-/// A document's part depends on its id and the seed alone. Texts have at most `longest` ordinary tokens. Classes: those
-/// with enough texts in every part, the ones with most texts first, ties to the smaller label. Throws Error naming what
-/// is missing: an unknown label or class, fewer than three classes with enough texts.
-UnlearningPlan plan_unlearning(const data::Dataset& dataset, const TextTable& texts, const UnlearningConfig& config,
-                               uint64_t seed);
+/// A document's part depends on its id and the seed alone. Texts have at most `longest` ordinary
+/// tokens. Classes: those with enough texts in every part, the ones with most texts first, ties to
+/// the smaller label. Throws Error naming what is missing: an unknown label or class, fewer than
+/// three classes with enough texts.
+UnlearningPlan plan_unlearning(const data::Dataset& dataset, const TextTable& texts,
+                               const UnlearningConfig& config, uint64_t seed);
 
 /// Throws Error where two parts share a document.
 void check_disjoint(const UnlearningPlan& plan, const TextTable& texts);

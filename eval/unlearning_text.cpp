@@ -22,18 +22,19 @@ struct ByDocument {
 
 class Report {
  public:
-  Report(const Session& session, const UnlearningTextPlan& plan, const UnlearningTextOutcome& run, uint64_t seed,
-         TaskResult& result)
+  Report(const Session& session, const UnlearningTextPlan& plan, const UnlearningTextOutcome& run,
+         uint64_t seed, TaskResult& result)
       : session_(session), plan_(plan), run_(run), seed_(seed), result_(result) {}
   void fill();
 
  private:
-  using Ratio = std::function<std::pair<double, double>(size_t text)>;  ///< a text's numerator and denominator
+  /// a text's numerator and denominator
+  using Ratio = std::function<std::pair<double, double>(size_t text)>;
   using Keep = std::function<bool(size_t text)>;
 
   ByDocument sums(const Keep& keep, const Ratio& ratio) const;
-  void add(const TextOutcome& arm, const char* metric, const std::string& part, const char* unit, const Keep& keep,
-           const Ratio& ratio);
+  void add(const TextOutcome& arm, const char* metric, const std::string& part, const char* unit,
+           const Keep& keep, const Ratio& ratio);
   void add_change(const TextOutcome& arm, const std::string& prefix, const std::string& part,
                   const std::vector<double>& losses);
   void add_losses(const TextOutcome& arm, const std::vector<double>& losses);
@@ -45,12 +46,15 @@ class Report {
   void add_score(const TextOutcome& arm);
   void add_details();
   std::string dictionary_of(const TextOutcome& arm) const {
-    return arm.dictionary < 0 ? "" : session_.dictionaries[static_cast<size_t>(arm.dictionary)].entry.name;
+    return arm.dictionary < 0
+               ? ""
+               : session_.dictionaries[static_cast<size_t>(arm.dictionary)].entry.name;
   }
   bool forget(size_t text) const { return run_.test.corpus[text] == 0; }
   Ratio change_of(const std::vector<double>& losses, double factor) const {
     return [this, &losses, factor](size_t i) {
-      return std::pair(factor * (losses[i] - run_.test.clean[i]), run_.test.ablated[i] - run_.test.clean[i]);
+      return std::pair(factor * (losses[i] - run_.test.clean[i]),
+                       run_.test.ablated[i] - run_.test.clean[i]);
     };
   }
 
@@ -79,8 +83,8 @@ ByDocument Report::sums(const Keep& keep, const Ratio& ratio) const {
   return result;
 }
 
-void Report::add(const TextOutcome& arm, const char* metric, const std::string& part, const char* unit,
-                 const Keep& keep, const Ratio& ratio) {
+void Report::add(const TextOutcome& arm, const char* metric, const std::string& part,
+                 const char* unit, const Keep& keep, const Ratio& ratio) {
   const ByDocument values = sums(keep, ratio);
   Number number;
   number.metric = metric;
@@ -107,31 +111,35 @@ void Report::add(const TextOutcome& arm, const char* metric, const std::string& 
 void Report::add_change(const TextOutcome& arm, const std::string& prefix, const std::string& part,
                         const std::vector<double>& losses) {
   add(
-      arm, (prefix + "drop").c_str(), part, "", [this](size_t i) { return forget(i); }, change_of(losses, 1));
+      arm, (prefix + "drop").c_str(), part, "", [this](size_t i) { return forget(i); },
+      change_of(losses, 1));
   const std::string damage = prefix == "forget_" ? "retain_damage" : prefix + "damage";
   add(
-      arm, damage.c_str(), part, "%", [this](size_t i) { return !forget(i); }, change_of(losses, 100));
+      arm, damage.c_str(), part, "%", [this](size_t i) { return !forget(i); },
+      change_of(losses, 100));
 }
 
 void Report::add_losses(const TextOutcome& arm, const std::vector<double>& losses) {
   for (size_t c = 0; c < plan_.corpora.size(); ++c)
     add(
-        arm, "token_loss", plan_.corpora[c], "nats", [&](size_t i) { return run_.test.corpus[i] == c; },
+        arm, "token_loss", plan_.corpora[c], "nats",
+        [&](size_t i) { return run_.test.corpus[i] == c; },
         [&](size_t i) { return std::pair(losses[i], run_.tokens[i]); });
 }
 
 void Report::add_shares(const TextOutcome& arm) {
   for (const bool part : {true, false})
     add(
-        arm, "edited_share", part ? "forget" : "retained", "", [&](size_t i) { return forget(i) == part; },
+        arm, "edited_share", part ? "forget" : "retained", "",
+        [&](size_t i) { return forget(i) == part; },
         [&](size_t i) { return std::pair(double(arm.touched[i]), 1.0); });
 }
 
 void Report::add_relearned(const TextOutcome& arm, const std::vector<Relearned>& attacks) {
   for (const Relearned& attack : attacks) {
     add(
-        arm, "relearned_drop", fmt::format("texts_{}", attack.texts), "", [this](size_t i) { return forget(i); },
-        change_of(attack.losses, 1));
+        arm, "relearned_drop", fmt::format("texts_{}", attack.texts), "",
+        [this](size_t i) { return forget(i); }, change_of(attack.losses, 1));
     result_.details["relearning"]["attacks"].push_back({{"method", arm.name},
                                                         {"dictionary", dictionary_of(arm)},
                                                         {"texts", attack.texts},
@@ -148,7 +156,8 @@ void Report::add_attacks() {
   }
   result_.details["relearning"] = {{"texts", all.texts}, {"attacks", nlohmann::json::array()}};
   TextOutcome bare;
-  for (const auto& [name, attacks] : {std::pair("untouched", &all.untouched), {"mean_ablation", &all.ablated}}) {
+  for (const auto& [name, attacks] :
+       {std::pair("untouched", &all.untouched), {"mean_ablation", &all.ablated}}) {
     bare.name = name;
     add_relearned(bare, *attacks);
   }
@@ -166,7 +175,8 @@ void Report::add_written(const TextOutcome& arm, const Written& written) {
           [&, values = values](size_t i) { return std::pair((*values)[i], 1.0); });
 }
 
-/// The first prompts of the corpus to forget stand in the details token by token, with what each arm writes.
+/// The first prompts of the corpus to forget stand in the details token by token, with what each
+/// arm writes.
 void Report::add_continuations() {
   constexpr int64_t kShown = 5;
   const TextContinuation& all = run_.continuation;
@@ -175,20 +185,25 @@ void Report::add_continuations() {
     details = {{"left_out", all.reason}};
     return;
   }
-  const int64_t shown = std::min(kShown, all.prompts.count), length = session_.config.unlearning_text.generated;
+  const int64_t shown = std::min(kShown, all.prompts.count),
+                length = session_.config.unlearning_text.generated;
   const auto rows = [shown](const std::vector<int32_t>& tokens, int64_t size) {
     std::vector<std::vector<int32_t>> out;
-    for (int64_t p = 0; p < shown; ++p) out.emplace_back(tokens.begin() + p * size, tokens.begin() + (p + 1) * size);
+    for (int64_t p = 0; p < shown; ++p)
+      out.emplace_back(tokens.begin() + p * size, tokens.begin() + (p + 1) * size);
     return out;
   };
-  details = {{"prompts", rows(all.prompts.tokens, all.prompts.length)}, {"written", nlohmann::json::array()}};
+  details = {{"prompts", rows(all.prompts.tokens, all.prompts.length)},
+             {"written", nlohmann::json::array()}};
   const auto write = [&](const TextOutcome& arm, const Written& written) {
     add_written(arm, written);
-    details["written"].push_back(
-        {{"method", arm.name}, {"dictionary", dictionary_of(arm)}, {"tokens", rows(written.tokens, length)}});
+    details["written"].push_back({{"method", arm.name},
+                                  {"dictionary", dictionary_of(arm)},
+                                  {"tokens", rows(written.tokens, length)}});
   };
   TextOutcome bare;
-  for (const auto& [name, written] : {std::pair("true_text", &all.truth), {"untouched", &all.untouched}}) {
+  for (const auto& [name, written] :
+       {std::pair("true_text", &all.truth), {"untouched", &all.untouched}}) {
     bare.name = name;
     write(bare, *written);
   }
@@ -204,12 +219,15 @@ void Report::add_continuations() {
   result_.numbers.push_back(judge);
 }
 
-/// A document's cell is its change over the mean gap, so that the mean over cells is the forget drop itself.
+/// A document's cell is its change over the mean gap, so that the mean over cells is the forget
+/// drop itself.
 void Report::add_score(const TextOutcome& arm) {
   if (arm.name == "random_latents") return;
-  const ByDocument values = sums([this](size_t i) { return forget(i); }, change_of(arm.losses.at(arm.chosen[0]), 1));
+  const ByDocument values =
+      sums([this](size_t i) { return forget(i); }, change_of(arm.losses.at(arm.chosen[0]), 1));
   double gap = 0;
-  for (const double own : values.denominator) gap += own / static_cast<double>(values.denominator.size());
+  for (const double own : values.denominator)
+    gap += own / static_cast<double>(values.denominator.size());
   Score score;
   score.metric = "forget_drop";
   score.part = "test";
@@ -234,9 +252,10 @@ void Report::add_details() {
                            {"tuning_drop", arm.tuning_drop[s]},
                            {"tuning_damage", arm.tuning_damage[s]}}));
     for (size_t b = 0; b < arm.chosen.size(); ++b)
-      points.push_back(
-          with({{"budget", session_.config.unlearning_text.budgets[b]},
-                {"setting", arm.chosen[b] == kNoSetting ? "none" : arm.settings[static_cast<size_t>(arm.chosen[b])]}}));
+      points.push_back(with({{"budget", session_.config.unlearning_text.budgets[b]},
+                             {"setting", arm.chosen[b] == kNoSetting
+                                             ? "none"
+                                             : arm.settings[static_cast<size_t>(arm.chosen[b])]}}));
   }
   result_.details["operating_points"] = std::move(points);
   result_.details["grid"] = std::move(grid);
@@ -249,12 +268,14 @@ void Report::fill() {
     add_losses(arm, arm.losses.at(arm.chosen[0]));
     add_shares(arm);
     for (size_t b = 0; b < arm.chosen.size(); ++b)
-      add_change(arm, "frontier_", fmt::format("budget_{}", session_.config.unlearning_text.budgets[b]),
+      add_change(arm, "frontier_",
+                 fmt::format("budget_{}", session_.config.unlearning_text.budgets[b]),
                  arm.losses.at(arm.chosen[b]));
     add_score(arm);
   }
   TextOutcome bare;
-  for (const auto& [name, losses] : {std::pair("untouched", &run_.test.clean), {"mean_ablation", &run_.test.ablated}}) {
+  for (const auto& [name, losses] :
+       {std::pair("untouched", &run_.test.clean), {"mean_ablation", &run_.test.ablated}}) {
     bare.name = name;
     add_losses(bare, *losses);
   }
@@ -268,8 +289,10 @@ class UnlearningTextTask : public Task {
   std::string name() const override { return "unlearning_text"; }
   std::string title() const override { return "Unlearning a corpus"; }
   std::string question() const override {
-    return "For whoever must make a language model forget a corpus: how much worse does it get at those texts by "
-           "clamping latents before it gets worse at others, and would steering or erasure have done better?";
+    return "For whoever must make a language model forget a corpus: how much worse does it get at "
+           "those texts by "
+           "clamping latents before it gets worse at others, and would steering or erasure have "
+           "done better?";
   }
   std::string missing(const Session& session) const override {
     const std::string& label = session.config.unlearning_text.corpus_label;
@@ -282,10 +305,12 @@ class UnlearningTextTask : public Task {
     for (const auto& [key, empty] : {std::pair("latents", config.latents.empty()),
                                      {"clamps", config.clamps.empty()},
                                      {"budgets", config.budgets.empty()}})
-      if (empty) throw Error(fmt::format("unlearning_text: {} is empty, expected at least one value", key));
+      if (empty)
+        throw Error(fmt::format("unlearning_text: {} is empty, expected at least one value", key));
     const data::DatasetInfo& info = session.dataset.info();
     if (!info.has_tokens)
-      throw Error(fmt::format("{}: unlearning_text: has no tokens, whose losses are measured", info.path.string()));
+      throw Error(fmt::format("{}: unlearning_text: has no tokens, whose losses are measured",
+                              info.path.string()));
     table_ = text_table(session.dataset);
     seed_ = derive_seed(session.seed, {'t', 'u'});
     plan_ = plan_unlearning_text(session.dataset, table_, config, seed_);
@@ -294,7 +319,8 @@ class UnlearningTextTask : public Task {
   void run(const Session& session, const EncodeCache&, TaskResult& result) override {
     const auto folder = sae::ModelFolder::open(session.model, session.trust_model_code);
     const data::DatasetInfo& info = session.dataset.info();
-    sae::check_fit(folder, session.dataset.hook("activations").d, info.model, info.hook, info.path.string());
+    sae::check_fit(folder, session.dataset.hook("activations").d, info.model, info.hook,
+                   info.path.string());
     const int threads = session.context.pool().threads();
     std::unique_ptr<sae::LossHalf> half;
     try {
@@ -302,7 +328,8 @@ class UnlearningTextTask : public Task {
       result.details["upper_half"] = "compiled";
     } catch (const Error& error) {
       session.log(
-          fmt::format("unlearning_text: the compiled half does not run here, the script does ({})", error.what()));
+          fmt::format("unlearning_text: the compiled half does not run here, the script does ({})",
+                      error.what()));
       half = sae::load_loss_half(folder, sae::HalfKind::script, threads);
       result.details["upper_half"] = "script";
     }
@@ -316,17 +343,25 @@ class UnlearningTextTask : public Task {
       no_words = error.what();
     }
     const UnlearningTextConfig& config = session.config.unlearning_text;
-    UnlearningTextInputs inputs{
-        session.context, session.dataset, table_, config, {}, {}, *half, lower.get(), words.get(), no_words, [&folder] {
-          return sae::load_trainable_loss_half(folder);
-        }};
+    UnlearningTextInputs inputs{session.context,
+                                session.dataset,
+                                table_,
+                                config,
+                                {},
+                                {},
+                                *half,
+                                lower.get(),
+                                words.get(),
+                                no_words,
+                                [&folder] { return sae::load_trainable_loss_half(folder); }};
     for (const EvalDictionary& d : session.dictionaries) {
       inputs.dictionaries.push_back(&d.dictionary);
       inputs.trained.push_back(d.entry.null_kind.empty());
     }
     const UnlearningTextOutcome outcome = run_unlearning_text(inputs, plan_, seed_);
     if (!outcome.continuation.reason.empty())
-      session.log(fmt::format("unlearning_text: continuations are left out: {}", outcome.continuation.reason));
+      session.log(fmt::format("unlearning_text: continuations are left out: {}",
+                              outcome.continuation.reason));
     Report(session, plan_, outcome, seed_, result).fill();
   }
 

@@ -11,8 +11,8 @@ namespace assay::eval {
 namespace {
 
 /// Ids and weights that give the mean loss over ordinary tokens, the first of each text left out.
-void step(sae::TrainableLossHalf& half, const UnlearningCorpus& corpus, const std::vector<int64_t>& entries,
-          const Edit* edit, double rate) {
+void step(sae::TrainableLossHalf& half, const UnlearningCorpus& corpus,
+          const std::vector<int64_t>& entries, const Edit* edit, double rate) {
   const TextRows& rows = corpus.rows;
   PaddedTexts texts = pad_to_longest(rows, entries);
   std::vector<int64_t> ids(texts.mask.size(), 0);
@@ -21,7 +21,9 @@ void step(sae::TrainableLossHalf& half, const UnlearningCorpus& corpus, const st
   for (int64_t b = 0; b < texts.count; ++b) {
     const int64_t entry = entries[b], start = rows.start[entry];
     if (edit && edit->touches(corpus, entry))
-      edit->apply(corpus, entry, Matrix(texts.residual.data() + b * texts.length * rows.d, rows.rows[entry], rows.d));
+      edit->apply(
+          corpus, entry,
+          Matrix(texts.residual.data() + b * texts.length * rows.d, rows.rows[entry], rows.d));
     std::copy_n(rows.tokens.begin() + start, rows.rows[entry], ids.begin() + b * texts.length);
     for (int64_t t = 1; t < rows.rows[entry]; ++t) {
       if (rows.special[start + t]) continue;
@@ -30,7 +32,8 @@ void step(sae::TrainableLossHalf& half, const UnlearningCorpus& corpus, const st
     }
   }
   for (float& weight : weights) weight /= tokens;
-  half.step(texts.residual.data(), ids.data(), texts.mask.data(), weights.data(), texts.count, texts.length, rate);
+  half.step(texts.residual.data(), ids.data(), texts.mask.data(), weights.data(), texts.count,
+            texts.length, rate);
 }
 
 std::vector<double> losses(const sae::LossHalf& half, const UnlearningCorpus& corpus,
@@ -46,7 +49,9 @@ std::vector<double> losses(const sae::LossHalf& half, const UnlearningCorpus& co
   return out;
 }
 
-double sum(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+double sum(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
 
 double tokens_of(const UnlearningCorpus& corpus, const std::vector<int64_t>& entries) {
   double tokens = 0;
@@ -59,8 +64,9 @@ double tokens_of(const UnlearningCorpus& corpus, const std::vector<int64_t>& ent
 
 }  // namespace
 
-Relearned relearn(const MakeLossTrainer& make, const UnlearningCorpus& corpus, const std::vector<int64_t>& own,
-                  const std::vector<int64_t>& tune, const std::vector<int64_t>& test, const Edit* edit, int64_t batch) {
+Relearned relearn(const MakeLossTrainer& make, const UnlearningCorpus& corpus,
+                  const std::vector<int64_t>& own, const std::vector<int64_t>& tune,
+                  const std::vector<int64_t>& test, const Edit* edit, int64_t batch) {
   const auto size = std::min<size_t>(own.size(), kRelearnBatch);
   Relearned best;
   double least = std::numeric_limits<double>::infinity();
@@ -69,13 +75,15 @@ Relearned relearn(const MakeLossTrainer& make, const UnlearningCorpus& corpus, c
     size_t next = 0;
     for (int64_t s = 0; s < kRelearnSteps; ++s) {
       std::vector<int64_t> entries;
-      for (size_t i = 0; i < size; ++i, next = (next + 1) % own.size()) entries.push_back(own[next]);
+      for (size_t i = 0; i < size; ++i, next = (next + 1) % own.size())
+        entries.push_back(own[next]);
       step(*half, corpus, entries, edit, rate);
     }
     const double loss = sum(losses(*half, corpus, tune, edit, batch));
     if (loss >= least) continue;
     least = loss;
-    best = {std::ssize(own), rate, sum(losses(*half, corpus, own, edit, batch)) / tokens_of(corpus, own),
+    best = {std::ssize(own), rate,
+            sum(losses(*half, corpus, own, edit, batch)) / tokens_of(corpus, own),
             losses(*half, corpus, test, edit, batch)};
   }
   return best;

@@ -1,5 +1,5 @@
-// The relearning attack on an edited language model: somebody with a few texts of the forgotten corpus trains the
-// layers above the edit, the edit held, until they come back.
+// The relearning attack on an edited language model: somebody with a few texts of the forgotten
+// corpus trains the layers above the edit, the edit held, until they come back.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,11 @@ struct Relearned {
   std::vector<double> losses;  ///< of `test`, as run_losses sums them
 };
 
-/// `own`: entries to train on, in turn. `tune`: those that choose the rate. Gradient: of the mean loss of a batch's
-/// ordinary tokens. On the calling thread; deterministic. Throws Error where a loss is not finite under both rates.
-Relearned relearn(const MakeLossTrainer& make, const UnlearningCorpus& corpus, const std::vector<int64_t>& own,
-                  const std::vector<int64_t>& tune, const std::vector<int64_t>& test, const Edit* edit, int64_t batch);
+/// `own`: entries to train on, in turn. `tune`: those that choose the rate. Gradient: of the mean
+/// loss of a batch's ordinary tokens. On the calling thread; deterministic. Throws Error where a
+/// loss is not finite under both rates.
+Relearned relearn(const MakeLossTrainer& make, const UnlearningCorpus& corpus,
+                  const std::vector<int64_t>& own, const std::vector<int64_t>& tune,
+                  const std::vector<int64_t>& test, const Edit* edit, int64_t batch);
 
 }  // namespace assay::eval

@@ -21,16 +21,18 @@ std::array<int64_t, kTextParts> wanted_counts(const UnlearningTextConfig& config
   return {config.estimate, config.tune, config.test};
 }
 
-UnlearningTextPart part_of(int64_t document, const std::array<int64_t, kTextParts>& counts, uint64_t seed) {
+UnlearningTextPart part_of(int64_t document, const std::array<int64_t, kTextParts>& counts,
+                           uint64_t seed) {
   const auto total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
   const double place = Rng(derive_seed(seed, {static_cast<uint64_t>(document)})).uniform() * total;
   if (place < static_cast<double>(counts[kTextEstimate])) return kTextEstimate;
-  return place < static_cast<double>(counts[kTextEstimate] + counts[kTextTune]) ? kTextTune : kTextTest;
+  return place < static_cast<double>(counts[kTextEstimate] + counts[kTextTune]) ? kTextTune
+                                                                                : kTextTest;
 }
 
 /// All texts that fit, [class][part], in the run's random order.
-std::vector<Parts> gather(const data::Dataset& dataset, const TextTable& texts, const UnlearningTextConfig& config,
-                          uint64_t seed) {
+std::vector<Parts> gather(const data::Dataset& dataset, const TextTable& texts,
+                          const UnlearningTextConfig& config, uint64_t seed) {
   const auto corpus = text_labels(dataset, texts, config.corpus_label);
   const int64_t classes = std::ssize(dataset.label(config.corpus_label).classes);
   std::vector<std::pair<uint64_t, int64_t>> order;
@@ -41,9 +43,11 @@ std::vector<Parts> gather(const data::Dataset& dataset, const TextTable& texts, 
   std::vector<Parts> result(static_cast<size_t>(classes));
   for (const auto& [key, t] : order) {
     if (corpus[t] >= classes)
-      throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes", dataset.info().path.string(),
-                              texts.number[t], config.corpus_label, corpus[t], classes));
-    result[corpus[t]][part_of(texts.document[t], wanted_counts(config), derive_seed(seed, {0}))].push_back(t);
+      throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes",
+                              dataset.info().path.string(), texts.number[t], config.corpus_label,
+                              corpus[t], classes));
+    result[corpus[t]][part_of(texts.document[t], wanted_counts(config), derive_seed(seed, {0}))]
+        .push_back(t);
   }
   return result;
 }
@@ -90,7 +94,8 @@ TextRun::TextRun(const UnlearningTextInputs& in, const UnlearningTextPlan& plan,
   for (const int64_t entry : result_.test.entries) {
     result_.document.push_back(in.table.document[corpus_.rows.text[entry]]);
     const auto first = corpus_.rows.special.begin() + corpus_.rows.start[entry];
-    result_.tokens.push_back(static_cast<double>(std::count(first + 1, first + corpus_.rows.rows[entry], 0)));
+    result_.tokens.push_back(
+        static_cast<double>(std::count(first + 1, first + corpus_.rows.rows[entry], 0)));
   }
 }
 
@@ -115,7 +120,8 @@ void TextRun::measure_rows() {
   std::vector<double> mean(static_cast<size_t>(corpus_.rows.d));
   double norms = 0, count = 0;
   for (const int64_t entry : estimate_.entries)
-    for (int64_t row = corpus_.rows.start[entry]; row < corpus_.rows.start[entry] + corpus_.rows.rows[entry]; ++row) {
+    for (int64_t row = corpus_.rows.start[entry];
+         row < corpus_.rows.start[entry] + corpus_.rows.rows[entry]; ++row) {
       if (corpus_.rows.special[row]) continue;
       const float* x = corpus_.rows.all().row(row);
       double squares = 0;
@@ -152,7 +158,8 @@ std::vector<double> TextRun::losses(const TextPanel& panel, const Edit* edit) co
 void TextRun::measure(TextPanel& panel) const {
   const auto ablation = mean_ablation(mean_);
   std::array<std::vector<double>, 2> both;
-  in_.context.pool().run(2, [&](int64_t i, int) { both[i] = losses(panel, i ? ablation.get() : nullptr); });
+  in_.context.pool().run(
+      2, [&](int64_t i, int) { both[i] = losses(panel, i ? ablation.get() : nullptr); });
   panel.clean = std::move(both[0]);
   panel.ablated = std::move(both[1]);
   for (const bool forget : {true, false}) {
@@ -160,10 +167,11 @@ void TextRun::measure(TextPanel& panel) const {
     for (size_t i = 0; i < panel.entries.size(); ++i)
       if ((panel.corpus[i] == 0) == forget) gap += panel.ablated[i] - panel.clean[i];
     if (!(gap > 0))
-      throw Error(
-          fmt::format("unlearning_text: the model predicts {} no better than with the data's mean in place of "
-                      "every token: there is nothing to {}",
-                      forget ? "'" + plan_.corpora[0] + "'" : "the corpora to keep", forget ? "forget" : "keep"));
+      throw Error(fmt::format(
+          "unlearning_text: the model predicts {} no better than with the data's mean in place of "
+          "every token: there is nothing to {}",
+          forget ? "'" + plan_.corpora[0] + "'" : "the corpora to keep",
+          forget ? "forget" : "keep"));
   }
 }
 
@@ -180,7 +188,8 @@ void TextRun::run_method(const UnlearningMethod& method, TextOutcome& outcome) c
   });
   std::vector<size_t> which;
   for (const int64_t budget : in_.config.budgets) {
-    outcome.chosen.push_back(choose_setting(outcome.tuning_drop, outcome.tuning_damage, static_cast<double>(budget)));
+    outcome.chosen.push_back(
+        choose_setting(outcome.tuning_drop, outcome.tuning_damage, static_cast<double>(budget)));
     if (outcome.chosen.back() == kNoSetting)
       outcome.losses[kNoSetting] = result_.test.clean;
     else
@@ -211,8 +220,8 @@ std::vector<Relearned> TextRun::attack(const Edit* edit) const {
   const std::vector<int64_t> own = forget(make_panel(kTextEstimate)), test = forget(result_.test);
   for (const int64_t texts : kRelearnTexts) {
     if (texts > std::ssize(own)) continue;
-    all.push_back(
-        relearn(in_.trainer, corpus_, {own.begin(), own.begin() + texts}, forget(tune_), test, edit, in_.config.batch));
+    all.push_back(relearn(in_.trainer, corpus_, {own.begin(), own.begin() + texts}, forget(tune_),
+                          test, edit, in_.config.batch));
     std::vector<double> losses = result_.test.clean;
     for (size_t i = 0, next = 0; i < losses.size(); ++i)
       if (result_.test.corpus[i] == 0) losses[i] = all.back().losses[next++];
@@ -231,8 +240,9 @@ void TextRun::attack_bare() {
     if (std::ssize(all.texts) < kRelearnTexts[std::size(kRelearnTexts) - 1])
       all.texts.push_back(in_.table.number[text]);
   const auto ablation = mean_ablation(mean_);
-  in_.context.pool().run(
-      2, [&](int64_t i, int) { (i ? all.ablated : all.untouched) = attack(i ? ablation.get() : nullptr); });
+  in_.context.pool().run(2, [&](int64_t i, int) {
+    (i ? all.ablated : all.untouched) = attack(i ? ablation.get() : nullptr);
+  });
   for (TextOutcome& outcome : result_.methods)
     if (outcome.chosen[0] == kNoSetting) outcome.relearned = all.untouched;
 }
@@ -241,20 +251,22 @@ void TextRun::attack_bare() {
 void TextRun::write_all(const UnlearningMethods& methods) {
   TextContinuation& all = result_.continuation;
   if (in_.config.continuations == 0 || !in_.words || !in_.lower) {
-    all.reason = in_.config.continuations == 0 ? "unlearning_text.continuations is 0" : in_.no_words;
+    all.reason =
+        in_.config.continuations == 0 ? "unlearning_text.continuations is 0" : in_.no_words;
     return;
   }
   TextPanel held_out = make_panel(kTextEstimate);
   held_out.entries.insert(held_out.entries.end(), tune_.entries.begin(), tune_.entries.end());
   held_out.corpus.insert(held_out.corpus.end(), tune_.corpus.begin(), tune_.corpus.end());
-  const WritingExam exam(corpus_.rows, result_.test.entries, result_.test.corpus, held_out.entries, held_out.corpus,
-                         in_.config, derive_seed(seed_, {'j'}));
+  const WritingExam exam(corpus_.rows, result_.test.entries, result_.test.corpus, held_out.entries,
+                         held_out.corpus, in_.config, derive_seed(seed_, {'j'}));
   all.reason = exam.missing();
   if (!all.reason.empty()) return;
   std::set<int32_t> special;
   for (size_t row = 0; row < corpus_.rows.special.size(); ++row)
     if (corpus_.rows.special[row]) special.insert(corpus_.rows.tokens[row]);
-  Writer writer{in_.context, *in_.lower, *in_.words, {}, {special.begin(), special.end()}, in_.config.batch};
+  Writer writer{in_.context,     *in_.lower, *in_.words, {}, {special.begin(), special.end()},
+                in_.config.batch};
   const auto write = [&](const Edit* edit, int dictionary) {
     writer.dictionaries.assign(in_.dictionaries.size(), nullptr);
     if (dictionary >= 0) writer.dictionaries[dictionary] = in_.dictionaries[dictionary];
@@ -270,8 +282,9 @@ void TextRun::write_all(const UnlearningMethods& methods) {
     if (outcome.chosen[0] == kNoSetting)
       outcome.written = all.untouched;
     else
-      methods[m]->fit(corpus_, estimate_, {static_cast<size_t>(outcome.chosen[0])},
-                      [&](size_t, const Edit& edit) { outcome.written = write(&edit, outcome.dictionary); });
+      methods[m]->fit(
+          corpus_, estimate_, {static_cast<size_t>(outcome.chosen[0])},
+          [&](size_t, const Edit& edit) { outcome.written = write(&edit, outcome.dictionary); });
   }
 }
 
@@ -280,8 +293,8 @@ UnlearningTextOutcome TextRun::finish() {
   // Losses grow with the push, probes do not: steering is searched as far as clamps are.
   add_dense_methods({1, 4, 16, 64}, methods);
   for (size_t i = 0; i < in_.dictionaries.size(); ++i)
-    add_latent_methods(*in_.dictionaries[i], i, in_.trained[i], {in_.config.latents, in_.config.clamps, result_.norm},
-                       methods);
+    add_latent_methods(*in_.dictionaries[i], i, in_.trained[i],
+                       {in_.config.latents, in_.config.clamps, result_.norm}, methods);
   result_.methods.resize(methods.size());
   in_.context.pool().run(std::ssize(methods), [&](int64_t m, int) {
     run_method(*methods[static_cast<size_t>(m)], result_.methods[static_cast<size_t>(m)]);
@@ -311,22 +324,24 @@ UnlearningTextPlan plan_unlearning_text(const data::Dataset& dataset, const Text
   std::vector<Parts> all = gather(dataset, texts, config, seed);
   std::vector<int32_t> order = {forget};
   for (int32_t c = 0; c < std::ssize(all); ++c) {
-    const bool any = std::any_of(all[c].begin(), all[c].end(), [](const auto& part) { return !part.empty(); });
+    const bool any =
+        std::any_of(all[c].begin(), all[c].end(), [](const auto& part) { return !part.empty(); });
     if (c != forget && any) order.push_back(c);
   }
   if (order.size() < 2 || order.size() > 255)
-    throw Error(fmt::format("{}: unlearning_text: label '{}' has {} corpora beside '{}', expected 1 to 254 to keep",
-                            dataset.info().path.string(), config.corpus_label, order.size() - 1, config.forget));
+    throw Error(fmt::format(
+        "{}: unlearning_text: label '{}' has {} corpora beside '{}', expected 1 to 254 to keep",
+        dataset.info().path.string(), config.corpus_label, order.size() - 1, config.forget));
   const auto counts = wanted_counts(config);
   UnlearningTextPlan plan;
   for (const int32_t c : order) {
     for (size_t part = 0; part < kTextParts; ++part) {
       if (std::ssize(all[c][part]) < counts[part])
-        throw Error(
-            fmt::format("{}: unlearning_text: corpus '{}' has {} texts of 2 to {} tokens in part '{}', {} are "
-                        "needed: lower unlearning_text.{}, or raise .longest",
-                        dataset.info().path.string(), label.classes[c], all[c][part].size(), config.longest,
-                        kNames[part], counts[part], kNames[part]));
+        throw Error(fmt::format(
+            "{}: unlearning_text: corpus '{}' has {} texts of 2 to {} tokens in part '{}', {} are "
+            "needed: lower unlearning_text.{}, or raise .longest",
+            dataset.info().path.string(), label.classes[c], all[c][part].size(), config.longest,
+            kNames[part], counts[part], kNames[part]));
       all[c][part].resize(static_cast<size_t>(counts[part]));
     }
     plan.corpora.push_back(label.classes[c]);
@@ -335,8 +350,8 @@ UnlearningTextPlan plan_unlearning_text(const data::Dataset& dataset, const Text
   return plan;
 }
 
-UnlearningTextOutcome run_unlearning_text(const UnlearningTextInputs& in, const UnlearningTextPlan& plan,
-                                          uint64_t seed) {
+UnlearningTextOutcome run_unlearning_text(const UnlearningTextInputs& in,
+                                          const UnlearningTextPlan& plan, uint64_t seed) {
   return TextRun(in, plan, seed).finish();
 }
 

@@ -1,4 +1,5 @@
-// One run of the unlearning task on a language model: which texts it takes, how edits are tuned, what they cost.
+// One run of the unlearning task on a language model: which texts it takes, how edits are tuned,
+// what they cost.
 #pragma once
 
 #include <array>
@@ -19,21 +20,24 @@ namespace assay::eval {
 enum UnlearningTextPart : size_t { kTextEstimate, kTextTune, kTextTest, kTextParts };
 
 struct UnlearningTextPlan {
-  std::vector<std::string> corpora;  ///< the one to forget first, then the label's other classes that have texts
+  /// the one to forget first, then the label's other classes that have texts
+  std::vector<std::string> corpora;
   /// [corpus][part]: indices into the text table, exactly as many as the configuration says.
   std::vector<std::array<std::vector<int64_t>, kTextParts>> texts;
 };
 
-/// A document's part depends on its id and the seed alone. Texts have 2 to `longest` ordinary tokens. Throws Error
-/// naming what is missing: an unknown label or corpus, a corpus with too few texts, no corpus to keep.
+/// A document's part depends on its id and the seed alone. Texts have 2 to `longest` ordinary
+/// tokens. Throws Error naming what is missing: an unknown label or corpus, a corpus with too few
+/// texts, no corpus to keep.
 UnlearningTextPlan plan_unlearning_text(const data::Dataset& dataset, const TextTable& texts,
                                         const UnlearningTextConfig& config, uint64_t seed);
 
 /// Texts with their losses: the sum over a text's ordinary tokens but the first, nats.
 struct TextPanel {
-  std::vector<int64_t> entries;        ///< into the corpus
-  std::vector<uint8_t> corpus;         ///< index into the plan's corpora; 0 = to forget
-  std::vector<double> clean, ablated;  ///< untouched; with the estimate texts' mean in place of ordinary tokens
+  std::vector<int64_t> entries;  ///< into the corpus
+  std::vector<uint8_t> corpus;   ///< index into the plan's corpora; 0 = to forget
+  /// untouched; with the estimate texts' mean in place of ordinary tokens
+  std::vector<double> clean, ablated;
 
   /// 100 · Σ(edited − clean)/Σ(ablated − clean) over the texts to forget (or else those to keep).
   double percent(const std::vector<double>& edited, bool forget) const;
@@ -50,10 +54,12 @@ struct TextOutcome {
   std::map<int64_t, std::vector<double>> losses;  ///< by chosen setting: [test entries]
   std::vector<uint8_t> touched;                   ///< [test entries], at the headline's setting
   std::optional<Written> written;                 ///< what the model writes at that setting
-  std::vector<Relearned> relearned;               ///< attacks at that setting; losses [test entries]
+  /// attacks at that setting; losses [test entries]
+  std::vector<Relearned> relearned;
 };
 
-/// The relearning attack; `reason` where there is none. Losses [test entries]: of texts to keep the clean ones.
+/// The relearning attack; `reason` where there is none. Losses [test entries]: of texts to keep the
+/// clean ones.
 struct TextRelearning {
   std::string reason;
   std::vector<int64_t> texts;  ///< the data set's numbers of the attacker's texts, the first first
@@ -87,15 +93,16 @@ struct UnlearningTextInputs {
   std::vector<const sae::Dictionary*> dictionaries;
   std::vector<uint8_t> trained;  ///< [dictionaries]: not a control
   const sae::LossHalf& half;
-  data::LowerHalf* lower = nullptr;  ///< with `words`: for continuation; null = none, and `no_words` says why
+  /// with `words`: for continuation; null = none, and `no_words` says why
+  data::LowerHalf* lower = nullptr;
   const sae::WordHalf* words = nullptr;
   std::string no_words = {};
   MakeLossTrainer trainer = {};  ///< for the relearning attack; empty = none
 };
 
-/// Deterministic in (inputs, plan, seed) on any number of threads. Throws Error where the model knows no more of the
-/// corpus to forget, or of those to keep, than it does with the layer ablated.
-UnlearningTextOutcome run_unlearning_text(const UnlearningTextInputs& in, const UnlearningTextPlan& plan,
-                                          uint64_t seed);
+/// Deterministic in (inputs, plan, seed) on any number of threads. Throws Error where the model
+/// knows no more of the corpus to forget, or of those to keep, than it does with the layer ablated.
+UnlearningTextOutcome run_unlearning_text(const UnlearningTextInputs& in,
+                                          const UnlearningTextPlan& plan, uint64_t seed);
 
 }  // namespace assay::eval

@@ -1,5 +1,5 @@
-// Open-ended continuation in the unlearning task on a language model: what the edited model writes behind the prompts
-// of each corpus, and whether it still reads like the corpus to forget.
+// Open-ended continuation in the unlearning task on a language model: what the edited model writes
+// behind the prompts of each corpus, and whether it still reads like the corpus to forget.
 #pragma once
 
 #include <cstdint>
@@ -21,16 +21,18 @@ struct Written {
   std::vector<int32_t> tokens;  ///< [prompts, generated]
 };
 
-/// Prompts from the test part, and the judge: TF-IDF over tokens and their pairs, logistic regression with classes
-/// balanced, fitted on the true text at the same places of held-out texts.
+/// Prompts from the test part, and the judge: TF-IDF over tokens and their pairs, logistic
+/// regression with classes balanced, fitted on the true text at the same places of held-out texts.
 class WritingExam {
  public:
-  /// test and held_out: entries of `rows`; `corpus` their corpora, 0 = to forget. Prompts are the first
-  /// `config.prompt` ordinary tokens (with what special ones stand before) of the first config.continuations texts of
-  /// each corpus that have config.generated more behind; all with as many special tokens in front as the first.
-  WritingExam(const TextRows& rows, const std::vector<int64_t>& test, const std::vector<uint8_t>& test_corpus,
-              const std::vector<int64_t>& held_out, const std::vector<uint8_t>& held_out_corpus,
-              const UnlearningTextConfig& config, uint64_t seed);
+  /// test and held_out: entries of `rows`; `corpus` their corpora, 0 = to forget. Prompts are the
+  /// first `config.prompt` ordinary tokens (with what special ones stand before) of the first
+  /// config.continuations texts of each corpus that have config.generated more behind; all with as
+  /// many special tokens in front as the first.
+  WritingExam(const TextRows& rows, const std::vector<int64_t>& test,
+              const std::vector<uint8_t>& test_corpus, const std::vector<int64_t>& held_out,
+              const std::vector<uint8_t>& held_out_corpus, const UnlearningTextConfig& config,
+              uint64_t seed);
 
   /// Empty, or why there is none: too few texts that are long enough.
   const std::string& missing() const { return missing_; }
@@ -44,9 +46,10 @@ class WritingExam {
  private:
   struct Place;  // where a text's prompt ends
   std::optional<Place> place_of(const TextRows& rows, int64_t entry) const;
-  void choose(const TextRows& rows, const std::vector<int64_t>& test, const std::vector<uint8_t>& corpus);
-  void train_judge(const TextRows& rows, const std::vector<int64_t>& texts, const std::vector<uint8_t>& corpus,
-                   uint64_t seed);
+  void choose(const TextRows& rows, const std::vector<int64_t>& test,
+              const std::vector<uint8_t>& corpus);
+  void train_judge(const TextRows& rows, const std::vector<int64_t>& texts,
+                   const std::vector<uint8_t>& corpus, uint64_t seed);
   std::vector<double> judge(const std::vector<int32_t>& tokens) const;
   std::span<const int32_t> one(const std::vector<int32_t>& tokens, int64_t prompt) const;
 

@@ -13,11 +13,13 @@ namespace assay::eval {
 
 int64_t TextRows::entry(int64_t text_index) const {
   const auto found = std::lower_bound(text.begin(), text.end(), text_index);
-  if (found == text.end() || *found != text_index) throw Error(fmt::format("text {} was not read", text_index));
+  if (found == text.end() || *found != text_index)
+    throw Error(fmt::format("text {} was not read", text_index));
   return found - text.begin();
 }
 
-TextRows read_text_rows(const data::Dataset& dataset, const TextTable& table, const std::vector<int64_t>& texts) {
+TextRows read_text_rows(const data::Dataset& dataset, const TextTable& table,
+                        const std::vector<int64_t>& texts) {
   TextRows result;
   result.d = dataset.hook("activations").d;
   result.text = texts;
@@ -31,7 +33,8 @@ TextRows read_text_rows(const data::Dataset& dataset, const TextTable& table, co
       const int64_t row = table.first[t] + i;
       if (position[row] != i)
         throw Error(
-            fmt::format("{}: row {}: text {} is not whole: position {} where {} was expected; the upper half needs "
+            fmt::format("{}: row {}: text {} is not whole: position {} where {} was expected; the "
+                        "upper half needs "
                         "every token of a text",
                         dataset.info().path.string(), row, table.number[t], position[row], i));
       wanted[row] = 1;
@@ -48,12 +51,14 @@ TextRows read_text_rows(const data::Dataset& dataset, const TextTable& table, co
   return result;
 }
 
-std::vector<std::vector<int64_t>> batches_by_length(const TextRows& rows, std::span<const int64_t> entries,
+std::vector<std::vector<int64_t>> batches_by_length(const TextRows& rows,
+                                                    std::span<const int64_t> entries,
                                                     int64_t size) {
   std::vector<int64_t> order(entries.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return std::tuple(rows.rows[entries[a]], entries[a], a) < std::tuple(rows.rows[entries[b]], entries[b], b);
+    return std::tuple(rows.rows[entries[a]], entries[a], a) <
+           std::tuple(rows.rows[entries[b]], entries[b], b);
   });
   std::vector<std::vector<int64_t>> batches;
   for (size_t i = 0; i < order.size(); ++i) {
@@ -84,7 +89,8 @@ namespace {
 PaddedTexts edited_texts(const TextRows& rows, std::span<const int64_t> own, const RowEdit& edit) {
   PaddedTexts texts = pad_to_longest(rows, own);
   for (int64_t b = 0; edit && b < texts.count; ++b)
-    edit(own[b], Matrix(texts.residual.data() + b * texts.length * rows.d, rows.rows[own[b]], rows.d));
+    edit(own[b],
+         Matrix(texts.residual.data() + b * texts.length * rows.d, rows.rows[own[b]], rows.d));
   return texts;
 }
 
@@ -102,15 +108,19 @@ void run_losses(const sae::LossHalf& half, const TextRows& rows, std::span<const
   const PaddedTexts texts = edited_texts(rows, own, edit);
   std::vector<int64_t> ids(texts.mask.size(), 0);
   for (int64_t b = 0; b < texts.count; ++b)
-    std::copy_n(rows.tokens.begin() + rows.start[own[b]], rows.rows[own[b]], ids.begin() + b * texts.length);
+    std::copy_n(rows.tokens.begin() + rows.start[own[b]], rows.rows[own[b]],
+                ids.begin() + b * texts.length);
   std::vector<float> loss(texts.mask.size());
-  half.run(texts.residual.data(), ids.data(), texts.mask.data(), texts.count, texts.length, loss.data());
+  half.run(texts.residual.data(), ids.data(), texts.mask.data(), texts.count, texts.length,
+           loss.data());
   for (int64_t b = 0; b < texts.count; ++b) {
     double sum = 0;
     for (int64_t t = 1; t < rows.rows[own[b]]; ++t)
       if (!rows.special[rows.start[own[b]] + t]) sum += loss[b * texts.length + t];
     if (!std::isfinite(sum))
-      throw Error("the model's upper half returned a value that is not finite: it does not fit these activations");
+      throw Error(
+          "the model's upper half returned a value that is not finite: it does not fit these "
+          "activations");
     out[positions[b]] = sum;
   }
 }
@@ -121,7 +131,9 @@ void run_upper(const sae::UpperHalf& upper, const TextRows& rows, std::span<cons
   std::vector<float> result(static_cast<size_t>(texts.count * upper.d_out()));
   upper.run(texts.residual.data(), texts.mask.data(), texts.count, texts.length, result.data());
   if (!std::all_of(result.begin(), result.end(), [](float v) { return std::isfinite(v); }))
-    throw Error("the model's upper half returned a value that is not finite: it does not fit these activations");
+    throw Error(
+        "the model's upper half returned a value that is not finite: it does not fit these "
+        "activations");
   for (int64_t b = 0; b < texts.count; ++b)
     std::copy_n(result.begin() + b * upper.d_out(), upper.d_out(), out.row(positions[b]));
 }

@@ -30,12 +30,14 @@ struct TextRows {
   int64_t entry(int64_t text_index) const;
 };
 
-/// `texts` in any order, repeats allowed. Throws Error where a text is not whole (positions not 0, 1, 2 …).
-TextRows read_text_rows(const data::Dataset& dataset, const TextTable& table, const std::vector<int64_t>& texts);
+/// `texts` in any order, repeats allowed. Throws Error where a text is not whole (positions not 0,
+/// 1, 2 …).
+TextRows read_text_rows(const data::Dataset& dataset, const TextTable& table,
+                        const std::vector<int64_t>& texts);
 
 /// Positions in `entries`, cut into batches of at most `size` texts of like length: less padding.
-std::vector<std::vector<int64_t>> batches_by_length(const TextRows& rows, std::span<const int64_t> entries,
-                                                    int64_t size);
+std::vector<std::vector<int64_t>> batches_by_length(const TextRows& rows,
+                                                    std::span<const int64_t> entries, int64_t size);
 
 /// Changes a copy of an entry's rows [rows, d] before the upper half sees it.
 using RowEdit = std::function<void(int64_t entry, Matrix rows)>;
@@ -51,13 +53,14 @@ PaddedTexts pad_to_longest(const TextRows& rows, std::span<const int64_t> entrie
 /// Loads an upper half whose weights train.
 using MakeTrainable = std::function<std::unique_ptr<sae::TrainableHalf>()>;
 
-/// One forward pass on the calling thread, special rows and the text's first token left out: out[positions[i]] = the
-/// sum of the losses of the tokens of entries[positions[i]]. The rows must have tokens. Throws Error where one is not
-/// finite.
+/// One forward pass on the calling thread, special rows and the text's first token left out:
+/// out[positions[i]] = the sum of the losses of the tokens of entries[positions[i]]. The rows must
+/// have tokens. Throws Error where one is not finite.
 void run_losses(const sae::LossHalf& half, const TextRows& rows, std::span<const int64_t> entries,
                 std::span<const int64_t> positions, const RowEdit& edit, std::span<double> out);
 
-/// One forward pass on the calling thread: out row positions[i] = the output for entries[positions[i]].
+/// One forward pass on the calling thread: out row positions[i] = the output for
+/// entries[positions[i]].
 /// out [entries, d_out]. Throws Error where an output is not finite.
 void run_upper(const sae::UpperHalf& upper, const TextRows& rows, std::span<const int64_t> entries,
                std::span<const int64_t> positions, const RowEdit& edit, Matrix out);

@@ -1,4 +1,5 @@
-// assay bench: one operation or the whole optimiser step on random data, beside the floor measured in the same run.
+// assay bench: one operation or the whole optimiser step on random data, beside the floor measured
+// in the same run.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -42,7 +43,8 @@ Timing time_it(const std::string& name, int64_t repeats, const std::function<voi
   for (int64_t r = -2; r < repeats; ++r) {
     const auto start = std::chrono::steady_clock::now();
     body(r + 2);
-    const double elapsed = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    const double elapsed =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     if (r >= 0) ms.push_back(elapsed);
   }
   return summarise(name, ms);
@@ -83,7 +85,8 @@ class Bench {
     };
     add("encode_topk", [&](int64_t r) { encode(r); });
     add("sparse_decode", [&](int64_t) {
-      sparse_decode(context_, codes_, state_.decoder(), state_.decoder_bias(), {out_.data(), o_.rows, o_.d});
+      sparse_decode(context_, codes_, state_.decoder(), state_.decoder_bias(),
+                    {out_.data(), o_.rows, o_.d});
     });
     add("value_gradient", [&](int64_t) {
       value_gradient(context_, codes_, {x_[1].data(), o_.rows, o_.d}, state_.decoder(), d_values_);
@@ -92,7 +95,8 @@ class Bench {
     if (o_.what == "step") {
       timings.push_back(step());
       timings.push_back(time_it("floor: bf16 product", o_.repeats, [&](int64_t) { product(); }));
-      timings.push_back(time_it("floor: Adam streaming", o_.repeats, [&](int64_t) { adam_streaming(); }));
+      timings.push_back(
+          time_it("floor: Adam streaming", o_.repeats, [&](int64_t) { adam_streaming(); }));
     }
     return timings;
   }
@@ -110,14 +114,14 @@ class Bench {
 
   void encode(int64_t r = 0) {
     NumericFlag flag;
-    encode_topk(context_, {x_[r % 4].data(), o_.rows, o_.d}, {state_.encoder(), state_.encoder_bias(), &state_.screen},
-                o_.k, codes_, flag);
+    encode_topk(context_, {x_[r % 4].data(), o_.rows, o_.d},
+                {state_.encoder(), state_.encoder_bias(), &state_.screen}, o_.k, codes_, flag);
   }
 
   void update() {
     const ConstMatrix x(x_[0].data(), o_.rows, o_.d), g(x_[1].data(), o_.rows, o_.d);
-    backward_update(context_, {&codes_, &d_values_, g, x}, state_.latents(), {{1e-7f, 0.9f, 0.999f, 1e-8f, 1.0f}, true},
-                    center_.data());
+    backward_update(context_, {&codes_, &d_values_, g, x}, state_.latents(),
+                    {{1e-7f, 0.9f, 0.999f, 1e-8f, 1.0f}, true}, center_.data());
   }
 
   Timing step() {
@@ -128,27 +132,31 @@ class Bench {
     });
   }
 
-  /// The screening product alone, its output overwritten: the arithmetic no TopK step can leave out.
+  /// The screening product alone, its output overwritten: the arithmetic no TopK step can leave
+  /// out.
   void product() {
     const ScreenCopy& copy = state_.screen;
     const Screen& screen = primitives(context_.isa()).screen;
     const int64_t tile = Screening::kTileRows, size = screen.panel_size(copy.pairs());
     context_.pool().run((o_.rows + tile - 1) / tile, [&](int64_t task, int) {
-      const int64_t panels = (std::min(tile, o_.rows - task * tile) + screen.rows - 1) / screen.rows;
+      const int64_t panels =
+          (std::min(tile, o_.rows - task * tile) + screen.rows - 1) / screen.rows;
       const std::vector<uint32_t> x(panels * size, 0x3c003c00u);
-      const std::vector<float> one(kScreenGroup, 1.0f), never(screen.rows, std::numeric_limits<float>::infinity());
+      const std::vector<float> one(kScreenGroup, 1.0f),
+          never(screen.rows, std::numeric_limits<float>::infinity());
       std::vector<float> scores(screen.rows * kScreenGroup);
       std::vector<uint32_t> hits(screen.rows);
       for (int64_t b = 0; b < copy.blocks(); b += 2) {
         for (int64_t panel = 0; panel < panels; ++panel) {
-          screen.product(x.data() + panel * size, copy.block(b), copy.block(b + 1), copy.pairs(), one.data(),
-                         one.data(), never.data(), scores.data(), hits.data());
+          screen.product(x.data() + panel * size, copy.block(b), copy.block(b + 1), copy.pairs(),
+                         one.data(), one.data(), never.data(), scores.data(), hits.data());
         }
       }
     });
   }
 
-  /// Reads and writes what Adam must: 24 bytes a parameter over both matrices, with moments in fp32.
+  /// Reads and writes what Adam must: 24 bytes a parameter over both matrices, with moments in
+  /// fp32.
   void adam_streaming() {
     const Primitives& p = primitives(context_.isa());
     const std::vector<float> gradient(o_.d, 1e-6f);
@@ -160,7 +168,8 @@ class Bench {
           const AdamStep adam{1e-9f, 0.9f, 0.999f, 1e-8f, 1.0f};
           float* const row = w->value.data() + j * o_.d;
           if (w->narrow.empty()) {
-            p.adam(adam, gradient.data(), row, w->m.data() + j * o_.d, w->v.data() + j * o_.d, o_.d);
+            p.adam(adam, gradient.data(), row, w->m.data() + j * o_.d, w->v.data() + j * o_.d,
+                   o_.d);
           } else {
             w->narrow.step(p, adam, static_cast<uint64_t>(j), j, gradient.data(), row);
           }
@@ -195,12 +204,15 @@ void print_json(const Options& o, const Where& where, const std::vector<Timing>&
   nlohmann::json json{{"rows", o.rows}, {"d", o.d}, {"n", o.n}, {"k", o.k}, {"device", o.device}};
   json["optimizer_state"] = o.optimizer_state;
   if (where.copied_gb_per_s > 0) {
-    json.update({{"device_name", where.device}, {"dead", o.dead}, {"copied_gb_per_s", where.copied_gb_per_s}});
+    json.update({{"device_name", where.device},
+                 {"dead", o.dead},
+                 {"copied_gb_per_s", where.copied_gb_per_s}});
   }
   for (const Timing& t : timings) {
     auto& entry = json["ms"][t.name] = {{"median", t.ms}, {"min", t.low}, {"max", t.high}};
     const double rate = t.bytes / t.ms * 1e-6;
-    if (t.bytes > 0) entry.update({{"gb_per_s", rate}, {"share_of_copied", rate / where.copied_gb_per_s}});
+    if (t.bytes > 0)
+      entry.update({{"gb_per_s", rate}, {"share_of_copied", rate / where.copied_gb_per_s}});
   }
   if (const double ratio = over_floor(timings); ratio > 0) json["step_over_floor"] = ratio;
   fmt::print("{}\n", json.dump());
@@ -208,17 +220,21 @@ void print_json(const Options& o, const Where& where, const std::vector<Timing>&
 
 void print(const Options& o, const Where& where, const std::vector<Timing>& timings) {
   if (o.json) return print_json(o, where, timings);
-  fmt::print("B {}  d {}  n {}  k {}  device {}  moments {}", o.rows, o.d, o.n, o.k, where.device, o.optimizer_state);
+  fmt::print("B {}  d {}  n {}  k {}  device {}  moments {}", o.rows, o.d, o.n, o.k, where.device,
+             o.optimizer_state);
   if (where.copied_gb_per_s > 0) fmt::print("  (copies {:.0f} GB/s)", where.copied_gb_per_s);
   fmt::print("\n");
   const int digits = o.device == "cuda" ? 4 : 2;
   for (const Timing& t : timings) {
-    fmt::print("{:<24} {:>9.{}f} ms  [{:.{}f}, {:.{}f}]", t.name, t.ms, digits, t.low, digits, t.high, digits);
+    fmt::print("{:<24} {:>9.{}f} ms  [{:.{}f}, {:.{}f}]", t.name, t.ms, digits, t.low, digits,
+               t.high, digits);
     const double rate = t.bytes / t.ms * 1e-6;
-    if (t.bytes > 0) fmt::print("  {:.0f} GB/s, {:.0f} % of a copy's", rate, 100 * rate / where.copied_gb_per_s);
+    if (t.bytes > 0)
+      fmt::print("  {:.0f} GB/s, {:.0f} % of a copy's", rate, 100 * rate / where.copied_gb_per_s);
     fmt::print("\n");
   }
-  if (const double ratio = over_floor(timings); ratio > 0) fmt::print("{:<24} {:>9.2f}\n", "step / floor", ratio);
+  if (const double ratio = over_floor(timings); ratio > 0)
+    fmt::print("{:<24} {:>9.2f}\n", "step / floor", ratio);
 }
 
 /// Times on a device are by its own events, in kernels/device_bench.cu.
@@ -233,14 +249,17 @@ void run_on_cuda([[maybe_unused]] const Options& o) {
 void run(const Options& o) {
   if (o.k > o.n) throw UsageError(fmt::format("--k {} is larger than --latents {}", o.k, o.n));
   if (o.device == "cuda") {
-    if (o.optimizer_state != "fp32") throw UsageError("bench: --device cuda has moments in fp32 only");
-    if (o.threads != 0) throw UsageError("bench: --threads is the CPU's; leave it out with --device cuda");
+    if (o.optimizer_state != "fp32")
+      throw UsageError("bench: --device cuda has moments in fp32 only");
+    if (o.threads != 0)
+      throw UsageError("bench: --threads is the CPU's; leave it out with --device cuda");
     if (o.dead > 0 && o.what != "step") {
       throw UsageError(fmt::format("bench: --dead is of a step; leave it out for {}", o.what));
     }
     return run_on_cuda(o);
   }
-  if (o.what == "topk" || o.dead > 0) throw UsageError("bench: topk and --dead are timed with --device cuda");
+  if (o.what == "topk" || o.dead > 0)
+    throw UsageError("bench: topk and --dead are timed with --device cuda");
   print(o, {o.device}, Bench(o).run());
 }
 
@@ -248,29 +267,47 @@ void run(const Options& o) {
 
 void register_bench(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("bench", "Time one operation, or the whole step beside its floor, on random data.");
+  CLI::App* command = app.add_subcommand(
+      "bench", "Time one operation, or the whole step beside its floor, on random data.");
   command->footer(
-      "Times are medians over the repeats, with the least and the most. The floor of a step is the bf16\n"
-      "product alone plus Adam's memory traffic alone, taken in the same run. With --device cuda times are the\n"
+      "Times are medians over the repeats, with the least and the most. The floor of a step is the "
+      "bf16\n"
+      "product alone plus Adam's memory traffic alone, taken in the same run. With --device cuda "
+      "times are the\n"
       "device's own, and what memory bounds is compared with a copy within the device's memory.");
   command
-      ->add_option("operation", o->what,
-                   "step, encode_topk, sparse_decode, value_gradient, backward_update; on cuda also topk")
-      ->check(CLI::IsMember({"step", "topk", "encode_topk", "sparse_decode", "value_gradient", "backward_update"}));
-  command->add_option("--rows", o->rows, "Rows B of a batch")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--dims", o->d, "Dimensions d")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--latents", o->n, "Latents n")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--k", o->k, "Latents a row")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--repeats", o->repeats, "Timed calls")->check(CLI::Range(1, 10000))->capture_default_str();
+      ->add_option(
+          "operation", o->what,
+          "step, encode_topk, sparse_decode, value_gradient, backward_update; on cuda also topk")
+      ->check(CLI::IsMember(
+          {"step", "topk", "encode_topk", "sparse_decode", "value_gradient", "backward_update"}));
+  command->add_option("--rows", o->rows, "Rows B of a batch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--dims", o->d, "Dimensions d")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--latents", o->n, "Latents n")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--k", o->k, "Latents a row")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--repeats", o->repeats, "Timed calls")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
   command->add_option("--threads", o->threads, "Compute threads on cpu; 0 = all processors")
       ->check(CLI::Range(0, 1024));
   command->add_option("--device", o->device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
-  command->add_option("--dead", o->dead, "Share of latents that are dead in a cuda step, which AuxK then takes up")
+  command
+      ->add_option("--dead", o->dead,
+                   "Share of latents that are dead in a cuda step, which AuxK then takes up")
       ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--optimizer-state", o->optimizer_state, "Adam's moments of the matrices: fp32, bf16 or 8bit")
+  command
+      ->add_option("--optimizer-state", o->optimizer_state,
+                   "Adam's moments of the matrices: fp32, bf16 or 8bit")
       ->check(CLI::IsMember({"fp32", "bf16", "8bit"}))
       ->capture_default_str();
   command->add_flag("--json", o->json, "Print the timings as JSON on stdout");

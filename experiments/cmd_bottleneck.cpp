@@ -1,4 +1,5 @@
-// assay bottleneck: an encoder trained by another program's gradient, batch by batch over standard input and output.
+// assay bottleneck: an encoder trained by another program's gradient, batch by batch over standard
+// input and output.
 #include <fmt/format.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
@@ -38,13 +39,15 @@ struct Options {
   std::vector<std::string> overrides;
 };
 
-/// The other program has gone, or a signal has come: no more numbers. The step in hand is abandoned.
+/// The other program has gone, or a signal has come: no more numbers. The step in hand is
+/// abandoned.
 class Ended : public Error {
  public:
   using Error::Error;
 };
 
-/// Numbers on standard input and output. What is written goes out with flush(). While it waits a set `stop` ends it.
+/// Numbers on standard input and output. What is written goes out with flush(). While it waits a
+/// set `stop` ends it.
 class Pipe {
  public:
   explicit Pipe(const volatile std::sig_atomic_t& stop) : stop_(stop) {}
@@ -78,7 +81,8 @@ class Pipe {
     for (size_t done = 0; done < out_.size();) {
       wait(STDOUT_FILENO, POLLOUT);
       // What a pipe that is ready takes without blocking.
-      const ssize_t put = ::write(STDOUT_FILENO, out_.data() + done, std::min<size_t>(PIPE_BUF, out_.size() - done));
+      const ssize_t put = ::write(STDOUT_FILENO, out_.data() + done,
+                                  std::min<size_t>(PIPE_BUF, out_.size() - done));
       if (put < 0) throw Ended("standard output is closed");
       done += static_cast<size_t>(put);
     }
@@ -105,7 +109,9 @@ class Partner : public sae::OutsideLoss {
   sae::OutsideGradient differentiate(const sae::OutsideInput& input) override {
     const SparseCodes& codes = input.codes;
     if (codes.rows() != input.reconstruction.rows) {
-      throw UsageError("bottleneck: this variant's nested groups give a row several sets of codes; choose another");
+      throw UsageError(
+          "bottleneck: this variant's nested groups give a row several sets of codes; choose "
+          "another");
     }
     pipe_.write(codes.rows());
     pipe_.write(codes.pairs());
@@ -118,8 +124,9 @@ class Partner : public sae::OutsideLoss {
     result.error_weight = pipe_.read<double>("a loss");
     const auto pairs = pipe_.read<int64_t>("a gradient");
     if (pairs != codes.pairs() || !std::isfinite(result.loss) || !(result.error_weight >= 0)) {
-      throw UsageError(fmt::format("bottleneck: a gradient of {} numbers for {} codes, loss {}, error_weight {}", pairs,
-                                   codes.pairs(), result.loss, result.error_weight));
+      throw UsageError(
+          fmt::format("bottleneck: a gradient of {} numbers for {} codes, loss {}, error_weight {}",
+                      pairs, codes.pairs(), result.loss, result.error_weight));
     }
     result.d_codes.resize(static_cast<size_t>(pairs));
     pipe_.read(result.d_codes.data(), result.d_codes.size(), "a gradient");
@@ -142,37 +149,45 @@ class Bottleneck {
         resolved_(yaml_of(config)),
         checkpoints_(out_, sae::policy_of(config.train)) {}
 
-  /// Goes on from the newest checkpoint, where there is one, or from that of step `at`, unless the run is finished.
+  /// Goes on from the newest checkpoint, where there is one, or from that of step `at`, unless the
+  /// run is finished.
   void resume(sae::Resume resume, std::optional<int64_t> at) {
     finished_ = sae::already_finished(out_, resolved_, resume);
     if (resume == sae::Resume::never) return;
-    if (std::filesystem::exists(out_ / "checkpoints")) sae::check_same_configuration(out_, resolved_);
+    if (std::filesystem::exists(out_ / "checkpoints"))
+      sae::check_same_configuration(out_, resolved_);
     auto found = checkpoints_.restore(
-        context_, [&](const sae::Checkpoint& c) { return create(c); }, finished_ ? std::nullopt : at);
+        context_, [&](const sae::Checkpoint& c) { return create(c); },
+        finished_ ? std::nullopt : at);
     if (!found) return;
     state_ = std::move(found->state);
     tokens_ = static_cast<int64_t>(found->checkpoint.own.at("tokens"));
     saved_ = state_->step;
   }
 
-  /// A batch [rows, d] of raw activations; the first one sets the scale, the variance and the initial weights.
+  /// A batch [rows, d] of raw activations; the first one sets the scale, the variance and the
+  /// initial weights.
   void step(std::vector<float> x, int64_t d, Partner& partner) {
     const auto rows = static_cast<int64_t>(x.size()) / d;
-    if (finished_) throw UsageError(fmt::format("{}: already finished at step {}", out_.string(), steps()));
+    if (finished_)
+      throw UsageError(fmt::format("{}: already finished at step {}", out_.string(), steps()));
     if (!variant_) measure(x, d);
-    if (d != d_) throw UsageError(fmt::format("bottleneck: a batch of width {}, the first had {}", d, d_));
+    if (d != d_)
+      throw UsageError(fmt::format("bottleneck: a batch of width {}, the first had {}", d, d_));
     for (float& value : x) value = static_cast<float>(value * scale_);
     const ConstMatrix batch(x.data(), rows, d);
     if (!state_) start({batch, batch});
     if (state_->step == config_.train.steps) {
-      throw UsageError(fmt::format("bottleneck: more batches than train.steps = {}", config_.train.steps));
+      throw UsageError(
+          fmt::format("bottleneck: more batches than train.steps = {}", config_.train.steps));
     }
     NumericFlag flag;
-    const double lr = variant_->options().train.lr * sae::schedule_factor(config_.train, state_->step);
+    const double lr =
+        variant_->options().train.lr * sae::schedule_factor(config_.train, state_->step);
     const double loss = variant_->step(context_, *state_, {batch, batch}, lr, flag, &partner).loss;
     if (flag.raised() || !std::isfinite(loss)) {
-      throw Error(fmt::format("step {}: a weight, or row {} of the batch, is not finite; {}", state_->step + 1,
-                              flag.row(), checkpoints_.last_good()));
+      throw Error(fmt::format("step {}: a weight, or row {} of the batch, is not finite; {}",
+                              state_->step + 1, flag.row(), checkpoints_.last_good()));
     }
     tokens_ += rows;
     if (checkpoints_.due(state_->step)) checkpoint();
@@ -191,7 +206,8 @@ class Bottleneck {
   }
 
   void finish() {
-    if (!state_) throw UsageError("bottleneck: finished before the first batch: there is nothing to save");
+    if (!state_)
+      throw UsageError("bottleneck: finished before the first batch: there is nothing to save");
     if (finished_) return;
     checkpoint();
     sae::Dictionary dictionary = variant_->dictionary(*state_);
@@ -219,7 +235,8 @@ class Bottleneck {
       of_mean += sum / rows * (sum / rows);
     }
     const double variance = squares / rows - of_mean;
-    if (!(variance > 0)) throw Error("bottleneck: the first batch's rows are all alike or not finite");
+    if (!(variance > 0))
+      throw Error("bottleneck: the first batch's rows are all alike or not finite");
     make_variant(d, 1 / std::sqrt(squares / rows), variance);
   }
 
@@ -228,8 +245,8 @@ class Bottleneck {
     scale_ = scale;
     variance_ = variance;
     sae::require_one_hook("bottleneck", config_.model.variant);
-    variant_ = sae::make_variant(
-        {config_.model, with_defaults(config_.train, config_.model, d), d, d, variance * scale * scale});
+    variant_ = sae::make_variant({config_.model, with_defaults(config_.train, config_.model, d), d,
+                                  d, variance * scale * scale});
     if (variant_->needs_validation()) {
       throw UsageError("bottleneck: model.threshold = calibrated has no validation rows");
     }
@@ -239,12 +256,14 @@ class Bottleneck {
     const auto own = [&](const char* name) {
       const auto found = checkpoint.own.find(name);
       if (found == checkpoint.own.end() || !(found->second > 0)) {
-        throw Error(fmt::format("{}: not a checkpoint of assay bottleneck: it has no {}", out_.string(), name));
+        throw Error(fmt::format("{}: not a checkpoint of assay bottleneck: it has no {}",
+                                out_.string(), name));
       }
       return found->second;
     };
     own("tokens");
-    if (own("d") > kMostWidth) throw Error(fmt::format("{}: a checkpoint of width {}", out_.string(), own("d")));
+    if (own("d") > kMostWidth)
+      throw Error(fmt::format("{}: a checkpoint of width {}", out_.string(), own("d")));
     make_variant(static_cast<int64_t>(own("d")), own("scale"), own("variance"));
     return variant_->create();
   }
@@ -254,7 +273,9 @@ class Bottleneck {
     variant_->initialise(context_, *state_, static_cast<uint64_t>(config_.train.seed), sample);
     std::error_code failed;
     std::filesystem::create_directories(out_, failed);
-    if (failed) throw Error(fmt::format("{}: cannot create the run's folder: {}", out_.string(), failed.message()));
+    if (failed)
+      throw Error(
+          fmt::format("{}: cannot create the run's folder: {}", out_.string(), failed.message()));
     data::write_file_atomically(out_ / "config.yaml", resolved_);
   }
 
@@ -277,7 +298,8 @@ void serve(Bottleneck& bottleneck, Pipe& pipe, const volatile std::sig_atomic_t&
     pipe.write(bottleneck.steps());
     pipe.flush();
     if (stop != 0) throw Ended("stopped by a signal");
-    const auto rows = pipe.read<int64_t>("the size of a batch"), d = pipe.read<int64_t>("the size of a batch");
+    const auto rows = pipe.read<int64_t>("the size of a batch"),
+               d = pipe.read<int64_t>("the size of a batch");
     if (rows == 0 && d == 0) return;
     if (rows == 0 && d == 1) {
       bottleneck.checkpoint();
@@ -299,14 +321,17 @@ std::optional<int64_t> step_named(const std::string& resume) {
   const auto [rest, error] = std::from_chars(resume.data(), end, step);
   if (resume == "auto" || resume == "never") return std::nullopt;
   if (error == std::errc() && rest == end && step >= 0) return step;
-  throw UsageError(fmt::format("--resume {}: expected auto, never or the step of a checkpoint", resume));
+  throw UsageError(
+      fmt::format("--resume {}: expected auto, never or the step of a checkpoint", resume));
 }
 
 void run(const Options& options) {
   Config config;
-  config::read_yaml(options.config, options.overrides, [&](config::Fields& f) { describe(f, config); });
+  config::read_yaml(options.config, options.overrides,
+                    [&](config::Fields& f) { describe(f, config); });
   if (!config.data.path.empty() || !config.data.mixture.empty()) {
-    throw UsageError(options.config + ": bottleneck gets its batches from standard input: leave data.path out");
+    throw UsageError(options.config +
+                     ": bottleneck gets its batches from standard input: leave data.path out");
   }
   const std::optional<int64_t> at = step_named(options.resume);
   stop_on_signals();
@@ -322,8 +347,8 @@ void run(const Options& options) {
     pipe.flush();
   } catch (const Ended& ended) {
     bottleneck.checkpoint();
-    const std::string where = fmt::format("bottleneck: {} after step {}; {}; --resume auto goes on", ended.what(),
-                                          bottleneck.steps(), bottleneck.last_good());
+    const std::string where = fmt::format("bottleneck: {} after step {}; {}; --resume auto goes on",
+                                          ended.what(), bottleneck.steps(), bottleneck.last_good());
     if (stop_requested() == 0) throw Error(where);
     spdlog::info("{}", where);
     throw CLI::RuntimeError(kRequeue);
@@ -334,26 +359,39 @@ void run(const Options& options) {
 
 void register_bottleneck(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("bottleneck", "Train an encoder by gradients that another program computes.");
+  CLI::App* command = app.add_subcommand(
+      "bottleneck", "Train an encoder by gradients that another program computes.");
   command->footer(
-      "Talks on standard input and output, little-endian; sae/python/bottleneck.py does it for torch. Out: steps "
+      "Talks on standard input and output, little-endian; sae/python/bottleneck.py does it for "
+      "torch. Out: steps "
       "taken\n"
-      "(int64; 0, or where a resumed run stands). In: rows, d (int64), rows·d activations (float32). Out: rows, "
+      "(int64; 0, or where a resumed run stands). In: rows, d (int64), rows·d activations "
+      "(float32). Out: rows, "
       "pairs,\n"
-      "rows+1 offsets (int64), indices (int32), values (float32). In: loss, error_weight (float64), pairs (int64), "
+      "rows+1 offsets (int64), indices (int32), values (float32). In: loss, error_weight "
+      "(float64), pairs (int64), "
       "the\n"
-      "loss's gradient by each value (float32). Out: steps taken, and so on. In, as rows and d: 0 and 1 write a\n"
+      "loss's gradient by each value (float32). Out: steps taken, and so on. In, as rows and d: 0 "
+      "and 1 write a\n"
       "checkpoint (out: steps taken), 0 and 0 save RUN/dictionary and end (out: steps taken).\n"
-      "Checkpoints are also written as train.checkpoint_every and the settings beside it say, where the other program\n"
-      "ends (then the status is 1), and on SIGTERM, SIGUSR1 and SIGINT (75); a step whose gradient has not come is "
+      "Checkpoints are also written as train.checkpoint_every and the settings beside it say, "
+      "where the other program\n"
+      "ends (then the status is 1), and on SIGTERM, SIGUSR1 and SIGINT (75); a step whose gradient "
+      "has not come is "
       "then\n"
       "as if it had not begun. See docs/variants.md.");
-  command->add_option("config", options->config, "YAML configuration: sections model and train.")->required();
-  command->add_option("--out", options->out, "Run folder: config.yaml, checkpoints/, dictionary/.")->required();
-  command->add_option("--resume", options->resume,
-                      "auto: go on from the newest checkpoint, or start; never: refuse a folder that holds a run; a\n"
-                      "number: from the checkpoint of that step (0: from the start), removing later ones.");
-  command->add_option("--set", options->overrides, "Override a setting: --set train.steps=100 (repeatable).")
+  command->add_option("config", options->config, "YAML configuration: sections model and train.")
+      ->required();
+  command->add_option("--out", options->out, "Run folder: config.yaml, checkpoints/, dictionary/.")
+      ->required();
+  command->add_option(
+      "--resume", options->resume,
+      "auto: go on from the newest checkpoint, or start; never: refuse a folder that holds a run; "
+      "a\n"
+      "number: from the checkpoint of that step (0: from the start), removing later ones.");
+  command
+      ->add_option("--set", options->overrides,
+                   "Override a setting: --set train.steps=100 (repeatable).")
       ->allow_extra_args(false);
   command->callback([options] { run(*options); });
 }

@@ -26,7 +26,8 @@ void print_config(bool reference) {
 void register_config(CLI::App& app) {
   auto reference = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("config", "Print the default configuration as YAML");
-  command->add_flag("--reference", *reference, "Print the reference of all fields as Markdown instead");
+  command->add_flag("--reference", *reference,
+                    "Print the reference of all fields as Markdown instead");
   command->callback([reference] { print_config(*reference); });
 }
 

@@ -1,4 +1,5 @@
-// assay decoder-shard: a dictionary's decoder directions as activations, which a meta-SAE is trained on.
+// assay decoder-shard: a dictionary's decoder directions as activations, which a meta-SAE is
+// trained on.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -33,7 +34,8 @@ std::vector<float> directions(const sae::Dictionary& dictionary, const std::stri
     double squares = 0;
     for (int64_t c = 0; c < width; ++c) squares += static_cast<double>(row[c]) * row[c];
     if (!(squares > 0)) {
-      throw Error(fmt::format("{}: the decoder row of latent {} is 0 and has no direction", name, j));
+      throw Error(
+          fmt::format("{}: the decoder row of latent {} is 0 and has no direction", name, j));
     }
     for (int64_t c = 0; c < width; ++c) row[c] = static_cast<float>(row[c] / std::sqrt(squares));
   }
@@ -57,7 +59,8 @@ void run(const Options& options) {
   shards.source_hash = dictionary.hash();
   data::ShardWriter writer(shards);
   data::RowBlock block;
-  block.x = ConstMatrix(rows.data(), about.n, shards.d).slice(writer.resume_rows(), about.n - writer.resume_rows());
+  block.x = ConstMatrix(rows.data(), about.n, shards.d)
+                .slice(writer.resume_rows(), about.n - writer.resume_rows());
   writer.append(block);
   writer.finish();
   const data::Dataset dataset = data::Dataset::open(options.out);
@@ -72,23 +75,26 @@ void run(const Options& options) {
                            .dump());
     return;
   }
-  fmt::print("{}: {} decoder directions of d = {}, variance {:.4f}\n", options.out.string(), about.n, hook.d,
-             hook.variance);
+  fmt::print("{}: {} decoder directions of d = {}, variance {:.4f}\n", options.out.string(),
+             about.n, hook.d, hook.variance);
 }
 
 }  // namespace
 
 void register_decoder_shard(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("decoder-shard", "Write a dictionary's decoder directions as activations, for a meta-SAE");
+  CLI::App* command = app.add_subcommand(
+      "decoder-shard", "Write a dictionary's decoder directions as activations, for a meta-SAE");
   command->footer(
-      "Row j of OUT is latent j's decoder row at length 1. OUT is an ordinary data set: a meta-SAE is what assay "
+      "Row j of OUT is latent j's decoder row at length 1. OUT is an ordinary data set: a meta-SAE "
+      "is what assay "
       "train\n"
-      "makes of it (model.variant: batch_topk, model.k: 4), and assay encode then says which meta-latents each latent\n"
+      "makes of it (model.variant: batch_topk, model.k: 4), and assay encode then says which "
+      "meta-latents each latent\n"
       "is made of. See docs/variants.md.");
   command->add_option("dictionary", options->dictionary, "Dictionary or run folder")->required();
-  command->add_option("--out", options->out, "Folder to write; must not hold a data set")->required();
+  command->add_option("--out", options->out, "Folder to write; must not hold a data set")
+      ->required();
   command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
   command->callback([options] { run(*options); });
 }

@@ -41,8 +41,9 @@ struct Columns {
 std::vector<Columns> inputs_of(const Options& options, const sae::DictionaryInfo& info) {
   if (info.hooks.empty()) return {{options.hook, 0, info.d}};
   if (options.hook != "activations") {
-    throw UsageError(fmt::format("--hook {}: the dictionary {} names the {} arrays it encodes together itself",
-                                 options.hook, options.dictionary.string(), info.hooks.size()));
+    throw UsageError(
+        fmt::format("--hook {}: the dictionary {} names the {} arrays it encodes together itself",
+                    options.hook, options.dictionary.string(), info.hooks.size()));
   }
   std::vector<Columns> columns;
   int64_t first = 0;
@@ -54,48 +55,57 @@ std::vector<Columns> inputs_of(const Options& options, const sae::DictionaryInfo
 }
 
 /// What it reconstructs.
-std::vector<Columns> targets_of(const std::vector<Columns>& inputs, const sae::DictionaryInfo& info) {
+std::vector<Columns> targets_of(const std::vector<Columns>& inputs,
+                                const sae::DictionaryInfo& info) {
   if (info.target.empty()) return inputs;
   return {{info.target, 0, info.width()}};
 }
 
-void check_fit(const Options& options, const data::Dataset& dataset, const sae::Dictionary& dictionary,
-               const std::vector<Columns>& columns) {
+void check_fit(const Options& options, const data::Dataset& dataset,
+               const sae::Dictionary& dictionary, const std::vector<Columns>& columns) {
   for (const Columns& c : columns) {
     const data::HookInfo& hook = dataset.hook(c.array);
     if (hook.d == c.d) continue;
-    throw UsageError(fmt::format("{}: hook {} has d = {}, the dictionary {} d = {}: encode what it was trained on",
-                                 options.source.string(), hook.name, hook.d, options.dictionary.string(), c.d));
+    throw UsageError(fmt::format(
+        "{}: hook {} has d = {}, the dictionary {} d = {}: encode what it was trained on",
+        options.source.string(), hook.name, hook.d, options.dictionary.string(), c.d));
   }
   std::error_code missing;
   if (std::filesystem::equivalent(options.source, options.out, missing)) {
-    throw UsageError(options.out.string() + ": --out names the activations themselves: give the codes another name");
+    throw UsageError(options.out.string() +
+                     ": --out names the activations themselves: give the codes another name");
   }
   const std::string& ours = dataset.info().model;
   const std::string& theirs = dictionary.info.model;
   if (!ours.empty() && !theirs.empty() && ours != theirs) {
-    fmt::print(stderr, "encode: warning: {} holds activations of model '{}', the dictionary was trained on '{}'\n",
-               options.source.string(), ours, theirs);
+    fmt::print(
+        stderr,
+        "encode: warning: {} holds activations of model '{}', the dictionary was trained on '{}'\n",
+        options.source.string(), ours, theirs);
   }
 }
 
-/// Throws Error naming file, row and column of a value that is not finite. x holds the rows from `first` on.
+/// Throws Error naming file, row and column of a value that is not finite. x holds the rows from
+/// `first` on.
 void check_finite(const data::Dataset& dataset, int64_t first, ConstMatrix x) {
   for (int64_t i = 0; i < x.rows; ++i) {
     for (int64_t c = 0; c < x.cols; ++c) {
       if (std::isfinite(x.row(i)[c])) continue;
       const auto& chunks = dataset.chunks();
-      const auto after = std::upper_bound(chunks.begin(), chunks.end(), first + i,
-                                          [](int64_t row, const data::ChunkInfo& chunk) { return row < chunk.first; });
+      const auto after = std::upper_bound(
+          chunks.begin(), chunks.end(), first + i,
+          [](int64_t row, const data::ChunkInfo& chunk) { return row < chunk.first; });
       const int64_t chunk = after - chunks.begin() - 1;
       const auto [file, start] = dataset.chunk_place(chunk);
       throw Error(fmt::format("{}: row {}, column {} is {}: activations must be finite", file,
-                              start + first + i - chunks[static_cast<size_t>(chunk)].first, c, x.row(i)[c]));
+                              start + first + i - chunks[static_cast<size_t>(chunk)].first, c,
+                              x.row(i)[c]));
     }
   }
 }
 
-void read_columns(const data::Dataset& dataset, const std::vector<Columns>& columns, int64_t first, Matrix x) {
+void read_columns(const data::Dataset& dataset, const std::vector<Columns>& columns, int64_t first,
+                  Matrix x) {
   for (const Columns& c : columns) {
     const Matrix part(x.data + c.first, x.rows, c.d, x.stride);
     dataset.read(c.array, first, part);
@@ -107,15 +117,17 @@ void read_columns(const data::Dataset& dataset, const std::vector<Columns>& colu
 class Fvu {
  public:
   Fvu(const Options& options, const data::Dataset& dataset, const sae::Dictionary& dictionary)
-      : dataset_(dataset), dictionary_(dictionary), sums_(static_cast<size_t>(dictionary.info.width())) {
+      : dataset_(dataset),
+        dictionary_(dictionary),
+        sums_(static_cast<size_t>(dictionary.info.width())) {
     if (options.fvu == "all") return;
     split_ = data::parse_split(options.fvu);
     rule_ = eval::parse_split_rule(dictionary.info.split_rule);
     if (rule_) return;
-    throw UsageError(
-        fmt::format("--fvu {}: the dictionary {} does not say how its training split the documents: use "
-                    "--fvu all",
-                    options.fvu, options.dictionary.string()));
+    throw UsageError(fmt::format(
+        "--fvu {}: the dictionary {} does not say how its training split the documents: use "
+        "--fvu all",
+        options.fvu, options.dictionary.string()));
   }
 
   void add(Context& context, const std::vector<Columns>& targets, int64_t first, ConstMatrix x,
@@ -131,7 +143,8 @@ class Fvu {
       if (rule_ && data::split_of(dataset_.document()[row], *rule_) != split_) continue;
       ++rows_;
       active_ += std::count_if(codes.values.begin() + codes.row_offsets[i],
-                               codes.values.begin() + codes.row_offsets[i + 1], [](float v) { return v > 0; });
+                               codes.values.begin() + codes.row_offsets[i + 1],
+                               [](float v) { return v > 0; });
       for (int64_t c = 0; c < d; ++c) {
         const double y = target_[i * d + c], error = y - decoded_[i * d + c];
         sums_[c] += y;
@@ -168,7 +181,8 @@ struct Totals {
 };
 
 Totals encode_all(Context& context, const Options& options, const data::Dataset& dataset,
-                  const sae::Dictionary& dictionary, const std::vector<Columns>& inputs, data::CodesWriter& writer) {
+                  const sae::Dictionary& dictionary, const std::vector<Columns>& inputs,
+                  data::CodesWriter& writer) {
   Totals totals;
   const int64_t rows = dataset.info().rows, d = dictionary.info.d;
   const std::vector<Columns> targets = targets_of(inputs, dictionary.info);
@@ -185,20 +199,24 @@ Totals encode_all(Context& context, const Options& options, const data::Dataset&
     writer.append(codes);
     if (fvu) fvu->add(context, targets, first, x, codes);
     totals.pairs += codes.pairs();
-    totals.active += std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v > 0; });
+    totals.active +=
+        std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v > 0; });
   }
   if (fvu) totals.fvu = fvu->value(), totals.fvu_l0 = fvu->l0(), totals.fvu_rows = fvu->rows();
   return totals;
 }
 
-void print(const Options& options, const data::CodesInfo& info, const Totals& totals, double seconds) {
-  const double l0 = info.rows > 0 ? static_cast<double>(totals.active) / static_cast<double>(info.rows) : 0;
+void print(const Options& options, const data::CodesInfo& info, const Totals& totals,
+           double seconds) {
+  const double l0 =
+      info.rows > 0 ? static_cast<double>(totals.active) / static_cast<double>(info.rows) : 0;
   if (!options.json) {
-    const std::string fvu = options.fvu.empty() ? ""
-                                                : fmt::format(", FVU {:.4f} at L0 {:.2f} on {} rows ({})", totals.fvu,
-                                                              totals.fvu_l0, totals.fvu_rows, options.fvu);
-    fmt::print("{}: {} rows, {} pairs over n = {} latents, L0 {:.2f}{}, {:.1f} s\n", options.out.string(), info.rows,
-               totals.pairs, info.n, l0, fvu, seconds);
+    const std::string fvu =
+        options.fvu.empty() ? ""
+                            : fmt::format(", FVU {:.4f} at L0 {:.2f} on {} rows ({})", totals.fvu,
+                                          totals.fvu_l0, totals.fvu_rows, options.fvu);
+    fmt::print("{}: {} rows, {} pairs over n = {} latents, L0 {:.2f}{}, {:.1f} s\n",
+               options.out.string(), info.rows, totals.pairs, info.n, l0, fvu, seconds);
     return;
   }
   nlohmann::ordered_json json{{"out", options.out.string()},
@@ -228,39 +246,54 @@ void run(const Options& options) {
   const sae::DictionaryInfo& about = dictionary.info;
   std::string hooks;
   for (const Columns& c : inputs) hooks += (hooks.empty() ? "" : "+") + c.array;
-  const data::CodesInfo info{rows,    rows * about.k, about.n,           about.d,
-                             about.k, about.variant,  dictionary.hash(), dataset.info().content_hash,
-                             hooks};
+  const data::CodesInfo info{
+      rows,    rows * about.k, about.n,           about.d,
+      about.k, about.variant,  dictionary.hash(), dataset.info().content_hash,
+      hooks};
   data::CodesWriter writer(options.out, info);
   const Totals totals = encode_all(context, options, dataset, dictionary, inputs, writer);
   writer.finish();
-  print(options, info, totals, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  print(options, info, totals,
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
 }  // namespace
 
 void register_encode(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("encode", "Encode activations with a dictionary into sparse codes (CSR)");
+  CLI::App* command =
+      app.add_subcommand("encode", "Encode activations with a dictionary into sparse codes (CSR)");
   command->footer(
-      "The codes file is HDF5: /row_offsets int64 [B+1], /indices int32, /values float32; root attributes n, d, k,\n"
-      "variant, dictionary_hash, source_hash and hook. Values are ReLU'd and stand for raw (unscaled) activations;\n"
-      "TopK keeps exactly k pairs a row, some of which may be 0. source_hash is empty where the activations carry no\n"
+      "The codes file is HDF5: /row_offsets int64 [B+1], /indices int32, /values float32; root "
+      "attributes n, d, k,\n"
+      "variant, dictionary_hash, source_hash and hook. Values are ReLU'd and stand for raw "
+      "(unscaled) activations;\n"
+      "TopK keeps exactly k pairs a row, some of which may be 0. source_hash is empty where the "
+      "activations carry no\n"
       "checksums (assay index makes them). In Python:\n"
       "  f = h5py.File('codes.h5'); n = f.attrs['n']; B = len(f['row_offsets']) - 1\n"
-      "  codes = scipy.sparse.csr_matrix((f['values'][:], f['indices'][:], f['row_offsets'][:]), (B, n))");
+      "  codes = scipy.sparse.csr_matrix((f['values'][:], f['indices'][:], f['row_offsets'][:]), "
+      "(B, n))");
   command->add_option("dictionary", options->dictionary, "Dictionary or run folder")->required();
-  command->add_option("activations", options->source, "HDF5 file with /activations, or folder of shards")->required();
-  command->add_option("--out", options->out, "Codes file to write; replaced when it is complete")->required();
-  command->add_option("--hook", options->hook, "Array to encode: activations, or the NAME of /hooks/NAME")
+  command
+      ->add_option("activations", options->source,
+                   "HDF5 file with /activations, or folder of shards")
+      ->required();
+  command->add_option("--out", options->out, "Codes file to write; replaced when it is complete")
+      ->required();
+  command
+      ->add_option("--hook", options->hook,
+                   "Array to encode: activations, or the NAME of /hooks/NAME")
       ->capture_default_str();
   command
-      ->add_option(
-          "--fvu", options->fvu,
-          "Reconstruct too, and report FVU and L0 over the rows of this split of the training run that are not "
-          "special; what a transcoder reconstructs must be in the data")
+      ->add_option("--fvu", options->fvu,
+                   "Reconstruct too, and report FVU and L0 over the rows of this split of the "
+                   "training run that are not "
+                   "special; what a transcoder reconstructs must be in the data")
       ->check(CLI::IsMember({"all", "train", "validation", "test"}));
-  command->add_option("--threads", options->threads, "Compute threads (0: the processors); never changes the result")
+  command
+      ->add_option("--threads", options->threads,
+                   "Compute threads (0: the processors); never changes the result")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print a summary as JSON on stdout");

@@ -1,4 +1,5 @@
-// assay finetune: a finished dictionary goes on training for a short while through the model's upper half.
+// assay finetune: a finished dictionary goes on training for a short while through the model's
+// upper half.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -36,8 +37,11 @@ void print(const FinetuneSummary& s, const std::string& out, bool json) {
                                               {"seconds", s.seconds}}
                            .dump());
   } else if (s.outcome == sae::Outcome::finished) {
-    fmt::print("{}: {} steps ({} tokens), output loss {:.4g} -> {:.4g}, train FVU {:.4f} -> {:.4f}, {:.0f} s\n", out,
-               s.steps, s.tokens, s.output_loss_before, s.output_loss_after, s.fvu_before, s.fvu_after, s.seconds);
+    fmt::print(
+        "{}: {} steps ({} tokens), output loss {:.4g} -> {:.4g}, train FVU {:.4f} -> {:.4f}, "
+        "{:.0f} s\n",
+        out, s.steps, s.tokens, s.output_loss_before, s.output_loss_after, s.fvu_before,
+        s.fvu_after, s.seconds);
   } else {
     fmt::print("{}: {} at step {}\n", out, outcome, s.steps);
   }
@@ -54,7 +58,8 @@ void run(const Options& options) {
   stop_on_signals();
   Context context({Device::cpu, options.threads});
   const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
-  const FinetuneSummary summary = finetune(context, config, options.paths, resume, stop_requested());
+  const FinetuneSummary summary =
+      finetune(context, config, options.paths, resume, stop_requested());
   print(summary, options.paths.out.string(), options.json);
   if (summary.outcome == sae::Outcome::interrupted) throw CLI::RuntimeError(kRequeue);
 }
@@ -63,31 +68,41 @@ void run(const Options& options) {
 
 void register_finetune(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("finetune", "Fine-tune a finished dictionary end to end through the model.");
+  CLI::App* command = app.add_subcommand(
+      "finetune", "Fine-tune a finished dictionary end to end through the model.");
   command->footer(
-      "The loss is the squared error and what the model's output changes by when reconstructions take the place of\n"
-      "the activations. Before and after are means over the first and the last tenth of the steps. SIGTERM, SIGUSR1\n"
-      "and SIGINT checkpoint the run and exit with status 75; --resume auto then goes on to the same bits, as after "
+      "The loss is the squared error and what the model's output changes by when reconstructions "
+      "take the place of\n"
+      "the activations. Before and after are means over the first and the last tenth of the steps. "
+      "SIGTERM, SIGUSR1\n"
+      "and SIGINT checkpoint the run and exit with status 75; --resume auto then goes on to the "
+      "same bits, as after "
       "any\n"
       "kill. See docs/variants.md; assay eval's task splice measures on held-out texts.");
-  command->add_option("run", options->paths.run, "Folder of a finished assay train: its last checkpoint goes on");
+  command->add_option("run", options->paths.run,
+                      "Folder of a finished assay train: its last checkpoint goes on");
   command->add_option("--model", options->paths.model, "Folder of the model's exported halves");
   command->add_option("--out", options->paths.out,
                       "Folder to write: dictionary/, checkpoints/, metrics.jsonl, configurations");
   command->add_option("--data", options->paths.data, "The run's shards, where they have moved");
   command
       ->add_option("--resume", options->resume,
-                   "auto: go on from OUT's newest checkpoint, or start; never: refuse a folder that holds a run")
+                   "auto: go on from OUT's newest checkpoint, or start; never: refuse a folder "
+                   "that holds a run")
       ->check(CLI::IsMember({"auto", "never"}));
   command->add_option("--config", options->config, "YAML with settings (default: see --reference)");
-  command->add_option("--set", options->overrides, "Override a setting: --set steps=200 (repeatable)")
+  command
+      ->add_option("--set", options->overrides, "Override a setting: --set steps=200 (repeatable)")
       ->allow_extra_args(false);
-  command->add_option("--threads", options->threads, "Threads (0: the processors); never changes the result")
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads (0: the processors); never changes the result")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_flag("--trust-model-code", options->paths.trust_model_code,
                     "Run the halves though they are not on the trust list");
-  command->add_flag("--reference", options->reference, "Print the settings as Markdown, do nothing");
+  command->add_flag("--reference", options->reference,
+                    "Print the settings as Markdown, do nothing");
   command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
   command->callback([options] { run(*options); });
 }

@@ -1,4 +1,5 @@
-// assay index: index, checksums and statistics for HDF5 files in place; conversion of .npy, .safetensors and Arrow.
+// assay index: index, checksums and statistics for HDF5 files in place; conversion of .npy,
+// .safetensors and Arrow.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -37,19 +38,23 @@ void print_summary(const data::DatasetInfo& info, size_t files, bool json) {
                            .dump());
     return;
   }
-  fmt::print("{}: {} rows of d = {} ({}) in {} file(s); variance {:.6g}, scale {:.6g}\n", info.path.string(), info.rows,
-             hook.d, name_of(hook.dtype), files, hook.variance, hook.scale);
+  fmt::print("{}: {} rows of d = {} ({}) in {} file(s); variance {:.6g}, scale {:.6g}\n",
+             info.path.string(), info.rows, hook.d, name_of(hook.dtype), files, hook.variance,
+             hook.scale);
 }
 
 void run(const Options& options) {
   size_t convertible = 0;
   for (const auto& file : options.files) convertible += data::is_convertible(file) ? 1 : 0;
   if (convertible != 0 && convertible != options.files.size()) {
-    throw UsageError("index: HDF5 files and files to convert cannot be mixed; run it once for each kind");
+    throw UsageError(
+        "index: HDF5 files and files to convert cannot be mixed; run it once for each kind");
   }
   if (convertible == 0) {
     if (!options.tensor.empty() || !options.dtype.empty() || !options.special_tokens.empty()) {
-      throw UsageError("index: --tensor, --dtype and --special-tokens are for conversion; HDF5 files stay as they are");
+      throw UsageError(
+          "index: --tensor, --dtype and --special-tokens are for conversion; HDF5 files stay as "
+          "they are");
     }
     const data::Index index = data::build_index(options.files, options.out, options.replace);
     return print_summary(index.info, index.files.size(), options.json);
@@ -69,25 +74,31 @@ void run(const Options& options) {
 
 void register_index(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("index",
-                                         "Make a data set of files: index and checksums for HDF5 in place, shards from "
-                                         ".npy, .safetensors and Arrow caches");
+  CLI::App* command = app.add_subcommand(
+      "index",
+      "Make a data set of files: index and checksums for HDF5 in place, shards from "
+      ".npy, .safetensors and Arrow caches");
   command
-      ->add_option(
-          "files", options->files,
-          "HDF5 files with /activations [N, d]; or .npy, .safetensors or .arrow files, or folders of data-*.arrow "
-          "(SAELens's activation caches)")
+      ->add_option("files", options->files,
+                   "HDF5 files with /activations [N, d]; or .npy, .safetensors or .arrow files, or "
+                   "folders of data-*.arrow "
+                   "(SAELens's activation caches)")
       ->required();
-  command->add_option("--out", options->out, "Folder of the data set; index.yaml (and converted shards) go there")
+  command
+      ->add_option("--out", options->out,
+                   "Folder of the data set; index.yaml (and converted shards) go there")
       ->required();
   command->add_option("--tensor", options->tensor,
                       "Tensor of .safetensors files, or column of a cache (default: the only one)");
-  command->add_option("--special-tokens", options->special_tokens,
-                      "Token ids (of a cache's token_ids) whose rows are special: BOS, EOS, padding");
+  command->add_option(
+      "--special-tokens", options->special_tokens,
+      "Token ids (of a cache's token_ids) whose rows are special: BOS, EOS, padding");
   command->add_option("--dtype", options->dtype,
                       "Stored type of converted rows: f16, bf16 or f32 (default: the source's)");
-  command->add_option("--rows-per-shard", options->rows_per_shard, "Rows of a converted shard")->capture_default_str();
-  command->add_flag("--replace", options->replace, "Make an existing index anew, accepting the files as they are now");
+  command->add_option("--rows-per-shard", options->rows_per_shard, "Rows of a converted shard")
+      ->capture_default_str();
+  command->add_flag("--replace", options->replace,
+                    "Make an existing index anew, accepting the files as they are now");
   command->add_flag("--json", options->json, "Print a machine-readable summary");
   command->callback([options] { run(*options); });
 }

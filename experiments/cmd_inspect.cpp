@@ -23,13 +23,16 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kLookedFor =
-    "a dictionary (cfg.json and dictionary.safetensors), a run (config.yaml with checkpoints/ or dictionary/), shards "
-    "(index.yaml), a checkpoint (trainer.json and state.safetensors), or an HDF5 file with /activations or "
+    "a dictionary (cfg.json and dictionary.safetensors), a run (config.yaml with checkpoints/ or "
+    "dictionary/), shards "
+    "(index.yaml), a checkpoint (trainer.json and state.safetensors), or an HDF5 file with "
+    "/activations or "
     "/row_offsets, /indices and /values";
 
 Json tensors_of(const data::TensorFile& file) {
   Json tensors;
-  for (const auto& [name, tensor] : file.tensors) tensors[name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}};
+  for (const auto& [name, tensor] : file.tensors)
+    tensors[name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}};
   return tensors;
 }
 
@@ -108,7 +111,8 @@ Json dataset_facts(const char* kind, const data::Index& index) {
 Json inspect_codes(const fs::path& file) {
   const data::CodesReader reader = data::CodesReader::open(file);
   const data::CodesInfo& info = reader.info();
-  const double mean = info.rows > 0 ? static_cast<double>(info.pairs) / static_cast<double>(info.rows) : 0;
+  const double mean =
+      info.rows > 0 ? static_cast<double>(info.pairs) / static_cast<double>(info.rows) : 0;
   return {{"kind", "codes"},
           {"path", file.string()},
           {"rows", info.rows},
@@ -131,15 +135,21 @@ Json inspect_checkpoint(const fs::path& folder) {
   }
   std::ifstream in(trainer);
   const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
-  const auto whole = [&](const char* key) { return json.contains(key) && json[key].is_number_integer(); };
+  const auto whole = [&](const char* key) {
+    return json.contains(key) && json[key].is_number_integer();
+  };
   const auto text = [&](const char* key) { return json.contains(key) && json[key].is_string(); };
-  if (!json.is_object() || !whole("version") || !whole("step") || !text("state_sha256") || !text("data_hash")) {
-    throw Error(trainer.string() + ": damaged: expected JSON with version, step, state_sha256 and data_hash");
+  if (!json.is_object() || !whole("version") || !whole("step") || !text("state_sha256") ||
+      !text("data_hash")) {
+    throw Error(trainer.string() +
+                ": damaged: expected JSON with version, step, state_sha256 and data_hash");
   }
-  Json facts{{"kind", "checkpoint"}, {"path", folder.string()},        {"version", json["version"]},
-             {"step", json["step"]}, {"data_hash", json["data_hash"]}, {"state_sha256", json["state_sha256"]}};
+  Json facts{{"kind", "checkpoint"},           {"path", folder.string()},
+             {"version", json["version"]},     {"step", json["step"]},
+             {"data_hash", json["data_hash"]}, {"state_sha256", json["state_sha256"]}};
   if (json["state_sha256"].get<std::string>() != data::sha256_file(state)) {
-    throw Error(state.string() + ": does not have the checksum that trainer.json records; resume from another one");
+    throw Error(state.string() +
+                ": does not have the checksum that trainer.json records; resume from another one");
   }
   facts["checksum"] = "holds";
   facts["tensors"] = tensors_of(data::read_safetensors(state));
@@ -157,14 +167,19 @@ Json last_metrics(const fs::path& file) {
   in.read(tail.data(), static_cast<std::streamsize>(tail.size()));
   const size_t end = tail.rfind('\n');
   if (end == std::string::npos || end == 0) return nullptr;
-  const size_t before = tail.rfind('\n', end - 1), begin = before == std::string::npos ? 0 : before + 1;
-  const Json line = Json::parse(tail.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
-  if (!line.is_object()) throw Error(file.string() + ": the last line is no JSON object; the file is damaged");
+  const size_t before = tail.rfind('\n', end - 1),
+               begin = before == std::string::npos ? 0 : before + 1;
+  const Json line =
+      Json::parse(tail.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
+  if (!line.is_object())
+    throw Error(file.string() + ": the last line is no JSON object; the file is damaged");
   return line;
 }
 
 Json inspect_run(const fs::path& folder) {
-  Json facts{{"kind", "run"}, {"path", folder.string()}, {"finished", fs::exists(folder / "dictionary" / "cfg.json")}};
+  Json facts{{"kind", "run"},
+             {"path", folder.string()},
+             {"finished", fs::exists(folder / "dictionary" / "cfg.json")}};
   std::vector<std::string> checkpoints;
   if (fs::is_directory(folder / "checkpoints")) {
     for (const auto& entry : fs::directory_iterator(folder / "checkpoints")) {
@@ -175,15 +190,18 @@ Json inspect_run(const fs::path& folder) {
   }
   std::sort(checkpoints.begin(), checkpoints.end());
   facts["checkpoints"] = checkpoints;
-  if (!checkpoints.empty()) facts["checkpoint"] = inspect_checkpoint(folder / "checkpoints" / checkpoints.back());
+  if (!checkpoints.empty())
+    facts["checkpoint"] = inspect_checkpoint(folder / "checkpoints" / checkpoints.back());
   facts["last_metrics"] = last_metrics(folder / "metrics.jsonl");
   facts["results"] = fs::exists(folder / "results.json");
-  if (facts["finished"].get<bool>()) facts["dictionary"] = inspect_dictionary(folder / "dictionary");
+  if (facts["finished"].get<bool>())
+    facts["dictionary"] = inspect_dictionary(folder / "dictionary");
   return facts;
 }
 
 [[noreturn]] void unknown(const fs::path& path) {
-  throw Error(fmt::format("{}: nothing that inspect knows; it looked for {}", path.string(), kLookedFor));
+  throw Error(
+      fmt::format("{}: nothing that inspect knows; it looked for {}", path.string(), kLookedFor));
 }
 
 Json inspect_file(const fs::path& file) {
@@ -194,8 +212,11 @@ Json inspect_file(const fs::path& file) {
   } catch (const Error& error) {
     throw Error(fmt::format("{}; inspect looks for {}", error.what(), kLookedFor));
   }
-  const auto has = [&](const char* name) { return std::find(names.begin(), names.end(), name) != names.end(); };
-  if (has("activations")) return dataset_facts("activations", data::combine(file, data::read_layouts({file})));
+  const auto has = [&](const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  if (has("activations"))
+    return dataset_facts("activations", data::combine(file, data::read_layouts({file})));
   if (has("row_offsets")) return inspect_codes(file);
   unknown(file);
 }
@@ -207,7 +228,8 @@ Json inspect(const fs::path& path) {
   if (holds("cfg.json")) return inspect_dictionary(path);
   if (holds("trainer.json")) return inspect_checkpoint(path);
   if (holds("index.yaml")) return dataset_facts("shards", data::read_index(path));
-  if (holds("config.yaml") || holds("checkpoints") || holds("dictionary/cfg.json")) return inspect_run(path);
+  if (holds("config.yaml") || holds("checkpoints") || holds("dictionary/cfg.json"))
+    return inspect_run(path);
   unknown(path);
 }
 
@@ -216,12 +238,14 @@ void print(const Json& facts, int indent) {
   for (const auto& [key, value] : facts.items()) {
     const std::string label = fmt::format("{:{}}{}", "", indent, key);
     const bool small = value.is_object() && value.size() <= 2;  // a tensor, a label
-    const bool nested = (value.is_object() && !small) || (value.is_array() && !value.empty() && value[0].is_object());
+    const bool nested = (value.is_object() && !small) ||
+                        (value.is_array() && !value.empty() && value[0].is_object());
     if (nested) {
       fmt::print("{}\n", label);
       print(value, indent + 2);
     } else {
-      const bool unknown_fact = value.is_null() || (value.is_string() && value.get_ref<const std::string&>().empty());
+      const bool unknown_fact =
+          value.is_null() || (value.is_string() && value.get_ref<const std::string&>().empty());
       const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
       fmt::print("{:<24} {}\n", label, unknown_fact ? "-" : text);
     }
@@ -243,10 +267,11 @@ void register_inspect(CLI::App& app) {
   auto path = std::make_shared<fs::path>();
   auto json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("inspect", "Say what a file or folder is, and its facts");
-  command->footer(fmt::format(
-      "PATH may be {}.\nUnknown facts print as - (null or empty in JSON). A checkpoint's checksum and a dictionary's\n"
-      "weights are verified; the rows of activations and codes are not read.",
-      kLookedFor));
+  command->footer(
+      fmt::format("PATH may be {}.\nUnknown facts print as - (null or empty in JSON). A "
+                  "checkpoint's checksum and a dictionary's\n"
+                  "weights are verified; the rows of activations and codes are not read.",
+                  kLookedFor));
   command->add_option("path", *path, "File or folder")->required();
   command->add_flag("--json", *json, "Print the facts as one JSON object on stdout");
   command->callback([path, json] { run(*path, *json); });

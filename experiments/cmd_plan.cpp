@@ -34,15 +34,16 @@ struct Options {
   bool json = false;
 };
 
-std::vector<data::HookInfo> hooks_of(const data::Dataset& dataset, const std::vector<std::string>& names) {
+std::vector<data::HookInfo> hooks_of(const data::Dataset& dataset,
+                                     const std::vector<std::string>& names) {
   std::vector<data::HookInfo> hooks;
   for (const std::string& name : names) hooks.push_back(dataset.hook(name));
   return hooks;
 }
 
 /// Sizes and order of the chunks, all hooks together.
-void look_at_chunks(const data::Dataset& dataset, const Config& config, const std::vector<data::HookInfo>& hooks,
-                    sae::PlanInput& in) {
+void look_at_chunks(const data::Dataset& dataset, const Config& config,
+                    const std::vector<data::HookInfo>& hooks, sae::PlanInput& in) {
   in.rows = dataset.info().rows;
   int64_t row_bytes = 0;
   for (const data::HookInfo& hook : hooks) row_bytes += hook.d * size_of(hook.dtype);
@@ -70,7 +71,8 @@ void look_at_data(const Config& config, const Options& options, sae::PlanInput& 
       for (data::HookInfo& hook : *hooks) hook.d = options.dims;
     }
   } else if (config.data.path.empty()) {
-    throw UsageError(options.config + ": data.path is empty: name the folder of shards, or give --dims");
+    throw UsageError(options.config +
+                     ": data.path is empty: name the folder of shards, or give --dims");
   } else {
     const data::Dataset dataset = data::Dataset::open(config.data.path);
     inputs = hooks_of(dataset, names);
@@ -79,7 +81,8 @@ void look_at_data(const Config& config, const Options& options, sae::PlanInput& 
     all.insert(all.end(), targets.begin(), targets.end());
     look_at_chunks(dataset, config, all, in);
   }
-  in.variant = sae::variant_options(config.model, config.train, inputs, targets.empty() ? inputs : targets);
+  in.variant =
+      sae::variant_options(config.model, config.train, inputs, targets.empty() ? inputs : targets);
   in.variant.variance = 1;
 }
 
@@ -108,7 +111,8 @@ double calibrated_seconds(const sae::PlanInput& in) {
   variant->initialise(context, state, 2, batch);
   std::vector<double> seconds;
   const auto start = Clock::now();
-  for (int step = 0; step < 12 && (step < 3 || Clock::now() - start < std::chrono::seconds(5)); ++step) {
+  for (int step = 0; step < 12 && (step < 3 || Clock::now() - start < std::chrono::seconds(5));
+       ++step) {
     const auto begin = Clock::now();
     NumericFlag flag;
     variant->step(context, state, batch, 1e-5, flag);
@@ -137,10 +141,12 @@ Json time_of(const sae::PlanInput& in, const Options& options, bool fits) {
   Json time{{"seconds_a_step", nullptr}, {"seconds", nullptr}};
   if (!options.gpu.empty()) {
     const auto& gpus = sae::known_gpus();
-    const auto gpu = std::find_if(gpus.begin(), gpus.end(), [&](const sae::Gpu& g) { return g.name == options.gpu; });
+    const auto gpu = std::find_if(gpus.begin(), gpus.end(),
+                                  [&](const sae::Gpu& g) { return g.name == options.gpu; });
     time["seconds_a_step"] = sae::modelled_seconds(in, *gpu);
     time["how"] = fmt::format(
-        "a model of {} from its data sheet, as TopK encodes (product at 50 % of {:.0f} TFLOP/s, memory at 80 % of "
+        "a model of {} from its data sheet, as TopK encodes (product at 50 % of {:.0f} TFLOP/s, "
+        "memory at 80 % of "
         "{:.2f} TB/s; without "
         "reading and communication), not a measurement",
         gpu->name, gpu->flops / 1e12, gpu->bandwidth / 1e12);
@@ -151,11 +157,13 @@ Json time_of(const sae::PlanInput& in, const Options& options, bool fits) {
   } else {
     time["seconds_a_step"] = calibrated_seconds(in);
     time["how"] =
-        "calibrated: median of a few steps on random rows on this machine, without reading, AuxK's part while latents "
+        "calibrated: median of a few steps on random rows on this machine, without reading, AuxK's "
+        "part while latents "
         "are dead, and checkpoints";
   }
   if (time["seconds_a_step"].is_number()) {
-    time["seconds"] = time["seconds_a_step"].get<double>() * static_cast<double>(in.variant.train.steps);
+    time["seconds"] =
+        time["seconds_a_step"].get<double>() * static_cast<double>(in.variant.train.steps);
   }
   return time;
 }
@@ -184,9 +192,12 @@ Json facts_of(const sae::PlanInput& in, const Options& options) {
     if (gpu.name == options.gpu) limit = gpu.memory;
   }
   const bool fits = static_cast<double>(peak) <= limit;
-  if (!fits) facts["warnings"].push_back(fmt::format("memory: {:.1f} GB of {:.1f} GB", peak / 1e9, limit / 1e9));
+  if (!fits)
+    facts["warnings"].push_back(
+        fmt::format("memory: {:.1f} GB of {:.1f} GB", peak / 1e9, limit / 1e9));
   if (disk > room)
-    facts["warnings"].push_back(fmt::format("disk: {:.1f} GB of {:.1f} GB free", disk / 1e9, room / 1e9));
+    facts["warnings"].push_back(
+        fmt::format("disk: {:.1f} GB of {:.1f} GB free", disk / 1e9, room / 1e9));
   facts["time"] = time_of(in, options, fits);
   return facts;
 }
@@ -198,13 +209,14 @@ void print_bytes(const Json& items) {
 }
 
 void print(const Json& f) {
-  fmt::print("{} steps of {} tokens: {} tokens", f["steps"].get<int64_t>(), f["tokens_a_step"].get<int64_t>(),
-             f["tokens"].get<int64_t>());
-  if (f["epochs"].is_number()) fmt::print(", {:.2f} times the training split", f["epochs"].get<double>());
+  fmt::print("{} steps of {} tokens: {} tokens", f["steps"].get<int64_t>(),
+             f["tokens_a_step"].get<int64_t>(), f["tokens"].get<int64_t>());
+  if (f["epochs"].is_number())
+    fmt::print(", {:.2f} times the training split", f["epochs"].get<double>());
   fmt::print("\n{} parameters\n", f["parameters"].get<int64_t>());
   const Json& memory = f["memory"];
-  fmt::print("memory: {:.2f} GB at the peak (this machine has {:.1f} GB)\n", memory["peak"].get<double>() / 1e9,
-             memory["this_machine"].get<double>() / 1e9);
+  fmt::print("memory: {:.2f} GB at the peak (this machine has {:.1f} GB)\n",
+             memory["peak"].get<double>() / 1e9, memory["this_machine"].get<double>() / 1e9);
   print_bytes(memory["always"]);
   fmt::print("  of these one at a time:\n");
   print_bytes(memory["one_at_a_time"]);
@@ -214,7 +226,8 @@ void print(const Json& f) {
              f["disk"]["free"].get<double>() / 1e9);
   print_bytes(f["disk"]["parts"]);
   if (f.contains("received_a_rank_and_step")) {
-    fmt::print("network: {:.1f} MB a rank and step\n", f["received_a_rank_and_step"].get<double>() / 1e6);
+    fmt::print("network: {:.1f} MB a rank and step\n",
+               f["received_a_rank_and_step"].get<double>() / 1e6);
   }
   const Json& time = f["time"];
   if (time["seconds"].is_number()) {
@@ -224,12 +237,14 @@ void print(const Json& f) {
     fmt::print("time: ");
   }
   fmt::print("{}\n", time["how"].get<std::string>());
-  for (const Json& warning : f["warnings"]) fmt::print("does not fit: {}\n", warning.get<std::string>());
+  for (const Json& warning : f["warnings"])
+    fmt::print("does not fit: {}\n", warning.get<std::string>());
 }
 
 void run(const Options& options) {
   Config config;
-  config::read_yaml(options.config, options.overrides, [&](config::Fields& fields) { describe(fields, config); });
+  config::read_yaml(options.config, options.overrides,
+                    [&](config::Fields& fields) { describe(fields, config); });
   sae::PlanInput in;
   in.data = config.data;
   in.ranks = options.ranks;
@@ -246,20 +261,30 @@ void run(const Options& options) {
 
 void register_plan(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("plan", "Say what a training run will need: memory, disk, steps, time.");
+  CLI::App* command =
+      app.add_subcommand("plan", "Say what a training run will need: memory, disk, steps, time.");
   command->footer(
-      "Starts and writes nothing. Without --gpu the time comes from a few real steps on random rows on this machine;\n"
-      "with it, from a model of the device's data sheet, and it is not a measurement. --ranks divides the latents\n"
-      "among processes that all see every row. What does not fit is said, and the exit status is still 0.");
+      "Starts and writes nothing. Without --gpu the time comes from a few real steps on random "
+      "rows on this machine;\n"
+      "with it, from a model of the device's data sheet, and it is not a measurement. --ranks "
+      "divides the latents\n"
+      "among processes that all see every row. What does not fit is said, and the exit status is "
+      "still 0.");
   command->add_option("config", options->config, "YAML configuration.")->required();
   command->add_option("--out", options->out, "Where the run would lie, for the free disk space.");
-  command->add_option("--dims", options->dims, "Dimensions of every hook, where there are no shards yet.")
+  command
+      ->add_option("--dims", options->dims,
+                   "Dimensions of every hook, where there are no shards yet.")
       ->check(CLI::PositiveNumber);
-  command->add_option("--ranks", options->ranks, "Processes that share the latents.")->check(CLI::Range(1, 65536));
+  command->add_option("--ranks", options->ranks, "Processes that share the latents.")
+      ->check(CLI::Range(1, 65536));
   std::vector<std::string> names;
   for (const sae::Gpu& gpu : sae::known_gpus()) names.emplace_back(gpu.name);
-  command->add_option("--gpu", options->gpu, "Model the time of this device.")->check(CLI::IsMember(names));
-  command->add_option("--set", options->overrides, "Override a setting: --set train.steps=100 (repeatable).")
+  command->add_option("--gpu", options->gpu, "Model the time of this device.")
+      ->check(CLI::IsMember(names));
+  command
+      ->add_option("--set", options->overrides,
+                   "Override a setting: --set train.steps=100 (repeatable).")
       ->allow_extra_args(false);
   command->add_flag("--json", options->json, "Print the plan as JSON on stdout.");
   command->callback([options] { run(*options); });

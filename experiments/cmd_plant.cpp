@@ -46,7 +46,8 @@ void run(const Options& options) {
     return;
   }
   fmt::print(
-      "{}: {} rows of d = {}, {} features, L0 {:.2f} expected, variance {:.4g}; the true dictionary is {}/truth\n",
+      "{}: {} rows of d = {}, {} features, L0 {:.2f} expected, variance {:.4g}; the true "
+      "dictionary is {}/truth\n",
       options.out, planted.rows, planted.d, planted.n, model.l0(), hook.variance, options.out);
 }
 
@@ -54,9 +55,11 @@ void run(const Options& options) {
 
 void register_plant(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("plant", "Write activations with a known dictionary, to test trainers on.");
+  CLI::App* command = app.add_subcommand(
+      "plant", "Write activations with a known dictionary, to test trainers on.");
   command->footer(
-      "OUT is an ordinary data set with planted.yaml (the options) and truth/ (the true dictionary) beside "
+      "OUT is an ordinary data set with planted.yaml (the options) and truth/ (the true "
+      "dictionary) beside "
       "it;\n`assay recover` measures what a trained dictionary found of it. See docs/planted.md.");
   command->add_option("config", options->config, "YAML with options (default: the kind's)");
   command->add_option("--kind", options->kind, "Options to start from")
@@ -70,14 +73,18 @@ void register_plant(CLI::App& app) {
       ->capture_default_str();
   command
       ->add_option("--disk-limit", options->disk_limit,
-                   "Make OUT a rolling cache of at most so much (as 20GB): wait for a trainer with data.rolling to use "
+                   "Make OUT a rolling cache of at most so much (as 20GB): wait for a trainer with "
+                   "data.rolling to use "
                    "shards up (0: an ordinary data set)")
       ->transform(CLI::AsSizeValue(true))
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "Threads (0: the processors); never changes the result")
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads (0: the processors); never changes the result")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command->add_flag("--reference", options->reference, "Print the options of the kind as Markdown, write nothing");
+  command->add_flag("--reference", options->reference,
+                    "Print the options of the kind as Markdown, write nothing");
   command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
   command->callback([options] { run(*options); });
 }

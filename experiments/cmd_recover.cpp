@@ -21,7 +21,8 @@ struct Options {
   bool json = false;
 };
 
-nlohmann::ordered_json to_json(const std::string& name, const sae::Dictionary& dictionary, const sae::Recovery& r) {
+nlohmann::ordered_json to_json(const std::string& name, const sae::Dictionary& dictionary,
+                               const sae::Recovery& r) {
   return {{"dictionary", name},
           {"hash", dictionary.hash()},
           {"variant", dictionary.info.variant},
@@ -39,12 +40,12 @@ nlohmann::ordered_json to_json(const std::string& name, const sae::Dictionary& d
 }
 
 void print_table(const std::vector<std::string>& names, const std::vector<sae::Recovery>& all) {
-  fmt::print("{:>6} {:>9} {:>10} {:>6} {:>6} {:>7} {:>6}  dictionary\n", "MCC", "recovered", "uniqueness", "F1", "EV",
-             "L0", "dead");
+  fmt::print("{:>6} {:>9} {:>10} {:>6} {:>6} {:>7} {:>6}  dictionary\n", "MCC", "recovered",
+             "uniqueness", "F1", "EV", "L0", "dead");
   for (size_t i = 0; i < all.size(); ++i) {
     const sae::Recovery& r = all[i];
-    fmt::print("{:6.3f} {:9.4f} {:10.3f} {:6.3f} {:6.3f} {:7.2f} {:6}  {}\n", r.directions.mcc, r.directions.recovered,
-               r.directions.uniqueness, r.f1, r.ev, r.l0, r.dead, names[i]);
+    fmt::print("{:6.3f} {:9.4f} {:10.3f} {:6.3f} {:6.3f} {:7.2f} {:6}  {}\n", r.directions.mcc,
+               r.directions.recovered, r.directions.uniqueness, r.f1, r.ev, r.l0, r.dead, names[i]);
   }
 }
 
@@ -69,18 +70,25 @@ void run(const Options& options) {
 
 void register_recover(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("recover", "Measure what dictionaries found of a planted one.");
+  CLI::App* command =
+      app.add_subcommand("recover", "Measure what dictionaries found of a planted one.");
   command->footer(
-      "MCC: mean |cosine| of the best one-to-one matching. recovered: share of true features with a latent at cosine\n"
-      "above 0.8. uniqueness: different nearest features over latents. F1: firing of latents as detectors of their\n"
-      "nearest feature. EV, F1 and L0 are taken on fresh rows, which the training data do not hold. See\n"
+      "MCC: mean |cosine| of the best one-to-one matching. recovered: share of true features with "
+      "a latent at cosine\n"
+      "above 0.8. uniqueness: different nearest features over latents. F1: firing of latents as "
+      "detectors of their\n"
+      "nearest feature. EV, F1 and L0 are taken on fresh rows, which the training data do not "
+      "hold. See\n"
       "docs/planted.md.");
-  command->add_option("dictionaries", options->dictionaries, "Dictionary or run folders")->required();
+  command->add_option("dictionaries", options->dictionaries, "Dictionary or run folders")
+      ->required();
   command->add_option("--planted", options->planted, "Folder that assay plant wrote")->required();
   command->add_option("--rows", options->rows, "Fresh rows to measure on")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "Threads (0: the processors); never changes the result")
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads (0: the processors); never changes the result")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Print a list of measurements as JSON on stdout");

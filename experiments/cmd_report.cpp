@@ -29,7 +29,8 @@ void report(const Options& options) {
   } else {
     for (const std::filesystem::path& run : options.runs) {
       const std::filesystem::path results = run / "results.json";
-      if (std::filesystem::exists(results)) fmt::print("{}", eval::summary_table(eval::read_results(results)));
+      if (std::filesystem::exists(results))
+        fmt::print("{}", eval::summary_table(eval::read_results(results)));
     }
     fmt::print("wrote {}\n", file);
   }
@@ -39,9 +40,10 @@ void report(const Options& options) {
 
 void register_report(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("report", "Write report.html, one file that opens offline, and print the summary");
-  command->add_option("runs", options->runs, "Folders with results.json, metrics.jsonl or both")->required();
+  CLI::App* command = app.add_subcommand(
+      "report", "Write report.html, one file that opens offline, and print the summary");
+  command->add_option("runs", options->runs, "Folders with results.json, metrics.jsonl or both")
+      ->required();
   command->add_option("--out", options->out, "Folder for report.html")->required();
   command->add_flag("--json", options->json, "Print where the report is as JSON");
   command->callback([options] { report(*options); });

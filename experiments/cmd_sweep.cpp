@@ -1,4 +1,5 @@
-// assay sweep: a grid of dictionaries trained on one pass over the activations, and the page that shows them together.
+// assay sweep: a grid of dictionaries trained on one pass over the activations, and the page that
+// shows them together.
 #include <fmt/core.h>
 #include <spdlog/spdlog.h>
 
@@ -32,10 +33,12 @@ struct Options {
 };
 
 /// Throws UsageError where no variant takes an axis that is given.
-void check_axis(const char* axis, bool given, const SweepConfig& sweep, bool (sae::VariantEntry::*takes)() const) {
+void check_axis(const char* axis, bool given, const SweepConfig& sweep,
+                bool (sae::VariantEntry::*takes)() const) {
   const auto does = [&](const std::string& name) { return (sae::variant_entry(name).*takes)(); };
   if (!given || std::any_of(sweep.variant.begin(), sweep.variant.end(), does)) return;
-  throw UsageError(fmt::format("sweep.{}: {} does not take it; leave it out", axis, fmt::join(sweep.variant, ", ")));
+  throw UsageError(fmt::format("sweep.{}: {} does not take it; leave it out", axis,
+                               fmt::join(sweep.variant, ", ")));
 }
 
 /// The grid's axes; one that is not given holds the configuration's own value.
@@ -59,10 +62,12 @@ void check_distinct(const char* axis, std::vector<T> values) {
 void check(const std::string& file, const Config& config, const SweepConfig& sweep) {
   check_data(file, config);
   if (config.data.rolling) {
-    throw UsageError("data.rolling: a sweep cannot train on a rolling cache; harvest without --disk-limit");
+    throw UsageError(
+        "data.rolling: a sweep cannot train on a rolling cache; harvest without --disk-limit");
   }
   if (!(config.data.validation > 0)) {
-    throw UsageError("data.validation = 0: a sweep compares its dictionaries on validation rows; set it > 0");
+    throw UsageError(
+        "data.validation = 0: a sweep compares its dictionaries on validation rows; set it > 0");
   }
   for (const std::string& name : sweep.variant) sae::require_one_hook("sweep.variant", name);
   check_distinct("variant", sweep.variant);
@@ -81,7 +86,8 @@ void add_member(Grid& grid, Config config, const fs::path& out) {
   const sae::ModelConfig& model = config.model;
   const double sparsity = sae::variant_entry(model.variant).takes_sparsity() ? model.sparsity : 0;
   const std::string weight = sparsity > 0 ? fmt::format("-w{}", sparsity) : "";
-  const std::string name = fmt::format("{}-n{}-k{}{}-s{}", model.variant, model.n, model.k, weight, config.train.seed);
+  const std::string name =
+      fmt::format("{}-n{}-k{}{}-s{}", model.variant, model.n, model.k, weight, config.train.seed);
   eval::SweepDictionary entry;
   entry.name = name;
   entry.variant = model.variant;
@@ -89,7 +95,8 @@ void add_member(Grid& grid, Config config, const fs::path& out) {
   entry.k = model.k;
   entry.sparsity = sparsity;
   entry.seed = static_cast<uint64_t>(config.train.seed);
-  const std::string yaml = config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
+  const std::string yaml =
+      config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
   grid.members.push_back({out / entry.name, {config.data, config.model, config.train, yaml}});
   grid.entries.push_back(entry);
 }
@@ -101,7 +108,8 @@ Grid make_grid(Config config, const SweepConfig& sweep, const fs::path& out) {
   for (const std::string& variant : sweep.variant) {
     const sae::VariantEntry& takes = sae::variant_entry(variant);
     const auto ks = takes.takes_k() ? sweep.k : std::vector<int64_t>{config.model.k};
-    const auto weights = takes.takes_sparsity() ? sweep.sparsity : std::vector<double>{config.model.sparsity};
+    const auto weights =
+        takes.takes_sparsity() ? sweep.sparsity : std::vector<double>{config.model.sparsity};
     Config own = config;
     own.model.variant = variant;
     for (const int64_t n : sweep.n) {
@@ -121,10 +129,12 @@ Grid make_grid(Config config, const SweepConfig& sweep, const fs::path& out) {
   return grid;
 }
 
-void measure(Context& context, const Config& config, const fs::path& out, eval::SweepResults& results) {
+void measure(Context& context, const Config& config, const fs::path& out,
+             eval::SweepResults& results) {
   sae::BatchSource source(config.data, config.train, stop_requested());
   const data::DatasetInfo& about = source.sources().info();
-  results.dataset = (about.path.has_filename() ? about.path : about.path.parent_path()).filename().string();
+  results.dataset =
+      (about.path.has_filename() ? about.path : about.path.parent_path()).filename().string();
   results.model = about.model;
   const data::HookInfo& hook = source.inputs().front();
   results.hook = hook.name == "activations" ? about.hook : hook.name;
@@ -158,7 +168,8 @@ void print(const eval::SweepResults& results, const std::string& out, bool json)
 /// The status says so where any dictionary is missing.
 void complain(const eval::SweepResults& results) {
   for (const eval::SweepDictionary& d : results.dictionaries) {
-    if (!d.failure.empty()) throw Error(fmt::format("{} was left out of the sweep: {}", d.name, d.failure));
+    if (!d.failure.empty())
+      throw Error(fmt::format("{} was left out of the sweep: {}", d.name, d.failure));
   }
 }
 
@@ -176,12 +187,14 @@ void run(const Options& options) {
   Grid grid = make_grid(config, sweep, options.out);
   const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
   const auto begun = std::chrono::steady_clock::now();
-  const std::vector<sae::SweepOutcome> outcomes = sae::train_sweep(context, grid.members, resume, stop_requested());
+  const std::vector<sae::SweepOutcome> outcomes =
+      sae::train_sweep(context, grid.members, resume, stop_requested());
   eval::SweepResults results;
   results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   for (size_t i = 0; i < outcomes.size(); ++i) {
     if (outcomes[i].failure.empty() && outcomes[i].summary.outcome == sae::Outcome::interrupted) {
-      spdlog::info("the sweep is interrupted at step {}; --resume auto goes on", outcomes[i].summary.step);
+      spdlog::info("the sweep is interrupted at step {}; --resume auto goes on",
+                   outcomes[i].summary.step);
       throw CLI::RuntimeError(kRequeue);
     }
     grid.entries[i].failure = outcomes[i].failure;
@@ -196,24 +209,34 @@ void run(const Options& options) {
 
 void register_sweep(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("sweep", "Train a grid of dictionaries on one pass over the activations, and compare them.");
+  CLI::App* command = app.add_subcommand(
+      "sweep", "Train a grid of dictionaries on one pass over the activations, and compare them.");
   command->footer(
-      "The section sweep of the configuration lists variant, n, k, sparsity and seed; every combination is trained\n"
-      "(k and sparsity by the variants that take them), in a run folder of its own whose dictionary has the bits that\n"
-      "assay train of its config.yaml gives. Then FVU, L0, dead latents and the agreement of seeds on validation rows\n"
-      "are written to sweep.json and report.html. SIGTERM, SIGUSR1 and SIGINT checkpoint all of them and exit with\n"
-      "status 75; --resume auto goes on to the same bits. A dictionary that diverges is left out, the others go on,\n"
+      "The section sweep of the configuration lists variant, n, k, sparsity and seed; every "
+      "combination is trained\n"
+      "(k and sparsity by the variants that take them), in a run folder of its own whose "
+      "dictionary has the bits that\n"
+      "assay train of its config.yaml gives. Then FVU, L0, dead latents and the agreement of seeds "
+      "on validation rows\n"
+      "are written to sweep.json and report.html. SIGTERM, SIGUSR1 and SIGINT checkpoint all of "
+      "them and exit with\n"
+      "status 75; --resume auto goes on to the same bits. A dictionary that diverges is left out, "
+      "the others go on,\n"
       "and the status is 1. See docs/sweeps.md.");
-  command->add_option("config", options->config, "YAML configuration with a section sweep.")->required();
+  command->add_option("config", options->config, "YAML configuration with a section sweep.")
+      ->required();
   command
-      ->add_option("--out", options->out, "Folder of the sweep: a run folder each dictionary, sweep.json, report.html.")
+      ->add_option("--out", options->out,
+                   "Folder of the sweep: a run folder each dictionary, sweep.json, report.html.")
       ->required();
   command
       ->add_option("--resume", options->resume,
-                   "auto: go on from the newest checkpoints, or start; never: refuse folders that hold runs.")
+                   "auto: go on from the newest checkpoints, or start; never: refuse folders that "
+                   "hold runs.")
       ->check(CLI::IsMember({"auto", "never"}));
-  command->add_option("--set", options->overrides, "Override a setting: --set train.steps=100 (repeatable).")
+  command
+      ->add_option("--set", options->overrides,
+                   "Override a setting: --set train.steps=100 (repeatable).")
       ->allow_extra_args(false);
   command->add_flag("--json", options->json, "Print where the results are as JSON on stdout.");
   command->callback([options] { run(*options); });

@@ -1,5 +1,5 @@
-// One file a subcommand. Each registers its options and a callback that does the work; main turns exceptions into one
-// line on stderr and an exit status.
+// One file a subcommand. Each registers its options and a callback that does the work; main turns
+// exceptions into one line on stderr and an exit status.
 #pragma once
 
 namespace CLI {

@@ -34,7 +34,9 @@ def mix64(z):
 
 
 def split_of(document, validation, test, seed):
-    unit = (mix64(mix64(int(document) & MASK) ^ mix64((seed + 0x5EED5EED5EED) & MASK)) >> 11) * 2.0**-53
+    unit = (
+        mix64(mix64(int(document) & MASK) ^ mix64((seed + 0x5EED5EED5EED) & MASK)) >> 11
+    ) * 2.0**-53
     return "test" if unit < test else "validation" if unit < test + validation else "train"
 
 
@@ -46,10 +48,18 @@ def derive_seed(seed, *path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="results.json of assay eval with tasks core and saebench_probing")
-    parser.add_argument("--data", type=Path, required=True, help="the shards that were evaluated on")
-    parser.add_argument("--dictionary", type=Path, required=True, help="the dictionary that was evaluated")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "results", type=Path, help="results.json of assay eval with tasks core and saebench_probing"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the shards that were evaluated on"
+    )
+    parser.add_argument(
+        "--dictionary", type=Path, required=True, help="the dictionary that was evaluated"
+    )
     parser.add_argument("--json", type=Path, help="also write the table here")
     args = parser.parse_args()
     results = json.loads(args.results.read_text())
@@ -59,23 +69,36 @@ def main():
     print(f"{'metric':<36}{'assay':>12}{'SAEBench':>12}{'difference':>13}")
     for row in table:
         note = "" if row["same_definition"] else "   another definition"
-        print(f"{row['metric']:<36}{row['assay']:>12.6f}{row['saebench']:>12.6f}"
-              f"{row['assay'] - row['saebench']:>+13.6f}{note}")
+        print(
+            f"{row['metric']:<36}{row['assay']:>12.6f}{row['saebench']:>12.6f}"
+            f"{row['assay'] - row['saebench']:>+13.6f}{note}"
+        )
     if args.json:
         args.json.write_text(json.dumps(table, indent=1) + "\n")
-    apart = [r["metric"] for r in table if r["same_definition"] and abs(r["assay"] - r["saebench"]) > TOLERANCE]
+    apart = [
+        r["metric"]
+        for r in table
+        if r["same_definition"] and abs(r["assay"] - r["saebench"]) > TOLERANCE
+    ]
     if apart:
         sys.exit(f"compare_saebench: differ by more than {TOLERANCE}: {', '.join(apart)}")
 
 
 def load_shards(folder):
     parts, classes = [], {}
-    for path in sorted(folder.glob("shard-*.h5")) or sorted(p for p in folder.glob("*.h5") if p.stem != "texts"):
+    for path in sorted(folder.glob("shard-*.h5")) or sorted(
+        p for p in folder.glob("*.h5") if p.stem != "texts"
+    ):
         with h5py.File(path) as file:
             x = file["activations"][:]
             if x.dtype == np.uint16:
                 x = (x.astype(np.uint32) << 16).view(np.float32)
-            part = {"x": x, "document": file["document"][:], "special": file["special"][:], "text": file["text"][:]}
+            part = {
+                "x": x,
+                "document": file["document"][:],
+                "special": file["special"][:],
+                "text": file["text"][:],
+            }
             for name in file["labels"]:
                 part["label " + name] = file["labels"][name][:]
                 classes[name] = [str(c) for c in file["labels"][name].attrs["classes"]]
@@ -92,11 +115,15 @@ class Dictionary:
         folder = path / "dictionary" if (path / "dictionary").is_dir() else path
         info = json.loads((folder / "cfg.json").read_text())
         if info.get("encoding", "topk") != "topk":
-            sys.exit(f"compare_saebench: {path} encodes by {info['encoding']}; this script knows topk")
+            sys.exit(
+                f"compare_saebench: {path} encodes by {info['encoding']}; this script knows topk"
+            )
         weights = load_file(folder / "dictionary.safetensors")
         self.w = {k: torch.from_numpy(v) for k, v in weights.items()}
         self.k, self.device = info["k"], "cpu"
-        self.cfg = SimpleNamespace(hook_name="hook", hook_head_index=None, hook_layer=0, d_sae=info["n"])
+        self.cfg = SimpleNamespace(
+            hook_name="hook", hook_head_index=None, hook_layer=0, d_sae=info["n"]
+        )
 
     def encode(self, x):
         pre = (x - self.w["b_dec"]) @ self.w["W_enc"].T + self.w["b_enc"]
@@ -112,16 +139,22 @@ def number(results, task, metric, method="", part=None):
         for n in t["numbers"] if t["name"] == task else []:
             if n["metric"] == metric and n["method"] == method and part in (None, n["part"]):
                 return n["value"]
-    sys.exit(f"compare_saebench: the results have no {metric} of task {task}: evaluate with "
-             "--tasks core,saebench_probing --null none")
+    sys.exit(
+        f"compare_saebench: the results have no {metric} of task {task}: evaluate with "
+        "--tasks core,saebench_probing --null none"
+    )
 
 
 def compare_core(results, data, dictionary):
     from sae_bench.evals.core.main import get_sparsity_and_variance_metrics
 
     rule = dict(item.split("=") for item in results["split_rule"].split(","))
-    documents = {d for d in np.unique(data["document"])
-                 if split_of(d, float(rule["validation"]), float(rule["test"]), int(rule["seed"])) == "validation"}
+    documents = {
+        d
+        for d in np.unique(data["document"])
+        if split_of(d, float(rule["validation"]), float(rule["test"]), int(rule["seed"]))
+        == "validation"
+    }
     rows = np.isin(data["document"], list(documents)) & (data["special"] == 0)
     x = torch.from_numpy(data["x"][rows].astype(np.float32))
     blocks = list(torch.split(x, ROWS))
@@ -137,32 +170,63 @@ def compare_core(results, data, dictionary):
     store = SimpleNamespace(get_batch_tokens=get_batch_tokens)
     with torch.no_grad():
         theirs, _ = get_sparsity_and_variance_metrics(
-            dictionary, SimpleNamespace(run_with_cache=run_with_cache), store, len(blocks), True, True, True, False,
-            ROWS, {})
-    ours = {m: number(results, "core", m, part="validation") for m in ("l0", "cosine", "l2_ratio", "fvu")}
-    return [row("L0", ours["l0"], theirs["l0"]), row("cosine", ours["cosine"], theirs["cossim"]),
-            row("norm ratio", ours["l2_ratio"], theirs["l2_ratio"]),
-            row("explained variance (1 - FVU)", 1 - ours["fvu"], theirs["explained_variance"], False),
-            row("explained variance, their legacy", 1 - ours["fvu"], theirs["explained_variance_legacy"], False)]
+            dictionary,
+            SimpleNamespace(run_with_cache=run_with_cache),
+            store,
+            len(blocks),
+            True,
+            True,
+            True,
+            False,
+            ROWS,
+            {},
+        )
+    ours = {
+        m: number(results, "core", m, part="validation")
+        for m in ("l0", "cosine", "l2_ratio", "fvu")
+    }
+    return [
+        row("L0", ours["l0"], theirs["l0"]),
+        row("cosine", ours["cosine"], theirs["cossim"]),
+        row("norm ratio", ours["l2_ratio"], theirs["l2_ratio"]),
+        row("explained variance (1 - FVU)", 1 - ours["fvu"], theirs["explained_variance"], False),
+        row(
+            "explained variance, their legacy",
+            1 - ours["fvu"],
+            theirs["explained_variance_legacy"],
+            False,
+        ),
+    ]
 
 
 def row(metric, assay, saebench, same_definition=True):
-    return {"metric": metric, "assay": assay, "saebench": saebench, "same_definition": same_definition}
+    return {
+        "metric": metric,
+        "assay": assay,
+        "saebench": saebench,
+        "same_definition": same_definition,
+    }
 
 
 def compare_probing(results, data, dictionary):
     from sae_bench.evals.sparse_probing import probe_training as theirs
 
-    settings = next(t["details"]["settings"] for t in results["tasks"] if t["name"] == "saebench_probing")
+    settings = next(
+        t["details"]["settings"] for t in results["tasks"] if t["name"] == "saebench_probing"
+    )
     config = yaml.safe_load(settings)
     texts = text_table(data)
     cells = plan(texts, data["classes"], config, results["seed"])
-    wanted = np.unique(np.concatenate([np.concatenate([train[0], test[0]]) for train, test in cells]))
+    wanted = np.unique(
+        np.concatenate([np.concatenate([train[0], test[0]]) for train, test in cells])
+    )
     pooled = pool(data, texts, wanted, dictionary)
     scores = {}
     for (train, y), (test, truth) in cells:
         for method, features in pooled.items():
-            x, held = (torch.from_numpy(features[np.searchsorted(wanted, part)]) for part in (train, test))
+            x, held = (
+                torch.from_numpy(features[np.searchsorted(wanted, part)]) for part in (train, test)
+            )
             labels = torch.from_numpy(y.astype(np.int32))
             ks = [None] if method == "dense" else [1, 2, 5]
             for k in ks:
@@ -170,19 +234,34 @@ def compare_probing(results, data, dictionary):
                 if k:
                     mask = theirs.get_top_k_mean_diff_mask(x, labels, k)
                     a, b = (theirs.apply_topk_mask_reduce_dim(v, mask) for v in (x, held))
-                _, accuracy = theirs.train_sklearn_probe(a, labels, b, torch.from_numpy(truth.astype(np.int32)))
+                _, accuracy = theirs.train_sklearn_probe(
+                    a, labels, b, torch.from_numpy(truth.astype(np.int32))
+                )
                 scores.setdefault(f"latents_top{k}" if k else "dense", []).append(accuracy)
-    return [row(f"sparse probing, {m}", number(results, "saebench_probing", "saebench_accuracy", m), float(np.mean(v)))
-            for m, v in scores.items()]
+    return [
+        row(
+            f"sparse probing, {m}",
+            number(results, "saebench_probing", "saebench_accuracy", m),
+            float(np.mean(v)),
+        )
+        for m, v in scores.items()
+    ]
 
 
 def text_table(data):
     first = np.flatnonzero(np.r_[True, data["text"][1:] != data["text"][:-1]])
     ordinary = data["special"] == 0
     counts = np.add.reduceat(ordinary.astype(np.int64), first)
-    table = {"first": first, "rows": np.diff(np.r_[first, len(data["text"])]), "ordinary": counts,
-             "number": data["text"][first], "document": data["document"][first]}
-    inside = first + np.array([int(np.argmax(ordinary[f:f + r])) for f, r in zip(first, table["rows"])])
+    table = {
+        "first": first,
+        "rows": np.diff(np.r_[first, len(data["text"])]),
+        "ordinary": counts,
+        "number": data["text"][first],
+        "document": data["document"][first],
+    }
+    inside = first + np.array(
+        [int(np.argmax(ordinary[f : f + r])) for f, r in zip(first, table["rows"])]
+    )
     for key in data:
         if key.startswith("label "):
             table[key] = data[key][inside]
@@ -196,8 +275,13 @@ def plan(texts, classes, config, seed):
     category, domain = texts["label " + ood["class_label"]], texts["label " + ood["domain_label"]]
     keep = (category >= 0) & (texts["ordinary"] > 0)
     if ood["filter_label"]:
-        keep &= texts["label " + ood["filter_label"]] == classes[ood["filter_label"]].index(ood["filter_class"])
-    source, target = (keep & (domain == classes[ood["domain_label"]].index(ood[side])) for side in ("source", "target"))
+        keep &= texts["label " + ood["filter_label"]] == classes[ood["filter_label"]].index(
+            ood["filter_class"]
+        )
+    source, target = (
+        keep & (domain == classes[ood["domain_label"]].index(ood[side]))
+        for side in ("source", "target")
+    )
     plan_seed, runs = derive_seed(seed, ord("p")), []
     for run in range(2 * seeds):
         half_seed = derive_seed(plan_seed, 0, run // 2)
@@ -206,23 +290,40 @@ def plan(texts, classes, config, seed):
         tested = np.array([sides[d] for d in texts["document"]])
         keys = np.array([derive_seed(half_seed, 1, n) for n in texts["number"]], dtype=np.uint64)
         order = np.argsort(keys, kind="stable")
-        runs.append([order[(mask & side)[order]] for mask, side in ((source, ~tested), (source, tested),
-                                                                   (target, tested))])
+        runs.append(
+            [
+                order[(mask & side)[order]]
+                for mask, side in ((source, ~tested), (source, tested), (target, tested))
+            ]
+        )
     count = len(classes[ood["class_label"]])
     tallies = [[np.bincount(category[part], minlength=count) for part in run] for run in runs]
-    enough = [c for c in range(count)
-              if all(t[0][c] >= 10 and t[1][c] >= 1 and t[2][c] >= ood["min_target"] for t in tallies)]
+    enough = [
+        c
+        for c in range(count)
+        if all(t[0][c] >= 10 and t[1][c] >= 1 and t[2][c] >= ood["min_target"] for t in tallies)
+    ]
     total = np.bincount(category[target], minlength=count)
-    chosen = sorted(enough, key=lambda c: -total[c])[:ood["classes"]]
+    chosen = sorted(enough, key=lambda c: -total[c])[: ood["classes"]]
     cells = []
     for c in chosen:
         for train, test, _ in runs:
             positive = [part[category[part] == c] for part in (train, test)]
             negative = [part[category[part] != c] for part in (train, test)]
-            each = [min(len(positive[0]), ood["train_per_class"]), min(len(positive[1]), ood["test_positives"])]
+            each = [
+                min(len(positive[0]), ood["train_per_class"]),
+                min(len(positive[1]), ood["test_positives"]),
+            ]
             each[1] = min(each[1], len(negative[1]), ood["test_negatives"])
-            cells.append([(np.r_[positive[i][:each[i]], negative[i][:each[i]]],
-                           np.repeat([1, 0], [each[i], min(each[i], len(negative[i]))])) for i in (0, 1)])
+            cells.append(
+                [
+                    (
+                        np.r_[positive[i][: each[i]], negative[i][: each[i]]],
+                        np.repeat([1, 0], [each[i], min(each[i], len(negative[i]))]),
+                    )
+                    for i in (0, 1)
+                ]
+            )
     return cells
 
 
@@ -231,15 +332,15 @@ def pool(data, texts, wanted, dictionary):
     dense = np.empty((len(wanted), data["x"].shape[1]), np.float32)
     codes = np.empty((len(wanted), dictionary.cfg.d_sae), np.float32)
     for at in range(0, len(wanted), 256):
-        block = wanted[at:at + 256]
+        block = wanted[at : at + 256]
         rows = [np.arange(texts["first"][t], texts["first"][t] + texts["rows"][t]) for t in block]
         rows = [r[data["special"][r] == 0] for r in rows]
         x = torch.from_numpy(data["x"][np.concatenate(rows)].astype(np.float32))
         z = dictionary.encode(x).numpy()
         start = np.cumsum([0] + [len(r) for r in rows])[:-1]
         lengths = np.array([[len(r)] for r in rows])
-        dense[at:at + 256] = np.add.reduceat(x.numpy().astype(np.float64), start) / lengths
-        codes[at:at + 256] = np.add.reduceat(z.astype(np.float64), start) / lengths
+        dense[at : at + 256] = np.add.reduceat(x.numpy().astype(np.float64), start) / lengths
+        codes[at : at + 256] = np.add.reduceat(z.astype(np.float64), start) / lengths
     return {"dense": dense, "latents": codes}
 
 

@@ -51,9 +51,11 @@ inline void describe(config::Fields& fields, SweepConfig& c) {
         f.integers("n", c.n, {1, INT32_MAX}, "latents", "Sizes; empty takes model.n.");
         f.integers("k", c.k, {1, INT32_MAX}, "latents a token",
                    "L0s, of the variants that take one; empty takes model.k.");
-        f.reals("sparsity", c.sparsity, {0, 1e6}, "",
-                "Weights of the penalty, of the variants that have one; empty takes model.sparsity.");
-        f.integers("seed", c.seed, {0, INT64_MAX}, "", "Seeds of the initial weights; empty takes train.seed.");
+        f.reals(
+            "sparsity", c.sparsity, {0, 1e6}, "",
+            "Weights of the penalty, of the variants that have one; empty takes model.sparsity.");
+        f.integers("seed", c.seed, {0, INT64_MAX}, "",
+                   "Seeds of the initial weights; empty takes train.seed.");
       },
       "Read by assay sweep alone: every combination is trained.");
 }
@@ -61,7 +63,8 @@ inline void describe(config::Fields& fields, SweepConfig& c) {
 /// Throws UsageError where the configuration does not name its data in exactly one way.
 inline void check_data(const std::string& file, const Config& config) {
   if (config.data.path.empty() == config.data.mixture.empty()) {
-    throw UsageError(file + ": name the folder of shards in data.path, or several in data.mixture, not both");
+    throw UsageError(
+        file + ": name the folder of shards in data.path, or several in data.mixture, not both");
   }
 }
 

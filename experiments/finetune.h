@@ -23,10 +23,12 @@ struct FinetuneConfig {
 void describe(config::Fields& fields, FinetuneConfig& config);
 
 struct FinetunePaths {
-  std::filesystem::path run;    ///< a finished run of `assay train`: its configuration and last checkpoint
+  /// a finished run of `assay train`: its configuration and last checkpoint
+  std::filesystem::path run;
   std::filesystem::path model;  ///< exported halves
   std::filesystem::path data;   ///< empty: what the run was trained on
-  std::filesystem::path out;    ///< config.yaml, finetune.yaml, metrics.jsonl, checkpoints/, dictionary/
+  /// config.yaml, finetune.yaml, metrics.jsonl, checkpoints/, dictionary/
+  std::filesystem::path out;
   bool trust_model_code = false;
 };
 
@@ -38,11 +40,12 @@ struct FinetuneSummary {
   double seconds = 0;
 };
 
-/// Texts of the training split, in an order drawn from the seed; the variant's own optimiser with fresh moments. A set
-/// `stop` flag checkpoints after the step in hand and returns `interrupted`; killed at any instant and resumed, a run
-/// ends in the same bits. Throws UsageError where run, data, model and settings do not fit one another or differ from
-/// the run being resumed, Error where a loss is not finite.
-FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths, sae::Resume resume,
-                         const volatile std::sig_atomic_t& stop);
+/// Texts of the training split, in an order drawn from the seed; the variant's own optimiser with
+/// fresh moments. A set `stop` flag checkpoints after the step in hand and returns `interrupted`;
+/// killed at any instant and resumed, a run ends in the same bits. Throws UsageError where run,
+/// data, model and settings do not fit one another or differ from the run being resumed, Error
+/// where a loss is not finite.
+FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths,
+                         sae::Resume resume, const volatile std::sig_atomic_t& stop);
 
 }  // namespace assay

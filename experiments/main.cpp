@@ -1,4 +1,5 @@
-// assay: one file a subcommand. Exit status 2 for unusable input (command line, configuration), 1 for a failure.
+// assay: one file a subcommand. Exit status 2 for unusable input (command line, configuration), 1
+// for a failure.
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -17,7 +18,9 @@ int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("assay"));
   spdlog::set_pattern("assay: %v");
 
-  CLI::App app{"Assay trains sparse autoencoders on cached activations and finds out what they are worth.", "assay"};
+  CLI::App app{
+      "Assay trains sparse autoencoders on cached activations and finds out what they are worth.",
+      "assay"};
   app.set_version_flag("--version", "assay " ASSAY_VERSION);
   app.require_subcommand(1);
   app.fallthrough(false);

@@ -36,26 +36,46 @@ CONFIRMED = {"error": 0.2, "reconstruction": 0.5}  # a confirmed latent's nu is 
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--assay", default="build/assay")
-    parser.add_argument("--corpus", type=Path, required=True, help="WordNet's texts, as wordnet.py writes them")
+    parser.add_argument(
+        "--corpus", type=Path, required=True, help="WordNet's texts, as wordnet.py writes them"
+    )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--texts", type=int, default=4000, help="texts that crosscoders learn from (default: 4000)")
-    parser.add_argument("--held-out", type=int, default=1000, help="texts of other words to measure on (default: 1000)")
-    parser.add_argument("--tune-steps", type=int, default=120, help="steps of 16 other texts (default: 120)")
+    parser.add_argument(
+        "--texts", type=int, default=4000, help="texts that crosscoders learn from (default: 4000)"
+    )
+    parser.add_argument(
+        "--held-out",
+        type=int,
+        default=1000,
+        help="texts of other words to measure on (default: 1000)",
+    )
+    parser.add_argument(
+        "--tune-steps", type=int, default=120, help="steps of 16 other texts (default: 120)"
+    )
     parser.add_argument("--n", type=int, default=1024)
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--lr", type=float, default=0.0008, help="of both variants (default: 0.0008)")
+    parser.add_argument(
+        "--lr", type=float, default=0.0008, help="of both variants (default: 0.0008)"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tries", type=int, default=4, help="of the search for the penalty that gives L0 = k")
+    parser.add_argument(
+        "--tries", type=int, default=4, help="of the search for the penalty that gives L0 = k"
+    )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     prepare(args)
-    print("| hooks | variant | L0 | FVU base, other | exclusive to base, other | of these confirmed | median nu |\n"
-          "|---|---|---|---|---|---|---|", flush=True)
+    print(
+        "| hooks | variant | L0 | FVU base, other | exclusive to base, other | of these confirmed | median nu |\n"
+        "|---|---|---|---|---|---|---|",
+        flush=True,
+    )
     weight = None
     for pair in ("tuned", "rounding"):
         for name in ("crosscoder", "crosscoder_batch_topk"):
@@ -85,7 +105,9 @@ def prepare(args):
         for part, suffix in enumerate(("", "-held-out")):
             target = args.out / (pair + suffix)
             if not (target / "index.yaml").exists():
-                base, tuned = (args.out / "harvest" / name / f"{part}.h5" for name in ("base", "tuned"))
+                base, tuned = (
+                    args.out / "harvest" / name / f"{part}.h5" for name in ("base", "tuned")
+                )
                 merge(base, tuned if pair == "tuned" else None, target)
                 call([args.assay, "index", target / "pair.h5", "--out", target])
 
@@ -113,15 +135,26 @@ def load(folder):
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     model = AutoModel.from_pretrained(folder, num_hidden_layers=LAYERS, local_files_only=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)  # eval: no dropout
+    return model.eval(), AutoTokenizer.from_pretrained(
+        folder, local_files_only=True
+    )  # eval: no dropout
 
 
 def harvest(name, records, args):
     """harvest/NAME: a file of the texts to learn from, another of those to measure on."""
     out = args.out / "harvest" / name
-    source = model_source.find_model(model_source.DEFAULT_PACKAGE if name == "base" else str(args.out / "model"))
-    options = argparse.Namespace(hooks=[f"encoder.layer.{LAYERS - 1}"], batch=64, context=512, dtype="f32")
-    facts = {"assay_format": 1, "model": source.name, "revision": source.revision, "hook": f"layer {LAYERS}"}
+    source = model_source.find_model(
+        model_source.DEFAULT_PACKAGE if name == "base" else str(args.out / "model")
+    )
+    options = argparse.Namespace(
+        hooks=[f"encoder.layer.{LAYERS - 1}"], batch=64, context=512, dtype="f32"
+    )
+    facts = {
+        "assay_format": 1,
+        "model": source.name,
+        "revision": source.revision,
+        "hook": f"layer {LAYERS}",
+    }
     model, tokenizer = None, None
     for part, numbers in enumerate((range(args.texts), range(args.texts, len(records)))):
         path = out / f"{part}.h5"
@@ -149,8 +182,13 @@ def tune_model(records, args):
     losses = []
     for step in range(args.tune_steps):
         batch = [nouns[(16 * step + i) % len(nouns)] for i in range(16)]
-        inputs = tokenizer([r["text"] for r in batch], return_tensors="pt", padding=True, truncation=True,
-                           max_length=32)
+        inputs = tokenizer(
+            [r["text"] for r in batch],
+            return_tensors="pt",
+            padding=True,
+            truncation=True,
+            max_length=32,
+        )
         hidden = model(**inputs).last_hidden_state
         mask = inputs["attention_mask"][:, :, None]
         target = torch.tensor([categories.index(r["labels"]["category"]) for r in batch])
@@ -160,8 +198,11 @@ def tune_model(records, args):
         optimiser.step()
         losses.append(loss.item())
     edge = max(1, args.tune_steps // 10)
-    print(f"fine-tuned on {len(categories)} categories: cross-entropy {np.mean(losses[:edge]):.3f} -> "
-          f"{np.mean(losses[-edge:]):.3f} (first, last tenth of the steps)", file=sys.stderr)
+    print(
+        f"fine-tuned on {len(categories)} categories: cross-entropy {np.mean(losses[:edge]):.3f} -> "
+        f"{np.mean(losses[-edge:]):.3f} (first, last tenth of the steps)",
+        file=sys.stderr,
+    )
     model.save_pretrained(args.out / "model.part")
     tokenizer.save_pretrained(args.out / "model.part")
     os.replace(args.out / "model.part", args.out / "model")
@@ -176,7 +217,10 @@ def merge(base, other, target):
             rows = rounded(a["activations"][:])
         else:
             with h5py.File(other) as b:
-                if any((a[column][:] != b[column][:]).any() for column in ("tokens", "document", "position")):
+                if any(
+                    (a[column][:] != b[column][:]).any()
+                    for column in ("tokens", "document", "position")
+                ):
                     raise SystemExit(f"{base} and {other} hold other texts")
                 rows = b["activations"][:]
         a["hooks/other"] = rows
@@ -196,9 +240,22 @@ def training(args, pair):
     """What variant_table needs to know."""
     out = args.out / f"runs-{pair}"
     out.mkdir(exist_ok=True)
-    return argparse.Namespace(assay=args.assay, shards=args.out / pair, held_out=None, out=out, hook="activations",
-                              target=None, more=["other"], n=args.n, k=args.k, steps=args.steps, batch=args.batch,
-                              lr=args.lr, threads=args.threads, tries=args.tries)
+    return argparse.Namespace(
+        assay=args.assay,
+        shards=args.out / pair,
+        held_out=None,
+        out=out,
+        hook="activations",
+        target=None,
+        more=["other"],
+        n=args.n,
+        k=args.k,
+        steps=args.steps,
+        batch=args.batch,
+        lr=args.lr,
+        threads=args.threads,
+        tries=args.tries,
+    )
 
 
 def row(pair, name, weight, learn, args):
@@ -216,8 +273,10 @@ def row(pair, name, weight, learn, args):
     claimed, confirmed = (sum(r[key] for r in results) for key in ("claimed", "confirmed"))
     nus = {kind: [nu for r in results for nu in r["nu"][kind]] for kind in CONFIRMED}
     shown = ", ".join(f"{median(values):.2f}" if values else "–" for values in nus.values())
-    return (f"| {pair} | `{name}` | {span(lambda r: r['l0'], 1)} | {fvu} | {exclusive} | {confirmed} of {claimed} "
-            f"| {shown} |")
+    return (
+        f"| {pair} | `{name}` | {span(lambda r: r['l0'], 1)} | {fvu} | {exclusive} | {confirmed} of {claimed} "
+        f"| {shown} |"
+    )
 
 
 def judge(run, pair, args):
@@ -228,16 +287,24 @@ def judge(run, pair, args):
     weights = load_file(run / "dictionary" / "dictionary.safetensors")
     with h5py.File(pair) as file, h5py.File(codes) as coded:
         keep = file["special"][:] == 0 if "special" in file else slice(None)
-        hooks = [file["activations" if h["name"] == "activations" else f"hooks/{h['name']}"][:] for h in facts["hooks"]]
+        hooks = [
+            file["activations" if h["name"] == "activations" else f"hooks/{h['name']}"][:]
+            for h in facts["hooks"]
+        ]
         z = sparse(coded, facts["n"])[keep]
     codes.unlink()
     # At the training scale, where both models' activations weigh alike.
     ends = np.cumsum([h["d"] for h in facts["hooks"]])[:-1]
-    decoders, biases = (np.split(weights[name].astype(np.float64), ends, axis=-1) for name in ("W_dec", "b_dec"))
+    decoders, biases = (
+        np.split(weights[name].astype(np.float64), ends, axis=-1) for name in ("W_dec", "b_dec")
+    )
     scales = [h["scale"] for h in facts["hooks"]]
-    return diff(z, [x[keep] * s for x, s in zip(hooks, scales, strict=True)],
-                [d * s for d, s in zip(decoders, scales, strict=True)],
-                [b * s for b, s in zip(biases, scales, strict=True)])
+    return diff(
+        z,
+        [x[keep] * s for x, s in zip(hooks, scales, strict=True)],
+        [d * s for d, s in zip(decoders, scales, strict=True)],
+        [b * s for b, s in zip(biases, scales, strict=True)],
+    )
 
 
 def sparse(coded, n):
@@ -249,14 +316,22 @@ def sparse(coded, n):
 
 def diff(z, hooks, decoders, biases):
     """z: sparse codes [rows, n]; of each model its activations [rows, d], decoder [n, d] and bias [d]."""
-    fvu = [((x - z @ d - b) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
-           for x, d, b in zip(hooks, decoders, biases, strict=True)]
+    fvu = [
+        ((x - z @ d - b) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+        for x, d, b in zip(hooks, decoders, biases, strict=True)
+    ]
     fires = np.asarray((z > 0).sum(0)).ravel() > 0
     relative = relative_norm(*decoders)
     classes = [(relative <= WEAK / (1 + WEAK)) & fires, (relative >= 1 / (1 + WEAK)) & fires]
-    result = {"fvu": fvu, "l0": (z > 0).sum() / z.shape[0], "firing": int(fires.sum()),
-              "exclusive": [chosen.sum() / fires.sum() for chosen in classes], "claimed": 0, "confirmed": 0,
-              "nu": {kind: [] for kind in CONFIRMED}}
+    result = {
+        "fvu": fvu,
+        "l0": (z > 0).sum() / z.shape[0],
+        "firing": int(fires.sum()),
+        "exclusive": [chosen.sum() / fires.sum() for chosen in classes],
+        "claimed": 0,
+        "confirmed": 0,
+        "nu": {kind: [] for kind in CONFIRMED},
+    }
     for strong, chosen in enumerate(classes):
         nu = latent_scaling(z, hooks, decoders, biases, strong)
         for kind, values in nu.items():
@@ -284,7 +359,7 @@ def latent_scaling(z, hooks, decoders, biases, strong):
     """
     direction = decoders[strong]
     power = np.asarray(z.multiply(z).sum(0)).ravel()
-    norm = np.maximum((direction ** 2).sum(1) * power, np.finfo(float).tiny)
+    norm = np.maximum((direction**2).sum(1) * power, np.finfo(float).tiny)
     betas = {kind: [] for kind in CONFIRMED}
     for x, decoder, bias in zip(hooks, decoders, biases, strict=True):
         made = z @ decoder

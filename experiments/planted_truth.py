@@ -25,9 +25,11 @@ from scipy.stats import spearmanr
 D, FEATURES, CLASSES, OWN, K = 64, 96, 6, 3, 8
 WORTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 TASKS = "core,ood_probing,probe_regimes,saebench_probing,spurious,targeted_removal,hidden_goals"
-FURTHER = {("spurious", "anti_auroc", "edit", "share 1.00"),
-           ("hidden_goals", "mrr", "latents_exemplar", "strength 1.00"),
-           *(("targeted_removal", "scr", "latents", f"n {n}") for n in (2, 5, 10))}
+FURTHER = {
+    ("spurious", "anti_auroc", "edit", "share 1.00"),
+    ("hidden_goals", "mrr", "latents_exemplar", "strength 1.00"),
+    *(("targeted_removal", "scr", "latents", f"n {n}") for n in (2, 5, 10)),
+}
 CONFIG = """eval:
   resamples: 200
   nulls: []
@@ -40,13 +42,17 @@ data: {validation: 0.2, test: 0.05}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--assay", default=os.environ.get("ASSAY", "build/assay"))
     parser.add_argument("--draws", type=int, default=3, help="dictionaries of each worth")
     parser.add_argument("--documents", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--check", action="store_true", help="fail where the reliability cards say something else")
+    parser.add_argument(
+        "--check", action="store_true", help="fail where the reliability cards say something else"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(args.seed)
@@ -58,31 +64,53 @@ def main():
         for draw in range(args.draws):
             name = f"q{round(100 * q):03d}-{draw}"
             rows = features.copy()
-            lost = rng.permutation(FEATURES)[:round((1 - q) * FEATURES)]
+            lost = rng.permutation(FEATURES)[: round((1 - q) * FEATURES)]
             rows[lost] = unit(rng.standard_normal((len(lost), D)))
             write_dictionary(args.out / name, rows, draw)
             worth[name] = q
     (args.out / "eval.yaml").write_text(CONFIG)
-    run(args.assay, "eval", *(args.out / name for name in worth), "--data", args.out / "shards", "--config",
-        args.out / "eval.yaml", "--out", args.out, "--tasks", TASKS)
+    run(
+        args.assay,
+        "eval",
+        *(args.out / name for name in worth),
+        "--data",
+        args.out / "shards",
+        "--config",
+        args.out / "eval.yaml",
+        "--out",
+        args.out,
+        "--tasks",
+        TASKS,
+    )
     results = json.loads((args.out / "results.json").read_text())
-    table = [{"score": name, **correlate(values, worth, rng)} for name, values in scores(results).items()]
+    table = [
+        {"score": name, **correlate(values, worth, rng)} for name, values in scores(results).items()
+    ]
     (args.out / "truth.json").write_text(json.dumps(table, indent=1) + "\n")
     for row in table:
-        print(f"{row['score']:<44} Spearman {row['spearman']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]")
+        print(
+            f"{row['score']:<44} Spearman {row['spearman']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        )
     if args.check:
         check(results, {row["score"]: row for row in table})
 
 
 def check(results, measured):
-    cards = next(task for task in results["tasks"] if task["name"] == "comparison")["details"]["reliability"]
+    cards = next(task for task in results["tasks"] if task["name"] == "comparison")["details"][
+        "reliability"
+    ]
     for card in cards:
         score = f"{card['task']}, {card['part']} {card['metric']}"
-        for kept, own in (("correlation_with_truth", "spearman"), ("correlation_low", "low"),
-                          ("correlation_high", "high")):
+        for kept, own in (
+            ("correlation_with_truth", "spearman"),
+            ("correlation_low", "low"),
+            ("correlation_high", "high"),
+        ):
             if abs(card.get(kept, 9) - measured[score][own]) > 6e-4:
-                sys.exit(f"planted_truth: {score}: eval/planted_truth.cpp keeps {kept} {card.get(kept)}, measured "
-                         f"{measured[score][own]:.3f}")
+                sys.exit(
+                    f"planted_truth: {score}: eval/planted_truth.cpp keeps {kept} {card.get(kept)}, measured "
+                    f"{measured[score][own]:.3f}"
+                )
 
 
 def unit(rows):
@@ -103,22 +131,32 @@ def write_texts(path, features, documents, rng):
     for document in range(documents):
         topic = int(rng.integers(CLASSES))
         own = np.zeros(FEATURES, bool)
-        own[topic * OWN:(topic + 1) * OWN] = True
+        own[topic * OWN : (topic + 1) * OWN] = True
         for domain in (0, 1):
             length = int(rng.integers(6, 11))
             rate = np.where(own, 0.35, background[domain])
             active = rng.random((length, FEATURES)) < np.minimum(rate, 0.5)
             strength = active * rng.lognormal(0, 0.25, (length, FEATURES))
             columns["x"].append(strength @ features + 0.05 * rng.standard_normal((length, D)))
-            for key, value in (("document", document), ("text", text), ("topic", topic), ("domain", domain),
-                               ("kind", document % 4 == 3)):
+            for key, value in (
+                ("document", document),
+                ("text", text),
+                ("topic", topic),
+                ("domain", domain),
+                ("kind", document % 4 == 3),
+            ):
                 columns[key].append(np.full(length, value))
             text += 1
     with h5py.File(path, "w") as file:
         file["activations"] = np.concatenate(columns["x"]).astype(np.float32)
-        file["document"], file["text"] = (np.concatenate(columns[c]).astype(np.int64) for c in ("document", "text"))
-        names = {"category": ("topic", [f"topic{c}" for c in range(CLASSES)]),
-                 "format": ("domain", ["definition", "example"]), "part_of_speech": ("kind", ["noun", "verb"])}
+        file["document"], file["text"] = (
+            np.concatenate(columns[c]).astype(np.int64) for c in ("document", "text")
+        )
+        names = {
+            "category": ("topic", [f"topic{c}" for c in range(CLASSES)]),
+            "format": ("domain", ["definition", "example"]),
+            "part_of_speech": ("kind", ["noun", "verb"]),
+        }
         for label, (column, classes) in names.items():
             file[f"labels/{label}"] = np.concatenate(columns[column]).astype(np.int32)
             file[f"labels/{label}"].attrs["classes"] = classes
@@ -127,12 +165,36 @@ def write_texts(path, features, documents, rng):
 def write_dictionary(folder, rows, seed):
     folder.mkdir(exist_ok=True)
     rows = rows.astype(np.float32)
-    save_file({"W_enc": rows, "W_dec": rows.copy(), "b_enc": np.zeros(FEATURES, np.float32),
-               "b_dec": np.zeros(D, np.float32)}, folder / "dictionary.safetensors")
-    (folder / "cfg.json").write_text(json.dumps({
-        "format": "assay-dictionary", "version": 1, "variant": "topk", "d": D, "n": FEATURES, "k": K,
-        "model": "planted", "revision": "", "hook": "", "scale": 1.0, "data_hash": "", "split_rule": "",
-        "tokens": 0, "seed": seed, "null_kind": ""}))
+    save_file(
+        {
+            "W_enc": rows,
+            "W_dec": rows.copy(),
+            "b_enc": np.zeros(FEATURES, np.float32),
+            "b_dec": np.zeros(D, np.float32),
+        },
+        folder / "dictionary.safetensors",
+    )
+    (folder / "cfg.json").write_text(
+        json.dumps(
+            {
+                "format": "assay-dictionary",
+                "version": 1,
+                "variant": "topk",
+                "d": D,
+                "n": FEATURES,
+                "k": K,
+                "model": "planted",
+                "revision": "",
+                "hook": "",
+                "scale": 1.0,
+                "data_hash": "",
+                "split_rule": "",
+                "tokens": 0,
+                "seed": seed,
+                "null_kind": "",
+            }
+        )
+    )
 
 
 def scores(results):
@@ -144,15 +206,34 @@ def scores(results):
             if score["headline"]:
                 sign = 1 if score["higher_is_better"] else -1
                 name = f"{task['name']}, {score['part']} {score['metric']}"
-                found.setdefault(name, {})[score["dictionary"]] = sign * np.mean([c[2] for c in score["cells"]])
+                found.setdefault(name, {})[score["dictionary"]] = sign * np.mean(
+                    [c[2] for c in score["cells"]]
+                )
         for number in task["numbers"]:
-            if (task["name"], number["metric"], number["method"], number["part"]) in FURTHER and number["dictionary"]:
+            if (
+                task["name"],
+                number["metric"],
+                number["method"],
+                number["part"],
+            ) in FURTHER and number["dictionary"]:
                 name = f"{task['name']}, {number['part']} {number['metric']} {number['method']}"
                 further.setdefault(name, {})[number["dictionary"]] = number["value"]
-            if task["name"] == "core" and number["metric"] == "fvu" and number["part"] == "validation":
-                found.setdefault("core, 1 - FVU (a diagnostic)", {})[number["dictionary"]] = 1 - number["value"]
-            if task["name"] == "saebench_probing" and number["dictionary"] and number["method"] == "latents_top1":
-                found.setdefault("SAEBench sparse probing, top 1", {})[number["dictionary"]] = number["value"]
+            if (
+                task["name"] == "core"
+                and number["metric"] == "fvu"
+                and number["part"] == "validation"
+            ):
+                found.setdefault("core, 1 - FVU (a diagnostic)", {})[number["dictionary"]] = (
+                    1 - number["value"]
+                )
+            if (
+                task["name"] == "saebench_probing"
+                and number["dictionary"]
+                and number["method"] == "latents_top1"
+            ):
+                found.setdefault("SAEBench sparse probing, top 1", {})[number["dictionary"]] = (
+                    number["value"]
+                )
     return found | further
 
 
@@ -165,7 +246,12 @@ def correlate(values, worth, rng):
         if len(set(x[pick])) > 1 and len(set(y[pick])) > 1:
             draws.append(spearmanr(x[pick], y[pick])[0])
     low, high = np.quantile(draws, [0.025, 0.975])
-    return {"spearman": float(spearmanr(x, y)[0]), "low": float(low), "high": float(high), "dictionaries": len(names)}
+    return {
+        "spearman": float(spearmanr(x, y)[0]),
+        "low": float(low),
+        "high": float(high),
+        "dictionaries": len(names),
+    }
 
 
 if __name__ == "__main__":

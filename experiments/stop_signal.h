@@ -5,7 +5,8 @@
 
 namespace assay::commands {
 
-constexpr int kRequeue = 75;  ///< EX_TEMPFAIL, the exit status then: a scheduler may queue the run again
+/// EX_TEMPFAIL, the exit status then: a scheduler may queue the run again
+constexpr int kRequeue = 75;
 
 void stop_on_signals();
 /// Non-zero from the first signal on.

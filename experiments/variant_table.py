@@ -17,27 +17,48 @@ import shutil
 import subprocess
 from pathlib import Path
 
-AUTOENCODERS = ["topk", "multi_topk", "batch_topk", "matryoshka_topk", "matryoshka_batch_topk", "matching_pursuit",
-                "switch", "jumprelu", "relu", "p_anneal", "gated"]
+AUTOENCODERS = [
+    "topk",
+    "multi_topk",
+    "batch_topk",
+    "matryoshka_topk",
+    "matryoshka_batch_topk",
+    "matching_pursuit",
+    "switch",
+    "jumprelu",
+    "relu",
+    "p_anneal",
+    "gated",
+]
 # Where the bisection of the penalty's weight begins.
 PENALTIES = {"relu": 0.3, "p_anneal": 0.1, "gated": 0.1, "jumprelu": 5, "crosscoder": 0.2}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--assay", default="build/assay")
     parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--held-out", type=Path, help="measure on this file or folder only (default: the shards)")
+    parser.add_argument(
+        "--held-out", type=Path, help="measure on this file or folder only (default: the shards)"
+    )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--hook", default="activations", help="the array that is read (default: activations)")
+    parser.add_argument(
+        "--hook", default="activations", help="the array that is read (default: activations)"
+    )
     parser.add_argument("--target", help="the array that transcoders reconstruct")
-    parser.add_argument("--more", nargs="+", default=[], help="arrays that crosscoders read beside --hook")
+    parser.add_argument(
+        "--more", nargs="+", default=[], help="arrays that crosscoders read beside --hook"
+    )
     parser.add_argument("--variants", nargs="+", help="only these")
     parser.add_argument("--n", type=int, default=3072)
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--lr", type=float, default=0, help="one rate for all (default: the variant's own)")
+    parser.add_argument(
+        "--lr", type=float, default=0, help="one rate for all (default: the variant's own)"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tries", type=int, default=6, help="of the search for a penalty's weight")
     parser.add_argument("--threads", type=int, default=0)
@@ -45,7 +66,8 @@ def main():
     names = args.variants or AUTOENCODERS
     if not args.variants and (args.target or args.more):
         names = (["transcoder", "skip_transcoder"] if args.target else []) + (
-            ["crosscoder", "crosscoder_batch_topk"] if args.more else [])
+            ["crosscoder", "crosscoder_batch_topk"] if args.more else []
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     print("| variant | penalty | L0 | FVU |\n|---|---|---|---|", flush=True)
     for name in names:
@@ -85,10 +107,23 @@ def measure(name, weight, seed, split, args):
     run = run_folder(name, weight, seed, args)
     if not (run / "dictionary" / "cfg.json").exists():
         shutil.rmtree(run, ignore_errors=True)
-        settings = {"data.path": args.shards, "data.validation": 0.15, "data.test": 0.15, "data.hook": args.hook,
-                    "model.variant": name, "model.n": args.n, "model.k": args.k, "model.sparsity": weight,
-                    "train.steps": args.steps, "train.batch": args.batch, "train.seed": seed, "train.lr": args.lr,
-                    "train.threads": args.threads, "train.tensorboard": "false", "train.checkpoint_every": args.steps}
+        settings = {
+            "data.path": args.shards,
+            "data.validation": 0.15,
+            "data.test": 0.15,
+            "data.hook": args.hook,
+            "model.variant": name,
+            "model.n": args.n,
+            "model.k": args.k,
+            "model.sparsity": weight,
+            "train.steps": args.steps,
+            "train.batch": args.batch,
+            "train.seed": seed,
+            "train.lr": args.lr,
+            "train.threads": args.threads,
+            "train.tensorboard": "false",
+            "train.checkpoint_every": args.steps,
+        }
         if "batch_topk" in name:
             settings["model.threshold"] = "calibrated"
         if name.endswith("transcoder"):
@@ -97,21 +132,38 @@ def measure(name, weight, seed, split, args):
             settings["data.more_hooks"] = json.dumps(args.more)
         config = args.out / "config.yaml"
         config.write_text("data:\n  path: set below\n")
-        call([args.assay, "train", config, "--out", run]
-             + [part for key, value in settings.items() for part in ("--set", f"{key}={value}")])
+        call(
+            [args.assay, "train", config, "--out", run]
+            + [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        )
     kept = run / f"{split}.json"
     if not kept.exists():
         codes = run / "codes.h5"
-        line = call([args.assay, "encode", run, args.held_out or args.shards, "--out", codes, "--fvu", split,
-                     *([] if name.startswith("crosscoder") else ["--hook", args.hook]),
-                     "--threads", args.threads, "--json"])
+        line = call(
+            [
+                args.assay,
+                "encode",
+                run,
+                args.held_out or args.shards,
+                "--out",
+                codes,
+                "--fvu",
+                split,
+                *([] if name.startswith("crosscoder") else ["--hook", args.hook]),
+                "--threads",
+                args.threads,
+                "--json",
+            ]
+        )
         codes.unlink()
         kept.write_text(line)
     return json.loads(kept.read_text())
 
 
 def call(command):
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
     return done.stdout

@@ -1,13 +1,15 @@
-// The screening product (kernels/primitives.h: Screen) on matrix tiles: 32 rows by 32 latents in four accumulators.
+// The screening product (kernels/primitives.h: Screen) on matrix tiles: 32 rows by 32 latents in
+// four accumulators.
 //
-// The tiles are a template parameter, so the same code runs on the processor's AMX unit (primitives_amx.cpp) and, on
-// any machine, on a model of it written from the instructions' definition (Intel 64 and IA-32 Architectures Software
-// Developer's Manual, volume 2: LDTILECFG, TILELOADD, TDPBF16PS, TILESTORED), which the tests use.
+// The tiles are a template parameter, so the same code runs on the processor's AMX unit
+// (primitives_amx.cpp) and, on any machine, on a model of it written from the instructions'
+// definition (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2: LDTILECFG,
+// TILELOADD, TDPBF16PS, TILESTORED), which the tests use.
 //
-// `Tiles` has eight tiles of 16 rows by 64 bytes, static: configure(); zero<T>(); load<T>(from, stride in bytes);
-// multiply<C, A, B>(): C[m, n] += Σ_k A[m, 2k]·B[k, 2n] + A[m, 2k+1]·B[k, 2n+1], bf16 in, fp32 out; store<T>(to,
-// stride); and compare(scores[32], scale, bias, threshold): scores become fma(score, scale, bias), returns the bits
-// that reach it.
+// `Tiles` has eight tiles of 16 rows by 64 bytes, static: configure(); zero<T>(); load<T>(from,
+// stride in bytes); multiply<C, A, B>(): C[m, n] += Σ_k A[m, 2k]·B[k, 2n] + A[m, 2k+1]·B[k, 2n+1],
+// bf16 in, fp32 out; store<T>(to, stride); and compare(scores[32], scale, bias, threshold): scores
+// become fma(score, scale, bias), returns the bits that reach it.
 #pragma once
 
 #include <algorithm>
@@ -28,9 +30,9 @@ struct AmxScreen {
     std::copy_n(row, pairs, panel + r * padded(pairs));
   }
 
-  static uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
-                          const float* scale, const float* bias, const float* threshold, float* scores,
-                          uint32_t* hits) {
+  static uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1,
+                          int64_t pairs, const float* scale, const float* bias,
+                          const float* threshold, float* scores, uint32_t* hits) {
     Tiles::configure();
     Tiles::template zero<0>();
     Tiles::template zero<1>();

@@ -1,5 +1,5 @@
-// The back ends behind the public operations, each with its operation's contract. Callers use the operations; only the
-// registry's tables and the back ends themselves include this.
+// The back ends behind the public operations, each with its operation's contract. Callers use the
+// operations; only the registry's tables and the back ends themselves include this.
 #pragma once
 
 #include "kernels/backward_update.h"

@@ -17,24 +17,30 @@ constexpr Operation<decltype(gradient_squares)> kGradientSquares{
 
 void check(const char* operation, Device device, const BackwardInput& in, const LatentState& s) {
   const int64_t rows = in.codes->rows();
-  const auto fail = [&](const std::string& what) { throw UsageError(fmt::format("{}: {}", operation, what)); };
+  const auto fail = [&](const std::string& what) {
+    throw UsageError(fmt::format("{}: {}", operation, what));
+  };
   if (s.w_dec.rows != s.w_enc.rows || s.screen->latents() != s.w_enc.rows ||
       s.screen->pairs() != (s.w_enc.cols + 1) / 2) {
-    fail(
-        fmt::format("an encoder [{}, {}], a decoder of {} rows and a screening copy of {} latents and {} pairs of "
-                    "dimensions do not fit",
-                    s.w_enc.rows, s.w_enc.cols, s.w_dec.rows, s.screen->latents(), s.screen->pairs()));
+    fail(fmt::format(
+        "an encoder [{}, {}], a decoder of {} rows and a screening copy of {} latents and {} pairs "
+        "of "
+        "dimensions do not fit",
+        s.w_enc.rows, s.w_enc.cols, s.w_dec.rows, s.screen->latents(), s.screen->pairs()));
   }
   if (in.g.rows != rows || in.g.cols != s.w_dec.cols) {
-    fail(fmt::format("codes of {} rows and a decoder of d = {} do not fit gradients [{}, {}]", rows, s.w_dec.cols,
-                     in.g.rows, in.g.cols));
+    fail(fmt::format("codes of {} rows and a decoder of d = {} do not fit gradients [{}, {}]", rows,
+                     s.w_dec.cols, in.g.rows, in.g.cols));
   }
   if (in.x.cols != s.w_enc.cols || (rows > 0 && (in.x.rows < 1 || rows % in.x.rows != 0))) {
-    fail(fmt::format("inputs [{}, {}] fit neither the encoder's d = {} nor a divisor of the codes' {} rows", in.x.rows,
-                     in.x.cols, s.w_enc.cols, rows));
+    fail(fmt::format(
+        "inputs [{}, {}] fit neither the encoder's d = {} nor a divisor of the codes' {} rows",
+        in.x.rows, in.x.cols, s.w_enc.cols, rows));
   }
-  if (in.dec_blocks != nullptr && device != Device::cpu) fail("blocks of the decoder are for the CPU only");
-  if (in.dec_blocks != nullptr && (in.dec_blocks->empty() || in.dec_blocks->back() != s.w_dec.cols)) {
+  if (in.dec_blocks != nullptr && device != Device::cpu)
+    fail("blocks of the decoder are for the CPU only");
+  if (in.dec_blocks != nullptr &&
+      (in.dec_blocks->empty() || in.dec_blocks->back() != s.w_dec.cols)) {
     fail(fmt::format("the decoder's blocks must end at d = {}", s.w_dec.cols));
   }
   for (const auto* weights : {in.d_values, in.dec_values, in.d_bias}) {
@@ -49,8 +55,11 @@ void check(const char* operation, Device device, const BackwardInput& in, const 
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient) {
   check("backward_update", context.device(), input, state);
-  if (context.device() != Device::cpu && (state.w_enc_narrow != nullptr || state.w_dec_narrow != nullptr)) {
-    throw UsageError("backward_update: moments in bf16 or 8bit are stepped on the CPU alone; use fp32 on a device");
+  if (context.device() != Device::cpu &&
+      (state.w_enc_narrow != nullptr || state.w_dec_narrow != nullptr)) {
+    throw UsageError(
+        "backward_update: moments in bf16 or 8bit are stepped on the CPU alone; use fp32 on a "
+        "device");
   }
   kBackwardUpdate.on(context.device())(context, input, state, options, center_gradient);
 }

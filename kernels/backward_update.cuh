@@ -29,8 +29,14 @@ struct ParameterOn {
   Buffer<float> value, m, v;
 
   ParameterOn(Machine& machine, int64_t rows_, int64_t cols_)
-      : rows(rows_), cols(cols_), value(machine, rows * cols), m(machine, rows * cols), v(machine, rows * cols) {}
-  DeviceParameter view() const { return {{value.data(), rows, cols}, {m.data(), rows, cols}, {v.data(), rows, cols}}; }
+      : rows(rows_),
+        cols(cols_),
+        value(machine, rows * cols),
+        m(machine, rows * cols),
+        v(machine, rows * cols) {}
+  DeviceParameter view() const {
+    return {{value.data(), rows, cols}, {m.data(), rows, cols}, {v.data(), rows, cols}};
+  }
 };
 
 /// What backward_update takes, in a machine's memory.
@@ -43,9 +49,10 @@ struct DeviceUpdate {
   DeviceParameter bias;      ///< [1, n]
   DeviceCopy copy;           ///< of the encoder, refreshed, the padding left alone
   UpdateOptions options;
-  float* center_parts = nullptr;   ///< [center_parts_of(n), d_in] workspace
-  float* center = nullptr;         ///< [d_in] or null
-  const long long* bad = nullptr;  ///< null, or: nothing is changed where this is not NumericFlag::kNone
+  float* center_parts = nullptr;  ///< [center_parts_of(n), d_in] workspace
+  float* center = nullptr;        ///< [d_in] or null
+  /// null, or: nothing is changed where this is not NumericFlag::kNone
+  const long long* bad = nullptr;
 
   ASSAY_DEVICE bool stopped() const { return bad != nullptr && *bad != NumericFlag::kNone; }
   ASSAY_DEVICE float scaled(float gradient) const {
@@ -61,7 +68,8 @@ constexpr int64_t center_parts_of(int64_t n) {
 
 /// The first latent of a part, n for the one behind the last.
 constexpr int64_t first_of_part(int64_t n, int64_t part) {
-  const int64_t first = (n + kScreenBlock - 1) / kScreenBlock * part / center_parts_of(n) * kScreenBlock;
+  const int64_t first =
+      (n + kScreenBlock - 1) / kScreenBlock * part / center_parts_of(n) * kScreenBlock;
   return first < n ? first : n;
 }
 
@@ -98,7 +106,8 @@ struct CenterSumKernel {
     const int64_t d = u.enc.value.cols, c = t.block() * kThreads + t.thread();
     if (c >= d) return;
     float sum = 0;
-    for (int64_t part = 0; part < center_parts_of(u.enc.value.rows); ++part) sum += u.center_parts[part * d + c];
+    for (int64_t part = 0; part < center_parts_of(u.enc.value.rows); ++part)
+      sum += u.center_parts[part * d + c];
     u.center[c] = sum;
   }
 };
@@ -118,14 +127,16 @@ struct LatentGradient {
     sum_pairs(
         t, j, u.g, [](const LatentPair& p) { return p.dec; },
         [&](int64_t c, float total) {
-          dec(c, u.dec_shrink != nullptr ? fmaf(u.dec_shrink[j], u.dec.value.row(j)[c], total) : total);
+          dec(c, u.dec_shrink != nullptr ? fmaf(u.dec_shrink[j], u.dec.value.row(j)[c], total)
+                                         : total);
         });
   }
 
  private:
   /// done(c, Σ weight(pair)·rows[pair's row][c]) for this thread's columns c, the sum in row order.
   template <class Thread, class Weight, class Done>
-  ASSAY_DEVICE void sum_pairs(Thread& t, int64_t j, ConstMatrix rows, Weight weight, Done done) const {
+  ASSAY_DEVICE void sum_pairs(Thread& t, int64_t j, ConstMatrix rows, Weight weight,
+                              Done done) const {
     const int64_t begin = u.sorted.offsets[j], end = u.sorted.offsets[j + 1], d = rows.cols;
     for (int64_t first = t.thread(); first < d; first += kThreads * kColumns) {
       float sum[kColumns] = {};
@@ -150,14 +161,17 @@ struct LatentStepKernel {
   static constexpr int kThreads = LatentGradient::kThreads;
   DeviceUpdate u;
 
-  static size_t shared_bytes(int64_t d_out) { return static_cast<size_t>(d_out + 3) * sizeof(float); }
+  static size_t shared_bytes(int64_t d_out) {
+    return static_cast<size_t>(d_out + 3) * sizeof(float);
+  }
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
     if (u.stopped()) return;
     float* gradient = reinterpret_cast<float*>(t.shared());  // [d_out] of the decoder's row
     float* slots = gradient + u.dec.value.cols;              // [3]
-    const int64_t j = t.block(), d_in = u.enc.value.cols, d_out = u.dec.value.cols, width = padded_depth(d_in);
+    const int64_t j = t.block(), d_in = u.enc.value.cols, d_out = u.dec.value.cols,
+                  width = padded_depth(d_in);
     float *enc = u.enc.value.row(j), *dec = u.dec.value.row(j);
     LatentGradient{u}.sum(
         t,
@@ -172,7 +186,8 @@ struct LatentStepKernel {
     if (t.thread() == 0) {
       u.copy.norm[j] = sqrtf(slots[1]) * norm_margin(d_in) + norm_floor(d_in);
       u.copy.error[j] = sqrtf(slots[2]) * norm_margin(d_in) + norm_floor(d_in);
-      adam_step(u.options.adam, u.scaled(u.sorted.bias[j]), u.bias.value.data[j], u.bias.m.data[j], u.bias.v.data[j]);
+      adam_step(u.options.adam, u.scaled(u.sorted.bias[j]), u.bias.value.data[j], u.bias.m.data[j],
+                u.bias.v.data[j]);
     }
     const float along = -slots[0];
     for (int64_t c = t.thread(); c < d_out; c += kThreads) {
@@ -183,15 +198,20 @@ struct LatentStepKernel {
   }
 
  private:
-  /// The canonical dots (decoder gradient, decoder), (encoder, encoder), and of the encoder's rounding with itself, by
-  /// the halves of the first two warps.
+  /// The canonical dots (decoder gradient, decoder), (encoder, encoder), and of the encoder's
+  /// rounding with itself, by the halves of the first two warps.
   template <class Thread>
-  ASSAY_DEVICE static void three_dots(Thread& t, const float* enc, int64_t d_in, const float* gradient,
-                                      const float* dec, int64_t d_out, float* slots) {
+  ASSAY_DEVICE static void three_dots(Thread& t, const float* enc, int64_t d_in,
+                                      const float* gradient, const float* dec, int64_t d_out,
+                                      float* slots) {
     const int half = t.thread() / 16;
     const auto rounding = [enc](int64_t i) { return enc[i] - to_float(to_bf16(enc[i])); };
-    const auto left = [&](int64_t i) { return half == 0 ? gradient[i] : half == 1 ? enc[i] : rounding(i); };
-    const auto right = [&](int64_t i) { return half == 0 ? dec[i] : half == 1 ? enc[i] : rounding(i); };
+    const auto left = [&](int64_t i) {
+      return half == 0 ? gradient[i] : half == 1 ? enc[i] : rounding(i);
+    };
+    const auto right = [&](int64_t i) {
+      return half == 0 ? dec[i] : half == 1 ? enc[i] : rounding(i);
+    };
     const float dot = canonical_dot_of(t, half == 0 ? d_out : half < 3 ? d_in : 0, left, right);
     if (half < 3 && t.thread() % 16 == 0) slots[half] = dot;
   }
@@ -226,7 +246,8 @@ struct LatentSquaresKernel {
     auto* enc = reinterpret_cast<float*>(t.shared());  // [d_in]
     float *dec = enc + d_in, *slot = dec + d_out;      // [d_out], [1]
     LatentGradient{u}.sum(
-        t, [&](int64_t c, float sum) { enc[c] = sum; }, [&](int64_t c, float sum) { dec[c] = sum; });
+        t, [&](int64_t c, float sum) { enc[c] = sum; },
+        [&](int64_t c, float sum) { dec[c] = sum; });
     t.sync();
     if (u.options.unit_norm) project(t, dec, u.dec.value.row(j), d_out, slot);
     if (t.thread() >= kWarp) return;
@@ -238,13 +259,15 @@ struct LatentSquaresKernel {
 
  private:
   template <class Thread>
-  ASSAY_DEVICE static void project(Thread& t, float* gradient, const float* row, int64_t d, float* slot) {
+  ASSAY_DEVICE static void project(Thread& t, float* gradient, const float* row, int64_t d,
+                                   float* slot) {
     if (t.thread() < kWarp) {
       const float along = canonical_dot(t, gradient, row, d);
       if (t.thread() == 0) *slot = -along;
     }
     t.sync();
-    for (int64_t c = t.thread(); c < d; c += kThreads) gradient[c] = fmaf(*slot, row[c], gradient[c]);
+    for (int64_t c = t.thread(); c < d; c += kThreads)
+      gradient[c] = fmaf(*slot, row[c], gradient[c]);
     t.sync();
   }
 };
@@ -252,7 +275,8 @@ struct LatentSquaresKernel {
 /// Launches the kernels in order, from pairs that are sorted.
 template <class M>
 void launch_backward_update(const M& machine, const DeviceUpdate& u) {
-  const int64_t n = u.enc.value.rows, columns = blocks_of(u.enc.value.cols, CenterPartKernel::kThreads);
+  const int64_t n = u.enc.value.rows,
+                columns = blocks_of(u.enc.value.cols, CenterPartKernel::kThreads);
   if (u.center != nullptr) {
     machine(CenterPartKernel{u}, center_parts_of(n) * columns, 0);
     machine(CenterSumKernel{u}, columns, 0);
@@ -288,10 +312,12 @@ class StagedBackward {
     const auto& bias = input.d_bias != nullptr ? *input.d_bias : *input.d_values;
     const Buffer<int64_t> row_offsets(machine, input.codes->row_offsets);
     const Buffer<int32_t> indices(machine, input.codes->indices);
-    const Buffer<float> decode(machine, dec), encode(machine, *input.d_values), bias_of_pair(machine, bias);
+    const Buffer<float> decode(machine, dec), encode(machine, *input.d_values),
+        bias_of_pair(machine, bias);
     check_distinct(*input.codes, dec, *input.d_values, n);
-    sort_.run({row_offsets.data(), indices.data(), decode.data(), encode.data(), bias_of_pair.data()},
-              input.codes->rows());
+    sort_.run(
+        {row_offsets.data(), indices.data(), decode.data(), encode.data(), bias_of_pair.data()},
+        input.codes->rows());
   }
 
   /// Without the parameters.
@@ -304,8 +330,8 @@ class StagedBackward {
 
  private:
   /// The sort tells a latent's pairs apart by their rows.
-  static void check_distinct(const SparseCodes& codes, const std::vector<float>& dec, const std::vector<float>& enc,
-                             int64_t n) {
+  static void check_distinct(const SparseCodes& codes, const std::vector<float>& dec,
+                             const std::vector<float>& enc, int64_t n) {
     std::vector<int64_t> last_row(n, -1);
     for (int64_t i = 0; i < codes.rows(); ++i) {
       for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
@@ -322,15 +348,17 @@ class StagedBackward {
   Buffer<float> shrink_;
 };
 
-/// backward_update on host views through a machine's memory; LatentState::screen is left to the caller.
+/// backward_update on host views through a machine's memory; LatentState::screen is left to the
+/// caller.
 template <class M>
-void backward_update_on(M& machine, const BackwardInput& input, const LatentState& state, const UpdateOptions& options,
-                        float* center_gradient) {
+void backward_update_on(M& machine, const BackwardInput& input, const LatentState& state,
+                        const UpdateOptions& options, float* center_gradient) {
   const int64_t n = state.w_enc.rows, d_in = state.w_enc.cols;
   const StagedBackward<M> backward(machine, input, n);
   const StagedParameter enc(machine, state.w_enc, state.w_enc_m, state.w_enc_v),
       dec(machine, state.w_dec, state.w_dec_m, state.w_dec_v);
-  const StagedParameter bias(machine, {state.b_enc, 1, n}, {state.b_enc_m, 1, n}, {state.b_enc_v, 1, n});
+  const StagedParameter bias(machine, {state.b_enc, 1, n}, {state.b_enc_m, 1, n},
+                             {state.b_enc_v, 1, n});
   const ScreenCopyOn copy(machine, n, d_in);
   const Buffer<float> parts(machine, center_parts_of(n) * d_in), center(machine, d_in);
   DeviceUpdate u = backward.update(options);
@@ -341,7 +369,8 @@ void backward_update_on(M& machine, const BackwardInput& input, const LatentStat
   if (center_gradient != nullptr) center.download(center_gradient);
 }
 
-/// gradient_squares on host views through a machine's memory: the latents' squares are added in the CPU's parts.
+/// gradient_squares on host views through a machine's memory: the latents' squares are added in the
+/// CPU's parts.
 template <class M>
 double gradient_squares_on(M& machine, const BackwardInput& input, const LatentState& state,
                            const UpdateOptions& options) {
@@ -351,11 +380,13 @@ double gradient_squares_on(M& machine, const BackwardInput& input, const LatentS
   const Buffer<double> of_latent(machine, n);
   DeviceUpdate u = backward.update(options);
   u.dec.value = dec.view();
-  machine(LatentSquaresKernel{u, of_latent.data()}, n, LatentSquaresKernel::shared_bytes(u.x.cols, u.g.cols));
+  machine(LatentSquaresKernel{u, of_latent.data()}, n,
+          LatentSquaresKernel::shared_bytes(u.x.cols, u.g.cols));
   const std::vector<double> squares = of_latent.read();
   double sum = 0;
   for (int64_t part = 0; part < parts; ++part) {
-    sum += std::accumulate(squares.begin() + first_of_part(n, part), squares.begin() + first_of_part(n, part + 1), 0.0);
+    sum += std::accumulate(squares.begin() + first_of_part(n, part),
+                           squares.begin() + first_of_part(n, part + 1), 0.0);
   }
   return sum;
 }

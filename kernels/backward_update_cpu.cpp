@@ -25,18 +25,22 @@ struct Gradient {
 
 class Gradients {
  public:
-  Gradients(Context& context, const BackwardInput& in, const LatentState& state, const UpdateOptions& options)
+  Gradients(Context& context, const BackwardInput& in, const LatentState& state,
+            const UpdateOptions& options)
       : p_(primitives(context.isa())),
         in_(in),
         s_(state),
         options_(options),
         dec_values_(in.dec_values != nullptr ? *in.dec_values : in.codes->values),
         d_bias_(in.d_bias != nullptr ? *in.d_bias : *in.d_values) {
-    sort_by_latent(context, *in.codes, state.w_enc.rows, dec_values_.data(), in.d_values->data(), order_);
+    sort_by_latent(context, *in.codes, state.w_enc.rows, dec_values_.data(), in.d_values->data(),
+                   order_);
   }
 
   /// Has latent j so many pairs that others of its kind are likely to meet the same rows?
-  bool crowded(int64_t j) const { return (order_.offsets[j + 1] - order_.offsets[j]) * kCrowded >= in_.g.rows; }
+  bool crowded(int64_t j) const {
+    return (order_.offsets[j + 1] - order_.offsets[j]) * kCrowded >= in_.g.rows;
+  }
 
   /// The gradients of latent j, the decoder's projected where asked for.
   void sum(int64_t j, Gradient& gradient) const {
@@ -45,15 +49,17 @@ class Gradients {
     finish(j, gradient);
   }
 
-  /// The same for several latents, the pairs of each within a window of rows before those of any within the next: rows
-  /// that they share are fetched once. A latent's own pairs are added in order.
+  /// The same for several latents, the pairs of each within a window of rows before those of any
+  /// within the next: rows that they share are fetched once. A latent's own pairs are added in
+  /// order.
   void sum_together(const std::vector<int64_t>& latents, std::vector<Gradient>& gradients) const {
     std::array<int64_t, kTogether> next{};
     for (size_t l = 0; l < latents.size(); ++l) {
       clear(gradients[l]);
       next[l] = order_.offsets[latents[l]];
     }
-    for (int64_t window = kWindow; !latents.empty() && window < in_.g.rows + kWindow; window += kWindow) {
+    for (int64_t window = kWindow; !latents.empty() && window < in_.g.rows + kWindow;
+         window += kWindow) {
       for (size_t l = 0; l < latents.size(); ++l) {
         const int64_t first = next[l], end = order_.offsets[latents[l] + 1];
         while (next[l] < end && order_.rows[next[l]] < window) ++next[l];
@@ -63,19 +69,24 @@ class Gradients {
     for (size_t l = 0; l < latents.size(); ++l) finish(latents[l], gradients[l]);
   }
 
-  /// Steps latent j and adds (Σ d_value)·W_enc[j] (before the step) to center [d_in] where there is one.
+  /// Steps latent j and adds (Σ d_value)·W_enc[j] (before the step) to center [d_in] where there is
+  /// one.
   void step(int64_t j, Gradient& gradient, float* center) const {
     if (options_.gradient_scale != 1) rescale(gradient);
     const int64_t d_in = s_.w_enc.cols, d_out = s_.w_dec.cols;
-    if (center != nullptr && gradient.value != 0) p_.axpy(gradient.value, s_.w_enc.row(j), center, d_in);
+    if (center != nullptr && gradient.value != 0)
+      p_.axpy(gradient.value, s_.w_enc.row(j), center, d_in);
     float* dec = s_.w_dec.row(j);
     if (s_.w_enc_narrow != nullptr) {
-      s_.w_enc_narrow->step(p_, options_.adam, rounding_key(2 * j), j, gradient.enc.data(), s_.w_enc.row(j));
+      s_.w_enc_narrow->step(p_, options_.adam, rounding_key(2 * j), j, gradient.enc.data(),
+                            s_.w_enc.row(j));
     } else {
-      p_.adam(options_.adam, gradient.enc.data(), s_.w_enc.row(j), s_.w_enc_m.row(j), s_.w_enc_v.row(j), d_in);
+      p_.adam(options_.adam, gradient.enc.data(), s_.w_enc.row(j), s_.w_enc_m.row(j),
+              s_.w_enc_v.row(j), d_in);
     }
     if (s_.w_dec_narrow != nullptr) {
-      s_.w_dec_narrow->step(p_, options_.adam, rounding_key(2 * j + 1), j, gradient.dec.data(), dec);
+      s_.w_dec_narrow->step(p_, options_.adam, rounding_key(2 * j + 1), j, gradient.dec.data(),
+                            dec);
     } else {
       p_.adam(options_.adam, gradient.dec.data(), dec, s_.w_dec_m.row(j), s_.w_dec_v.row(j), d_out);
     }
@@ -85,7 +96,9 @@ class Gradients {
   }
 
  private:
-  uint64_t rounding_key(int64_t stream) const { return options_.rounding_key + static_cast<uint64_t>(stream); }
+  uint64_t rounding_key(int64_t stream) const {
+    return options_.rounding_key + static_cast<uint64_t>(stream);
+  }
 
   const float* x_row(int64_t o) const { return in_.x.row(order_.rows[o] % in_.x.rows); }
 
@@ -95,12 +108,13 @@ class Gradients {
     gradient.bias = gradient.value = 0;
   }
 
-  /// Pairs [o, end), a few at a time: their rows come from far away and in no order a processor could guess, so those
-  /// of the pairs after these, the next latent's too, are fetched meanwhile.
+  /// Pairs [o, end), a few at a time: their rows come from far away and in no order a processor
+  /// could guess, so those of the pairs after these, the next latent's too, are fetched meanwhile.
   void add(int64_t o, int64_t end, Gradient& gradient) const {
     for (; o < end; o += kFew) {
       const int64_t here = std::min(end, o + kFew);
-      const int64_t ahead = std::min<int64_t>(here + kFew, static_cast<int64_t>(order_.rows.size()));
+      const int64_t ahead =
+          std::min<int64_t>(here + kFew, static_cast<int64_t>(order_.rows.size()));
       for (int64_t next = here; next < ahead; ++next) {
         prefetch_row(in_.g.row(order_.rows[next]), in_.g.cols);
         prefetch_row(x_row(next), in_.x.cols);
@@ -133,18 +147,21 @@ class Gradients {
     const float* dec = s_.w_dec.row(j);
     if (in_.dec_shrink != nullptr) shrink(j, gradient);
     if (options_.unit_norm) {
-      p_.axpy(-p_.dot(gradient.dec.data(), dec, s_.w_dec.cols), dec, gradient.dec.data(), s_.w_dec.cols);
+      p_.axpy(-p_.dot(gradient.dec.data(), dec, s_.w_dec.cols), dec, gradient.dec.data(),
+              s_.w_dec.cols);
     }
   }
 
   void shrink(int64_t j, Gradient& gradient) const {
     const float* dec = s_.w_dec.row(j);
-    if (in_.dec_blocks == nullptr) return p_.axpy(in_.dec_shrink[j], dec, gradient.dec.data(), s_.w_dec.cols);
+    if (in_.dec_blocks == nullptr)
+      return p_.axpy(in_.dec_shrink[j], dec, gradient.dec.data(), s_.w_dec.cols);
     const auto blocks = static_cast<int64_t>(in_.dec_blocks->size());
     int64_t first = 0;
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t end = (*in_.dec_blocks)[b];
-      p_.axpy(in_.dec_shrink[j * blocks + b], dec + first, gradient.dec.data() + first, end - first);
+      p_.axpy(in_.dec_shrink[j * blocks + b], dec + first, gradient.dec.data() + first,
+              end - first);
       first = end;
     }
   }
@@ -171,13 +188,17 @@ struct Worker {
   std::vector<int64_t> crowded;
 };
 
-/// body(part, latent, its gradients, worker) over all latents, ascending within a part. Parts are whole blocks of the
-/// screening copy, so no two workers write one cache line of it; a task is several parts, so that crowded latents meet.
+/// body(part, latent, its gradients, worker) over all latents, ascending within a part. Parts are
+/// whole blocks of the screening copy, so no two workers write one cache line of it; a task is
+/// several parts, so that crowded latents meet.
 template <class Body>
 void over_latents(Context& context, const Gradients& gradients, int64_t n, const Body& body) {
-  const int64_t blocks = (n + kScreenBlock - 1) / kScreenBlock, parts = std::min(kCenterParts, blocks);
+  const int64_t blocks = (n + kScreenBlock - 1) / kScreenBlock,
+                parts = std::min(kCenterParts, blocks);
   const int64_t tasks = std::min(parts, std::max<int64_t>(16, 4 * context.pool().threads()));
-  const auto start_of = [&](int64_t part) { return std::min(n, blocks * part / parts * kScreenBlock); };
+  const auto start_of = [&](int64_t part) {
+    return std::min(n, blocks * part / parts * kScreenBlock);
+  };
   std::vector<Worker> workers(context.pool().threads());
   context.pool().run(tasks, [&](int64_t task, int worker) {
     Worker& w = workers[worker];
@@ -207,9 +228,11 @@ void backward_update_cpu(Context& context, const BackwardInput& input, const Lat
   const int64_t d = state.w_enc.cols;
   const Gradients gradients(context, input, state, options);
   std::vector<float> centers(center_gradient != nullptr ? kCenterParts * d : 0);
-  over_latents(context, gradients, state.w_enc.rows, [&](int64_t part, int64_t j, Gradient& gradient) {
-    gradients.step(j, gradient, center_gradient != nullptr ? centers.data() + part * d : nullptr);
-  });
+  over_latents(context, gradients, state.w_enc.rows,
+               [&](int64_t part, int64_t j, Gradient& gradient) {
+                 gradients.step(j, gradient,
+                                center_gradient != nullptr ? centers.data() + part * d : nullptr);
+               });
   if (center_gradient == nullptr) return;
   std::fill_n(center_gradient, d, 0.0f);
   for (int64_t part = 0; part < kCenterParts; ++part) {
@@ -222,10 +245,12 @@ double gradient_squares_cpu(Context& context, const BackwardInput& input, const 
   const Primitives& p = primitives(context.isa());
   const Gradients gradients(context, input, state, options);
   std::vector<double> squares(kCenterParts);
-  over_latents(context, gradients, state.w_enc.rows, [&](int64_t part, int64_t, const Gradient& row) {
-    squares[part] += static_cast<double>(p.dot(row.enc.data(), row.enc.data(), state.w_enc.cols)) +
+  over_latents(context, gradients, state.w_enc.rows,
+               [&](int64_t part, int64_t, const Gradient& row) {
+                 squares[part] +=
+                     static_cast<double>(p.dot(row.enc.data(), row.enc.data(), state.w_enc.cols)) +
                      p.dot(row.dec.data(), row.dec.data(), state.w_dec.cols) + row.bias * row.bias;
-  });
+               });
   return std::accumulate(squares.begin(), squares.end(), 0.0);
 }
 

@@ -1,5 +1,5 @@
-// Selection by one block of 256 threads: keys that rise with their floats, radix selection of the k-th, gathering in
-// order, and streaming into a list. See topk_cuda.cu for the algorithm.
+// Selection by one block of 256 threads: keys that rise with their floats, radix selection of the
+// k-th, gathering in order, and streaming into a list. See topk_cuda.cu for the algorithm.
 #pragma once
 
 #include <bit>
@@ -57,7 +57,7 @@ struct BlockSelect {
   ASSAY_DEVICE static uint32_t key_of(float value) {
     if (value != value) return 0;
     const uint32_t bits = value == 0 ? 0 : std::bit_cast<uint32_t>(value);  // −0 ties with 0
-    return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;                  // −∞ is 0x007fffff: above nothing's 0
+    return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;  // −∞ is 0x007fffff: above nothing's 0
   }
 
   /// The float of a key but 0.
@@ -65,7 +65,8 @@ struct BlockSelect {
     return std::bit_cast<float>((key >> 31) != 0 ? key & 0x7fffffffu : ~key);
   }
 
-  /// How many threads before this one have the flag; `total` = how many of the block. Ends with shared memory free.
+  /// How many threads before this one have the flag; `total` = how many of the block. Ends with
+  /// shared memory free.
   template <class Thread>
   ASSAY_DEVICE static int rank(Thread& t, Shared& s, bool flag, int& total) {
     const uint32_t votes = t.ballot(flag);
@@ -124,10 +125,12 @@ struct BlockSelect {
     return {key, wanted};
   }
 
-  /// Puts the chosen items, in the order they stand in, at 0, 1, … and returns how many they are. `put` may write where
-  /// items before were read from. What was put is there for all after the next barrier.
+  /// Puts the chosen items, in the order they stand in, at 0, 1, … and returns how many they are.
+  /// `put` may write where items before were read from. What was put is there for all after the
+  /// next barrier.
   template <class Thread, class Items, class Put>
-  ASSAY_DEVICE static int64_t gather(Thread& t, Shared& s, Items item_at, int64_t count, Choice choice, Put put) {
+  ASSAY_DEVICE static int64_t gather(Thread& t, Shared& s, Items item_at, int64_t count,
+                                     Choice choice, Put put) {
     int64_t written = 0, ties = 0;
     for (int64_t base = 0; base < count; base += kThreads) {
       const int64_t i = base + t.thread();
@@ -145,12 +148,13 @@ struct BlockSelect {
     return written;
   }
 
-  /// Appends the items load(0…count−1) whose key reaches `bar` to the list's first `held`, in order. Whenever less than
-  /// kStep places are left, cut_back(held, bar) makes room and may raise the bar; it ends the pass by a negative
-  /// `held`. What was appended is there for all after the next barrier.
+  /// Appends the items load(0…count−1) whose key reaches `bar` to the list's first `held`, in
+  /// order. Whenever less than kStep places are left, cut_back(held, bar) makes room and may raise
+  /// the bar; it ends the pass by a negative `held`. What was appended is there for all after the
+  /// next barrier.
   template <class Thread, class Load, class CutBack>
-  ASSAY_DEVICE static void stream(Thread& t, Shared& s, const List& list, int64_t count, Load load, int64_t& held,
-                                  uint32_t& bar, CutBack cut_back) {
+  ASSAY_DEVICE static void stream(Thread& t, Shared& s, const List& list, int64_t count, Load load,
+                                  int64_t& held, uint32_t& bar, CutBack cut_back) {
     for (int64_t base = 0; base < count; base += kStep) {
       Item items[kUnroll];
       bool rises = false;

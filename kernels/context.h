@@ -21,11 +21,13 @@ struct ContextOptions {
 
 class Context {
  public:
-  /// Throws UsageError where the device has no back end in this build or no hardware on this machine.
+  /// Throws UsageError where the device has no back end in this build or no hardware on this
+  /// machine.
   explicit Context(ContextOptions options = {});
   Device device() const { return device_; }
   ThreadPool& pool() { return pool_; }
-  /// The best level this processor has, unless lowered by force_isa (tests) or ASSAY_ISA=scalar|avx2|avx512|amx.
+  /// The best level this processor has, unless lowered by force_isa (tests) or
+  /// ASSAY_ISA=scalar|avx2|avx512|amx.
   Isa isa() const { return isa_; }
   /// Throws UsageError, naming the levels there are, where this processor lacks the one asked for.
   void force_isa(Isa isa);

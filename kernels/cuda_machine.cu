@@ -1,5 +1,5 @@
-// The product: cuBLASLt, bf16 in, fp32 accumulated and out, no reduced-precision reduction; the first of its
-// heuristics' algorithms for the shape, remembered. Tiles: a third of the L2 cache.
+// The product: cuBLASLt, bf16 in, fp32 accumulated and out, no reduced-precision reduction; the
+// first of its heuristics' algorithms for the shape, remembered. Tiles: a third of the L2 cache.
 #include <cublasLt.h>
 
 #include "kernels/cuda_machine.cuh"
@@ -67,10 +67,12 @@ class Ring final : public InputRing {
     return slots_[next_].host.data();
   }
   const void* send() override {
-    if (sent_any_) slots_[1 - next_].used.record(work_);  // what was launched so far read the batch before
+    if (sent_any_)
+      slots_[1 - next_].used.record(work_);  // what was launched so far read the batch before
     Slot& slot = slots_[next_];
     slot.used.hold(copies_);
-    check_cuda(cudaMemcpyAsync(device_[next_].data(), slot.host.data(), bytes_, cudaMemcpyHostToDevice, copies_),
+    check_cuda(cudaMemcpyAsync(device_[next_].data(), slot.host.data(), bytes_,
+                               cudaMemcpyHostToDevice, copies_),
                "copy to device");
     slot.sent.record(copies_);
     slot.sent.hold(work_);
@@ -98,7 +100,8 @@ class LaterReading final : public Reading {
       : stream_(stream), from_(from), bytes_(bytes), host_(bytes) {}
   ~LaterReading() override { cudaStreamSynchronize(stream_); }
   void request() override {
-    check_cuda(cudaMemcpyAsync(host_.data(), from_, bytes_, cudaMemcpyDeviceToHost, stream_), "copy from device");
+    check_cuda(cudaMemcpyAsync(host_.data(), from_, bytes_, cudaMemcpyDeviceToHost, stream_),
+               "copy from device");
     done_.record(stream_);
   }
   bool arrived() const override { return done_.passed(); }
@@ -126,21 +129,23 @@ struct DeviceMachine::Product {
   Product(cublasLtHandle_t handle, int64_t rows, int64_t latents, int64_t depth) {
     check_blas(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     const cublasOperation_t transposed = CUBLAS_OP_T;
-    check_blas(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed));
+    check_blas(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                              sizeof transposed));
     check_blas(cublasLtMatrixLayoutCreate(&w, CUDA_R_16BF, depth, latents, depth));
     check_blas(cublasLtMatrixLayoutCreate(&x, CUDA_R_16BF, depth, rows, depth));
     check_blas(cublasLtMatrixLayoutCreate(&out, CUDA_R_32F, latents, rows, latents));
     cublasLtMatmulPreference_t preference = nullptr;
     check_blas(cublasLtMatmulPreferenceCreate(&preference));
     const size_t workspace = kWorkspace;
-    const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-    check_blas(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                                                    sizeof workspace));
-    check_blas(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
-                                                    sizeof reductions));
+    const uint32_t reductions =
+        CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    check_blas(cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace));
+    check_blas(cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions));
     int found = 0;
-    const auto status =
-        cublasLtMatmulAlgoGetHeuristic(handle, operation, w, x, out, out, preference, 1, &chosen, &found);
+    const auto status = cublasLtMatmulAlgoGetHeuristic(handle, operation, w, x, out, out,
+                                                       preference, 1, &chosen, &found);
     cublasLtMatmulPreferenceDestroy(preference);
     check_blas(status);
     if (found == 0) throw Error("matrix product: cuBLASLt has no algorithm for this shape");
@@ -160,7 +165,8 @@ DeviceMachine::DeviceMachine() {
   check_cuda(cudaGetDevice(&device), "device");
   check_cuda(cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, device), "device");
   tile_bytes_ = l2 / 3;
-  check_cuda(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "device");
+  check_cuda(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+             "device");
   most_shared_ = static_cast<size_t>(shared);
   check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream");
 }
@@ -205,15 +211,18 @@ const DeviceMachine::Product& DeviceMachine::plan(int64_t rows, int64_t latents,
     workspace_ = allocate(kWorkspace);
   }
   auto& plan = plans_[{rows, latents, depth}];
-  if (!plan) plan = std::make_unique<Product>(static_cast<cublasLtHandle_t>(handle_), rows, latents, depth);
+  if (!plan)
+    plan = std::make_unique<Product>(static_cast<cublasLtHandle_t>(handle_), rows, latents, depth);
   return *plan;
 }
 
-void DeviceMachine::product(const bf16* x, int64_t rows, const bf16* w, int64_t latents, int64_t depth, float* out) {
+void DeviceMachine::product(const bf16* x, int64_t rows, const bf16* w, int64_t latents,
+                            int64_t depth, float* out) {
   const Product& p = plan(rows, latents, depth);
   const float one = 1, zero = 0;
-  check_blas(cublasLtMatmul(static_cast<cublasLtHandle_t>(handle_), p.operation, &one, w, p.w, x, p.x, &zero, out,
-                            p.out, out, p.out, &p.chosen.algo, workspace_, kWorkspace, stream_));
+  check_blas(cublasLtMatmul(static_cast<cublasLtHandle_t>(handle_), p.operation, &one, w, p.w, x,
+                            p.x, &zero, out, p.out, out, p.out, &p.chosen.algo, workspace_,
+                            kWorkspace, stream_));
 }
 
 std::unique_ptr<InputRing> DeviceMachine::input_ring(size_t bytes) {

@@ -1,5 +1,5 @@
-// A CUDA device as a Machine (kernels/machine.h): one stream, kernels launched on it, memory from the stream's pool,
-// and the product by cuBLASLt.
+// A CUDA device as a Machine (kernels/machine.h): one stream, kernels launched on it, memory from
+// the stream's pool, and the product by cuBLASLt.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -16,7 +16,8 @@ namespace assay {
 
 /// Throws Error naming the operation and the device's complaint.
 inline void check_cuda(cudaError_t status, const char* operation) {
-  if (status != cudaSuccess) throw Error(std::string(operation) + ": CUDA: " + cudaGetErrorString(status));
+  if (status != cudaSuccess)
+    throw Error(std::string(operation) + ": CUDA: " + cudaGetErrorString(status));
 }
 
 template <class Kernel>
@@ -38,9 +39,10 @@ class DeviceMachine final : public Machine {
     if (blocks == 0) return;
     check_launch(Kernel::kName, blocks, shared_bytes, most_shared_);
     if (shared_bytes > 48 * 1024) {  // beyond what a kernel gets unasked
-      check_cuda(cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(shared_bytes)),
-                 Kernel::kName);
+      check_cuda(
+          cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shared_bytes)),
+          Kernel::kName);
     }
     run_kernel<<<static_cast<unsigned>(blocks), Kernel::kThreads, shared_bytes, stream_>>>(kernel);
     check_cuda(cudaGetLastError(), Kernel::kName);
@@ -51,7 +53,8 @@ class DeviceMachine final : public Machine {
   void clear(void* data, size_t bytes) override;
   void upload(void* to, const void* from, size_t bytes) override;
   void download(void* to, const void* from, size_t bytes) override;
-  void product(const bf16* x, int64_t rows, const bf16* w, int64_t latents, int64_t depth, float* out) override;
+  void product(const bf16* x, int64_t rows, const bf16* w, int64_t latents, int64_t depth,
+               float* out) override;
   int64_t tile_bytes() const override { return tile_bytes_; }
   std::unique_ptr<InputRing> input_ring(size_t bytes) override;
   std::unique_ptr<Reading> reading(const void* from, size_t bytes) override;

@@ -1,6 +1,7 @@
-// The seam between a kernel's body and the machine: what one thread may ask of its block. A kernel is a struct of
-// arguments with `template <class Thread> void operator()(Thread&) const`; nvcc instantiates it with DeviceThread, the
-// tests with the emulator's Thread (same members), so one source runs on both.
+// The seam between a kernel's body and the machine: what one thread may ask of its block. A kernel
+// is a struct of arguments with `template <class Thread> void operator()(Thread&) const`; nvcc
+// instantiates it with DeviceThread, the tests with the emulator's Thread (same members), so one
+// source runs on both.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ namespace assay {
 constexpr int kWarp = 32;
 
 #ifdef __CUDACC__
-/// All 32 lanes of a warp must reach each shuffle and vote together, all threads of the block each barrier.
+/// All 32 lanes of a warp must reach each shuffle and vote together, all threads of the block each
+/// barrier.
 class DeviceThread {
  public:
   __device__ int thread() const { return static_cast<int>(threadIdx.x); }
@@ -55,9 +57,9 @@ class DeviceThread {
 };
 #endif
 
-/// Σ a(i)·b(i) over i < count in the CPU's canonical order (kernels/primitives.h), by 16 neighbouring lanes of a warp:
-/// each gets the sum. All 32 lanes must call; the two halves may sum different rows. Counts may differ between the
-/// halves (0 for none).
+/// Σ a(i)·b(i) over i < count in the CPU's canonical order (kernels/primitives.h), by 16
+/// neighbouring lanes of a warp: each gets the sum. All 32 lanes must call; the two halves may sum
+/// different rows. Counts may differ between the halves (0 for none).
 template <class Thread, class Left, class Right>
 ASSAY_DEVICE float canonical_dot_of(Thread& t, int64_t count, Left a, Right b) {
   float sum = 0;

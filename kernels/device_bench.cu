@@ -1,7 +1,8 @@
-// Timed by events around each call, after two that warm up; steps follow one another without a pause, each timed from
-// the end of the one before, with its batch travelling from pinned memory while the one before is worked on.
-// The floor of a step: the bf16 product alone, the fastest over three tile sizes, its output overwritten; plus Adam's
-// memory traffic alone (24 bytes a parameter over both matrices), by a kernel that does nothing else.
+// Timed by events around each call, after two that warm up; steps follow one another without a
+// pause, each timed from the end of the one before, with its batch travelling from pinned memory
+// while the one before is worked on. The floor of a step: the bf16 product alone, the fastest over
+// three tile sizes, its output overwritten; plus Adam's memory traffic alone (24 bytes a parameter
+// over both matrices), by a kernel that does nothing else.
 #include <algorithm>
 #include <functional>
 #include <random>
@@ -110,7 +111,9 @@ class Bench {
     const Buffer<char> from(machine_, kBytes), to(machine_, kBytes);
     from.clear();
     const Timing t = time_it("copy", [&] {
-      check_cuda(cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice, machine_.stream()), "copy");
+      check_cuda(cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice,
+                                 machine_.stream()),
+                 "copy");
     });
     return 2.0 * kBytes / t.ms * 1e-6;
   }
@@ -125,11 +128,13 @@ class Bench {
   Timing step() {
     constexpr int64_t kDeadAfter = int64_t{1} << 30;
     const double aux = o_.dead > 0 ? 1.0 / 32 : 0;
-    const TopKStepOptions options{o_.rows, o_.n, o_.d, o_.k, std::clamp<int64_t>(o_.d / 2, 1, o_.n), aux, kDeadAfter};
+    const TopKStepOptions options{
+        o_.rows, o_.n, o_.d, o_.k, std::clamp<int64_t>(o_.d / 2, 1, o_.n), aux, kDeadAfter};
     check_topk_step(options);
     TopKStepOn<DeviceMachine> step(machine_, options);
     {
-      std::vector<float> w = weights(1), zeros(o_.n * o_.d), b(o_.n), bm(o_.n), bv(o_.n), c(o_.d), cm(o_.d), cv(o_.d);
+      std::vector<float> w = weights(1), zeros(o_.n * o_.d), b(o_.n), bm(o_.n), bv(o_.n), c(o_.d),
+                         cm(o_.d), cv(o_.d);
       std::vector<float> w_m = zeros, w_v = zeros, d_m = zeros, d_v = zeros, dec = w;
       std::vector<int64_t> silent(o_.n);
       for (int64_t j = 0; j < static_cast<int64_t>(o_.dead * static_cast<double>(o_.n)); ++j) {
@@ -146,7 +151,9 @@ class Bench {
     Clock clock(machine_.stream());
     const std::vector<float> batches[] = {rows(2), rows(3)};
     for (int64_t r = -3; r < o_.repeats; ++r) {
-      if (r < -1) std::copy(batches[r + 3].begin(), batches[r + 3].end(), step.input().data);  // then they alternate
+      if (r < -1)
+        std::copy(batches[r + 3].begin(), batches[r + 3].end(),
+                  step.input().data);  // then they alternate
       step.run(1e-5);
       clock.tick();
     }
@@ -159,16 +166,19 @@ class Bench {
 
   Timing product() {
     const int64_t width = padded_depth(o_.d), rows = std::min<int64_t>(o_.rows, 4096);
-    const Buffer<bf16> x(machine_, random_bf16(o_.rows * width, 6)), w(machine_, random_bf16(o_.n * width, 7));
+    const Buffer<bf16> x(machine_, random_bf16(o_.rows * width, 6)),
+        w(machine_, random_bf16(o_.n * width, 7));
     Timing best;
-    for (const int64_t bytes : {machine_.tile_bytes(), 4 * machine_.tile_bytes(), 16 * machine_.tile_bytes()}) {
-      const int64_t latents = std::clamp<int64_t>(bytes / (4 * rows) / 64 * 64, std::min<int64_t>(64, o_.n), o_.n);
+    for (const int64_t bytes :
+         {machine_.tile_bytes(), 4 * machine_.tile_bytes(), 16 * machine_.tile_bytes()}) {
+      const int64_t latents =
+          std::clamp<int64_t>(bytes / (4 * rows) / 64 * 64, std::min<int64_t>(64, o_.n), o_.n);
       const Buffer<float> out(machine_, rows * latents);
       const Timing t = time_it("floor: bf16 product", [&] {
         for (int64_t i = 0; i < o_.rows; i += rows) {
           for (int64_t j = 0; j < o_.n; j += latents) {
-            machine_.product(x.data() + i * width, std::min(rows, o_.rows - i), w.data() + j * width,
-                             std::min(latents, o_.n - j), width, out.data());
+            machine_.product(x.data() + i * width, std::min(rows, o_.rows - i),
+                             w.data() + j * width, std::min(latents, o_.n - j), width, out.data());
           }
         }
       });
@@ -191,13 +201,19 @@ class Bench {
   }
 
   Timing selection() {
-    const Buffer<float> z(machine_, random_values(o_.rows * o_.n, 4, 1)), values(machine_, o_.rows * o_.k);
+    const Buffer<float> z(machine_, random_values(o_.rows * o_.n, 4, 1)),
+        values(machine_, o_.rows * o_.k);
     const Buffer<int32_t> indices(machine_, o_.rows * o_.k);
     const Buffer<long long> bad(machine_, 1);
     return time_it(
         "topk",
         [&] {
-          machine_(TopkKernel{{z.data(), o_.rows, o_.n}, o_.k, false, indices.data(), values.data(), bad.data()},
+          machine_(TopkKernel{{z.data(), o_.rows, o_.n},
+                              o_.k,
+                              false,
+                              indices.data(),
+                              values.data(),
+                              bad.data()},
                    o_.rows, sizeof(TopkKernel::Shared));
         },
         4.0 * static_cast<double>(o_.rows) * static_cast<double>(o_.n));
@@ -206,7 +222,8 @@ class Bench {
   /// One operation of the step, on what an encoding has left.
   Timing operation() {
     const int64_t pairs = o_.rows * o_.k;
-    const Buffer<float> x(machine_, rows(2)), g(machine_, rows(3)), values(machine_, pairs), d_values(machine_, pairs);
+    const Buffer<float> x(machine_, rows(2)), g(machine_, rows(3)), values(machine_, pairs),
+        d_values(machine_, pairs);
     const ParameterOn enc(machine_, o_.n, o_.d), bias(machine_, 1, o_.n);
     start(enc, weights(1));
     start(bias, std::vector<float>(o_.n));
@@ -217,29 +234,34 @@ class Bench {
     std::vector<int64_t> offsets(o_.rows + 1);
     for (int64_t i = 0; i <= o_.rows; ++i) offsets[i] = i * o_.k;
     const Buffer<int64_t> row_offsets(machine_, offsets);
-    const Matrix batch(x.data(), o_.rows, o_.d), gradient(g.data(), o_.rows, o_.d), w = enc.view().value;
+    const Matrix batch(x.data(), o_.rows, o_.d), gradient(g.data(), o_.rows, o_.d),
+        w = enc.view().value;
     copy.refresh(machine_, w);
     EncodeTopkOn<DeviceMachine> encoder(machine_, o_.rows, o_.n, o_.d, o_.k);
     const auto encode = [&] {
-      encoder.run({w, bias.value.data(), copy.view()}, batch, nullptr, batch, {}, true, indices.data(), values.data(),
-                  {bad.data()});
+      encoder.run({w, bias.value.data(), copy.view()}, batch, nullptr, batch, {}, true,
+                  indices.data(), values.data(), {bad.data()});
     };
     encode();
     if (o_.what == "encode_topk") return time_it("encode_topk", encode);
     if (o_.what == "sparse_decode") {
-      const SparseDecodeKernel kernel{row_offsets.data(), indices.data(), values.data(), w, nullptr, gradient};
-      return time_it("sparse_decode", [&] { machine_(kernel, o_.rows, sizeof(SparseDecodeKernel::Shared)); });
+      const SparseDecodeKernel kernel{
+          row_offsets.data(), indices.data(), values.data(), w, nullptr, gradient};
+      return time_it("sparse_decode",
+                     [&] { machine_(kernel, o_.rows, sizeof(SparseDecodeKernel::Shared)); });
     }
-    const ValueGradientKernel kernel{row_offsets.data(), indices.data(), values.data(), gradient, w, d_values.data()};
+    const ValueGradientKernel kernel{row_offsets.data(), indices.data(), values.data(), gradient, w,
+                                     d_values.data()};
     const auto differentiate = [&] { machine_(kernel, o_.rows, 0); };
     if (o_.what == "value_gradient") return time_it("value_gradient", differentiate);
     differentiate();
-    return update(batch, gradient, enc.view(), bias.view(), copy.view(),
-                  {row_offsets.data(), indices.data(), values.data(), d_values.data(), d_values.data()});
+    return update(
+        batch, gradient, enc.view(), bias.view(), copy.view(),
+        {row_offsets.data(), indices.data(), values.data(), d_values.data(), d_values.data()});
   }
 
-  Timing update(ConstMatrix x, ConstMatrix g, const DeviceParameter& enc, const DeviceParameter& bias,
-                const DeviceCopy& copy, const PairSource& pairs) {
+  Timing update(ConstMatrix x, ConstMatrix g, const DeviceParameter& enc,
+                const DeviceParameter& bias, const DeviceCopy& copy, const PairSource& pairs) {
     const ParameterOn dec(machine_, o_.n, o_.d);
     start(dec, weights(5));
     const Buffer<float> parts(machine_, center_parts_of(o_.n) * o_.d), center(machine_, o_.d);

@@ -1,5 +1,5 @@
-// Times the device's operations and the whole step beside the step's floor, by events on the device's own clock.
-// Defined only where ASSAY_CUDA is.
+// Times the device's operations and the whole step beside the step's floor, by events on the
+// device's own clock. Defined only where ASSAY_CUDA is.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,9 @@ struct DeviceBenchOptions {
 };
 
 struct DeviceBenchResult {
-  std::string device;           ///< its name
-  double copied_gb_per_s;       ///< read + written by a copy within its memory, measured in the same run
+  std::string device;  ///< its name
+  /// read + written by a copy within its memory, measured in the same run
+  double copied_gb_per_s;
   std::vector<Timing> timings;  ///< a step's two floors stand behind it
 };
 

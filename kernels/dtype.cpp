@@ -30,7 +30,8 @@ DType parse_dtype(std::string_view name) {
 
 namespace {
 
-// Pointers into files may have any alignment, so every access goes through unaligned loads or memcpy.
+// Pointers into files may have any alignment, so every access goes through unaligned loads or
+// memcpy.
 void half_to_float(const unsigned char* from, float* to, int64_t count) {
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
@@ -48,10 +49,12 @@ void float_to_half(const float* from, unsigned char* to, int64_t count) {
   constexpr int nearest_even = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * i), _mm256_cvtps_ph(_mm256_loadu_ps(from + i), nearest_even));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * i),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(from + i), nearest_even));
   }
   for (; i < count; ++i) {
-    const auto bits = static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(from[i]), nearest_even)));
+    const auto bits =
+        static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(from[i]), nearest_even)));
     std::memcpy(to + 2 * i, &bits, 2);
   }
 }

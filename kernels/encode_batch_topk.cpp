@@ -16,7 +16,8 @@ namespace {
 
 class BatchSearch {
  public:
-  BatchSearch(Context& context, ConstMatrix x, const Encoder& encoder, int64_t budget, NumericFlag& flag)
+  BatchSearch(Context& context, ConstMatrix x, const Encoder& encoder, int64_t budget,
+              NumericFlag& flag)
       : context_(context), x_(x), encoder_(encoder), budget_(budget), flag_(flag), found_(x.rows) {}
 
   void run(SparseCodes& out) {
@@ -24,7 +25,8 @@ class BatchSearch {
     std::vector<int64_t> rows(x_.rows);
     std::iota(rows.begin(), rows.end(), 0);
     float bar = 0;
-    for (int64_t k = std::min(n, 2 * ((budget_ + x_.rows - 1) / x_.rows)); !rows.empty(); k = std::min(n, 2 * k)) {
+    for (int64_t k = std::min(n, 2 * ((budget_ + x_.rows - 1) / x_.rows)); !rows.empty();
+         k = std::min(n, 2 * k)) {
       search(rows, k);
       if (flag_.raised()) return;
       bar = cut();
@@ -77,7 +79,8 @@ class BatchSearch {
       });
     }
     if (static_cast<int64_t>(ranks_.size()) < budget_) return 0;
-    std::nth_element(ranks_.begin(), ranks_.begin() + (budget_ - 1), ranks_.end(), std::greater<>());
+    std::nth_element(ranks_.begin(), ranks_.begin() + (budget_ - 1), ranks_.end(),
+                     std::greater<>());
     return ranks_[budget_ - 1];
   }
 
@@ -93,7 +96,8 @@ class BatchSearch {
   }
 
   void choose(float bar, SparseCodes& out) {
-    int64_t ties = budget_ - std::count_if(ranks_.begin(), ranks_.end(), [bar](float r) { return r > bar; });
+    int64_t ties =
+        budget_ - std::count_if(ranks_.begin(), ranks_.end(), [bar](float r) { return r > bar; });
     for (int64_t i = 0; i < x_.rows; ++i) {
       visit(i, [&](int32_t index, float value, float r) {
         if (!(r > 0) || r < bar || (r == bar && ties-- <= 0)) return;
@@ -116,12 +120,12 @@ class BatchSearch {
 
 }  // namespace
 
-void encode_batch_topk(Context& context, ConstMatrix x, const Encoder& encoder, int64_t budget, SparseCodes& out,
-                       NumericFlag& flag) {
+void encode_batch_topk(Context& context, ConstMatrix x, const Encoder& encoder, int64_t budget,
+                       SparseCodes& out, NumericFlag& flag) {
   check_encoder("encode_batch_topk", x, encoder);
   if (budget < 1 || budget > x.rows * encoder.w.rows) {
-    throw UsageError(
-        fmt::format("encode_batch_topk: a budget of {} is outside 1…B·n = {}", budget, x.rows * encoder.w.rows));
+    throw UsageError(fmt::format("encode_batch_topk: a budget of {} is outside 1…B·n = {}", budget,
+                                 x.rows * encoder.w.rows));
   }
   out.indices.clear();
   out.values.clear();

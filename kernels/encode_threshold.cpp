@@ -15,8 +15,8 @@ constexpr Operation<decltype(encode_threshold)> kEncodeThreshold{
 
 }  // namespace
 
-void encode_threshold(Context& context, ConstMatrix x, const Encoder& encoder, const float* theta, float band,
-                      SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
+void encode_threshold(Context& context, ConstMatrix x, const Encoder& encoder, const float* theta,
+                      float band, SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
   check_encoder("encode_threshold", x, encoder);
   if (!(band >= 0)) throw UsageError("encode_threshold: the band must be at least 0");
   const auto& back_end = kEncodeThreshold.on(context.device());

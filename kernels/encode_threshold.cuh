@@ -13,8 +13,9 @@ struct SweepTileKernel {
   static constexpr const char* kName = "encode_threshold: sweep";
   static constexpr int kThreads = BlockSelect::kThreads;
   static constexpr int kCapacity = 2048;  // candidates settled at a time
-  DeviceSearch s;                         ///< encoder, x, bounds and counts (−1: settle every latent)
-  ConstMatrix tile;                       ///< [rows, latents] scores without bias
+  /// encoder, x, bounds and counts (−1: settle every latent)
+  DeviceSearch s;
+  ConstMatrix tile;  ///< [rows, latents] scores without bias
   int64_t first_row, first_latent;
   const float* theta;  ///< [n]
   float band;
@@ -38,8 +39,9 @@ struct SweepTileKernel {
     uint32_t bar = 1;
     const auto load = [&](int64_t c) {
       const int64_t j = first_latent + c;
-      const bool may =
-          all || scores[c] + threshold_shift(s.encoder.bias[j], theta[j], band) + s.error_of(bound, j) >= 0;
+      const bool may = all || scores[c] + threshold_shift(s.encoder.bias[j], theta[j], band) +
+                                      s.error_of(bound, j) >=
+                                  0;
       return BlockSelect::Item{may ? 1u : 0u, static_cast<int32_t>(j)};
     };
     const auto settle = [&](int64_t& candidates, uint32_t&) {
@@ -52,10 +54,11 @@ struct SweepTileKernel {
   }
 
  private:
-  /// Scores the candidates exactly and writes those that count behind the `before` the row has; how many they are.
+  /// Scores the candidates exactly and writes those that count behind the `before` the row has; how
+  /// many they are.
   template <class Thread>
-  ASSAY_DEVICE int64_t decide(Thread& t, Shared& shared, const BlockSelect::List& list, int64_t row, int64_t count,
-                              int64_t before) const {
+  ASSAY_DEVICE int64_t decide(Thread& t, Shared& shared, const BlockSelect::List& list, int64_t row,
+                              int64_t count, int64_t before) const {
     t.sync();  // the candidates stand
     s.score(
         t, row, count, [&](int64_t c) { return list.places[c]; },
@@ -92,7 +95,8 @@ struct SweepTileKernel {
 template <class M>
 class EncodeThresholdOn {
  public:
-  EncodeThresholdOn(M& machine, ConstMatrix x, const Encoder& encoder, const float* theta, float band)
+  EncodeThresholdOn(M& machine, ConstMatrix x, const Encoder& encoder, const float* theta,
+                    float band)
       : machine_(machine),
         x_(machine, x),
         w_(machine, encoder.w),
@@ -105,7 +109,8 @@ class EncodeThresholdOn {
         found_(machine, x.rows),
         bad_(machine, std::vector<long long>{NumericFlag::kNone}) {
     search_.encoder = {w_.view(), bias_.data(), copy_.view()};
-    search_.x = x_.view(), search_.capacity = SweepTileKernel::kCapacity, search_.flag = {bad_.data()};
+    search_.x = x_.view(), search_.capacity = SweepTileKernel::kCapacity,
+    search_.flag = {bad_.data()};
   }
 
   void run(SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
@@ -123,7 +128,8 @@ class EncodeThresholdOn {
     sweep(nullptr, nullptr, nullptr, nullptr);
     const auto pairs = found_.read();
     const auto stopped = broken_.read();
-    for (int64_t i = 0; i < rows; ++i) out.row_offsets[i + 1] = out.row_offsets[i] + (stopped[i] != 0 ? 0 : pairs[i]);
+    for (int64_t i = 0; i < rows; ++i)
+      out.row_offsets[i + 1] = out.row_offsets[i] + (stopped[i] != 0 ? 0 : pairs[i]);
     write(out, pre);
     if (const long long row = bad_.read()[0]; row != NumericFlag::kNone) flag.raise(row);
   }
@@ -132,8 +138,8 @@ class EncodeThresholdOn {
   void sweep(const int64_t* begin, int32_t* indices, float* values, float* pre) {
     found_.clear();
     screening_.for_each_tile(search_, [&](ConstMatrix tile, int64_t row, int64_t latent) {
-      machine_(SweepTileKernel{search_, tile, row, latent, theta_.data(), band_, found_.data(), begin, indices, values,
-                               pre, broken_.data()},
+      machine_(SweepTileKernel{search_, tile, row, latent, theta_.data(), band_, found_.data(),
+                               begin, indices, values, pre, broken_.data()},
                tile.rows, sizeof(SweepTileKernel::Shared));
     });
   }
@@ -163,8 +169,8 @@ class EncodeThresholdOn {
 
 /// encode_threshold on host views through a machine's memory.
 template <class M>
-void encode_threshold_on(M& machine, ConstMatrix x, const Encoder& encoder, const float* theta, float band,
-                         SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
+void encode_threshold_on(M& machine, ConstMatrix x, const Encoder& encoder, const float* theta,
+                         float band, SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
   EncodeThresholdOn<M>(machine, x, encoder, theta, band).run(out, pre, flag);
 }
 

@@ -11,7 +11,8 @@ namespace assay {
 
 namespace {
 
-constexpr int64_t kCapacity = 128;  // small: the rows of a tile then score the same latents at about the same time
+constexpr int64_t kCapacity =
+    128;  // small: the rows of a tile then score the same latents at about the same time
 
 /// Pairs of the rows of one tile, row by row.
 struct Found {
@@ -34,7 +35,8 @@ struct Scratch {
 
 class Sweep {
  public:
-  Sweep(Context& context, ConstMatrix x, const Encoder& encoder, const float* theta, float band, NumericFlag& flag)
+  Sweep(Context& context, ConstMatrix x, const Encoder& encoder, const float* theta, float band,
+        NumericFlag& flag)
       : encoder_(encoder),
         screening_(context, x, encoder_, distance(encoder, theta, band)),
         theta_(theta),
@@ -112,8 +114,9 @@ class Sweep {
 
 }  // namespace
 
-void encode_threshold_cpu(Context& context, ConstMatrix x, const Encoder& encoder, const float* theta, float band,
-                          SparseCodes& out, std::vector<float>* pre, NumericFlag& flag) {
+void encode_threshold_cpu(Context& context, ConstMatrix x, const Encoder& encoder,
+                          const float* theta, float band, SparseCodes& out, std::vector<float>* pre,
+                          NumericFlag& flag) {
   Encoder unscaled = encoder;
   unscaled.rank_scale = nullptr;
   const Sweep sweep(context, x, unscaled, theta, band, flag);
@@ -121,7 +124,8 @@ void encode_threshold_cpu(Context& context, ConstMatrix x, const Encoder& encode
     if (x.rows > 0) flag.raise(0);
     return;
   }
-  const int64_t rows = sweep.screening().tile_rows(context.pool().threads()), tiles = (x.rows + rows - 1) / rows;
+  const int64_t rows = sweep.screening().tile_rows(context.pool().threads()),
+                tiles = (x.rows + rows - 1) / rows;
   std::vector<Scratch> scratch(context.pool().threads());
   std::vector<Found> found(tiles);
   context.pool().run(tiles, [&](int64_t task, int worker) {

@@ -16,7 +16,9 @@ struct SelectTileKernel {
   ConstMatrix tile;  ///< [rows, latents] scores without bias
   int64_t first_row, first_latent;
 
-  static size_t shared_bytes(int64_t capacity) { return sizeof(BlockSelect::Shared) + capacity * 8; }
+  static size_t shared_bytes(int64_t capacity) {
+    return sizeof(BlockSelect::Shared) + capacity * 8;
+  }
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
@@ -36,16 +38,18 @@ struct SelectTileKernel {
       const float proven = BlockSelect::value_of(best.key) - slack;
       threshold = proven > threshold ? proven : threshold;
       raised = BlockSelect::key_of(threshold);
-      count = BlockSelect::gather(t, shared, list, count, {raised, count},
-                                  [&](int64_t where, BlockSelect::Item item) { list.put(where, item); });
+      count = BlockSelect::gather(
+          t, shared, list, count, {raised, count},
+          [&](int64_t where, BlockSelect::Item item) { list.put(where, item); });
       if (count > s.capacity - BlockSelect::kStep) count = -1;
     };
     const float* scores = tile.row(t.block());
     const auto load = [&](int64_t c) {
       const int64_t j = first_latent + c;
       if (!s.eligible(j)) return BlockSelect::Item{0, 0};
-      return BlockSelect::Item{BlockSelect::key_of(s.encoder.rank(j, scores[c] + s.encoder.bias[j])),
-                               static_cast<int32_t>(j)};
+      return BlockSelect::Item{
+          BlockSelect::key_of(s.encoder.rank(j, scores[c] + s.encoder.bias[j])),
+          static_cast<int32_t>(j)};
     };
     BlockSelect::stream(t, shared, list, tile.cols, load, held, bar, raise);
     if (held > 2 * s.k + 256) raise(held, bar);
@@ -64,7 +68,9 @@ struct FinishRowsKernel {
   static constexpr int kThreads = BlockSelect::kThreads;
   DeviceSearch s;
 
-  static size_t shared_bytes(int64_t capacity) { return sizeof(BlockSelect::Shared) + capacity * 12; }
+  static size_t shared_bytes(int64_t capacity) {
+    return sizeof(BlockSelect::Shared) + capacity * 12;
+  }
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
@@ -83,34 +89,42 @@ struct FinishRowsKernel {
     auto* pre = reinterpret_cast<float*>(lower);
     if (t.sync_or(!rescore(t, list, pre, row, finalists))) return s.reject(t, row);
     const auto choice = BlockSelect::choose(t, shared, list, finalists, winners);
-    const auto finalist = [&](int64_t c) { return BlockSelect::Item{list.keys[c], static_cast<int32_t>(c)}; };
-    BlockSelect::gather(t, shared, finalist, finalists, choice, [&](int64_t where, BlockSelect::Item item) {
-      s.write(row, where, list.places[item.place], pre[item.place]);
-    });
+    const auto finalist = [&](int64_t c) {
+      return BlockSelect::Item{list.keys[c], static_cast<int32_t>(c)};
+    };
+    BlockSelect::gather(t, shared, finalist, finalists, choice,
+                        [&](int64_t where, BlockSelect::Item item) {
+                          s.write(row, where, list.places[item.place], pre[item.place]);
+                        });
     s.fill(t, row, winners);
   }
 
  private:
   /// Keeps, in the list, the candidates whose upper bound reaches the k-th best lower bound.
   template <class Thread>
-  ASSAY_DEVICE int64_t certify(Thread& t, BlockSelect::Shared& shared, const BlockSelect::List& list, uint32_t* lower,
-                               int64_t row, int64_t held, int64_t winners) const {
+  ASSAY_DEVICE int64_t certify(Thread& t, BlockSelect::Shared& shared,
+                               const BlockSelect::List& list, uint32_t* lower, int64_t row,
+                               int64_t held, int64_t winners) const {
     const BlockSelect::Item* kept = s.kept + row * s.capacity;
     const RowBound bound = s.bounds[row];
     for (int64_t c = t.thread(); c < held; c += kThreads) {
-      const float score = BlockSelect::value_of(kept[c].key), error = s.error_of(bound, kept[c].place);
+      const float score = BlockSelect::value_of(kept[c].key),
+                  error = s.error_of(bound, kept[c].place);
       lower[c] = BlockSelect::key_of(score - error);
       list.put(c, {BlockSelect::key_of(score + error), kept[c].place});
     }
     const auto by_lower = [&](int64_t c) { return BlockSelect::Item{lower[c], 0}; };
     const uint32_t bar = BlockSelect::choose(t, shared, by_lower, held, winners).key;
-    return BlockSelect::gather(t, shared, list, held, {bar, held},
-                               [&](int64_t where, BlockSelect::Item item) { list.put(where, item); });
+    return BlockSelect::gather(
+        t, shared, list, held, {bar, held},
+        [&](int64_t where, BlockSelect::Item item) { list.put(where, item); });
   }
 
-  /// The canonical fp32 scores, and keys by their ranks; false where this thread met one that is not finite.
+  /// The canonical fp32 scores, and keys by their ranks; false where this thread met one that is
+  /// not finite.
   template <class Thread>
-  ASSAY_DEVICE bool rescore(Thread& t, const BlockSelect::List& list, float* pre, int64_t row, int64_t count) const {
+  ASSAY_DEVICE bool rescore(Thread& t, const BlockSelect::List& list, float* pre, int64_t row,
+                            int64_t count) const {
     bool finite = true;
     t.sync();  // the finalists stand
     s.score(
@@ -124,7 +138,8 @@ struct FinishRowsKernel {
   }
 };
 
-/// The rows of the exact path: canonical scores of all latents into scratch, and radix selection over them.
+/// The rows of the exact path: canonical scores of all latents into scratch, and radix selection
+/// over them.
 struct ExactRowsKernel {
   static constexpr const char* kName = "encode_topk: exact rows";
   static constexpr int kThreads = BlockSelect::kThreads;
@@ -144,12 +159,14 @@ struct ExactRowsKernel {
       }
       const auto item_at = [&](int64_t j) {
         if (!s.eligible(j)) return BlockSelect::Item{0, 0};
-        return BlockSelect::Item{BlockSelect::key_of(s.encoder.rank(j, scores[j])), static_cast<int32_t>(j)};
+        return BlockSelect::Item{BlockSelect::key_of(s.encoder.rank(j, scores[j])),
+                                 static_cast<int32_t>(j)};
       };
       const auto choice = BlockSelect::choose(t, shared, item_at, n, winners);
-      BlockSelect::gather(t, shared, item_at, n, choice, [&](int64_t where, BlockSelect::Item item) {
-        s.write(row, where, item.place, scores[item.place]);
-      });
+      BlockSelect::gather(t, shared, item_at, n, choice,
+                          [&](int64_t where, BlockSelect::Item item) {
+                            s.write(row, where, item.place, scores[item.place]);
+                          });
       s.fill(t, row, winners);
       t.sync();  // the scores have been read
     }
@@ -169,38 +186,46 @@ struct ExactRowsKernel {
   }
 };
 
-/// The buffers of encodings of up to `rows` rows, and the kernels in order. Nothing here is B×n: a tile of the product
-/// that stays in cache, the rows' candidates, and ExactRowsKernel::kBlocks rows of scores.
+/// The buffers of encodings of up to `rows` rows, and the kernels in order. Nothing here is B×n: a
+/// tile of the product that stays in cache, the rows' candidates, and ExactRowsKernel::kBlocks rows
+/// of scores.
 template <class M>
 class EncodeTopkOn {
  public:
   EncodeTopkOn(M& machine, int64_t rows, int64_t n, int64_t d, int64_t k)
       : machine_(machine),
         k_(k),
-        capacity_(k > kMostScreened ? 0 : std::max<int64_t>(2048, 2 * k + 256 + BlockSelect::kStep)),
+        capacity_(k > kMostScreened ? 0
+                                    : std::max<int64_t>(2048, 2 * k + 256 + BlockSelect::kStep)),
         screening_(machine, rows, d, capacity_ > 0 ? n : 0),
         overflow_(machine, 1 + rows),
         kept_(machine, rows * capacity_),
         scratch_(machine, std::min(ExactRowsKernel::kBlocks, rows) * n) {}
 
-  /// The winners of from − centre (written to `x`), or of x itself where centre is null: indices ascending.
-  void run(const DeviceEncoder& encoder, ConstMatrix from, const float* centre, Matrix x, const Eligible& eligible,
-           bool rectify, int32_t* indices, float* values, const DeviceFlag& flag) {
+  /// The winners of from − centre (written to `x`), or of x itself where centre is null: indices
+  /// ascending.
+  void run(const DeviceEncoder& encoder, ConstMatrix from, const float* centre, Matrix x,
+           const Eligible& eligible, bool rectify, int32_t* indices, float* values,
+           const DeviceFlag& flag) {
     DeviceSearch s{encoder, x, k_, eligible, rectify, indices, values, flag};
-    s.capacity = capacity_, s.kept = kept_.data(), s.overflow = overflow_.data(), s.scratch = scratch_.data();
+    s.capacity = capacity_, s.kept = kept_.data(), s.overflow = overflow_.data(),
+    s.scratch = scratch_.data();
     machine_.clear(overflow_.data(), sizeof(int32_t));
     screening_.start(s, from, centre);
     if (capacity_ > 0) {
       screening_.for_each_tile(s, [&](ConstMatrix tile, int64_t row, int64_t latent) {
-        machine_(SelectTileKernel{s, tile, row, latent}, tile.rows, SelectTileKernel::shared_bytes(capacity_));
+        machine_(SelectTileKernel{s, tile, row, latent}, tile.rows,
+                 SelectTileKernel::shared_bytes(capacity_));
       });
     }
     machine_(FinishRowsKernel{s}, x.rows, FinishRowsKernel::shared_bytes(capacity_));
-    machine_(ExactRowsKernel{s}, std::min(ExactRowsKernel::kBlocks, x.rows), sizeof(BlockSelect::Shared));
+    machine_(ExactRowsKernel{s}, std::min(ExactRowsKernel::kBlocks, x.rows),
+             sizeof(BlockSelect::Shared));
   }
 
  private:
-  static constexpr int64_t kMostScreened = 4096;  // the largest k whose candidates fit in shared memory
+  static constexpr int64_t kMostScreened =
+      4096;  // the largest k whose candidates fit in shared memory
 
   M& machine_;
   int64_t k_, capacity_;
@@ -212,7 +237,8 @@ class EncodeTopkOn {
 
 /// encode_topk on host views through a machine's memory; `out` has its size.
 template <class M>
-void encode_topk_on(M& machine, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out, NumericFlag& flag) {
+void encode_topk_on(M& machine, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
+                    NumericFlag& flag) {
   const int64_t n = encoder.w.rows, d = encoder.w.cols;
   const DeviceMatrix w(machine, encoder.w), rows(machine, x);
   const bool ranked = encoder.rank_scale != nullptr;
@@ -224,8 +250,8 @@ void encode_topk_on(M& machine, ConstMatrix x, const Encoder& encoder, int64_t k
   long long bad_row = NumericFlag::kNone;
   const Buffer<long long> bad(machine, &bad_row, 1);
   EncodeTopkOn<M> encode(machine, x.rows, n, d, k);
-  encode.run({w.view(), bias.data(), copy.view(), ranked ? scale.data() : nullptr}, rows.view(), nullptr, rows.view(),
-             {}, false, indices.data(), values.data(), {bad.data()});
+  encode.run({w.view(), bias.data(), copy.view(), ranked ? scale.data() : nullptr}, rows.view(),
+             nullptr, rows.view(), {}, false, indices.data(), values.data(), {bad.data()});
   indices.download(out.indices.data());
   values.download(out.values.data());
   bad.download(&bad_row);

@@ -25,7 +25,8 @@ struct Scratch {
 
 class Search {
  public:
-  Search(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out, NumericFlag& flag)
+  Search(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
+         NumericFlag& flag)
       : p_(primitives(context.isa())),
         encoder_(encoder),
         screening_(context, x, encoder, scaled_bias(encoder)),
@@ -56,17 +57,20 @@ class Search {
         search_all(s, first + r);
       }
     }
-    // A few finalists of every row before the next few of any: where k is a good part of n, rows share their weights.
+    // A few finalists of every row before the next few of any: where k is a good part of n, rows
+    // share their weights.
     constexpr int64_t kFew = 32;
     for (int64_t done = 0; done < tile.capacity; done += kFew) {
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = r * tile.capacity + done, count = std::min(kFew, tile.count[r] - done);
-        if (count > 0) screening_.rescore(first + r, tile.indices.data() + at, count, tile.kept.data() + at);
+        if (count > 0)
+          screening_.rescore(first + r, tile.indices.data() + at, count, tile.kept.data() + at);
       }
     }
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t at = r * tile.capacity;
-      if (tile.count[r] > 0) write_row(s, first + r, tile.indices.data() + at, tile.kept.data() + at, tile.count[r]);
+      if (tile.count[r] > 0)
+        write_row(s, first + r, tile.indices.data() + at, tile.kept.data() + at, tile.count[r]);
     }
   }
 
@@ -78,8 +82,9 @@ class Search {
     return shift;
   }
 
-  /// A value that at least k of values[0, count) reach and that is close below the k-th largest: bisection counts whole
-  /// vectors, which is an order of magnitude faster than selecting, and any such value is a valid bar.
+  /// A value that at least k of values[0, count) reach and that is close below the k-th largest:
+  /// bisection counts whole vectors, which is an order of magnitude faster than selecting, and any
+  /// such value is a valid bar.
   float kth_bound(const float* values, int64_t count) const {
     float low, high;
     p_.range(values, count, &low, &high);
@@ -132,7 +137,8 @@ class Search {
   }
 
   /// The k best of the finalists, which stand in index order: ties go to the smaller index.
-  void write_row(Scratch& s, int64_t row, const int32_t* indices, const float* pre, int64_t count) const {
+  void write_row(Scratch& s, int64_t row, const int32_t* indices, const float* pre,
+                 int64_t count) const {
     if (!std::all_of(pre, pre + count, [](float v) { return std::isfinite(v); })) {
       flag_.raise(row);
       std::iota(out_.indices.begin() + row * k_, out_.indices.begin() + (row + 1) * k_, 0);
@@ -145,11 +151,14 @@ class Search {
     }
     float bar = kth_bound(s.ranks.data(), count);
     int64_t ties = count;
-    if (p_.count_at_least(s.ranks.data(), count, bar) != k_) {  // ties at the cut, or values bisection cannot part
+    if (p_.count_at_least(s.ranks.data(), count, bar) !=
+        k_) {  // ties at the cut, or values bisection cannot part
       s.order.assign(s.ranks.begin(), s.ranks.end());
-      std::nth_element(s.order.begin(), s.order.begin() + (k_ - 1), s.order.end(), std::greater<>());
+      std::nth_element(s.order.begin(), s.order.begin() + (k_ - 1), s.order.end(),
+                       std::greater<>());
       bar = s.order[k_ - 1];
-      ties = k_ - std::count_if(s.ranks.begin(), s.ranks.end(), [bar](float rank) { return rank > bar; });
+      ties = k_ - std::count_if(s.ranks.begin(), s.ranks.end(),
+                                [bar](float rank) { return rank > bar; });
     }
     int64_t at = row * k_;
     for (int64_t c = 0; c < count; ++c) {
@@ -169,8 +178,8 @@ class Search {
 
 }  // namespace
 
-void encode_topk_cpu(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k, SparseCodes& out,
-                     NumericFlag& flag) {
+void encode_topk_cpu(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k,
+                     SparseCodes& out, NumericFlag& flag) {
   const Search search(context, x, encoder, k, out, flag);
   if (!search.screening().finite()) {
     for (int64_t p = 0; p < x.rows * k; ++p) {

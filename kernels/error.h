@@ -1,5 +1,5 @@
-// Errors every layer throws. The message is one line: it names the file, key or row, what was expected, what was
-// found, and what to do. `main` prints it and exits with the class's status.
+// Errors every layer throws. The message is one line: it names the file, key or row, what was
+// expected, what was found, and what to do. `main` prints it and exits with the class's status.
 #pragma once
 
 #include <stdexcept>

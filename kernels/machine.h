@@ -1,8 +1,10 @@
-// The seam between the host side of the device operations and the machine that runs their kernels: memory, copies and
-// the matrix product. A device's machine is cuda_machine.cuh's, the tests' is tests/support/emulated_machine.h. Both
-// also launch kernels: machine(kernel, blocks, shared bytes).
+// The seam between the host side of the device operations and the machine that runs their kernels:
+// memory, copies and the matrix product. A device's machine is cuda_machine.cuh's, the tests' is
+// tests/support/emulated_machine.h. Both also launch kernels: machine(kernel, blocks, shared
+// bytes).
 //
-// Work is queued in order and may run later; only download, host and wait make the caller wait for it.
+// Work is queued in order and may run later; only download, host and wait make the caller wait for
+// it.
 #pragma once
 
 #include <algorithm>
@@ -17,11 +19,13 @@
 
 namespace assay {
 
-/// Two buffers on the host and two on the machine, so that one batch travels while another is worked on.
+/// Two buffers on the host and two on the machine, so that one batch travels while another is
+/// worked on.
 class InputRing {
  public:
   virtual ~InputRing() = default;
-  /// Where the caller may write the next batch; waits until the batch before last has left this buffer.
+  /// Where the caller may write the next batch; waits until the batch before last has left this
+  /// buffer.
   virtual void* host() = 0;
   /// Sends it. Kernels launched from here on read the result, up to the next send.
   virtual const void* send() = 0;
@@ -48,9 +52,10 @@ class Machine {
   /// `from` may be changed when the call returns.
   virtual void upload(void* to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, const void* from, size_t bytes) = 0;
-  /// out [rows, latents] = x [rows, depth] · wᵀ, w [latents, depth]: bf16 products summed in fp32, in any order. All
-  /// packed; depth is a multiple of kProductDepth.
-  virtual void product(const bf16* x, int64_t rows, const bf16* w, int64_t latents, int64_t depth, float* out) = 0;
+  /// out [rows, latents] = x [rows, depth] · wᵀ, w [latents, depth]: bf16 products summed in fp32,
+  /// in any order. All packed; depth is a multiple of kProductDepth.
+  virtual void product(const bf16* x, int64_t rows, const bf16* w, int64_t latents, int64_t depth,
+                       float* out) = 0;
   /// Bytes of a product that stay in the machine's cache.
   virtual int64_t tile_bytes() const = 0;
   virtual std::unique_ptr<InputRing> input_ring(size_t bytes) = 0;
@@ -60,13 +65,15 @@ class Machine {
 /// What a machine's 32-bit counters hold: blocks of a launch, pairs of a sort.
 constexpr int64_t kMostCounted = 2147483647;
 
-/// Throws UsageError, naming the kernel and the limit, where a machine that has `most_shared` bytes of shared memory a
-/// block cannot launch a kernel so.
+/// Throws UsageError, naming the kernel and the limit, where a machine that has `most_shared` bytes
+/// of shared memory a block cannot launch a kernel so.
 void check_launch(const char* kernel, int64_t blocks, size_t shared_bytes, size_t most_shared);
 
 /// bf16 rows are padded with zeros to a multiple of this many elements (16 bytes).
 constexpr int64_t kProductDepth = 8;
-constexpr int64_t padded_depth(int64_t d) { return (d + kProductDepth - 1) / kProductDepth * kProductDepth; }
+constexpr int64_t padded_depth(int64_t d) {
+  return (d + kProductDepth - 1) / kProductDepth * kProductDepth;
+}
 
 /// Blocks that cover `count` things, `each` a block.
 constexpr int64_t blocks_of(int64_t count, int64_t each) { return (count + each - 1) / each; }

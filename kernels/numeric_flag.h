@@ -7,7 +7,8 @@
 
 namespace assay {
 
-/// Remembers the smallest row that was found not finite, so the answer does not depend on the order of threads.
+/// Remembers the smallest row that was found not finite, so the answer does not depend on the order
+/// of threads.
 class NumericFlag {
  public:
   void raise(int64_t row) {

@@ -1,6 +1,7 @@
-// The order in which the CPU visits codes: tiles of rows, and within a tile the pairs of every row within one window of
-// latents before those within the next. Where codes are dense the rows of a tile so meet the same weights while they
-// are in cache; where they are sparse the window is wide and it costs nothing. A row's own pairs are visited in order.
+// The order in which the CPU visits codes: tiles of rows, and within a tile the pairs of every row
+// within one window of latents before those within the next. Where codes are dense the rows of a
+// tile so meet the same weights while they are in cache; where they are sparse the window is wide
+// and it costs nothing. A row's own pairs are visited in order.
 #pragma once
 
 #include <algorithm>
@@ -12,17 +13,21 @@
 
 namespace assay {
 
-/// Has a row at least every sixteenth of n latents, on average? Its neighbours' weights are then in cache or arrive by
-/// the processor's own prefetching, and asking for them would only cost.
-inline bool dense(const SparseCodes& codes, int64_t n) { return codes.pairs() * 16 >= codes.rows() * n; }
+/// Has a row at least every sixteenth of n latents, on average? Its neighbours' weights are then in
+/// cache or arrive by the processor's own prefetching, and asking for them would only cost.
+inline bool dense(const SparseCodes& codes, int64_t n) {
+  return codes.pairs() * 16 >= codes.rows() * n;
+}
 
-/// body(row, first pair, count) over all pairs of codes over n latents, on the pool; begin(row) once before a row's
-/// first. Indices ascend within a row.
+/// body(row, first pair, count) over all pairs of codes over n latents, on the pool; begin(row)
+/// once before a row's first. Indices ascend within a row.
 template <class Begin, class Body>
-void for_pairs_of_tiles(Context& context, const SparseCodes& codes, int64_t n, const Begin& begin, const Body& body) {
+void for_pairs_of_tiles(Context& context, const SparseCodes& codes, int64_t n, const Begin& begin,
+                        const Body& body) {
   constexpr int64_t kRows = 32, kPairs = 32;
   // So many latents bring a row kPairs pairs on average.
-  const int64_t width = std::max(kPairs, kPairs * codes.rows() * n / std::max<int64_t>(1, codes.pairs()));
+  const int64_t width =
+      std::max(kPairs, kPairs * codes.rows() * n / std::max<int64_t>(1, codes.pairs()));
   context.pool().run((codes.rows() + kRows - 1) / kRows, [&](int64_t task, int) {
     const int64_t first_row = task * kRows, rows = std::min(kRows, codes.rows() - first_row);
     std::array<int64_t, kRows> next{};

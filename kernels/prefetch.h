@@ -1,4 +1,5 @@
-// Asking for memory before it is needed, where the order of access is known to us and to no hardware prefetcher.
+// Asking for memory before it is needed, where the order of access is known to us and to no
+// hardware prefetcher.
 #pragma once
 
 #include <algorithm>

@@ -53,10 +53,13 @@ void pack(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel) {
   for (int64_t p = 0; p < pairs; ++p) panel[p * kRows + r] = row[p];
 }
 
-float half(uint32_t pair, int which) { return std::bit_cast<float>(which == 0 ? pair << 16 : pair & 0xffff0000u); }
+float half(uint32_t pair, int which) {
+  return std::bit_cast<float>(which == 0 ? pair << 16 : pair & 0xffff0000u);
+}
 
-uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
-                 const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
+                 const float* scale, const float* bias, const float* threshold, float* scores,
+                 uint32_t* hits) {
   uint32_t hit_rows = 0;
   for (int64_t r = 0; r < kRows; ++r) {
     hits[r] = 0;
@@ -112,9 +115,9 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kScalarPrimitives{dot,    dot4,           axpy,  axpys,
-                                   scale,  subtract,       adam,  {kRows, panel_size, pack, product},
-                                   append, count_at_least, range, filter};
+const Primitives kScalarPrimitives{
+    dot,    dot4,           axpy,  axpys, scale, subtract, adam, {kRows, panel_size, pack, product},
+    append, count_at_least, range, filter};
 
 const Primitives& primitives(Isa isa) {
   switch (isa) {

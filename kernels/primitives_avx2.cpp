@@ -19,7 +19,8 @@ float fold(__m256 low, __m256 high) {
 
 /// Mask of the first `count` of 8 lanes.
 __m256i head(int64_t count) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
 float dot(const float* a, const float* b, int64_t count) {
@@ -32,7 +33,8 @@ float dot(const float* a, const float* b, int64_t count) {
   if (i < count) {
     const __m256i m0 = head(count - i), m1 = head(count - i - 8);
     low = _mm256_fmadd_ps(_mm256_maskload_ps(a + i, m0), _mm256_maskload_ps(b + i, m0), low);
-    high = _mm256_fmadd_ps(_mm256_maskload_ps(a + i + 8, m1), _mm256_maskload_ps(b + i + 8, m1), high);
+    high =
+        _mm256_fmadd_ps(_mm256_maskload_ps(a + i + 8, m1), _mm256_maskload_ps(b + i + 8, m1), high);
   }
   return fold(low, high);
 }
@@ -63,7 +65,8 @@ void axpy(float alpha, const float* x, float* y, int64_t count) {
   const __m256 factor = _mm256_set1_ps(alpha);
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
-    _mm256_storeu_ps(y + i, _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+    _mm256_storeu_ps(y + i,
+                     _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
   }
   for (; i < count; ++i) y[i] = std::fma(alpha, x[i], y[i]);
 }
@@ -94,7 +97,8 @@ void axpys(const float* alpha, const float* const* x, int64_t rows, float* y, in
 void scale(float alpha, float* y, int64_t count) {
   const __m256 factor = _mm256_set1_ps(alpha);
   int64_t i = 0;
-  for (; i + 8 <= count; i += 8) _mm256_storeu_ps(y + i, _mm256_mul_ps(factor, _mm256_loadu_ps(y + i)));
+  for (; i + 8 <= count; i += 8)
+    _mm256_storeu_ps(y + i, _mm256_mul_ps(factor, _mm256_loadu_ps(y + i)));
   for (; i < count; ++i) y[i] *= alpha;
 }
 
@@ -107,14 +111,16 @@ void subtract(const float* a, const float* b, float* out, int64_t count) {
 }
 
 void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64_t count) {
-  const __m256 b1 = _mm256_set1_ps(s.beta1), c1 = _mm256_set1_ps(1 - s.beta1), b2 = _mm256_set1_ps(s.beta2),
-               c2 = _mm256_set1_ps(1 - s.beta2), lr = _mm256_set1_ps(s.lr), eps = _mm256_set1_ps(s.eps),
+  const __m256 b1 = _mm256_set1_ps(s.beta1), c1 = _mm256_set1_ps(1 - s.beta1),
+               b2 = _mm256_set1_ps(s.beta2), c2 = _mm256_set1_ps(1 - s.beta2),
+               lr = _mm256_set1_ps(s.lr), eps = _mm256_set1_ps(s.eps),
                v_scale = _mm256_set1_ps(s.v_scale);
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
     const __m256 gi = _mm256_loadu_ps(g + i);
     const __m256 mi = _mm256_fmadd_ps(b1, _mm256_loadu_ps(m + i), _mm256_mul_ps(c1, gi));
-    const __m256 vi = _mm256_fmadd_ps(b2, _mm256_loadu_ps(v + i), _mm256_mul_ps(_mm256_mul_ps(c2, gi), gi));
+    const __m256 vi =
+        _mm256_fmadd_ps(b2, _mm256_loadu_ps(v + i), _mm256_mul_ps(_mm256_mul_ps(c2, gi), gi));
     _mm256_storeu_ps(m + i, mi);
     _mm256_storeu_ps(v + i, vi);
     const __m256 denominator = _mm256_add_ps(_mm256_sqrt_ps(_mm256_mul_ps(vi, v_scale)), eps);
@@ -126,7 +132,8 @@ void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64
 
 __m256 low(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
 __m256 high(__m256i pairs) {
-  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+  return _mm256_castsi256_ps(
+      _mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
 }
 
 /// A panel is groups of four rows, each [pairs, 4].
@@ -140,13 +147,14 @@ void pack(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel) {
 }
 
 /// Four rows by one block of 16 latents.
-void quad_product(const uint32_t* x, const uint32_t* w, int64_t pairs, const float* scale, const float* bias,
-                  float* scores) {
+void quad_product(const uint32_t* x, const uint32_t* w, int64_t pairs, const float* scale,
+                  const float* bias, float* scores) {
   __m256 sum[kQuad][2];
   for (auto& row : sum) row[0] = row[1] = _mm256_setzero_ps();
   for (int64_t p = 0; p < pairs; ++p) {
     const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock));
-    const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock + 8));
+    const __m256i w1 =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + p * kScreenBlock + 8));
     const __m256 l0 = low(w0), h0 = high(w0), l1 = low(w1), h1 = high(w1);
     for (int r = 0; r < kQuad; ++r) {
       const __m256i pair = _mm256_set1_epi32(static_cast<int>(x[p * kQuad + r]));
@@ -157,15 +165,16 @@ void quad_product(const uint32_t* x, const uint32_t* w, int64_t pairs, const flo
   }
   for (int r = 0; r < kQuad; ++r) {
     for (int half = 0; half < 2; ++half) {
-      const __m256 score =
-          _mm256_fmadd_ps(sum[r][half], _mm256_loadu_ps(scale + half * 8), _mm256_loadu_ps(bias + half * 8));
+      const __m256 score = _mm256_fmadd_ps(sum[r][half], _mm256_loadu_ps(scale + half * 8),
+                                           _mm256_loadu_ps(bias + half * 8));
       _mm256_storeu_ps(scores + r * kScreenGroup + half * 8, score);
     }
   }
 }
 
-uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
-                 const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
+                 const float* scale, const float* bias, const float* threshold, float* scores,
+                 uint32_t* hits) {
   for (int64_t r = 0; r < kRows; r += kQuad) {
     quad_product(panel + r * pairs, w0, pairs, scale, bias, scores + r * kScreenGroup);
     quad_product(panel + r * pairs, w1, pairs, scale + kScreenBlock, bias + kScreenBlock,
@@ -176,7 +185,8 @@ uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, 
     const __m256 bar = _mm256_set1_ps(threshold[r]);
     hits[r] = 0;
     for (int64_t j = 0; j < kScreenGroup; j += 8) {
-      const __m256 reached = _mm256_cmp_ps(_mm256_loadu_ps(scores + r * kScreenGroup + j), bar, _CMP_GE_OQ);
+      const __m256 reached =
+          _mm256_cmp_ps(_mm256_loadu_ps(scores + r * kScreenGroup + j), bar, _CMP_GE_OQ);
       hits[r] |= static_cast<uint32_t>(_mm256_movemask_ps(reached)) << j;
     }
     if (hits[r] != 0) hit_rows |= 1u << r;
@@ -192,7 +202,8 @@ int64_t count_at_least(const float* values, int64_t count, float threshold) {
   const __m256 bar = _mm256_set1_ps(threshold);
   int64_t reached = 0, i = 0;
   for (; i + 8 <= count; i += 8) {
-    const int mask = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(values + i), bar, _CMP_GE_OQ));
+    const int mask =
+        _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(values + i), bar, _CMP_GE_OQ));
     reached += __builtin_popcount(static_cast<unsigned>(mask));
   }
   for (; i < count; ++i) reached += values[i] >= threshold;

@@ -1,4 +1,5 @@
-// AVX-512 with BF16: 16 canonical lanes are one register; screening multiplies bf16 pairs (vdpbf16ps).
+// AVX-512 with BF16: 16 canonical lanes are one register; screening multiplies bf16 pairs
+// (vdpbf16ps).
 #include <immintrin.h>
 
 #include "kernels/primitives.h"
@@ -11,7 +12,8 @@ namespace {
 __mmask16 head(int64_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
 
 float fold(__m512 sixteen) {
-  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sixteen), _mm512_extractf32x8_ps(sixteen, 1));
+  const __m256 eight =
+      _mm256_add_ps(_mm512_castps512_ps256(sixteen), _mm512_extractf32x8_ps(sixteen, 1));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
@@ -20,10 +22,12 @@ float fold(__m512 sixteen) {
 float dot(const float* a, const float* b, int64_t count) {
   __m512 sum = _mm512_setzero_ps();
   int64_t i = 0;
-  for (; i + 16 <= count; i += 16) sum = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), sum);
+  for (; i + 16 <= count; i += 16)
+    sum = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), sum);
   if (i < count) {
     const __mmask16 m = head(count - i);
-    sum = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i), sum, m);
+    sum = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i),
+                                sum, m);
   }
   return fold(sum);
 }
@@ -39,7 +43,8 @@ void dot4(const float* a, const float* const b[4], int64_t count, float out[4]) 
   const __mmask16 m = head(count - i);
   const __m512 ai = _mm512_maskz_loadu_ps(m, a + i);
   for (int r = 0; r < 4; ++r) {
-    if (i < count) sum[r] = _mm512_mask3_fmadd_ps(ai, _mm512_maskz_loadu_ps(m, b[r] + i), sum[r], m);
+    if (i < count)
+      sum[r] = _mm512_mask3_fmadd_ps(ai, _mm512_maskz_loadu_ps(m, b[r] + i), sum[r], m);
     out[r] = fold(sum[r]);
   }
 }
@@ -48,11 +53,13 @@ void axpy(float alpha, const float* x, float* y, int64_t count) {
   const __m512 factor = _mm512_set1_ps(alpha);
   int64_t i = 0;
   for (; i + 16 <= count; i += 16) {
-    _mm512_storeu_ps(y + i, _mm512_fmadd_ps(factor, _mm512_loadu_ps(x + i), _mm512_loadu_ps(y + i)));
+    _mm512_storeu_ps(y + i,
+                     _mm512_fmadd_ps(factor, _mm512_loadu_ps(x + i), _mm512_loadu_ps(y + i)));
   }
   if (i < count) {
     const __mmask16 m = head(count - i);
-    const __m512 sum = _mm512_fmadd_ps(factor, _mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, y + i));
+    const __m512 sum =
+        _mm512_fmadd_ps(factor, _mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, y + i));
     _mm512_mask_storeu_ps(y + i, m, sum);
   }
 }
@@ -87,7 +94,8 @@ void axpys(const float* alpha, const float* const* x, int64_t rows, float* y, in
 void scale(float alpha, float* y, int64_t count) {
   const __m512 factor = _mm512_set1_ps(alpha);
   int64_t i = 0;
-  for (; i + 16 <= count; i += 16) _mm512_storeu_ps(y + i, _mm512_mul_ps(factor, _mm512_loadu_ps(y + i)));
+  for (; i + 16 <= count; i += 16)
+    _mm512_storeu_ps(y + i, _mm512_mul_ps(factor, _mm512_loadu_ps(y + i)));
   if (i < count) {
     const __mmask16 m = head(count - i);
     _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(m, y + i)));
@@ -101,19 +109,23 @@ void subtract(const float* a, const float* b, float* out, int64_t count) {
   }
   if (i < count) {
     const __mmask16 m = head(count - i);
-    _mm512_mask_storeu_ps(out + i, m, _mm512_sub_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i)));
+    _mm512_mask_storeu_ps(
+        out + i, m,
+        _mm512_sub_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i)));
   }
 }
 
 void adam(const AdamStep& s, const float* g, float* p, float* m, float* v, int64_t count) {
-  const __m512 b1 = _mm512_set1_ps(s.beta1), c1 = _mm512_set1_ps(1 - s.beta1), b2 = _mm512_set1_ps(s.beta2),
-               c2 = _mm512_set1_ps(1 - s.beta2), lr = _mm512_set1_ps(s.lr), eps = _mm512_set1_ps(s.eps),
+  const __m512 b1 = _mm512_set1_ps(s.beta1), c1 = _mm512_set1_ps(1 - s.beta1),
+               b2 = _mm512_set1_ps(s.beta2), c2 = _mm512_set1_ps(1 - s.beta2),
+               lr = _mm512_set1_ps(s.lr), eps = _mm512_set1_ps(s.eps),
                v_scale = _mm512_set1_ps(s.v_scale);
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 k = i + 16 <= count ? static_cast<__mmask16>(0xffff) : head(count - i);
     const __m512 gi = _mm512_maskz_loadu_ps(k, g + i);
     const __m512 mi = _mm512_fmadd_ps(b1, _mm512_maskz_loadu_ps(k, m + i), _mm512_mul_ps(c1, gi));
-    const __m512 vi = _mm512_fmadd_ps(b2, _mm512_maskz_loadu_ps(k, v + i), _mm512_mul_ps(_mm512_mul_ps(c2, gi), gi));
+    const __m512 vi = _mm512_fmadd_ps(b2, _mm512_maskz_loadu_ps(k, v + i),
+                                      _mm512_mul_ps(_mm512_mul_ps(c2, gi), gi));
     _mm512_mask_storeu_ps(m + i, k, mi);
     _mm512_mask_storeu_ps(v + i, k, vi);
     const __m512 denominator = _mm512_add_ps(_mm512_sqrt_ps(_mm512_mul_ps(vi, v_scale)), eps);
@@ -132,9 +144,11 @@ void pack(const uint32_t* row, int64_t pairs, int64_t r, uint32_t* panel) {
   for (int64_t p = 0; p < pairs; ++p) panel[p * kRows + r] = row[p];
 }
 
-/// 24 accumulators stay in registers; a panel's rows lie side by side, so every operand is one base and a constant.
-uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs, const float* scale,
-                 const float* bias, const float* threshold, float* scores, uint32_t* hits) {
+/// 24 accumulators stay in registers; a panel's rows lie side by side, so every operand is one base
+/// and a constant.
+uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, int64_t pairs,
+                 const float* scale, const float* bias, const float* threshold, float* scores,
+                 uint32_t* hits) {
   __m512 sum[kRows][2];
   for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
   for (int64_t p = 0; p < pairs; ++p, panel += kRows, w0 += kScreenBlock, w1 += kScreenBlock) {
@@ -152,7 +166,8 @@ uint32_t product(const uint32_t* panel, const uint32_t* w0, const uint32_t* w1, 
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
     const __m512 bar = _mm512_set1_ps(threshold[r]);
-    const __m512 first = _mm512_fmadd_ps(sum[r][0], scale0, bias0), second = _mm512_fmadd_ps(sum[r][1], scale1, bias1);
+    const __m512 first = _mm512_fmadd_ps(sum[r][0], scale0, bias0),
+                 second = _mm512_fmadd_ps(sum[r][1], scale1, bias1);
     _mm512_storeu_ps(scores + r * kScreenGroup, first);
     _mm512_storeu_ps(scores + r * kScreenGroup + kScreenBlock, second);
     hits[r] = static_cast<uint32_t>(_mm512_cmp_ps_mask(first, bar, _CMP_GE_OQ)) |
@@ -173,7 +188,8 @@ int append(const float* scores, uint32_t hits, int32_t base, int32_t* indices, f
     const auto found = static_cast<unsigned>(__builtin_popcount(mask));
     const __mmask16 front = head(found);
     _mm512_mask_storeu_epi32(indices + count, front, _mm512_maskz_compress_epi32(mask, index));
-    _mm512_mask_storeu_ps(kept + count, front, _mm512_maskz_compress_ps(mask, _mm512_loadu_ps(scores + j)));
+    _mm512_mask_storeu_ps(kept + count, front,
+                          _mm512_maskz_compress_ps(mask, _mm512_loadu_ps(scores + j)));
     count += static_cast<int>(found);
   }
   return count;
@@ -184,7 +200,8 @@ int64_t count_at_least(const float* values, int64_t count, float threshold) {
   int64_t reached = 0;
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 k = i + 16 <= count ? static_cast<__mmask16>(0xffff) : head(count - i);
-    reached += __builtin_popcount(_mm512_mask_cmp_ps_mask(k, _mm512_maskz_loadu_ps(k, values + i), bar, _CMP_GE_OQ));
+    reached += __builtin_popcount(
+        _mm512_mask_cmp_ps_mask(k, _mm512_maskz_loadu_ps(k, values + i), bar, _CMP_GE_OQ));
   }
   return reached;
 }
@@ -220,8 +237,8 @@ int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
 
 }  // namespace
 
-const Primitives kAvx512Primitives{dot,    dot4,           axpy,  axpys,
-                                   scale,  subtract,       adam,  {kRows, panel_size, pack, product},
-                                   append, count_at_least, range, filter};
+const Primitives kAvx512Primitives{
+    dot,    dot4,           axpy,  axpys, scale, subtract, adam, {kRows, panel_size, pack, product},
+    append, count_at_least, range, filter};
 
 }  // namespace assay

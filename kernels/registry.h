@@ -1,5 +1,6 @@
-// The registry of back ends: one constant table an operation, in the operation's own .cpp. There is no registration at
-// start-up, which a static library's linker would drop: a back end that the table names is in the program.
+// The registry of back ends: one constant table an operation, in the operation's own .cpp. There is
+// no registration at start-up, which a static library's linker would drop: a back end that the
+// table names is in the program.
 #pragma once
 
 #include <string>
@@ -22,12 +23,13 @@ struct Operation {
   const char* name;
   Function* back_ends[2];
 
-  /// The back end for `device`. Throws UsageError naming what there is: never another device's back end.
+  /// The back end for `device`. Throws UsageError naming what there is: never another device's back
+  /// end.
   Function& on(Device device) const {
     if (Function* found = back_ends[static_cast<int>(device)]) return *found;
     constexpr const char* kNames[] = {"cpu", "cuda"};
-    std::string message = std::string("operation ") + name + " has no " + kNames[static_cast<int>(device)] +
-                          " back end in this build; it has:";
+    std::string message = std::string("operation ") + name + " has no " +
+                          kNames[static_cast<int>(device)] + " back end in this build; it has:";
     for (int i = 0; i < 2; ++i) {
       if (back_ends[i] != nullptr) message += std::string(" ") + kNames[i];
     }

@@ -12,22 +12,29 @@ namespace assay {
 
 namespace {
 
-float upper(float squared, int64_t d) { return std::sqrt(squared) * norm_margin(d) + norm_floor(d); }
+float upper(float squared, int64_t d) {
+  return std::sqrt(squared) * norm_margin(d) + norm_floor(d);
+}
 
-uint32_t pair_of(float even, float odd) { return to_bf16(even).bits | static_cast<uint32_t>(to_bf16(odd).bits) << 16; }
+uint32_t pair_of(float even, float odd) {
+  return to_bf16(even).bits | static_cast<uint32_t>(to_bf16(odd).bits) << 16;
+}
 
 }  // namespace
 
 void ScreenCopy::Free::operator()(uint32_t* p) const { std::free(p); }
 
-ScreenCopy::ScreenCopy(int64_t n, int64_t d) : n_(n), d_(d), pairs_((d + 1) / 2), norm_(n), error_(n) {
-  const size_t bytes = static_cast<size_t>(std::max<int64_t>(1, blocks() * pairs_ * 16)) * sizeof(uint32_t);
+ScreenCopy::ScreenCopy(int64_t n, int64_t d)
+    : n_(n), d_(d), pairs_((d + 1) / 2), norm_(n), error_(n) {
+  const size_t bytes =
+      static_cast<size_t>(std::max<int64_t>(1, blocks() * pairs_ * 16)) * sizeof(uint32_t);
   packed_.reset(static_cast<uint32_t*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
   if (!packed_) throw std::bad_alloc();
   std::memset(packed_.get(), 0, bytes);
 }
 
-RoundedRow round_row(const Primitives& primitives, const float* row, int64_t d, uint32_t* pairs, float* scratch) {
+RoundedRow round_row(const Primitives& primitives, const float* row, int64_t d, uint32_t* pairs,
+                     float* scratch) {
   for (int64_t i = 0; i < d; ++i) scratch[i] = row[i] - to_float(to_bf16(row[i]));
   for (int64_t p = 0; p < d / 2; ++p) pairs[p] = pair_of(row[2 * p], row[2 * p + 1]);
   if (d % 2 != 0) pairs[d / 2] = pair_of(row[d - 1], 0);
@@ -50,7 +57,8 @@ void ScreenCopy::refresh(Context& context, ConstMatrix w) {
   const Primitives& p = primitives(context.isa());
   constexpr int64_t kTask = 64;
   context.pool().run((n_ + kTask - 1) / kTask, [&](int64_t task, int) {
-    for (int64_t j = task * kTask; j < std::min(n_, (task + 1) * kTask); ++j) refresh(p, j, w.row(j));
+    for (int64_t j = task * kTask; j < std::min(n_, (task + 1) * kTask); ++j)
+      refresh(p, j, w.row(j));
   });
 }
 

@@ -12,14 +12,16 @@
 
 namespace assay {
 
-/// Packed for the screening kernels: blocks of 16 latents, within a block pair p of dimensions (2p, 2p+1) of latent j
-/// at [p·16 + j], odd d padded with zero, n padded to a multiple of 32 with zero latents. 2·n·d bytes.
+/// Packed for the screening kernels: blocks of 16 latents, within a block pair p of dimensions (2p,
+/// 2p+1) of latent j at [p·16 + j], odd d padded with zero, n padded to a multiple of 32 with zero
+/// latents. 2·n·d bytes.
 class ScreenCopy {
  public:
   ScreenCopy() = default;
   ScreenCopy(int64_t n, int64_t d);
 
-  /// Refresh latent j from its fp32 row [d]. Different latents may be refreshed from different threads.
+  /// Refresh latent j from its fp32 row [d]. Different latents may be refreshed from different
+  /// threads.
   void refresh(const Primitives& primitives, int64_t j, const float* row);
   /// Refresh every latent from w [n, d].
   void refresh(Context& context, ConstMatrix w);
@@ -42,6 +44,7 @@ class ScreenCopy {
 };
 
 /// Round a row [d] to bf16 pairs [ceil(d/2)] and give ‖row‖ and ‖bf16(row) − row‖, both rounded up.
-RoundedRow round_row(const Primitives& primitives, const float* row, int64_t d, uint32_t* pairs, float* scratch);
+RoundedRow round_row(const Primitives& primitives, const float* row, int64_t d, uint32_t* pairs,
+                     float* scratch);
 
 }  // namespace assay

@@ -19,7 +19,8 @@ bool all_finite(const float* values, int64_t count) {
 
 }  // namespace
 
-Screening::Screening(Context& context, ConstMatrix x, const Encoder& encoder, std::vector<float> shift)
+Screening::Screening(Context& context, ConstMatrix x, const Encoder& encoder,
+                     std::vector<float> shift)
     : p_(primitives(context.isa())), x_(x), encoder_(encoder), shift_(std::move(shift)) {
   const int64_t n = encoder.w.rows;
   scale_.assign(encoder.screen->blocks() * kScreenBlock, 1.0f);
@@ -31,7 +32,8 @@ Screening::Screening(Context& context, ConstMatrix x, const Encoder& encoder, st
     widest_.shift = std::max(widest_.shift, magnitude(shift_[j]));
     widest_.scale = std::max(widest_.scale, scale_[j]);
     finite_ = finite_ && std::isfinite(encoder.bias[j]) && std::isfinite(scale_[j]) &&
-              (std::isfinite(norm) || all_finite(encoder.w.row(j), encoder.w.cols));  // a norm may overflow
+              (std::isfinite(norm) ||
+               all_finite(encoder.w.row(j), encoder.w.cols));  // a norm may overflow
   }
   shift_.resize(scale_.size(), -kInfinity);
 }
@@ -53,7 +55,8 @@ void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows)
   // γ: d + 16 roundings of each of two sums, doubled for safety.
   const float gamma = static_cast<float>(x_.cols + 16) * 0x1p-22f;
   for (int64_t r = 0; r < rows; ++r) {
-    const RoundedRow rounded = round_row(p_, x_.row(first + r), x_.cols, tile.pairs.data(), tile.scratch.data());
+    const RoundedRow rounded =
+        round_row(p_, x_.row(first + r), x_.cols, tile.pairs.data(), tile.scratch.data());
     screen.pack(tile.pairs.data(), pairs, r % screen.rows,
                 tile.panels.data() + r / screen.rows * screen.panel_size(pairs));
     tile.bound[r] = row_bound(rounded, gamma);
@@ -65,7 +68,8 @@ void Screening::rescore(int64_t row, const int32_t* indices, int64_t count, floa
   const float* x = x_.row(row);
   const int64_t d = x_.cols;
   // Where most latents in a stretch are listed, the processor's own prefetching has caught on.
-  const bool scattered = count > 0 && std::abs(int64_t{indices[count - 1]} - indices[0]) > 16 * count;
+  const bool scattered =
+      count > 0 && std::abs(int64_t{indices[count - 1]} - indices[0]) > 16 * count;
   int64_t c = 0;
   for (; c + 4 <= count; c += 4) {
     const float* rows[4];
@@ -76,7 +80,8 @@ void Screening::rescore(int64_t row, const int32_t* indices, int64_t count, floa
     p_.dot4(x, rows, d, pre + c);
     for (int i = 0; i < 4; ++i) pre[c + i] += encoder_.bias[indices[c + i]];
   }
-  for (; c < count; ++c) pre[c] = p_.dot(x, encoder_.w.row(indices[c]), d) + encoder_.bias[indices[c]];
+  for (; c < count; ++c)
+    pre[c] = p_.dot(x, encoder_.w.row(indices[c]), d) + encoder_.bias[indices[c]];
 }
 
 }  // namespace assay

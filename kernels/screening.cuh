@@ -1,4 +1,5 @@
-// How the device encoders screen: rounded rows and their error bounds, the state of a search. See encode_topk_cuda.cu.
+// How the device encoders screen: rounded rows and their error bounds, the state of a search. See
+// encode_topk_cuda.cu.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,9 @@ struct DeviceEncoder {
   DeviceCopy copy;               ///< of w
   const float* scale = nullptr;  ///< [n] or null: Encoder::rank_scale
 
-  ASSAY_DEVICE float rank(int64_t j, float pre) const { return scale != nullptr ? pre * scale[j] : pre; }
+  ASSAY_DEVICE float rank(int64_t j, float pre) const {
+    return scale != nullptr ? pre * scale[j] : pre;
+  }
 };
 
 /// Which latents may win: all, or those silent for `dead_after` tokens, of which there are *count.
@@ -34,8 +37,12 @@ struct Eligible {
   int64_t dead_after = 0;
   const int32_t* count = nullptr;
 
-  ASSAY_DEVICE bool operator()(int64_t j) const { return silent == nullptr || silent[j] >= dead_after; }
-  ASSAY_DEVICE int64_t winners(int64_t k) const { return count == nullptr || k < *count ? k : *count; }
+  ASSAY_DEVICE bool operator()(int64_t j) const {
+    return silent == nullptr || silent[j] >= dead_after;
+  }
+  ASSAY_DEVICE int64_t winners(int64_t k) const {
+    return count == nullptr || k < *count ? k : *count;
+  }
 };
 
 /// Where rows that are not finite are reported: the least of base + row is kept.
@@ -63,19 +70,21 @@ struct DeviceSearch {
   int32_t* counts = nullptr;          ///< [B] candidates; −1 = hand the row to the exact path
   int64_t capacity = 0;               ///< of a row's candidates; 0 = every row is exact
   BlockSelect::Item* kept = nullptr;  ///< [B, capacity] by index, the key of score with bias
-  int32_t* overflow = nullptr;        ///< [1 + B] how many, then the rows of the exact path in any order
-  uint32_t* widest = nullptr;  ///< [kWidest] bits of the largest norm, error, |rank of the bias| and scale; then not 0
-                               ///< where a weight, a bias or a scale is not finite
-  float* scratch = nullptr;    ///< [ExactRowsKernel::kBlocks, n]
+  /// [1 + B] how many, then the rows of the exact path in any order
+  int32_t* overflow = nullptr;
+  /// [kWidest] bits of the largest norm, error, |rank of the bias| and scale; then not 0 where a
+  /// weight, a bias or a scale is not finite
+  uint32_t* widest = nullptr;
+  float* scratch = nullptr;  ///< [ExactRowsKernel::kBlocks, n]
 
   ASSAY_DEVICE float error_of(const RowBound& b, int64_t j) const {
-    return encoder.rank(
-               j, b.by_norm * encoder.copy.norm[j] + b.by_error * encoder.copy.error[j] + flushed_products(x.cols)) +
+    return encoder.rank(j, b.by_norm * encoder.copy.norm[j] + b.by_error * encoder.copy.error[j] +
+                               flushed_products(x.cols)) +
            shift_rounding(encoder.rank(j, encoder.bias[j]));
   }
   ASSAY_DEVICE Widest most() const {
-    return {std::bit_cast<float>(widest[0]), std::bit_cast<float>(widest[1]), std::bit_cast<float>(widest[2]),
-            std::bit_cast<float>(widest[3])};
+    return {std::bit_cast<float>(widest[0]), std::bit_cast<float>(widest[1]),
+            std::bit_cast<float>(widest[2]), std::bit_cast<float>(widest[3])};
   }
   ASSAY_DEVICE bool encoder_finite() const { return widest[4] == 0; }
   template <class Thread>
@@ -89,14 +98,16 @@ struct DeviceSearch {
   template <class Thread>
   ASSAY_DEVICE void reject(Thread& t, int64_t row) const {
     if (t.thread() == 0) Thread::atomic_min(flag.bad, flag.base + row);
-    for (int64_t c = t.thread(); c < k; c += BlockSelect::kThreads) write(row, c, static_cast<int32_t>(c), 0);
+    for (int64_t c = t.thread(); c < k; c += BlockSelect::kThreads)
+      write(row, c, static_cast<int32_t>(c), 0);
   }
   /// The places beyond the winners, where fewer than k latents are eligible.
   template <class Thread>
   ASSAY_DEVICE void fill(Thread& t, int64_t row, int64_t winners) const {
     for (int64_t c = winners + t.thread(); c < k; c += BlockSelect::kThreads) write(row, c, 0, 0);
   }
-  /// The canonical scores of latents latent(0…count−1), 16 lanes each: one of them calls done(c, latent, score).
+  /// The canonical scores of latents latent(0…count−1), 16 lanes each: one of them calls done(c,
+  /// latent, score).
   template <class Thread, class Latent, class Done>
   ASSAY_DEVICE void score(Thread& t, int64_t row, int64_t count, Latent latent, Done done) const {
     for (int64_t base = 0; base < count; base += BlockSelect::kThreads / 16) {
@@ -108,13 +119,15 @@ struct DeviceSearch {
   }
 };
 
-/// Rounds a row to bf16 by 16 neighbouring lanes and gives upper bounds of its norm and of its rounding error's: the
-/// bits of round_row on the CPU. All 32 lanes must call; count 0 for none.
+/// Rounds a row to bf16 by 16 neighbouring lanes and gives upper bounds of its norm and of its
+/// rounding error's: the bits of round_row on the CPU. All 32 lanes must call; count 0 for none.
 template <class Thread>
-ASSAY_DEVICE RoundedRow round_row(Thread& t, const float* row, int64_t count, bf16* out, int64_t width) {
+ASSAY_DEVICE RoundedRow round_row(Thread& t, const float* row, int64_t count, bf16* out,
+                                  int64_t width) {
   const auto rounding = [row](int64_t i) { return row[i] - to_float(to_bf16(row[i])); };
   const auto value = [row](int64_t i) { return row[i]; };
-  for (int64_t i = t.thread() % 16; i < (count > 0 ? width : 0); i += 16) out[i] = to_bf16(i < count ? row[i] : 0.0f);
+  for (int64_t i = t.thread() % 16; i < (count > 0 ? width : 0); i += 16)
+    out[i] = to_bf16(i < count ? row[i] : 0.0f);
   const float squares = canonical_dot_of(t, count, value, value);
   const float errors = canonical_dot_of(t, count, rounding, rounding);
   return {sqrtf(squares) * norm_margin(count) + norm_floor(count),
@@ -133,7 +146,8 @@ struct RefreshCopyKernel {
   ASSAY_DEVICE void operator()(Thread& t) const {
     const int64_t j = t.block() * kRows + t.thread() / 16, width = padded_depth(w.cols);
     const bool there = j < w.rows;
-    const RoundedRow r = round_row(t, there ? w.row(j) : nullptr, there ? w.cols : 0, copy.rows + j * width, width);
+    const RoundedRow r =
+        round_row(t, there ? w.row(j) : nullptr, there ? w.cols : 0, copy.rows + j * width, width);
     if (there && t.thread() % 16 == 0) {
       copy.norm[j] = r.norm;
       copy.error[j] = r.error;
@@ -141,7 +155,8 @@ struct RefreshCopyKernel {
   }
 };
 
-/// Centres rows (where there is a centre), rounds them and starts their search, after WidestKernel; 16 lanes a row.
+/// Centres rows (where there is a centre), rounds them and starts their search, after WidestKernel;
+/// 16 lanes a row.
 struct StartRowsKernel {
   static constexpr const char* kName = "encode_topk: rows";
   static constexpr int kThreads = 128;
@@ -157,14 +172,17 @@ struct StartRowsKernel {
     if (there && centre != nullptr) {  // a lane reads below what it writes here
       for (int64_t c = t.thread() % 16; c < d; c += 16) s.x.row(i)[c] = from.row(i)[c] - centre[c];
     }
-    const RoundedRow r = round_row(t, there ? s.x.row(i) : nullptr, there ? d : 0, s.rounded + i * width, width);
+    const RoundedRow r =
+        round_row(t, there ? s.x.row(i) : nullptr, there ? d : 0, s.rounded + i * width, width);
     if (!there || t.thread() % 16 != 0) return;
-    // γ: a product of two bf16 is exact; each of at most 2d truncated additions of a tensor core loses 2⁻²³ of a sum
-    // that is at most (‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖), doubled for safety; the canonical dot's own rounding is far below.
+    // γ: a product of two bf16 is exact; each of at most 2d truncated additions of a tensor core
+    // loses 2⁻²³ of a sum that is at most (‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖), doubled for safety; the
+    // canonical dot's own rounding is far below.
     const float gamma = static_cast<float>(d + 16) * 0x1p-21f;
     const RowBound bound = row_bound(r, gamma);
     s.bounds[i] = bound;
-    s.thresholds[i] = -3.402823466e38f;  // the lowest: what is not eligible stands below, at nothing
+    s.thresholds[i] =
+        -3.402823466e38f;  // the lowest: what is not eligible stands below, at nothing
     s.counts[i] = s.capacity > 0 && screenable(s.most(), r, bound, d) ? 0 : -1;
   }
 };
@@ -181,13 +199,15 @@ struct WidestKernel {
     constexpr int kWidest = DeviceSearch::kWidest, kMagnitudes = kWidest - 1;
     uint32_t most[kWidest] = {};
     const int64_t end = (t.block() + 1) * kLatents;
-    for (int64_t j = t.block() * kLatents + t.thread(); j < (end < s.encoder.w.rows ? end : s.encoder.w.rows);
-         j += kThreads) {
+    for (int64_t j = t.block() * kLatents + t.thread();
+         j < (end < s.encoder.w.rows ? end : s.encoder.w.rows); j += kThreads) {
       const float values[kMagnitudes] = {s.encoder.copy.norm[j], s.encoder.copy.error[j],
-                                         s.encoder.rank(j, s.encoder.bias[j]), s.encoder.rank(j, 1.0f)};
+                                         s.encoder.rank(j, s.encoder.bias[j]),
+                                         s.encoder.rank(j, 1.0f)};
       if (!finite(j)) most[kMagnitudes] = 1;
       for (int v = 0; v < kMagnitudes; ++v) {
-        const uint32_t bits = std::bit_cast<uint32_t>(values[v]) & 0x7fffffffu;  // as rises the magnitude
+        const uint32_t bits =
+            std::bit_cast<uint32_t>(values[v]) & 0x7fffffffu;  // as rises the magnitude
         most[v] = bits > most[v] ? bits : most[v];
       }
     }
@@ -229,7 +249,8 @@ class ScreenCopyOn {
   Buffer<float> norm_, error_;
 };
 
-/// What a search over up to `rows` rows of d dimensions screens with, and the product in tiles that stay in cache.
+/// What a search over up to `rows` rows of d dimensions screens with, and the product in tiles that
+/// stay in cache.
 template <class M>
 class ScreeningOn {
  public:
@@ -264,7 +285,8 @@ class ScreeningOn {
       const int64_t rows = std::min(tile_rows_, s.x.rows - row);
       for (int64_t j = 0; j < n; j += tile_latents_) {
         const int64_t latents = std::min(tile_latents_, n - j);
-        machine_.product(s.rounded + row * width, rows, s.encoder.copy.rows + j * width, latents, width, tile_.data());
+        machine_.product(s.rounded + row * width, rows, s.encoder.copy.rows + j * width, latents,
+                         width, tile_.data());
         body(ConstMatrix(tile_.data(), rows, latents), row, j);
       }
     }

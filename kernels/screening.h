@@ -1,10 +1,12 @@
-// The screening pass that the encoders share: a reduced-precision product over tiles of rows, which lists for every row
-// the latents whose score reaches the row's threshold, and the bound by which a score can be wrong.
+// The screening pass that the encoders share: a reduced-precision product over tiles of rows, which
+// lists for every row the latents whose score reaches the row's threshold, and the bound by which a
+// score can be wrong.
 //
 //   score[i, j] = scale[j]·(x̃[i]·w̃_j) + shift[j]      x̃ = x + δx, w̃ = w + δw, both bf16
-//   |score − exact| ≤ scale[j]·(‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖) + φ) + rounding of the shift
-// (Cauchy–Schwarz; γ covers the fp32 rounding of the screened and the canonical sum, φ the smallest numbers, which
-// vdpbf16ps and AMX take for zero).
+//   |score − exact| ≤ scale[j]·(‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖) + φ) +
+//   rounding of the shift
+// (Cauchy–Schwarz; γ covers the fp32 rounding of the screened and the canonical sum, φ the smallest
+// numbers, which vdpbf16ps and AMX take for zero).
 #pragma once
 
 #include <algorithm>
@@ -25,7 +27,8 @@ class Screening {
  public:
   static constexpr float kClosed =
       std::numeric_limits<float>::quiet_NaN();  // a threshold that no score reaches, not +∞
-  static constexpr int64_t kTileRows = 192;     // of whole panels at every level; x stays in L2 while W streams past
+  static constexpr int64_t kTileRows =
+      192;  // of whole panels at every level; x stays in L2 while W streams past
 
   /// One worker's scratch, reused over its tiles.
   struct Tile {
@@ -36,9 +39,10 @@ class Screening {
     std::vector<float> kept;       ///< [rows, capacity]
     std::vector<int64_t> count;    ///< [rows] candidates listed
     std::vector<float> threshold;  ///< [rows, whole panels]; kClosed stops listing
-    std::vector<char> usable;      ///< [rows] 0: not finite, or too large to screen; its threshold must stay closed
-    std::vector<RowBound> bound;   ///< [rows]
-    std::vector<uint32_t> pairs;   // scratch of rounding
+    /// [rows] 0: not finite, or too large to screen; its threshold must stay closed
+    std::vector<char> usable;
+    std::vector<RowBound> bound;  ///< [rows]
+    std::vector<uint32_t> pairs;  // scratch of rounding
     std::vector<float> scratch;
   };
 
@@ -50,17 +54,19 @@ class Screening {
 
   /// How far the score of latent j can be from the exact one, and the most over all latents.
   float error(const RowBound& b, int32_t j) const {
-    return scale_[j] * (b.by_norm * encoder_.screen->norm()[j] + b.by_error * encoder_.screen->error()[j] +
-                        flushed_products(x_.cols)) +
+    return scale_[j] * (b.by_norm * encoder_.screen->norm()[j] +
+                        b.by_error * encoder_.screen->error()[j] + flushed_products(x_.cols)) +
            shift_rounding(shift_[j]);
   }
   float widest_error(const RowBound& b) const { return assay::widest_error(widest_, b, x_.cols); }
 
-  /// Rounds rows [first, first + rows) into the tile. The caller then sets the thresholds of usable rows.
+  /// Rounds rows [first, first + rows) into the tile. The caller then sets the thresholds of usable
+  /// rows.
   void start(Tile& tile, int64_t capacity, int64_t first, int64_t rows) const;
 
-  /// Lists, group by group of 32 latents, what reaches each row's threshold. `full(r)` is called when row r's list has
-  /// no room for another group: it must make room, or close the row's threshold and set its count to 0.
+  /// Lists, group by group of 32 latents, what reaches each row's threshold. `full(r)` is called
+  /// when row r's list has no room for another group: it must make room, or close the row's
+  /// threshold and set its count to 0.
   template <class Full>
   void stream(Tile& tile, const Full& full) const;
 
@@ -68,7 +74,9 @@ class Screening {
   void rescore(int64_t row, const int32_t* indices, int64_t count, float* pre) const;
 
   /// Rows a tile has: fewer than kTileRows where threads would idle.
-  int64_t tile_rows(int threads) const { return std::clamp<int64_t>((x_.rows + threads - 1) / threads, 1, kTileRows); }
+  int64_t tile_rows(int threads) const {
+    return std::clamp<int64_t>((x_.rows + threads - 1) / threads, 1, kTileRows);
+  }
 
  private:
   const Primitives& p_;
@@ -88,16 +96,17 @@ void Screening::stream(Tile& tile, const Full& full) const {
   uint32_t hits[kMostPanelRows];
   for (int64_t g = 0; g < w.blocks() / 2; ++g) {
     for (int64_t first = 0; first < rows; first += screen.rows) {
-      uint32_t hit_rows =
-          screen.product(tile.panels.data() + first / screen.rows * panel_size, w.block(2 * g), w.block(2 * g + 1),
-                         w.pairs(), scale_.data() + g * kScreenGroup, shift_.data() + g * kScreenGroup,
-                         tile.threshold.data() + first, tile.scores.data(), hits);
+      uint32_t hit_rows = screen.product(
+          tile.panels.data() + first / screen.rows * panel_size, w.block(2 * g), w.block(2 * g + 1),
+          w.pairs(), scale_.data() + g * kScreenGroup, shift_.data() + g * kScreenGroup,
+          tile.threshold.data() + first, tile.scores.data(), hits);
       for (; hit_rows != 0; hit_rows &= hit_rows - 1) {
         const int64_t in_panel = std::countr_zero(hit_rows), r = first + in_panel;
         int64_t& count = tile.count[r];
         const int64_t at = r * tile.capacity + count;
         count += p_.append(tile.scores.data() + in_panel * kScreenGroup, hits[in_panel],
-                           static_cast<int32_t>(g * kScreenGroup), tile.indices.data() + at, tile.kept.data() + at);
+                           static_cast<int32_t>(g * kScreenGroup), tile.indices.data() + at,
+                           tile.kept.data() + at);
         if (count > tile.capacity - kScreenGroup) full(r);
       }
     }

@@ -1,6 +1,7 @@
-// Pairs ordered by latent, then row, in a machine's memory: what weight gradients sum in. A counting sort whose last
-// pass makes it stable: latents are counted (integer atomics), their offsets summed, the pairs scattered to their
-// latent in any order, and each latent's pairs ranked by a bitmap over the rows.
+// Pairs ordered by latent, then row, in a machine's memory: what weight gradients sum in. A
+// counting sort whose last pass makes it stable: latents are counted (integer atomics), their
+// offsets summed, the pairs scattered to their latent in any order, and each latent's pairs ranked
+// by a bitmap over the rows.
 #pragma once
 
 #include <string>
@@ -18,7 +19,8 @@ struct LatentPair {
   float bias;      ///< ∂L/∂b_enc
 };
 
-/// Codes and their weights. A latent occurs at most once a row; pairs of which neither weight counts are left out.
+/// Codes and their weights. A latent occurs at most once a row; pairs of which neither weight
+/// counts are left out.
 struct PairSource {
   const int64_t* row_offsets;  ///< [B + 1]
   const int32_t* indices;
@@ -44,7 +46,8 @@ struct CountPairsKernel {
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
-    for (int64_t p = from.row_offsets[t.block()] + t.thread(); p < from.row_offsets[t.block() + 1]; p += kThreads) {
+    for (int64_t p = from.row_offsets[t.block()] + t.thread(); p < from.row_offsets[t.block() + 1];
+         p += kThreads) {
       if (from.counts(p)) Thread::atomic_add(&counts[from.indices[p]], 1);
     }
   }
@@ -92,15 +95,17 @@ struct ScatterPairsKernel {
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
-    for (int64_t p = from.row_offsets[t.block()] + t.thread(); p < from.row_offsets[t.block() + 1]; p += kThreads) {
+    for (int64_t p = from.row_offsets[t.block()] + t.thread(); p < from.row_offsets[t.block() + 1];
+         p += kThreads) {
       if (!from.counts(p)) continue;
-      to[Thread::fetch_add(&next[from.indices[p]], 1)] = {static_cast<int32_t>(from.first_row + t.block()), from.dec[p],
-                                                          from.enc[p], from.bias[p]};
+      to[Thread::fetch_add(&next[from.indices[p]], 1)] = {
+          static_cast<int32_t>(from.first_row + t.block()), from.dec[p], from.enc[p], from.bias[p]};
     }
   }
 };
 
-/// Puts a latent's pairs in row order, and sums their bias and encoder weights in it; a block a latent.
+/// Puts a latent's pairs in row order, and sums their bias and encoder weights in it; a block a
+/// latent.
 struct OrderPairsKernel {
   static constexpr const char* kName = "sort by latent: order";
   static constexpr int kThreads = 128;
@@ -135,8 +140,9 @@ struct OrderPairsKernel {
 
   template <class Thread>
   ASSAY_DEVICE void rank(Thread& t, int64_t begin, int64_t count) const {
-    auto* bits = reinterpret_cast<uint32_t*>(t.shared());           // [words] the latent's rows
-    auto* before = reinterpret_cast<int32_t*>(bits + words(rows));  // [words] rows in the words before
+    auto* bits = reinterpret_cast<uint32_t*>(t.shared());  // [words] the latent's rows
+    auto* before =
+        reinterpret_cast<int32_t*>(bits + words(rows));  // [words] rows in the words before
     for (int64_t w = t.thread(); w < words(rows); w += kThreads) bits[w] = 0;
     t.sync();
     for (int64_t p = t.thread(); p < count; p += kThreads) {
@@ -170,8 +176,8 @@ struct OrderPairsKernel {
   }
 };
 
-/// The buffers of a sort of up to `pairs` pairs over n latents, and the kernels in order. Throws UsageError where there
-/// are more pairs than offsets count.
+/// The buffers of a sort of up to `pairs` pairs over n latents, and the kernels in order. Throws
+/// UsageError where there are more pairs than offsets count.
 template <class M>
 class SortByLatentOn {
  public:
@@ -188,7 +194,9 @@ class SortByLatentOn {
 
   /// counts [n] of what has been counted since.
   const int32_t* counts() const { return counts_.data(); }
-  SortedPairs sorted() const { return {offsets_.data(), ordered_.data(), bias_.data(), enc_.data()}; }
+  SortedPairs sorted() const {
+    return {offsets_.data(), ordered_.data(), bias_.data(), enc_.data()};
+  }
 
   /// All of one source.
   void run(const PairSource& from, int64_t rows) {
@@ -200,24 +208,29 @@ class SortByLatentOn {
   }
   // Step by step, for several sources: start, count each, place, scatter each, finish.
   void start() { counts_.clear(); }
-  void count(const PairSource& from, int64_t rows) { machine_(CountPairsKernel{from, counts_.data()}, rows, 0); }
+  void count(const PairSource& from, int64_t rows) {
+    machine_(CountPairsKernel{from, counts_.data()}, rows, 0);
+  }
   void place() {
-    machine_(OffsetsKernel{counts_.data(), n_, offsets_.data(), next_.data()}, 1, sizeof(BlockSelect::Shared));
+    machine_(OffsetsKernel{counts_.data(), n_, offsets_.data(), next_.data()}, 1,
+             sizeof(BlockSelect::Shared));
   }
   void scatter(const PairSource& from, int64_t rows) {
     machine_(ScatterPairsKernel{from, next_.data(), scattered_.data()}, rows, 0);
   }
   /// rows: of all sources together.
   void finish(int64_t rows) {
-    machine_(OrderPairsKernel{offsets_.data(), scattered_.data(), ordered_.data(), rows, bias_.data(), enc_.data()}, n_,
-             OrderPairsKernel::shared_bytes(rows));
+    machine_(OrderPairsKernel{offsets_.data(), scattered_.data(), ordered_.data(), rows,
+                              bias_.data(), enc_.data()},
+             n_, OrderPairsKernel::shared_bytes(rows));
   }
 
  private:
   static int64_t counted(int64_t pairs) {
     if (pairs <= kMostCounted) return pairs;
-    throw UsageError("sort by latent: " + std::to_string(pairs) + " active pairs are more than a device's " +
-                     std::to_string(kMostCounted) + "; take fewer rows or a smaller k");
+    throw UsageError("sort by latent: " + std::to_string(pairs) +
+                     " active pairs are more than a device's " + std::to_string(kMostCounted) +
+                     "; take fewer rows or a smaller k");
   }
 
   M& machine_;

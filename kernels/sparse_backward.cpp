@@ -24,21 +24,23 @@ constexpr Operation<decltype(value_gradient)> kValueGradient{
 void value_gradient(Context& context, const SparseCodes& codes, ConstMatrix g, ConstMatrix w_dec,
                     std::vector<float>& out) {
   if (g.rows != codes.rows() || g.cols != w_dec.cols) {
-    throw UsageError(
-        fmt::format("value_gradient: gradients [{}, {}] do not fit codes of {} rows and a decoder of d = {}", g.rows,
-                    g.cols, codes.rows(), w_dec.cols));
+    throw UsageError(fmt::format(
+        "value_gradient: gradients [{}, {}] do not fit codes of {} rows and a decoder of d = {}",
+        g.rows, g.cols, codes.rows(), w_dec.cols));
   }
   kValueGradient.on(context.device())(context, codes, g, w_dec, out);
 }
 
-void sort_by_latent(Context& context, const SparseCodes& codes, int64_t n, const float* decode_weights,
-                    const float* encode_weights, PairsByLatent& out) {
+void sort_by_latent(Context& context, const SparseCodes& codes, int64_t n,
+                    const float* decode_weights, const float* encode_weights, PairsByLatent& out) {
   const auto counts = [&](int64_t p) {
     return (decode_weights != nullptr && decode_weights[p] != 0) ||
            (encode_weights != nullptr && encode_weights[p] != 0);
   };
-  // Each part counts, and later places, the pairs of its own rows; parts follow one another within a latent.
-  const int64_t parts = std::clamp<int64_t>(codes.rows() / 64, 1, std::min(context.pool().threads(), kMostParts));
+  // Each part counts, and later places, the pairs of its own rows; parts follow one another within
+  // a latent.
+  const int64_t parts =
+      std::clamp<int64_t>(codes.rows() / 64, 1, std::min(context.pool().threads(), kMostParts));
   const auto visit = [&](int64_t part, const auto& body) {
     for (int64_t i = codes.rows() * part / parts; i < codes.rows() * (part + 1) / parts; ++i) {
       for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
@@ -47,8 +49,9 @@ void sort_by_latent(Context& context, const SparseCodes& codes, int64_t n, const
     }
   };
   std::vector<int64_t> next(parts * n);
-  context.pool().run(
-      parts, [&](int64_t part, int) { visit(part, [&](int64_t, int64_t p) { ++next[part * n + codes.indices[p]]; }); });
+  context.pool().run(parts, [&](int64_t part, int) {
+    visit(part, [&](int64_t, int64_t p) { ++next[part * n + codes.indices[p]]; });
+  });
   out.offsets.resize(n + 1);
   int64_t total = 0;
   for (int64_t j = 0; j < n; ++j) {
@@ -67,7 +70,8 @@ void sort_by_latent(Context& context, const SparseCodes& codes, int64_t n, const
   });
 }
 
-void sum_by_latent(const SparseCodes& codes, const std::vector<float>& per_pair, int64_t n, std::vector<float>& out) {
+void sum_by_latent(const SparseCodes& codes, const std::vector<float>& per_pair, int64_t n,
+                   std::vector<float>& out) {
   out.assign(n, 0);
   for (int64_t p = 0; p < codes.pairs(); ++p) out[codes.indices[p]] += per_pair[p];
 }

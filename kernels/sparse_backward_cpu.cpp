@@ -6,8 +6,8 @@
 
 namespace assay {
 
-void value_gradient_cpu(Context& context, const SparseCodes& codes, ConstMatrix g, ConstMatrix w_dec,
-                        std::vector<float>& out) {
+void value_gradient_cpu(Context& context, const SparseCodes& codes, ConstMatrix g,
+                        ConstMatrix w_dec, std::vector<float>& out) {
   const Primitives& p = primitives(context.isa());
   out.resize(codes.pairs());
   const auto weights = [&](int64_t pair) { return w_dec.row(codes.indices[pair]); };

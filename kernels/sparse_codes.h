@@ -7,8 +7,9 @@
 namespace assay {
 
 /// Codes of B rows over n latents. Row i owns the pairs [row_offsets[i], row_offsets[i+1]).
-/// A latent has at most one pair a row, but for pairs of value 0 (a row short of k winners is filled up with them).
-/// TopK keeps non-positive winners as explicit zeros (exactly k pairs a row); L0 and firing count values > 0.
+/// A latent has at most one pair a row, but for pairs of value 0 (a row short of k winners is
+/// filled up with them). TopK keeps non-positive winners as explicit zeros (exactly k pairs a row);
+/// L0 and firing count values > 0.
 struct SparseCodes {
   std::vector<int64_t> row_offsets{0};  ///< [B+1], row_offsets[0] = 0, non-decreasing
   std::vector<int32_t> indices;         ///< latent of each pair, in [0, n)

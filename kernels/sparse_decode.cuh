@@ -44,7 +44,8 @@ struct SparseDecodeKernel {
           s.values[t.thread()] = values[base + t.thread()];
         }
         t.sync();
-        add_pairs(s, static_cast<int>(end - base < kThreads ? end - base : kThreads), first + t.thread(), sum);
+        add_pairs(s, static_cast<int>(end - base < kThreads ? end - base : kThreads),
+                  first + t.thread(), sum);
       }
       for (int c = 0; c < kColumns; ++c) {
         const int64_t column = first + c * kThreads + t.thread();
@@ -59,7 +60,8 @@ struct SparseDecodeKernel {
       if (s.values[p] == 0) continue;
       const float* weights = w_dec.row(s.indices[p]);
       for (int c = 0; c < kColumns; ++c) {
-        if (column + c * kThreads < out.cols) sum[c] = fmaf(s.values[p], weights[column + c * kThreads], sum[c]);
+        if (column + c * kThreads < out.cols)
+          sum[c] = fmaf(s.values[p], weights[column + c * kThreads], sum[c]);
       }
     }
   }

@@ -11,10 +11,10 @@ namespace {
 
 constexpr int64_t kMost = 32;
 
-/// row += Σ value·w_dec[index] over `count` pairs in order, those of value 0 left out; few at a time, prefetched, or
-/// many that are taken to be in cache.
-void add_pairs(const Primitives& p, const int32_t* indices, const float* values, int64_t count, ConstMatrix w_dec,
-               bool cached, float* row) {
+/// row += Σ value·w_dec[index] over `count` pairs in order, those of value 0 left out; few at a
+/// time, prefetched, or many that are taken to be in cache.
+void add_pairs(const Primitives& p, const int32_t* indices, const float* values, int64_t count,
+               ConstMatrix w_dec, bool cached, float* row) {
   float alpha[kMost];
   const float* weights[kMost];
   const int64_t together = cached ? kMost : 4;
@@ -33,7 +33,8 @@ void add_pairs(const Primitives& p, const int32_t* indices, const float* values,
 
 }  // namespace
 
-void sparse_decode_cpu(Context& context, const SparseCodes& codes, ConstMatrix w_dec, const float* bias, Matrix out) {
+void sparse_decode_cpu(Context& context, const SparseCodes& codes, ConstMatrix w_dec,
+                       const float* bias, Matrix out) {
   const Primitives& p = primitives(context.isa());
   const auto begin = [&](int64_t i) {
     if (bias != nullptr) {
@@ -43,9 +44,11 @@ void sparse_decode_cpu(Context& context, const SparseCodes& codes, ConstMatrix w
     }
   };
   const bool cached = dense(codes, w_dec.rows);
-  for_pairs_of_tiles(context, codes, w_dec.rows, begin, [&](int64_t i, int64_t first, int64_t count) {
-    add_pairs(p, codes.indices.data() + first, codes.values.data() + first, count, w_dec, cached, out.row(i));
-  });
+  for_pairs_of_tiles(context, codes, w_dec.rows, begin,
+                     [&](int64_t i, int64_t first, int64_t count) {
+                       add_pairs(p, codes.indices.data() + first, codes.values.data() + first,
+                                 count, w_dec, cached, out.row(i));
+                     });
 }
 
 }  // namespace assay

@@ -1,6 +1,7 @@
-// sparse_decode on a device: one block a row. The row's pairs pass through shared memory, 128 at a time; a thread keeps
-// the sums of four columns in registers and adds the pairs in order, one fused multiply-add a term, as the CPU does:
-// the same bits by construction. Neighbouring threads read neighbouring columns of a decoder row.
+// sparse_decode on a device: one block a row. The row's pairs pass through shared memory, 128 at a
+// time; a thread keeps the sums of four columns in registers and adds the pairs in order, one fused
+// multiply-add a term, as the CPU does: the same bits by construction. Neighbouring threads read
+// neighbouring columns of a decoder row.
 //
 // Workspace: 1 KB of shared memory a block. Speed: not measured (no device yet).
 #include "kernels/back_ends.h"
@@ -9,7 +10,8 @@
 
 namespace assay {
 
-void sparse_decode_cuda(Context&, const SparseCodes& codes, ConstMatrix w_dec, const float* bias, Matrix out) {
+void sparse_decode_cuda(Context&, const SparseCodes& codes, ConstMatrix w_dec, const float* bias,
+                        Matrix out) {
   DeviceMachine machine;
   const Buffer<int64_t> row_offsets(machine, codes.row_offsets);
   const Buffer<int32_t> indices(machine, codes.indices);

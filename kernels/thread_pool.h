@@ -1,5 +1,6 @@
-// The project's own thread pool. Results never depend on the number of threads: each task writes its own output, and
-// where tasks are summed or ordered their number does not follow the threads, or does not show.
+// The project's own thread pool. Results never depend on the number of threads: each task writes
+// its own output, and where tasks are summed or ordered their number does not follow the threads,
+// or does not show.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,9 @@ class ThreadPool {
 
   int threads() const;
 
-  /// Run body(task, worker) for every task in [0, tasks), worker in [0, threads()). Returns when all are done and
-  /// rethrows the exception of the lowest task that threw. Not reentrant: a body must not call run on the same pool.
+  /// Run body(task, worker) for every task in [0, tasks), worker in [0, threads()). Returns when
+  /// all are done and rethrows the exception of the lowest task that threw. Not reentrant: a body
+  /// must not call run on the same pool.
   void run(int64_t tasks, const std::function<void(int64_t task, int worker)>& body);
 
  private:

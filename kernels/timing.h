@@ -11,7 +11,8 @@ namespace assay {
 struct Timing {
   std::string name;
   double ms = 0, low = 0, high = 0;  ///< median, least and most of the repeats
-  double bytes = 0;                  ///< what it must read or write at least, where that is what bounds it
+  /// what it must read or write at least, where that is what bounds it
+  double bytes = 0;
 };
 
 /// `ms`: one a repeat, at least one.

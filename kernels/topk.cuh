@@ -55,17 +55,19 @@ struct TopkKernel {
   }
 
  private:
-  /// One pass over the row: what rises above the k-th best so far is appended to the candidates, which are cut back to
-  /// the k best when they fill. An equal of the k-th best comes later than it, so it never wins. Returns how many
-  /// stand, for all to read after the next barrier.
+  /// One pass over the row: what rises above the k-th best so far is appended to the candidates,
+  /// which are cut back to the k best when they fill. An equal of the k-th best comes later than
+  /// it, so it never wins. Returns how many stand, for all to read after the next barrier.
   template <class Thread, class Load>
-  ASSAY_DEVICE int64_t stream(Thread& t, BlockSelect::Shared& s, const BlockSelect::List& list, Load load) const {
+  ASSAY_DEVICE int64_t stream(Thread& t, BlockSelect::Shared& s, const BlockSelect::List& list,
+                              Load load) const {
     int64_t held = 0;
     uint32_t bar = 1;
     BlockSelect::stream(t, s, list, z.cols, load, held, bar, [&](int64_t& count, uint32_t& raised) {
       const auto choice = BlockSelect::choose(t, s, list, count, k);
-      count = BlockSelect::gather(t, s, list, count, choice,
-                                  [&](int64_t where, BlockSelect::Item item) { list.put(where, item); });
+      count = BlockSelect::gather(
+          t, s, list, count, choice,
+          [&](int64_t where, BlockSelect::Item item) { list.put(where, item); });
       raised = choice.key + 1;
     });
     return held;
@@ -80,7 +82,8 @@ struct TopkKernel {
     }
   }
 
-  /// Batcher's bitonic sort in the form whose comparisons all point one way, so that places beyond k need not exist.
+  /// Batcher's bitonic sort in the form whose comparisons all point one way, so that places beyond
+  /// k need not exist.
   template <class Thread>
   ASSAY_DEVICE void sort(Thread& t, int32_t* index, float* value) const {
     const auto compare = [&](int64_t i, int64_t j) {

@@ -9,8 +9,8 @@ namespace assay {
 
 namespace {
 
-void select_row(const float* z, int64_t n, int64_t k, TopkOrder order, std::vector<int32_t>& all, int32_t* indices,
-                float* values) {
+void select_row(const float* z, int64_t n, int64_t k, TopkOrder order, std::vector<int32_t>& all,
+                int32_t* indices, float* values) {
   const auto better = [z](int32_t a, int32_t b) { return z[a] > z[b] || (z[a] == z[b] && a < b); };
   all.resize(n);
   std::iota(all.begin(), all.end(), 0);
@@ -28,7 +28,8 @@ void select_row(const float* z, int64_t n, int64_t k, TopkOrder order, std::vect
 
 }  // namespace
 
-void topk_cpu(Context& context, ConstMatrix z, int64_t k, TopkOrder order, SparseCodes& out, NumericFlag& flag) {
+void topk_cpu(Context& context, ConstMatrix z, int64_t k, TopkOrder order, SparseCodes& out,
+              NumericFlag& flag) {
   std::vector<std::vector<int32_t>> scratch(context.pool().threads());
   context.pool().run(z.rows, [&](int64_t row, int worker) {
     int32_t* indices = out.indices.data() + row * k;

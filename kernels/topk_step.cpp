@@ -10,15 +10,17 @@ namespace assay {
 
 void check_topk_step(const TopKStepOptions& o) {
   const auto check_k = [&o](const char* name, int64_t k) {
-    if (k < 1 || k > o.n) throw UsageError(fmt::format("step on cuda: {} = {} is outside 1…n = {}", name, k, o.n));
+    if (k < 1 || k > o.n)
+      throw UsageError(fmt::format("step on cuda: {} = {} is outside 1…n = {}", name, k, o.n));
   };
   check_k("k", o.k);
   if (o.aux_coefficient > 0) check_k("aux_k", o.aux_k);
   const int64_t aux_k = o.aux_coefficient > 0 ? o.aux_k : 0;
   if (o.batch < 1 || o.batch > kMostCounted / (o.k + aux_k)) {
-    throw UsageError(fmt::format(
-        "step on cuda: a batch of {} rows with {} + {} latents each is not in 1…{} pairs; take a smaller batch",
-        o.batch, o.k, aux_k, kMostCounted));
+    throw UsageError(
+        fmt::format("step on cuda: a batch of {} rows with {} + {} latents each is not in 1…{} "
+                    "pairs; take a smaller batch",
+                    o.batch, o.k, aux_k, kMostCounted));
   }
 }
 

@@ -1,12 +1,15 @@
 // The device step on any machine: the device's, or the emulator's in the ordinary tests.
 //
-// In order, on one stream: centre and round the batch, encode (encode_topk.cuh); decode, residual and the values'
-// gradient in one pass a row; count the pairs by latent, which also tells who fired; AuxK where a latent may be dead;
-// order the pairs by latent; centre's gradient; the fused update of every latent; the decoder's bias; totals.
-// A row that is not finite raises a flag on the device, and every kernel that changes something looks at it: the state
-// stays what it was before the bad step until the host reads the flag with the totals.
-// Whether a latent may be dead the host knows without asking: silence grows by a batch a step from what a late, never
-// awaited reading of the largest silence said. So AuxK costs nothing while none can be dead.
+// In order, on one stream: centre and round the batch, encode (encode_topk.cuh); decode, residual
+// and the values' gradient in one pass a row; count the pairs by latent, which also tells who
+// fired; AuxK where a latent may be dead; order the pairs by latent; centre's gradient; the fused
+// update of every latent; the decoder's bias; totals.
+// A row that is not finite raises a flag on the device, and every kernel that changes something
+// looks at it: the state stays what it was before the bad step until the host reads the flag with
+// the totals.
+// Whether a latent may be dead the host knows without asking: silence grows by a batch a step from
+// what a late, never awaited reading of the largest silence said. So AuxK costs nothing while none
+// can be dead.
 #pragma once
 
 #include <cmath>
@@ -86,14 +89,15 @@ class TopKStepOn {
     sort_.count(main_.source(0), o_.batch);
     counters_.clear();
     most_silent_.clear();
-    machine_(SilenceKernel{sort_.counts(), o_.n, o_.batch, o_.dead_after, silent_.data(), counters_.data(),
-                           most_silent_.data(), counters_.data() + 1, flag},
+    machine_(SilenceKernel{sort_.counts(), o_.n, o_.batch, o_.dead_after, silent_.data(),
+                           counters_.data(), most_silent_.data(), counters_.data() + 1, flag},
              blocks_of(o_.n, SilenceKernel::kThreads), 0);
     const bool aux = may_be_dead();
     if (aux) auxiliary(flag);
     update(adam, aux, flag);
-    machine_(FinishStepKernel{main_.row_loss.data(), aux ? aux_.row_loss.data() : nullptr, o_.batch, o_.variance,
-                              aux_variance_.data(), counters_.data(), counters_.data() + 1, totals_.data(), flag},
+    machine_(FinishStepKernel{main_.row_loss.data(), aux ? aux_.row_loss.data() : nullptr, o_.batch,
+                              o_.variance, aux_variance_.data(), counters_.data(),
+                              counters_.data() + 1, totals_.data(), flag},
              1, 0);
     ++step_;
   }
@@ -138,7 +142,8 @@ class TopKStepOn {
           d_values(machine, batch * k_),
           row_loss(machine, batch) {}
     PairSource source(int64_t first_row) const {
-      return {row_offsets.data(), indices.data(), values.data(), d_values.data(), d_values.data(), first_row};
+      return {row_offsets.data(), indices.data(),  values.data(),
+              d_values.data(),    d_values.data(), first_row};
     }
     static std::vector<int64_t> offsets(int64_t batch, int64_t k) {
       std::vector<int64_t> all(batch + 1);
@@ -157,7 +162,9 @@ class TopKStepOn {
   }
 
   Matrix matrix(const Buffer<float>& b) const { return {b.data(), b.count() / o_.d, o_.d}; }
-  DeviceEncoder encoder() const { return {matrix(w_enc_.value), b_enc_.value.data(), copy_.view()}; }
+  DeviceEncoder encoder() const {
+    return {matrix(w_enc_.value), b_enc_.value.data(), copy_.view()};
+  }
 
   AdamStep adam_of_step(double lr) const {
     const auto t = static_cast<double>(step_ + 1);
@@ -166,13 +173,15 @@ class TopKStepOn {
             static_cast<float>(1 / (1 - std::pow(o_.beta2, t)))};
   }
 
-  void reconstruct(const Codes& codes, ConstMatrix target, const float* bias, int64_t first_row, float* residual,
-                   double numerator, const double* measured, const DeviceFlag& flag) {
+  void reconstruct(const Codes& codes, ConstMatrix target, const float* bias, int64_t first_row,
+                   float* residual, double numerator, const double* measured,
+                   const DeviceFlag& flag) {
     const Matrix g = matrix(gradient_).slice(first_row, o_.batch);
     const auto* offsets = codes.row_offsets.data();
-    machine_(ReconstructKernel{{offsets, codes.indices.data(), codes.values.data(), matrix(w_dec_.value), bias, g},
-                               {offsets, codes.indices.data(), codes.values.data(), g, matrix(w_dec_.value),
-                                codes.d_values.data()},
+    machine_(ReconstructKernel{{offsets, codes.indices.data(), codes.values.data(),
+                                matrix(w_dec_.value), bias, g},
+                               {offsets, codes.indices.data(), codes.values.data(), g,
+                                matrix(w_dec_.value), codes.d_values.data()},
                                target,
                                residual,
                                codes.row_loss.data(),
@@ -183,15 +192,16 @@ class TopKStepOn {
              o_.batch, ReconstructKernel::shared_bytes());
   }
 
-  /// May a latent be dead after this step's silence? An upper bound of the largest silence that grows by a batch a step
-  /// and falls when a reading arrives.
+  /// May a latent be dead after this step's silence? An upper bound of the largest silence that
+  /// grows by a batch a step and falls when a reading arrives.
   bool may_be_dead() {
     most_silent_bound_ += o_.batch;
     if (reading_since_ >= 0 && silence_->arrived()) {
       uint32_t most = 0;
       std::memcpy(&most, silence_->wait(), sizeof most);
       if (most != 0xffffffffu) {
-        most_silent_bound_ = std::min(most_silent_bound_, most + (step_ - reading_since_) * o_.batch);
+        most_silent_bound_ =
+            std::min(most_silent_bound_, most + (step_ - reading_since_) * o_.batch);
       }
       reading_since_ = -1;
     }
@@ -207,13 +217,14 @@ class TopKStepOn {
     if (!encode_aux_) {
       encode_aux_ = std::make_unique<EncodeTopkOn<M>>(machine_, o_.batch, o_.n, o_.d, o_.aux_k);
     }
-    machine_(ColumnVarianceKernel{matrix(residual_), columns_.data()}, blocks_of(o_.d, kWarp), sizeof(ColumnTile));
+    machine_(ColumnVarianceKernel{matrix(residual_), columns_.data()}, blocks_of(o_.d, kWarp),
+             sizeof(ColumnTile));
     machine_(VarianceSumKernel{columns_.data(), o_.d, aux_variance_.data()}, 1, 0);
     encode_aux_->run(encoder(), matrix(centred_), nullptr, matrix(centred_),
-                     {silent_.data(), o_.dead_after, counters_.data()}, true, aux_.indices.data(), aux_.values.data(),
-                     flag);
-    reconstruct(aux_, matrix(residual_), nullptr, o_.batch, nullptr, -2 * o_.aux_coefficient, aux_variance_.data(),
-                flag);
+                     {silent_.data(), o_.dead_after, counters_.data()}, true, aux_.indices.data(),
+                     aux_.values.data(), flag);
+    reconstruct(aux_, matrix(residual_), nullptr, o_.batch, nullptr, -2 * o_.aux_coefficient,
+                aux_variance_.data(), flag);
     sort_.count(aux_.source(o_.batch), o_.batch);
   }
 
@@ -235,8 +246,8 @@ class TopKStepOn {
                                       center_parts_.data(),
                                       center_.data(),
                                       bad_.data()});
-    machine_(DecoderBiasKernel{matrix(gradient_).slice(0, o_.batch), center_.data(), adam, b_dec_.value.data(),
-                               b_dec_.m.data(), b_dec_.v.data(), flag},
+    machine_(DecoderBiasKernel{matrix(gradient_).slice(0, o_.batch), center_.data(), adam,
+                               b_dec_.value.data(), b_dec_.m.data(), b_dec_.v.data(), flag},
              blocks_of(o_.d, kWarp), DecoderBiasKernel::shared_bytes(o_.batch));
   }
 

@@ -1,9 +1,10 @@
-// The whole optimiser step of a TopK autoencoder with AuxK, on a device: parameters, moments and codes live there, and
-// nothing inside a step waits for it. The mathematics is sae/variant.h's with one reconstruction, centred, decoder rows
-// on the unit sphere; free of torch and HDF5.
+// The whole optimiser step of a TopK autoencoder with AuxK, on a device: parameters, moments and
+// codes live there, and nothing inside a step waits for it. The mathematics is sae/variant.h's with
+// one reconstruction, centred, decoder rows on the unit sphere; free of torch and HDF5.
 //
 //   pre = W_enc (x − b_dec) + b_enc,  z = ReLU(top_k(pre)),  x̂ = Σ z_j d_j + b_dec
-//   loss = mean_B ‖x − x̂‖² / variance + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r),  r = x − x̂ (held fixed)
+//   loss = mean_B ‖x − x̂‖² / variance + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r),  r = x − x̂
+//   (held fixed)
 #pragma once
 
 #include <cstdint>
@@ -42,16 +43,16 @@ struct TopKStepReport {
   int64_t steps = 0;
   double loss = 0, fvu = 0, aux_loss = 0, l0 = 0;
   int64_t dead = 0;
-  /// The first step whose batch was not finite, and the row; −1 where there was none. From there on no step has changed
-  /// anything.
+  /// The first step whose batch was not finite, and the row; −1 where there was none. From there on
+  /// no step has changed anything.
   int64_t bad_step = -1, bad_row = -1;
 };
 
 /// A step on the CUDA device of this process. Deterministic: the same bits from run to run.
 class DeviceTopKStep {
  public:
-  /// Throws UsageError where the build has no CUDA or the machine no device, or as check_topk_step does; Error where
-  /// the device fails or its memory does not suffice.
+  /// Throws UsageError where the build has no CUDA or the machine no device, or as check_topk_step
+  /// does; Error where the device fails or its memory does not suffice.
   explicit DeviceTopKStep(const TopKStepOptions& options);
   ~DeviceTopKStep();
 

@@ -1,6 +1,6 @@
-// The TopK step on a device: topk_step.cuh on the device's stream; batches travel on a stream of their own through two
-// pinned buffers. About 20 launches a step and a product and a selection for each tile; the host waits for none.
-// Speed: not measured (no device yet).
+// The TopK step on a device: topk_step.cuh on the device's stream; batches travel on a stream of
+// their own through two pinned buffers. About 20 launches a step and a product and a selection for
+// each tile; the host waits for none. Speed: not measured (no device yet).
 #include "kernels/context.h"
 #include "kernels/cuda_machine.cuh"
 #include "kernels/topk_step.cuh"

@@ -1,4 +1,5 @@
-// The kernels of the device step that are not an operation of their own; see topk_step.cuh for their order.
+// The kernels of the device step that are not an operation of their own; see topk_step.cuh for
+// their order.
 #pragma once
 
 #include "kernels/backward_update.cuh"
@@ -14,8 +15,8 @@ struct TopKTotals {
   int dead;  ///< of the last step
 };
 
-/// Decodes a row, turns the reconstruction into its gradient, and takes the gradient of its pairs' values; a block a
-/// row.
+/// Decodes a row, turns the reconstruction into its gradient, and takes the gradient of its pairs'
+/// values; a block a row.
 struct ReconstructKernel {
   static constexpr const char* kName = "step: reconstruction";
   static constexpr int kThreads = SparseDecodeKernel::kThreads;
@@ -26,7 +27,8 @@ struct ReconstructKernel {
   double* row_loss;              ///< [B] its square
   double numerator;              ///< g = numerator / (B·variance)·(target − reconstruction)
   double variance;
-  const double* measured;  ///< null, or: in place of variance; nothing is to be learnt where it is 0
+  /// null, or: in place of variance; nothing is to be learnt where it is 0
+  const double* measured;
   DeviceFlag flag;
 
   static size_t shared_bytes() { return sizeof(SparseDecodeKernel::Shared); }
@@ -37,7 +39,9 @@ struct ReconstructKernel {
     decode(t);
     const int64_t row = t.block(), d = target.cols;
     const double spread = measured != nullptr ? *measured : variance;
-    const float factor = spread > 0 ? static_cast<float>(numerator / (static_cast<double>(target.rows) * spread)) : 0;
+    const float factor =
+        spread > 0 ? static_cast<float>(numerator / (static_cast<double>(target.rows) * spread))
+                   : 0;
     float* g = decode.out.row(row);
     for (int64_t c = t.thread(); c < d; c += kThreads) {  // the columns this thread has decoded
       g[c] = target.row(row)[c] - g[c];
@@ -47,7 +51,8 @@ struct ReconstructKernel {
     if (t.thread() < kWarp) {
       const float squares = canonical_dot(t, g, g, d);
       if (t.thread() == 0) row_loss[row] = squares;
-      if (t.thread() == 0 && !(squares - squares == 0)) Thread::atomic_min(flag.bad, flag.base + row);
+      if (t.thread() == 0 && !(squares - squares == 0))
+        Thread::atomic_min(flag.bad, flag.base + row);
     }
     t.sync();  // the residual has been read
     for (int64_t c = t.thread(); c < d; c += kThreads) g[c] *= factor;
@@ -151,8 +156,9 @@ struct VarianceSumKernel {
   }
 };
 
-/// b_dec moves x̂ directly (the batch's own rows) and every encoder input backwards; a block 32 columns. A warp sums 128
-/// rows in order, then the first adds the parts in order: the CPU's column_sums.
+/// b_dec moves x̂ directly (the batch's own rows) and every encoder input backwards; a block 32
+/// columns. A warp sums 128 rows in order, then the first adds the parts in order: the CPU's
+/// column_sums.
 struct DecoderBiasKernel {
   static constexpr const char* kName = "step: decoder bias";
   static constexpr int kThreads = 256;
@@ -164,7 +170,9 @@ struct DecoderBiasKernel {
   DeviceFlag flag;
 
   static constexpr int64_t parts(int64_t rows) { return (rows + kRows - 1) / kRows; }
-  static size_t shared_bytes(int64_t rows) { return static_cast<size_t>(parts(rows)) * kWarp * sizeof(float); }
+  static size_t shared_bytes(int64_t rows) {
+    return static_cast<size_t>(parts(rows)) * kWarp * sizeof(float);
+  }
 
   template <class Thread>
   ASSAY_DEVICE void operator()(Thread& t) const {
@@ -203,7 +211,8 @@ struct FinishStepKernel {
     const auto scale = static_cast<double>(rows);
     const double loss = ordered_sum(t, rows, [this](int64_t i) { return row_loss[i]; });
     const bool learns = aux_row_loss != nullptr && *dead > 0 && *aux_variance > 0;
-    const double aux = ordered_sum(t, learns ? rows : 0, [this](int64_t i) { return aux_row_loss[i]; });
+    const double aux =
+        ordered_sum(t, learns ? rows : 0, [this](int64_t i) { return aux_row_loss[i]; });
     if (t.thread() != 0) return;
     totals->fvu += loss / (scale * variance);
     if (learns) totals->aux_loss += aux / (scale * *aux_variance);

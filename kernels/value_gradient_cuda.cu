@@ -1,6 +1,6 @@
-// value_gradient on a device: one block a row, 16 lanes a pair. Lane l sums the elements l, l + 16, … by fused
-// multiply-add, and four exchanges fold the lanes 16 → 8 → 4 → 2 → 1: the CPU's canonical order, so the same bits by
-// construction.
+// value_gradient on a device: one block a row, 16 lanes a pair. Lane l sums the elements l, l + 16,
+// … by fused multiply-add, and four exchanges fold the lanes 16 → 8 → 4 → 2 → 1: the CPU's
+// canonical order, so the same bits by construction.
 //
 // Workspace: none. Speed: not measured (no device yet).
 #include "kernels/back_ends.h"
@@ -17,8 +17,8 @@ void value_gradient_cuda(Context&, const SparseCodes& codes, ConstMatrix g, Cons
   const Buffer<int32_t> indices(machine, codes.indices);
   const Buffer<float> values(machine, codes.values), gradient(machine, codes.pairs());
   const DeviceMatrix device_g(machine, g), weights(machine, w_dec);
-  machine(ValueGradientKernel{row_offsets.data(), indices.data(), values.data(), device_g.view(), weights.view(),
-                              gradient.data()},
+  machine(ValueGradientKernel{row_offsets.data(), indices.data(), values.data(), device_g.view(),
+                              weights.view(), gradient.data()},
           codes.rows(), 0);
   gradient.download(out.data());
 }

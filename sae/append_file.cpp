@@ -12,12 +12,15 @@ namespace assay::sae {
 
 AppendFile::AppendFile(std::filesystem::path file, int64_t bytes)
     : path_(std::move(file)), file_(std::fopen(path_.c_str(), "ab")), bytes_(bytes) {
-  if (!file_) throw Error(fmt::format("{}: cannot open for writing: {}", path_.string(), std::strerror(errno)));
+  if (!file_)
+    throw Error(
+        fmt::format("{}: cannot open for writing: {}", path_.string(), std::strerror(errno)));
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path_));
   if (size < bytes) {
     std::fclose(file_);
-    throw Error(fmt::format("{}: has {} bytes, the checkpoint saw {}: the log was cut; restore it or train afresh",
-                            path_.string(), size, bytes));
+    throw Error(fmt::format(
+        "{}: has {} bytes, the checkpoint saw {}: the log was cut; restore it or train afresh",
+        path_.string(), size, bytes));
   }
   std::filesystem::resize_file(path_, static_cast<uintmax_t>(bytes));
 }
@@ -25,8 +28,10 @@ AppendFile::AppendFile(std::filesystem::path file, int64_t bytes)
 AppendFile::~AppendFile() { std::fclose(file_); }
 
 void AppendFile::write(const std::string& record) {
-  if (std::fwrite(record.data(), 1, record.size(), file_) != record.size() || std::fflush(file_) != 0) {
-    throw Error(fmt::format("{}: cannot write {} bytes: {}", path_.string(), record.size(), std::strerror(errno)));
+  if (std::fwrite(record.data(), 1, record.size(), file_) != record.size() ||
+      std::fflush(file_) != 0) {
+    throw Error(fmt::format("{}: cannot write {} bytes: {}", path_.string(), record.size(),
+                            std::strerror(errno)));
   }
   bytes_ += static_cast<int64_t>(record.size());
 }

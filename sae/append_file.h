@@ -1,5 +1,5 @@
-// A file that grows record by record beside a run's checkpoints. On resume it is cut back to what the checkpoint had
-// seen, so that a record never stands twice.
+// A file that grows record by record beside a run's checkpoints. On resume it is cut back to what
+// the checkpoint had seen, so that a record never stands twice.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@ namespace assay::sae {
 
 class AppendFile {
  public:
-  /// Opens for appending, cut to `bytes`. Throws Error naming the file where it cannot, or where it is shorter.
+  /// Opens for appending, cut to `bytes`. Throws Error naming the file where it cannot, or where it
+  /// is shorter.
   AppendFile(std::filesystem::path file, int64_t bytes);
   ~AppendFile();
   AppendFile(const AppendFile&) = delete;

@@ -100,11 +100,13 @@ std::vector<int64_t> assign(ConstMatrix cost) {
   if (cost.rows <= cost.cols) return Solver(cost).solve();
   std::vector<float> turned(static_cast<size_t>(cost.rows * cost.cols));
   for (int64_t i = 0; i < cost.rows; ++i) {
-    for (int64_t j = 0; j < cost.cols; ++j) turned[static_cast<size_t>(j * cost.rows + i)] = cost.row(i)[j];
+    for (int64_t j = 0; j < cost.cols; ++j)
+      turned[static_cast<size_t>(j * cost.rows + i)] = cost.row(i)[j];
   }
   std::vector<int64_t> column_of(static_cast<size_t>(cost.rows), kNone);
   const std::vector<int64_t> row_of = Solver({turned.data(), cost.cols, cost.rows}).solve();
-  for (size_t j = 0; j < row_of.size(); ++j) column_of[static_cast<size_t>(row_of[j])] = static_cast<int64_t>(j);
+  for (size_t j = 0; j < row_of.size(); ++j)
+    column_of[static_cast<size_t>(row_of[j])] = static_cast<int64_t>(j);
   return column_of;
 }
 

@@ -18,7 +18,9 @@ struct Gathered {
 
   Gathered(Context& context, const State& state, const std::vector<float>& rank_scale,
            const std::vector<int32_t>& chosen)
-      : w(chosen.size() * state.d_in), bias(chosen.size()), screen(static_cast<int64_t>(chosen.size()), state.d_in) {
+      : w(chosen.size() * state.d_in),
+        bias(chosen.size()),
+        screen(static_cast<int64_t>(chosen.size()), state.d_in) {
     for (size_t c = 0; c < chosen.size(); ++c) {
       std::copy_n(state.encoder().row(chosen[c]), state.d_in, w.data() + c * state.d_in);
       bias[c] = state.encoder_bias()[chosen[c]];
@@ -27,7 +29,10 @@ struct Gathered {
     screen.refresh(context, ConstMatrix(w.data(), screen.latents(), state.d_in));
   }
   Encoder encoder(int64_t d) const {
-    return {{w.data(), screen.latents(), d}, bias.data(), &screen, scale.empty() ? nullptr : scale.data()};
+    return {{w.data(), screen.latents(), d},
+            bias.data(),
+            &screen,
+            scale.empty() ? nullptr : scale.data()};
   }
 };
 
@@ -41,13 +46,15 @@ double Variant::residual_variance(Context& context) const {
     double sum = 0, squares = 0;
     for (int64_t i = 0; i < batch_; ++i) sum += residual_[i * d + c];
     const double mean = sum / static_cast<double>(batch_);
-    for (int64_t i = 0; i < batch_; ++i) squares += (residual_[i * d + c] - mean) * (residual_[i * d + c] - mean);
+    for (int64_t i = 0; i < batch_; ++i)
+      squares += (residual_[i * d + c] - mean) * (residual_[i * d + c] - mean);
     variance[c] = squares / static_cast<double>(batch_);
   });
   return std::accumulate(variance.begin(), variance.end(), 0.0);
 }
 
-void Variant::auxiliary(Context& context, const State& state, StepReport& report, NumericFlag& flag) {
+void Variant::auxiliary(Context& context, const State& state, StepReport& report,
+                        NumericFlag& flag) {
   const TrainConfig& o = options_.train;
   if (!(o.aux_coefficient > 0) || dead_.empty()) return;
   const double variance = residual_variance(context);

@@ -24,8 +24,8 @@ std::string batch_origin(const data::ActivationStream& stream, int64_t rows) {
   size_t named = 0;
   for (const auto& [file, range] : files) {
     if (named++ == kNamed) return text + fmt::format(", and {} more files", files.size() - kNamed);
-    text +=
-        fmt::format("{}{} ({} rows of {}…{})", text.empty() ? "" : ", ", file, range.count, range.first, range.last);
+    text += fmt::format("{}{} ({} rows of {}…{})", text.empty() ? "" : ", ", file, range.count,
+                        range.first, range.last);
   }
   return text;
 }

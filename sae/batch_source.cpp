@@ -22,7 +22,8 @@ data::Sources open_sources(const DataConfig& c) {
 /// By the bits of the exponent, which the compiler turns into vector instructions.
 bool all_finite(const float* values, int64_t count) {
   uint32_t bad = 0;
-  for (int64_t i = 0; i < count; ++i) bad |= (std::bit_cast<uint32_t>(values[i]) & 0x7f800000u) == 0x7f800000u;
+  for (int64_t i = 0; i < count; ++i)
+    bad |= (std::bit_cast<uint32_t>(values[i]) & 0x7f800000u) == 0x7f800000u;
   return bad == 0;
 }
 
@@ -44,7 +45,8 @@ data::StreamOptions stream_options(const DataConfig& data, const TrainConfig& tr
   return o;
 }
 
-std::vector<data::HookInfo> hooks_of(const data::Sources& sources, const std::vector<std::string>& names) {
+std::vector<data::HookInfo> hooks_of(const data::Sources& sources,
+                                     const std::vector<std::string>& names) {
   std::vector<data::HookInfo> hooks;
   hooks.reserve(names.size());
   for (const std::string& name : names) hooks.push_back(sources.hook(name));
@@ -53,17 +55,20 @@ std::vector<data::HookInfo> hooks_of(const data::Sources& sources, const std::ve
 
 }  // namespace
 
-BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train, const volatile std::sig_atomic_t& stop)
+BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train,
+                         const volatile std::sig_atomic_t& stop)
     : sources_(open_sources(data)),
       inputs_(hooks_of(sources_, input_names(data))),
-      target_(data.target_hook.empty() ? std::vector<data::HookInfo>{} : hooks_of(sources_, {data.target_hook})),
+      target_(data.target_hook.empty() ? std::vector<data::HookInfo>{}
+                                       : hooks_of(sources_, {data.target_hook})),
       options_(stream_options(data, train, stop)),
       stream_(sources_, options_),
       rows_(train.step_rows()) {
   batch_.x.resize(static_cast<size_t>(rows_ * width_of(inputs_)));
   batch_.y.resize(static_cast<size_t>(rows_ * width_of(target_)));
   for (const std::string& line : stream_.skipped()) spdlog::warn("left out: {}", line);
-  if (!stream_.skipped().empty()) spdlog::warn("{} corrupt chunk(s) left out", stream_.skipped().size());
+  if (!stream_.skipped().empty())
+    spdlog::warn("{} corrupt chunk(s) left out", stream_.skipped().size());
 }
 
 Batch BatchSource::batch_of(const float* x, const float* y, int64_t rows) const {
@@ -84,8 +89,9 @@ void BatchSource::read(data::ActivationStream& stream, float* x, float* y, int64
   place(target_, y);
   stream.next(arrays);
   for (int64_t i = 0; i < rows; ++i) {
-    const bool finite = std::all_of(arrays.begin(), arrays.end(),
-                                    [&](const Matrix& array) { return all_finite(array.row(i), array.cols); });
+    const bool finite = std::all_of(arrays.begin(), arrays.end(), [&](const Matrix& array) {
+      return all_finite(array.row(i), array.cols);
+    });
     if (finite) continue;
     const data::RowOrigin origin = stream.origin(i);
     throw BadRow(fmt::format("{}, row {}: the activation is not finite", origin.file, origin.row));
@@ -108,7 +114,8 @@ Batch BatchSource::peek() {
                 std::vector<float>(static_cast<size_t>(count * target))};
     try {
       for (int64_t b = 0; b < batches; ++b) {
-        read(stream_, sample.x.data() + b * rows_ * wide, sample.y.data() + b * rows_ * target, rows_);
+        read(stream_, sample.x.data() + b * rows_ * wide, sample.y.data() + b * rows_ * target,
+             rows_);
       }
     } catch (const data::Interrupted&) {
       stream_.seek(origin);

@@ -1,5 +1,5 @@
-// Where the batches of training come from: one shuffled stream over the activations, checked for values that are not
-// finite. Any number of dictionaries may learn from the same source.
+// Where the batches of training come from: one shuffled stream over the activations, checked for
+// values that are not finite. Any number of dictionaries may learn from the same source.
 #pragma once
 
 #include <csignal>
@@ -22,12 +22,14 @@ class BadRow : public Error {
   using Error::Error;
 };
 
-constexpr int64_t kSampleTokens = 1 << 15;  ///< activations that initialising, resampling and calibrating look at
+/// activations that initialising, resampling and calibrating look at
+constexpr int64_t kSampleTokens = 1 << 15;
 
 class BatchSource {
  public:
   /// `stop` ends a wait for a rolling cache. Names on the log what skip_corrupt left out.
-  BatchSource(const DataConfig& data, const TrainConfig& train, const volatile std::sig_atomic_t& stop);
+  BatchSource(const DataConfig& data, const TrainConfig& train,
+              const volatile std::sig_atomic_t& stop);
 
   const data::Sources& sources() const { return sources_; }
   /// What is encoded: data.hook and data.more_hooks, side by side in a batch's x.
@@ -39,12 +41,15 @@ class BatchSource {
   const data::ActivationStream& stream() const { return stream_; }
   int64_t rows() const { return rows_; }  ///< of an optimiser step
 
-  /// The rows of the next optimiser step, every hook at its own training scale, x in `place` or else in a buffer of the
-  /// source's own; valid until the next call. Throws BadRow, and data::Interrupted.
+  /// The rows of the next optimiser step, every hook at its own training scale, x in `place` or
+  /// else in a buffer of the source's own; valid until the next call. Throws BadRow, and
+  /// data::Interrupted.
   Batch next(float* place = nullptr);
-  /// The next kSampleTokens rows or a few more; the stream stays where it is. Valid until next() or seek().
+  /// The next kSampleTokens rows or a few more; the stream stays where it is. Valid until next() or
+  /// seek().
   Batch peek();
-  /// kSampleTokens rows x [·, d] of the validation split, raw where not `scaled`. Throws as next() does.
+  /// kSampleTokens rows x [·, d] of the validation split, raw where not `scaled`. Throws as next()
+  /// does.
   std::vector<float> validation(bool scaled = true);
   void seek(const data::StreamPosition& position);
 

@@ -32,10 +32,12 @@ std::vector<fs::path> list(const fs::path& run) {
     for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
       const std::string name = entry.path().filename().string();
       const bool numbered = name.size() >= 15 && name.size() <= 20 && name.rfind("step-", 0) == 0;
-      if (numbered && name.find_first_not_of("0123456789", 5) == std::string::npos) found.push_back(entry.path());
+      if (numbered && name.find_first_not_of("0123456789", 5) == std::string::npos)
+        found.push_back(entry.path());
     }
   }
-  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) { return step_of(a) > step_of(b); });
+  std::sort(found.begin(), found.end(),
+            [](const fs::path& a, const fs::path& b) { return step_of(a) > step_of(b); });
   return found;
 }
 
@@ -77,11 +79,13 @@ Checkpoint from_json(const Json& json) {
   Checkpoint c;
   json.at("data_hash").get_to(c.data_hash);
   for (const Json& lane : json.at("position")) {
-    c.position.push_back({lane.at(0).get<int64_t>(), lane.at(1).get<int64_t>(), lane.at(2).get<int64_t>()});
+    c.position.push_back(
+        {lane.at(0).get<int64_t>(), lane.at(1).get<int64_t>(), lane.at(2).get<int64_t>()});
   }
   const Json& m = json.at("metrics");
-  c.metrics = {m.at("bytes").get<int64_t>(), m.at("steps").get<int64_t>(),   m.at("loss").get<double>(),
-               m.at("fvu").get<double>(),    m.at("aux_loss").get<double>(), m.at("l0").get<double>()};
+  c.metrics = {m.at("bytes").get<int64_t>(),   m.at("steps").get<int64_t>(),
+               m.at("loss").get<double>(),     m.at("fvu").get<double>(),
+               m.at("aux_loss").get<double>(), m.at("l0").get<double>()};
   json.at("event_bytes").get_to(c.event_bytes);
   json.at("first_loss").get_to(c.first_loss);
   c.own = json.value("own", c.own);
@@ -100,13 +104,16 @@ Restored restored(const Json& json, const fs::path& folder, const CreateState& c
 }
 
 /// The dtype of what one element's narrow moment is stored as.
-std::string dtype_of(const NarrowMoments& moments) { return moments.type() == MomentType::bf16 ? "BF16" : "U8"; }
+std::string dtype_of(const NarrowMoments& moments) {
+  return moments.type() == MomentType::bf16 ? "BF16" : "U8";
+}
 
-void load_narrow(const data::TensorFile& tensors, const std::string& name, const Parameter& p, NarrowMoment& moment) {
+void load_narrow(const data::TensorFile& tensors, const std::string& name, const Parameter& p,
+                 NarrowMoment& moment) {
   const data::Tensor& codes = tensors.at(name, p.shape);
   if (codes.dtype != dtype_of(p.narrow)) {
-    throw Error(fmt::format("{}: tensor '{}' is {}, expected {}", tensors.path.string(), name, codes.dtype,
-                            dtype_of(p.narrow)));
+    throw Error(fmt::format("{}: tensor '{}' is {}, expected {}", tensors.path.string(), name,
+                            codes.dtype, dtype_of(p.narrow)));
   }
   std::memcpy(moment.codes.data(), codes.bytes.data(), moment.codes.size());
   if (!moment.scales.empty()) {
@@ -124,7 +131,8 @@ void load_moments(const data::TensorFile& tensors, const std::string& name, Para
   p.v = tensors.at(name + ".v", p.shape).floats();
 }
 
-void store_narrow(const Parameter& p, const NarrowMoment& moment, const std::string& name, data::TensorFile& file) {
+void store_narrow(const Parameter& p, const NarrowMoment& moment, const std::string& name,
+                  data::TensorFile& file) {
   const auto* bytes = reinterpret_cast<const std::byte*>(moment.codes.data());
   file.tensors[name] = {dtype_of(p.narrow), p.shape, {bytes, bytes + moment.codes.size()}};
   if (!moment.scales.empty()) {
@@ -145,17 +153,20 @@ void store_moments(const Parameter& p, const std::string& name, data::TensorFile
 Restored load_one(const fs::path& folder, const CreateState& create) {
   std::ifstream in(folder / "trainer.json");
   const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) throw Error(fmt::format("{}: trainer.json is missing or damaged", folder.string()));
+  if (!json.is_object())
+    throw Error(fmt::format("{}: trainer.json is missing or damaged", folder.string()));
   if (json.value("version", Json()) != kVersion) {
     throw Error(fmt::format("{}: checkpoint version {}, this build reads {}", folder.string(),
                             json.value("version", Json()).dump(), kVersion));
   }
   if (!seal_holds(json)) {
-    throw Error(fmt::format("{}: trainer.json does not have the checksum that it records", folder.string()));
+    throw Error(fmt::format("{}: trainer.json does not have the checksum that it records",
+                            folder.string()));
   }
   const fs::path file = folder / "state.safetensors";
   if (json.value("state_sha256", Json()) != data::sha256_file(file)) {
-    throw Error(fmt::format("{}: does not have the checksum that trainer.json records", file.string()));
+    throw Error(
+        fmt::format("{}: does not have the checksum that trainer.json records", file.string()));
   }
   const data::TensorFile tensors = data::read_safetensors(file);
   Restored result = restored(json, folder, create);
@@ -164,7 +175,8 @@ Restored load_one(const fs::path& folder, const CreateState& create) {
     p.value = tensors.at(name, p.shape).floats();
     load_moments(tensors, name, p);
     const std::string average = name + ".ema";
-    if (tensors.tensors.count(average) > 0) state.averaged[name] = tensors.at(average, p.shape).floats();
+    if (tensors.tensors.count(average) > 0)
+      state.averaged[name] = tensors.at(average, p.shape).floats();
   }
   state.silent = tensors.at("silent", {state.n}).integers();
   return result;
@@ -177,7 +189,8 @@ void check_finite(const State& state) {
   for (const auto& [name, p] : state.parameters) {
     if (!finite(p.value) || !finite(p.m) || !finite(p.v) || !p.narrow.finite()) {
       throw Error(
-          fmt::format("step {}: {} is not finite: training diverged and no checkpoint is written; lower train.lr",
+          fmt::format("step {}: {} is not finite: training diverged and no checkpoint is written; "
+                      "lower train.lr",
                       state.step, name));
     }
   }
@@ -196,10 +209,12 @@ void write_files(const fs::path& folder, const State& state, const Checkpoint& c
   file.tensors["silent"] = data::tensor_of(state.silent);
   const fs::path weights = folder / "state.safetensors";
   data::write_safetensors(file, weights);
-  data::write_file_atomically(folder / "trainer.json", sealed(to_json(checkpoint, state, data::sha256_file(weights))));
+  data::write_file_atomically(folder / "trainer.json",
+                              sealed(to_json(checkpoint, state, data::sha256_file(weights))));
 }
 
-/// Out of sight in one step, then deleted: a kill in between leaves no half of a checkpoint under a good name.
+/// Out of sight in one step, then deleted: a kill in between leaves no half of a checkpoint under a
+/// good name.
 void remove_checkpoint(const fs::path& folder) {
   const fs::path gone = folder.string() + ".gone";
   fs::remove_all(gone);
@@ -230,11 +245,12 @@ fs::path save_checkpoint(const fs::path& run, const State& state, const Checkpoi
   data::publish(part, folder);
   std::vector<int64_t> steps;
   for (const fs::path& each : list(run)) steps.push_back(step_of(each));
-  for (const int64_t step : superseded(steps, state.step, policy)) remove_checkpoint(checkpoint_folder(run, step));
+  for (const int64_t step : superseded(steps, state.step, policy))
+    remove_checkpoint(checkpoint_folder(run, step));
   return folder;
 } catch (const fs::filesystem_error& error) {
-  throw Error(fmt::format("{}: cannot save the checkpoint of step {}: {}; older ones stand", error.path1().string(),
-                          state.step, error.code().message()));
+  throw Error(fmt::format("{}: cannot save the checkpoint of step {}: {}; older ones stand",
+                          error.path1().string(), state.step, error.code().message()));
 }
 
 void clean_checkpoints(const fs::path& run) {
@@ -258,8 +274,9 @@ std::optional<Restored> load_checkpoint(const fs::path& run, const CreateState& 
     }
   }
   if (all.empty()) return std::nullopt;
-  throw Error(fmt::format("{}: none of the {} checkpoints is good; train afresh into another folder", run.string(),
-                          all.size()));
+  throw Error(
+      fmt::format("{}: none of the {} checkpoints is good; train afresh into another folder",
+                  run.string(), all.size()));
 }
 
 Restored load_checkpoint_of(const fs::path& run, int64_t step, const CreateState& create) {

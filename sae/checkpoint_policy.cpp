@@ -11,12 +11,16 @@ bool CheckpointClock::due(int64_t step, Clock::time_point now) const {
          now - last_ >= std::chrono::duration<double, std::ratio<60>>(policy_.every_minutes);
 }
 
-std::vector<int64_t> superseded(const std::vector<int64_t>& steps, int64_t current, const CheckpointPolicy& policy) {
+std::vector<int64_t> superseded(const std::vector<int64_t>& steps, int64_t current,
+                                const CheckpointPolicy& policy) {
   std::vector<int64_t> past;
-  std::copy_if(steps.begin(), steps.end(), std::back_inserter(past), [&](int64_t step) { return step <= current; });
+  std::copy_if(steps.begin(), steps.end(), std::back_inserter(past),
+               [&](int64_t step) { return step <= current; });
   std::sort(past.rbegin(), past.rend());
-  past.erase(past.begin(), past.begin() + std::min<int64_t>(policy.keep_last, static_cast<int64_t>(past.size())));
-  std::erase_if(past, [&](int64_t step) { return policy.keep_every > 0 && step % policy.keep_every == 0; });
+  past.erase(past.begin(),
+             past.begin() + std::min<int64_t>(policy.keep_last, static_cast<int64_t>(past.size())));
+  std::erase_if(
+      past, [&](int64_t step) { return policy.keep_every > 0 && step % policy.keep_every == 0; });
   return past;
 }
 

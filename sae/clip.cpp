@@ -7,8 +7,8 @@
 
 namespace assay::sae {
 
-float clip_scale(Context& context, const BackwardInput& input, const LatentState& latents, const UpdateOptions& options,
-                 int64_t batch, bool centred, double limit) {
+float clip_scale(Context& context, const BackwardInput& input, const LatentState& latents,
+                 const UpdateOptions& options, int64_t batch, bool centred, double limit) {
   std::vector<float> bias(input.g.cols), through(latents.w_enc.cols);
   column_sums(context, input.g.slice(0, batch), bias.data());
   if (centred) {

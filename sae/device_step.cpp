@@ -9,19 +9,22 @@ namespace assay::sae {
 TopKStepOptions device_step_options(const VariantOptions& options, int64_t rows) {
   const TrainConfig& t = options.train;
   if (options.model.variant != "topk") {
-    throw UsageError(fmt::format("train.device = cuda: variant {} has no step on a device (topk has); use device: cpu",
-                                 options.model.variant));
+    throw UsageError(fmt::format(
+        "train.device = cuda: variant {} has no step on a device (topk has); use device: cpu",
+        options.model.variant));
   }
   if (t.clip_norm > 0 || t.ema > 0 || t.resample_every > 0) {
     throw UsageError(
-        "train.device = cuda: the device's step has no train.clip_norm, train.ema or train.resample_every; set them to "
+        "train.device = cuda: the device's step has no train.clip_norm, train.ema or "
+        "train.resample_every; set them to "
         "0, or use device: cpu");
   }
   if (t.optimizer_state != "fp32") {
-    throw UsageError(fmt::format(
-        "train.device = cuda: the device's step keeps its moments in fp32, and train.optimizer_state is {}; "
-        "set it to fp32, or use device: cpu",
-        t.optimizer_state));
+    throw UsageError(
+        fmt::format("train.device = cuda: the device's step keeps its moments in fp32, and "
+                    "train.optimizer_state is {}; "
+                    "set it to fp32, or use device: cpu",
+                    t.optimizer_state));
   }
   const TopKStepOptions o{rows,
                           options.model.n,
@@ -43,7 +46,8 @@ TopKHostState host_state(State& state) {
     Parameter& p = state.at(name);
     return MovingParameter{p.value.data(), p.m.data(), p.v.data()};
   };
-  return {moving("W_enc"), moving("W_dec"), moving("b_enc"), moving("b_dec"), state.silent.data(), state.step};
+  return {moving("W_enc"), moving("W_dec"),     moving("b_enc"),
+          moving("b_dec"), state.silent.data(), state.step};
 }
 
 }  // namespace assay::sae

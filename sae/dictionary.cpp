@@ -68,7 +68,8 @@ DictionaryInfo from_json(const Json& cfg) {
   cfg.at("tokens").get_to(info.tokens);
   cfg.at("seed").get_to(info.seed);
   cfg.at("null_kind").get_to(info.null_kind);
-  // Absent from dictionaries written before there was more than one encoding: the variant's name says it.
+  // Absent from dictionaries written before there was more than one encoding: the variant's name
+  // says it.
   info.encoding = cfg.value("encoding", info.variant);
   info.d_out = cfg.value("d_out", info.d);
   info.centred = cfg.value("centred", info.centred);
@@ -82,11 +83,14 @@ DictionaryInfo from_json(const Json& cfg) {
 
 DictionaryInfo read_cfg(const fs::path& file) {
   std::ifstream in(file);
-  if (!in) throw Error(fmt::format("{}: cannot open the dictionary's configuration", file.string()));
-  if (fs::file_size(file) > (1 << 20)) throw Error(fmt::format("{}: larger than 1 MiB", file.string()));
+  if (!in)
+    throw Error(fmt::format("{}: cannot open the dictionary's configuration", file.string()));
+  if (fs::file_size(file) > (1 << 20))
+    throw Error(fmt::format("{}: larger than 1 MiB", file.string()));
   const Json cfg = Json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (!cfg.is_object() || cfg.value("format", Json()) != kFormat) {
-    throw Error(fmt::format("{}: not an Assay dictionary (no \"format\": \"{}\")", file.string(), kFormat));
+    throw Error(
+        fmt::format("{}: not an Assay dictionary (no \"format\": \"{}\")", file.string(), kFormat));
   }
   if (cfg.value("version", Json()) != kVersion) {
     throw Error(fmt::format("{}: dictionary format version {}, this build reads {}", file.string(),
@@ -102,16 +106,18 @@ DictionaryInfo read_cfg(const fs::path& file) {
 void check(const DictionaryInfo& info, const fs::path& file) {
   constexpr int64_t kMost = int64_t{1} << 31;
   if (!find_encoding(info.encoding)) {
-    throw Error(fmt::format("{}: encoding '{}' is unknown; this build reads: {}", file.string(), info.encoding,
-                            encoding_names()));
+    throw Error(fmt::format("{}: encoding '{}' is unknown; this build reads: {}", file.string(),
+                            info.encoding, encoding_names()));
   }
-  if (info.d < 1 || info.n < 1 || info.d >= kMost || info.n >= kMost || info.k < 1 || info.k > info.n) {
-    throw Error(fmt::format("{}: d = {}, n = {}, k = {} do not fit 1 ≤ d, 1 ≤ k ≤ n < 2^31", file.string(), info.d,
-                            info.n, info.k));
+  if (info.d < 1 || info.n < 1 || info.d >= kMost || info.n >= kMost || info.k < 1 ||
+      info.k > info.n) {
+    throw Error(fmt::format("{}: d = {}, n = {}, k = {} do not fit 1 ≤ d, 1 ≤ k ≤ n < 2^31",
+                            file.string(), info.d, info.n, info.k));
   }
   if (info.d_out < 1 || info.d_out >= kMost || (info.centred && info.d_out != info.d)) {
-    throw Error(fmt::format("{}: d_out = {} does not fit d = {} (equal where b_dec is subtracted: \"centred\")",
-                            file.string(), info.d_out, info.d));
+    throw Error(fmt::format(
+        "{}: d_out = {} does not fit d = {} (equal where b_dec is subtracted: \"centred\")",
+        file.string(), info.d_out, info.d));
   }
   int64_t width = 0;
   for (const DictionaryHook& hook : info.hooks) {
@@ -119,12 +125,14 @@ void check(const DictionaryInfo& info, const fs::path& file) {
     width = fits ? width + hook.d : info.d + 1;
   }
   if (!info.hooks.empty() && width != info.d) {
-    throw Error(fmt::format("{}: the hooks' widths do not add up to d = {}", file.string(), info.d));
+    throw Error(
+        fmt::format("{}: the hooks' widths do not add up to d = {}", file.string(), info.d));
   }
   int64_t before = 0;
   for (const int64_t end : info.prefixes) {
     if (end <= before || end > info.n) {
-      throw Error(fmt::format("{}: prefixes must rise to n = {}, found {}", file.string(), info.n, end));
+      throw Error(
+          fmt::format("{}: prefixes must rise to n = {}, found {}", file.string(), info.n, end));
     }
     before = end;
   }
@@ -133,17 +141,21 @@ void check(const DictionaryInfo& info, const fs::path& file) {
 std::vector<int64_t> shape_of(const char* spelt, const DictionaryInfo& info) {
   std::vector<int64_t> shape;
   for (; *spelt; ++spelt) {
-    shape.push_back(*spelt == 'n' ? info.n : *spelt == 'd' ? info.d : *spelt == 'o' ? info.width() : -1);
+    shape.push_back(*spelt == 'n'   ? info.n
+                    : *spelt == 'd' ? info.d
+                    : *spelt == 'o' ? info.width()
+                                    : -1);
   }
   return shape;
 }
 
-std::vector<float> weights(const data::TensorFile& tensors, const char* name, const std::vector<int64_t>& shape) {
+std::vector<float> weights(const data::TensorFile& tensors, const char* name,
+                           const std::vector<int64_t>& shape) {
   std::vector<float> values = tensors.at(name, shape).floats();
   for (size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
-      throw Error(
-          fmt::format("{}: tensor '{}' has a value that is not finite at element {}", tensors.path.string(), name, i));
+      throw Error(fmt::format("{}: tensor '{}' has a value that is not finite at element {}",
+                              tensors.path.string(), name, i));
     }
   }
   return values;
@@ -155,7 +167,8 @@ void check_extra(const Dictionary& dictionary, const fs::path& file) {
     for (size_t j = 0; j < found->second.values.size(); ++j) {
       if (found->second.values[j] < 0) {
         throw Error(
-            fmt::format("{}: tensor 'threshold' is negative at element {}; thresholds are ≥ 0", file.string(), j));
+            fmt::format("{}: tensor 'threshold' is negative at element {}; thresholds are ≥ 0",
+                        file.string(), j));
       }
     }
   }
@@ -163,10 +176,11 @@ void check_extra(const Dictionary& dictionary, const fs::path& file) {
     const int64_t experts = found->second.shape[0], n = dictionary.info.n;
     if (experts < 1 || n % experts != 0 || dictionary.info.k > n / experts ||
         extra.at("router_bias").shape[0] != experts) {
-      throw Error(
-          fmt::format("{}: tensor 'router' has {} experts, 'router_bias' {}: they must be equal, divide n = {}, "
-                      "and leave each expert k = {} latents",
-                      file.string(), experts, extra.at("router_bias").shape[0], n, dictionary.info.k));
+      throw Error(fmt::format(
+          "{}: tensor 'router' has {} experts, 'router_bias' {}: they must be equal, divide n = "
+          "{}, "
+          "and leave each expert k = {} latents",
+          file.string(), experts, extra.at("router_bias").shape[0], n, dictionary.info.k));
     }
   }
 }
@@ -174,9 +188,10 @@ void check_extra(const Dictionary& dictionary, const fs::path& file) {
 fs::path folder_of(const fs::path& path) {
   if (fs::exists(path / "cfg.json")) return path;
   if (fs::exists(path / "dictionary" / "cfg.json")) return path / "dictionary";
-  throw Error(fmt::format(
-      "{}: no dictionary here (expected cfg.json and dictionary.safetensors, or a run folder with dictionary/)",
-      path.string()));
+  throw Error(
+      fmt::format("{}: no dictionary here (expected cfg.json and dictionary.safetensors, or a run "
+                  "folder with dictionary/)",
+                  path.string()));
 }
 
 }  // namespace
@@ -196,7 +211,8 @@ Dictionary Dictionary::load(const fs::path& path) {
   if (tensors.tensors.count("W_skip")) needs.push_back({"W_skip", "od"});
   for (const NeededTensor& needed : needs) {
     const std::vector<int64_t> shape = shape_of(needed.shape, info);
-    dictionary.extra[needed.name] = {tensors.at(needed.name, shape).shape, weights(tensors, needed.name, shape)};
+    dictionary.extra[needed.name] = {tensors.at(needed.name, shape).shape,
+                                     weights(tensors, needed.name, shape)};
   }
   check_extra(dictionary, tensors.path);
   return dictionary;
@@ -211,7 +227,8 @@ void Dictionary::save(const fs::path& folder) const {
   file.tensors["W_dec"] = data::tensor_of(w_dec, {info.n, info.width()});
   file.tensors["b_enc"] = data::tensor_of(b_enc, {info.n});
   file.tensors["b_dec"] = data::tensor_of(b_dec, {info.width()});
-  for (const auto& [name, tensor] : extra) file.tensors[name] = data::tensor_of(tensor.values, tensor.shape);
+  for (const auto& [name, tensor] : extra)
+    file.tensors[name] = data::tensor_of(tensor.values, tensor.shape);
   data::write_safetensors(file, part / "dictionary.safetensors");
   data::write_file_atomically(part / "cfg.json", to_json(info).dump(2) + "\n");
   fs::remove_all(folder);
@@ -236,31 +253,38 @@ std::string Dictionary::hash() const {
 
 SparseCodes Dictionary::encode(Context& context, ConstMatrix x) const {
   if (x.cols != info.d) {
-    throw UsageError(fmt::format("activations have d = {}, the dictionary was trained on d = {}", x.cols, info.d));
+    throw UsageError(fmt::format("activations have d = {}, the dictionary was trained on d = {}",
+                                 x.cols, info.d));
   }
   std::vector<float> centred;
   if (info.centred) {
     const Primitives& p = primitives(context.isa());
     centred.resize(x.rows * info.d);
-    for (int64_t i = 0; i < x.rows; ++i) p.subtract(x.row(i), b_dec.data(), centred.data() + i * info.d, info.d);
+    for (int64_t i = 0; i < x.rows; ++i)
+      p.subtract(x.row(i), b_dec.data(), centred.data() + i * info.d, info.d);
     x = {centred.data(), x.rows, info.d};
   }
   SparseCodes codes;
   NumericFlag flag;
   find_encoding(info.encoding)->encode(context, *this, x, codes, flag);
-  if (flag.raised()) throw Error(fmt::format("row {} of the activations is not finite: cannot encode it", flag.row()));
+  if (flag.raised())
+    throw Error(
+        fmt::format("row {} of the activations is not finite: cannot encode it", flag.row()));
   return codes;
 }
 
-void Dictionary::decode(Context& context, const SparseCodes& codes, Matrix out, ConstMatrix x) const {
+void Dictionary::decode(Context& context, const SparseCodes& codes, Matrix out,
+                        ConstMatrix x) const {
   if (needs_input() && (x.rows != out.rows || x.cols != info.d)) {
     throw UsageError(
-        fmt::format("the variant {} reconstructs from the activations as well as from their codes (W_skip): codes "
+        fmt::format("the variant {} reconstructs from the activations as well as from their codes "
+                    "(W_skip): codes "
                     "alone cannot be decoded",
                     info.variant));
   }
   sparse_decode(context, codes, {w_dec.data(), info.n, info.width()}, b_dec.data(), out);
-  if (needs_input()) add_product(context, x, {extra.at("W_skip").values.data(), info.width(), info.d}, out);
+  if (needs_input())
+    add_product(context, x, {extra.at("W_skip").values.data(), info.width(), info.d}, out);
 }
 
 void Dictionary::fold(const std::vector<float>& in, const std::vector<float>& out) {
@@ -270,7 +294,8 @@ void Dictionary::fold(const std::vector<float>& in, const std::vector<float>& ou
   }
   for (int64_t c = 0; c < info.width(); ++c) b_dec[c] /= out[c];
   if (const auto router = extra.find("router"); router != extra.end()) {
-    for (size_t i = 0; i < router->second.values.size(); ++i) router->second.values[i] *= in[i % info.d];
+    for (size_t i = 0; i < router->second.values.size(); ++i)
+      router->second.values[i] *= in[i % info.d];
   }
   if (!needs_input()) return;
   std::vector<float>& skip = extra.at("W_skip").values;

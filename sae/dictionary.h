@@ -1,17 +1,18 @@
-// A trained dictionary as it is published: works on raw (unscaled) activations, the training scale is folded in.
+// A trained dictionary as it is published: works on raw (unscaled) activations, the training scale
+// is folded in.
 //
-// On disk: a folder with `dictionary.safetensors` (W_enc [n, d], W_dec [n, d_out], b_enc [n], b_dec [d_out] and what
-// the encoding needs besides, all fp32) and `cfg.json`. pre = W_enc (x − b_dec) + b_enc where `centred`, else W_enc x +
-// b_enc. Encodings (codes carry ReLU'd values):
-//   topk        the k largest of pre, ties to the smaller index; exactly k pairs a row, zeros among them
-//   threshold   pre where pre > threshold_j ≥ 0 (strict): BatchTopK, JumpReLU, ReLU
-//   gated       where pre > 0: ReLU(exp(r_mag)·(pre − b_enc) + b_mag)
-//   switch      as topk among the n/E latents of the expert that p = softmax(router·(x − b_dec) + router_bias) favours,
+// On disk: a folder with `dictionary.safetensors` (W_enc [n, d], W_dec [n, d_out], b_enc [n], b_dec
+// [d_out] and what the encoding needs besides, all fp32) and `cfg.json`. pre = W_enc (x − b_dec) +
+// b_enc where `centred`, else W_enc x + b_enc. Encodings (codes carry ReLU'd values):
+//   topk        the k largest of pre, ties to the smaller index; exactly k pairs a row, zeros among
+//   them threshold   pre where pre > threshold_j ≥ 0 (strict): BatchTopK, JumpReLU, ReLU gated
+//   where pre > 0: ReLU(exp(r_mag)·(pre − b_enc) + b_mag) switch      as topk among the n/E latents
+//   of the expert that p = softmax(router·(x − b_dec) + router_bias) favours,
 //               times its p
 //   matching_pursuit  k greedy steps on the residual (sae/pursuit.h); at most k pairs a row
-// What is reconstructed may be another array than what is encoded (`target`: a transcoder), and gets W_skip [d_out, d]
-// times the encoded x on top where the file holds one (a skip transcoder). What is encoded may be several arrays of the
-// same rows side by side (`hooks`: a crosscoder).
+// What is reconstructed may be another array than what is encoded (`target`: a transcoder), and
+// gets W_skip [d_out, d] times the encoded x on top where the file holds one (a skip transcoder).
+// What is encoded may be several arrays of the same rows side by side (`hooks`: a crosscoder).
 #pragma once
 
 #include <cstdint>
@@ -35,12 +36,14 @@ struct DictionaryHook {
 
 struct DictionaryInfo {
   std::string variant = "topk";
-  int64_t d = 0, n = 0, k = 0;        ///< k: latents a token, of penalised variants the mean over training
+  /// k: latents a token, of penalised variants the mean over training
+  int64_t d = 0, n = 0, k = 0;
   std::string model, revision, hook;  ///< what the activations came from
   double scale = 1;                   ///< the training scale that was folded in
   std::string data_hash;              ///< content_hash of the training data set
-  std::string split_rule;             ///< "validation=…,test=…,seed=…" of the training run; empty where unknown
-  int64_t tokens = 0;                 ///< activations trained on
+  /// "validation=…,test=…,seed=…" of the training run; empty where unknown
+  std::string split_rule;
+  int64_t tokens = 0;  ///< activations trained on
   uint64_t seed = 0;
   std::string null_kind;  ///< "" for a trained dictionary, else which control it is ("random", …)
   std::string encoding = "topk";
@@ -62,10 +65,12 @@ struct NamedTensor {
 struct Dictionary {
   DictionaryInfo info;
   std::vector<float> w_enc, w_dec, b_enc, b_dec;
-  std::map<std::string, NamedTensor> extra;  ///< by its name in the file: threshold [n], W_skip [d_out, d], …
+  /// by its name in the file: threshold [n], W_skip [d_out, d], …
+  std::map<std::string, NamedTensor> extra;
 
-  /// Loads a dictionary folder, or a run folder that holds `dictionary/`. The files are treated as hostile: sizes and
-  /// bounds are checked, non-finite weights and k > n refused. Throws Error naming the file and the fault.
+  /// Loads a dictionary folder, or a run folder that holds `dictionary/`. The files are treated as
+  /// hostile: sizes and bounds are checked, non-finite weights and k > n refused. Throws Error
+  /// naming the file and the fault.
   static Dictionary load(const std::filesystem::path& path);
   /// Written beside, fsynced, renamed.
   void save(const std::filesystem::path& folder) const;
@@ -74,14 +79,15 @@ struct Dictionary {
 
   /// x [B, d] raw → codes, indices ascending in a row. Throws UsageError where x.cols != d.
   SparseCodes encode(Context& context, ConstMatrix x) const;
-  /// out [B, d_out] = Σ z_j W_dec[j] + b_dec (+ W_skip x). x [B, d], raw, is what was encoded; only needs_input() asks
-  /// for it, and throws UsageError without.
+  /// out [B, d_out] = Σ z_j W_dec[j] + b_dec (+ W_skip x). x [B, d], raw, is what was encoded; only
+  /// needs_input() asks for it, and throws UsageError without.
   void decode(Context& context, const SparseCodes& codes, Matrix out, ConstMatrix x = {}) const;
   /// Does a reconstruction take the encoded activations besides their codes?
   bool needs_input() const { return extra.count("W_skip") > 0; }
-  /// Make weights that were trained on column c of x times in[c] and of y times out[c] work on raw ones:
-  /// pre = (in·W_enc)(x − b_dec/in) + b_enc, x̂ = Σ z·(W_dec/out) + b_dec/out + (in·W_skip/out) x. pre is unchanged, and
-  /// so are thresholds.
+  /// Make weights that were trained on column c of x times in[c] and of y times out[c] work on raw
+  /// ones:
+  /// pre = (in·W_enc)(x − b_dec/in) + b_enc, x̂ = Σ z·(W_dec/out) + b_dec/out + (in·W_skip/out) x.
+  /// pre is unchanged, and so are thresholds.
   void fold(const std::vector<float>& in, const std::vector<float>& out);
 
   Matrix encoder() { return {w_enc.data(), info.n, info.d}; }

@@ -12,8 +12,8 @@
 
 namespace assay::sae {
 
-/// A tensor an encoding needs besides the four common ones. Its shape is spelt n (latents), d (width encoded), o (width
-/// reconstructed), * (any extent).
+/// A tensor an encoding needs besides the four common ones. Its shape is spelt n (latents), d
+/// (width encoded), o (width reconstructed), * (any extent).
 struct NeededTensor {
   const char* name;
   const char* shape;
@@ -23,7 +23,8 @@ struct Encoding {
   const char* name;
   std::vector<NeededTensor> needs;
   /// x [B, d], centred where the dictionary says so → codes, values ReLU'd.
-  void (*encode)(Context& context, const Dictionary& dictionary, ConstMatrix x, SparseCodes& out, NumericFlag& flag);
+  void (*encode)(Context& context, const Dictionary& dictionary, ConstMatrix x, SparseCodes& out,
+                 NumericFlag& flag);
 };
 
 /// Null where there is no such encoding.

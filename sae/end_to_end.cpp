@@ -12,7 +12,8 @@ namespace {
 
 void require_finite(const std::vector<float>& values) {
   if (std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) return;
-  throw Error("the model's upper half gave a value that is not finite: it does not fit these activations");
+  throw Error(
+      "the model's upper half gave a value that is not finite: it does not fit these activations");
 }
 
 /// 1 − cos(a, b) and its gradient by b; 1 and 0 where either is 0.
@@ -26,7 +27,8 @@ double cosine_loss(const float* a, const float* b, int64_t size, float* gradient
   std::fill_n(gradient, size, 0.0f);
   if (!(aa > 0 && bb > 0)) return 1;
   const double length = std::sqrt(aa * bb), cosine = ab / length;
-  for (int64_t i = 0; i < size; ++i) gradient[i] = static_cast<float>(cosine * b[i] / bb - a[i] / length);
+  for (int64_t i = 0; i < size; ++i)
+    gradient[i] = static_cast<float>(cosine * b[i] / bb - a[i] / length);
   return 1 - cosine;
 }
 
@@ -71,9 +73,14 @@ struct EndToEnd::Padded {
   std::vector<int64_t> mask;    // [count, length]
 };
 
-EndToEnd::EndToEnd(Context& context, const UpperHalf& upper, OutputLoss loss, double share, double scale,
-                   int64_t at_once)
-    : context_(context), upper_(upper), loss_(loss), share_(share), scale_(scale), at_once_(at_once) {}
+EndToEnd::EndToEnd(Context& context, const UpperHalf& upper, OutputLoss loss, double share,
+                   double scale, int64_t at_once)
+    : context_(context),
+      upper_(upper),
+      loss_(loss),
+      share_(share),
+      scale_(scale),
+      at_once_(at_once) {}
 
 /// body(first text, count) for parts whose number depends on the batch alone.
 template <class Body>
@@ -87,7 +94,8 @@ void EndToEnd::for_parts(const Body& body) const {
 EndToEnd::Padded EndToEnd::pad(int64_t first, int64_t count, ConstMatrix reconstruction) const {
   const int64_t d = upper_.d();
   Padded out;
-  out.length = *std::max_element(batch_.lengths.begin() + first, batch_.lengths.begin() + first + count);
+  out.length =
+      *std::max_element(batch_.lengths.begin() + first, batch_.lengths.begin() + first + count);
   out.residual.resize(count * out.length * d);
   out.mask.resize(count * out.length);
   for (int64_t t = 0; t < count; ++t) {
@@ -117,24 +125,26 @@ void EndToEnd::load(TextBatch batch) {
   reference_.resize(texts() * upper_.d_out());
   for_parts([&](int64_t first, int64_t count) {
     const Padded in = pad(first, count, {});
-    upper_.run(in.residual.data(), in.mask.data(), count, in.length, reference_.data() + first * upper_.d_out());
+    upper_.run(in.residual.data(), in.mask.data(), count, in.length,
+               reference_.data() + first * upper_.d_out());
   });
   require_finite(reference_);
 }
 
 /// D's terms of texts [first, first + count), and their gradients by the residual's ordinary rows.
-void EndToEnd::differentiate_part(int64_t first, int64_t count, ConstMatrix reconstruction, double* losses,
-                                  float* d_rows) const {
+void EndToEnd::differentiate_part(int64_t first, int64_t count, ConstMatrix reconstruction,
+                                  double* losses, float* d_rows) const {
   const int64_t d = upper_.d(), d_out = upper_.d_out();
   const Padded in = pad(first, count, reconstruction);
   std::vector<float> out(count * d_out), slope(count * d_out), d_residual(in.residual.size());
   upper_.run(in.residual.data(), in.mask.data(), count, in.length, out.data());
   const auto loss = loss_ == OutputLoss::cosine ? cosine_loss : logits_loss;
   for (int64_t t = 0; t < count; ++t) {
-    losses[first + t] =
-        loss(reference_.data() + (first + t) * d_out, out.data() + t * d_out, d_out, slope.data() + t * d_out);
+    losses[first + t] = loss(reference_.data() + (first + t) * d_out, out.data() + t * d_out, d_out,
+                             slope.data() + t * d_out);
   }
-  upper_.gradient(in.residual.data(), in.mask.data(), count, in.length, slope.data(), out.data(), d_residual.data());
+  upper_.gradient(in.residual.data(), in.mask.data(), count, in.length, slope.data(), out.data(),
+                  d_residual.data());
   for (int64_t t = 0; t < count; ++t) {
     for (int64_t i = 0; i < batch_.lengths[first + t]; ++i) {
       const int64_t row = ordinary_[start_[first + t] + i];
@@ -148,10 +158,12 @@ OutsideGradient EndToEnd::differentiate(const OutsideInput& input) {
   result.d_reconstruction.resize(input.reconstruction.rows * upper_.d());
   std::vector<double> each(texts());
   for_parts([&](int64_t first, int64_t count) {
-    differentiate_part(first, count, input.reconstruction, each.data(), result.d_reconstruction.data());
+    differentiate_part(first, count, input.reconstruction, each.data(),
+                       result.d_reconstruction.data());
   });
   divergence_ = std::accumulate(each.begin(), each.end(), 0.0) / static_cast<double>(texts());
-  if (!std::isfinite(divergence_)) throw Error("the end-to-end loss is not finite; lower the learning rate");
+  if (!std::isfinite(divergence_))
+    throw Error("the end-to-end loss is not finite; lower the learning rate");
   const double weight = divergence_ > 0 ? share_ * input.fvu / divergence_ : 0;
   const auto factor = static_cast<float>(weight / (scale_ * static_cast<double>(texts())));
   for (float& value : result.d_reconstruction) value *= factor;

@@ -1,17 +1,19 @@
-// End-to-end loss: what the model makes of reconstructions that take the place of its activations (Braun, Taylor,
-// Goldowsky-Dill, Sharkey 2024, "Identifying functionally important features with end-to-end sparse dictionary
-// learning"; as a short fine-tuning beside the squared error: Karvonen 2025, "Revisiting end-to-end sparse autoencoder
-// training: a short finetune is all you need").
+// End-to-end loss: what the model makes of reconstructions that take the place of its activations
+// (Braun, Taylor, Goldowsky-Dill, Sharkey 2024, "Identifying functionally important features with
+// end-to-end sparse dictionary learning"; as a short fine-tuning beside the squared error: Karvonen
+// 2025, "Revisiting end-to-end sparse autoencoder training: a short finetune is all you need").
 //
-// Ordinary tokens of whole texts are replaced by x̂, special ones stay. With o the upper half's output from the
-// untouched residual and o′ from the replaced one, D is the mean over the texts of
+// Ordinary tokens of whole texts are replaced by x̂, special ones stay. With o the upper half's
+// output from the untouched residual and o′ from the replaced one, D is the mean over the texts of
 //   logits   KL(softmax o ‖ softmax o′)
-//   cosine   1 − cos(o, o′), for models whose output is an embedding. Up to a constant it is the KL divergence of two
+//   cosine   1 − cos(o, o′), for models whose output is an embedding. Up to a constant it is the KL
+//   divergence of two
 //            von Mises–Fisher distributions of one concentration with mean directions o and o′.
 // What a variant then minimises, squared error and D together, is
 //   (1 − share)·FVU + share·(FVU/D)·D,  FVU/D held fixed
-// the two balanced anew each step, as Karvonen balances them, so that learning rate and sparsity penalty keep their
-// meaning; that `share` is one number (½ weighs both alike, 1 is Braun et al.'s without squared error) is ours.
+// the two balanced anew each step, as Karvonen balances them, so that learning rate and sparsity
+// penalty keep their meaning; that `share` is one number (½ weighs both alike, 1 is Braun et al.'s
+// without squared error) is ours.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +34,8 @@ struct TextBatch {
   std::vector<float> raw;        ///< [all tokens, d] unscaled activations
 
   int64_t ordinary() const;
-  /// The ordinary tokens' rows times `scale`: what the dictionary is trained on, in the order of OutsideInput's rows.
+  /// The ordinary tokens' rows times `scale`: what the dictionary is trained on, in the order of
+  /// OutsideInput's rows.
   std::vector<float> rows(int64_t d, double scale) const;
 };
 
@@ -40,13 +43,16 @@ enum class OutputLoss { cosine, logits };
 
 class EndToEnd : public OutsideLoss {
  public:
-  /// `upper` [d_out = d of the batch] is called from the context's threads, with at most `at_once` texts. 0 < share
-  /// ≤ 1. `scale`: training scale of the activations.
-  EndToEnd(Context& context, const UpperHalf& upper, OutputLoss loss, double share, double scale, int64_t at_once);
+  /// `upper` [d_out = d of the batch] is called from the context's threads, with at most `at_once`
+  /// texts. 0 < share ≤ 1. `scale`: training scale of the activations.
+  EndToEnd(Context& context, const UpperHalf& upper, OutputLoss loss, double share, double scale,
+           int64_t at_once);
 
-  /// The texts of the next step, and the model's own outputs for them. Throws Error where an output is not finite.
+  /// The texts of the next step, and the model's own outputs for them. Throws Error where an output
+  /// is not finite.
   void load(TextBatch batch);
-  /// For the rows of the texts loaded. The same bits on any number of threads, where the half gives them.
+  /// For the rows of the texts loaded. The same bits on any number of threads, where the half gives
+  /// them.
   OutsideGradient differentiate(const OutsideInput& input) override;
   /// D of the last differentiate().
   double divergence() const { return divergence_; }

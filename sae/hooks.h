@@ -1,4 +1,5 @@
-// Which arrays of the data a variant learns from, and what their sizes and scales make of its options.
+// Which arrays of the data a variant learns from, and what their sizes and scales make of its
+// options.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,10 @@ void check_hooks(const DataConfig& data, const std::string& variant);
 /// Σ d of hooks that stand side by side.
 int64_t width_of(const std::vector<data::HookInfo>& hooks);
 
-/// `inputs` are encoded, `targets` reconstructed, each at its training scale. Throws UsageError where k > n.
+/// `inputs` are encoded, `targets` reconstructed, each at its training scale. Throws UsageError
+/// where k > n.
 VariantOptions variant_options(const ModelConfig& model, const TrainConfig& train,
-                               const std::vector<data::HookInfo>& inputs, const std::vector<data::HookInfo>& targets);
+                               const std::vector<data::HookInfo>& inputs,
+                               const std::vector<data::HookInfo>& targets);
 
 }  // namespace assay::sae

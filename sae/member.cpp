@@ -42,17 +42,20 @@ Member::Member(Context& context, const RunConfig& config, fs::path folder, Batch
       state_(variant_->create()),
       checkpoints_(folder_, policy_of(config.train)) {
   if (config_.train.resample_every > 0) check_resampling(*variant_, state_);
-  if (config_.train.device == "cuda") device_.emplace(device_step_options(variant_->options(), source_.rows()));
+  if (config_.train.device == "cuda")
+    device_.emplace(device_step_options(variant_->options(), source_.rows()));
 }
 
 std::unique_ptr<Variant> Member::checked_variant() const {
   check_hooks(config_.data, config_.model.variant);
   for (const data::HookInfo& hook : source_.targets()) {
     if (hook.variance > 0) continue;
-    throw Error(fmt::format("{}: the activations of hook {} are constant (variance {}): nothing to learn",
-                            source_.sources().info().path.string(), hook.name, hook.variance));
+    throw Error(
+        fmt::format("{}: the activations of hook {} are constant (variance {}): nothing to learn",
+                    source_.sources().info().path.string(), hook.name, hook.variance));
   }
-  auto variant = make_variant(variant_options(config_.model, config_.train, source_.inputs(), source_.targets()));
+  auto variant = make_variant(
+      variant_options(config_.model, config_.train, source_.inputs(), source_.targets()));
   if (variant->needs_validation() && !(config_.data.validation > 0)) {
     throw UsageError("model.threshold = calibrated needs validation rows: set data.validation > 0");
   }
@@ -68,7 +71,8 @@ void Member::begin(Resume resume) {
 
 bool Member::restore() {
   if (fs::exists(folder_ / "checkpoints")) check_same_configuration(folder_, config_.resolved_yaml);
-  auto found = checkpoints_.restore(context_, [&](const Checkpoint&) { return variant_->create(); });
+  auto found =
+      checkpoints_.restore(context_, [&](const Checkpoint&) { return variant_->create(); });
   if (!found) return false;
   check_same_data(found->checkpoint, source_.stream().data_hash(), source_.sources().info().path);
   state_ = std::move(found->state);
@@ -79,7 +83,9 @@ bool Member::restore() {
 void Member::start() {
   std::error_code failed;
   fs::create_directories(folder_, failed);
-  if (failed) throw Error(fmt::format("{}: cannot create the run's folder: {}", folder_.string(), failed.message()));
+  if (failed)
+    throw Error(
+        fmt::format("{}: cannot create the run's folder: {}", folder_.string(), failed.message()));
   fs::remove(folder_ / "metrics.jsonl");
   data::write_file_atomically(folder_ / "config.yaml", config_.resolved_yaml);
   variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), source_.peek());
@@ -99,7 +105,8 @@ void Member::learn(const Batch& batch) {
   NumericFlag flag;
   last_ = variant_->step(context_, state_, batch, learning_rate(state_.step), flag);
   if (flag.raised()) {
-    diverged(state_.step + 1, fmt::format("a weight is not finite, or the code of row {} of the batch", flag.row()));
+    diverged(state_.step + 1,
+             fmt::format("a weight is not finite, or the code of row {} of the batch", flag.row()));
   }
   check_loss();
   log_->add(last_, 1);
@@ -109,7 +116,8 @@ void Member::learn(const Batch& batch) {
 /// On a device a step is only queued; what became of it shows when the log is due.
 void Member::queue(const Batch& batch) {
   const Matrix input = device_->input();
-  if (batch.x.data != input.data) std::copy_n(batch.x.data, batch.x.rows * batch.x.cols, input.data);
+  if (batch.x.data != input.data)
+    std::copy_n(batch.x.data, batch.x.rows * batch.x.cols, input.data);
   device_->run(learning_rate(state_.step));
   if (++state_.step == 1) collect();
 }
@@ -119,9 +127,9 @@ void Member::collect() {
   if (!device_) return;
   const TopKStepReport r = device_->report();
   if (r.bad_step >= 0) {
-    throw Diverged(
-        fmt::format("step {}: a weight is not finite, or the code of row {} of the batch; {}; lower train.lr",
-                    r.bad_step + 1, r.bad_row, last_good()));
+    throw Diverged(fmt::format(
+        "step {}: a weight is not finite, or the code of row {} of the batch; {}; lower train.lr",
+        r.bad_step + 1, r.bad_row, last_good()));
   }
   if (r.steps == 0) return;
   last_ = {r.loss, 0, r.fvu, r.aux_loss, r.l0, r.dead};
@@ -136,16 +144,18 @@ void Member::check_loss() {
   const double limit = config_.train.divergence * std::max(1.0, first_loss);
   if (!std::isfinite(last_.loss)) diverged(state_.step, "the loss is not finite");
   if (config_.train.divergence > 0 && error > limit) {
-    diverged(state_.step,
-             fmt::format("the loss is {:.4g}, over train.divergence = {:g} times max(1, the first step's {:.4g})",
-                         error, config_.train.divergence, first_loss));
+    diverged(state_.step, fmt::format("the loss is {:.4g}, over train.divergence = {:g} times "
+                                      "max(1, the first step's {:.4g})",
+                                      error, config_.train.divergence, first_loss));
   }
 }
 
 void Member::diverged(int64_t step, const std::string& what) const {
-  const std::string where = device_ ? "on a device it is a mean over the steps since the last look at it"
-                                    : "the batch was " + batch_origin(source_.stream(), source_.rows());
-  throw Diverged(fmt::format("step {}: {}; {}; {}; lower train.lr", step, what, where, last_good()));
+  const std::string where =
+      device_ ? "on a device it is a mean over the steps since the last look at it"
+              : "the batch was " + batch_origin(source_.stream(), source_.rows());
+  throw Diverged(
+      fmt::format("step {}: {}; {}; {}; lower train.lr", step, what, where, last_good()));
 }
 
 void Member::conclude(bool stop) {
@@ -156,8 +166,8 @@ void Member::conclude(bool stop) {
 }
 
 void Member::resample() {
-  const int64_t moved =
-      resample_dead(context_, *variant_, state_, source_.peek().x, static_cast<uint64_t>(config_.train.seed));
+  const int64_t moved = resample_dead(context_, *variant_, state_, source_.peek().x,
+                                      static_cast<uint64_t>(config_.train.seed));
   spdlog::info("step {}: {} dead latents resampled", state_.step, moved);
 }
 
@@ -171,7 +181,8 @@ void Member::report() {
   const auto now = Clock::now();
   const int64_t rows = source_.rows();
   line_ = log_->write(state_.step, state_.step * rows, last_.dead, learning_rate(state_.step - 1),
-                      (state_.step - logged_step_) * rows, std::chrono::duration<double>(now - logged_at_).count());
+                      (state_.step - logged_step_) * rows,
+                      std::chrono::duration<double>(now - logged_at_).count());
   logged_at_ = now;
   logged_step_ = state_.step;
   if (progress_) progress_->show(line_, state_.n);
@@ -183,7 +194,8 @@ void Member::save() {
   if (device_) device_->download(host_state(state_));
   const int64_t event_bytes = events_ ? events_->sync() : 0;
   data::ActivationStream& stream = source_.stream();
-  checkpoints_.save(state_, {stream.data_hash(), stream.position(), log_->sync(), event_bytes, checkpoint_.first_loss});
+  checkpoints_.save(state_, {stream.data_hash(), stream.position(), log_->sync(), event_bytes,
+                             checkpoint_.first_loss});
   stream.release();  // of a rolling cache: what this checkpoint has passed
 }
 
@@ -207,8 +219,8 @@ void Member::save_dictionary() {
   info.hook = hook.name == "activations" ? about.hook : hook.name;
   info.scale = hook.scale;
   info.data_hash = source_.stream().data_hash();
-  info.split_rule =
-      fmt::format("validation={},test={},seed={}", config_.data.validation, config_.data.test, config_.data.split_seed);
+  info.split_rule = fmt::format("validation={},test={},seed={}", config_.data.validation,
+                                config_.data.test, config_.data.split_seed);
   info.tokens = state_.step * source_.rows();
   info.seed = static_cast<uint64_t>(config_.train.seed);
   if (inputs.size() > 1) {

@@ -1,4 +1,5 @@
-// One dictionary in training and its run folder: what it does with a batch, whoever reads the batches.
+// One dictionary in training and its run folder: what it does with a batch, whoever reads the
+// batches.
 #pragma once
 
 #include <chrono>
@@ -19,7 +20,8 @@
 
 namespace assay::sae {
 
-/// Training has left the finite or the sensible; says the step, the batch's rows and the last good checkpoint.
+/// Training has left the finite or the sensible; says the step, the batch's rows and the last good
+/// checkpoint.
 class Diverged : public Error {
  public:
   using Error::Error;
@@ -28,22 +30,24 @@ class Diverged : public Error {
 class Member {
  public:
   /// All references outlive it. Throws UsageError where the configuration does not fit the data.
-  Member(Context& context, const RunConfig& config, std::filesystem::path folder, BatchSource& source);
+  Member(Context& context, const RunConfig& config, std::filesystem::path folder,
+         BatchSource& source);
 
-  /// Restore the newest good checkpoint, or initialise from the source where it stands. Neither moves the source:
-  /// the caller seeks position(), from where the member goes on.
+  /// Restore the newest good checkpoint, or initialise from the source where it stands. Neither
+  /// moves the source: the caller seeks position(), from where the member goes on.
   void begin(Resume resume);
   const data::StreamPosition& position() const { return checkpoint_.position; }
   /// Show how it goes on stderr, by this name.
   void show_progress(const std::string& name) { progress_.emplace(config_.train.steps, name); }
 
-  /// Where this member would rather have the source put the next batch; null where it does not matter.
+  /// Where this member would rather have the source put the next batch; null where it does not
+  /// matter.
   float* place() { return device_ ? device_->input().data : nullptr; }
-  /// One optimiser step on the source's next rows. Throws Diverged, as conclude does: the checkpoints stand then, and
-  /// this member is of no further use.
+  /// One optimiser step on the source's next rows. Throws Diverged, as conclude does: the
+  /// checkpoints stand then, and this member is of no further use.
   void learn(const Batch& batch);
-  /// What is due after a step, when every member has learnt: resampling, a line of the log, a checkpoint (also where
-  /// `stop`).
+  /// What is due after a step, when every member has learnt: resampling, a line of the log, a
+  /// checkpoint (also where `stop`).
   void conclude(bool stop);
   /// A checkpoint at the source's position.
   void save();
@@ -77,7 +81,8 @@ class Member {
   BatchSource& source_;
   std::unique_ptr<Variant> variant_;
   State state_;
-  std::optional<DeviceTopKStep> device_;  // holds the state between checkpoints, where it is asked for
+  std::optional<DeviceTopKStep>
+      device_;  // holds the state between checkpoints, where it is asked for
   RunCheckpoints checkpoints_;
   Checkpoint checkpoint_;  // what this process began from
   std::optional<MetricsLog> log_;

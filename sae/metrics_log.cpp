@@ -14,8 +14,8 @@ void MetricsLog::add(const StepReport& report, int64_t steps) {
   state_.l0 += weight * report.l0;
 }
 
-MetricsLog::Line MetricsLog::write(int64_t step, int64_t tokens, int64_t dead, double lr, int64_t tokens_since,
-                                   double seconds) {
+MetricsLog::Line MetricsLog::write(int64_t step, int64_t tokens, int64_t dead, double lr,
+                                   int64_t tokens_since, double seconds) {
   const auto count = static_cast<double>(std::max<int64_t>(1, state_.steps));
   const Line line{step,
                   tokens,

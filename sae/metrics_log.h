@@ -21,8 +21,10 @@ struct MetricsState {
 
 class MetricsLog {
  public:
-  /// Opens RUN/metrics.jsonl for appending, cut to state.bytes. Throws Error where it is shorter than that.
-  MetricsLog(const std::filesystem::path& file, const MetricsState& state) : file_(file, state.bytes), state_(state) {}
+  /// Opens RUN/metrics.jsonl for appending, cut to state.bytes. Throws Error where it is shorter
+  /// than that.
+  MetricsLog(const std::filesystem::path& file, const MetricsState& state)
+      : file_(file, state.bytes), state_(state) {}
 
   /// The means of `steps` steps.
   void add(const StepReport& report, int64_t steps);
@@ -31,7 +33,8 @@ class MetricsLog {
     int64_t step, tokens, dead;
     double loss, fvu, aux_loss, l0, lr, tokens_per_s;
   };
-  Line write(int64_t step, int64_t tokens, int64_t dead, double lr, int64_t tokens_since, double seconds);
+  Line write(int64_t step, int64_t tokens, int64_t dead, double lr, int64_t tokens_since,
+             double seconds);
   /// The state after flushing to disk.
   MetricsState sync();
 

@@ -17,10 +17,13 @@ class Lower final : public data::LowerHalf {
     run(ids, mask, 1, 2, out.data());  // a misfit shows before the work begins
   }
   int64_t d() const override { return d_; }
-  void run(const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length, float* out) override {
+  void run(const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length,
+           float* out) override {
     use_this_thread_alone();
     const torch::autograd::AutoGradMode no_gradient(false);
-    copy_out(program_({view_of(ids, {batch, length}), view_of(mask, {batch, length})}, {batch, length, d_}), out);
+    copy_out(program_({view_of(ids, {batch, length}), view_of(mask, {batch, length})},
+                      {batch, length, d_}),
+             out);
   }
 
  private:
@@ -39,12 +42,14 @@ class Upper final : public UpperHalf {
   }
   int64_t d() const override { return d_; }
   int64_t d_out() const override { return d_out_; }
-  void run(const float* residual, const int64_t* mask, int64_t batch, int64_t length, float* out) const override {
+  void run(const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+           float* out) const override {
     run_upper(program_, residual, mask, batch, length, d_, d_out_, out);
   }
-  void gradient(const float* residual, const int64_t* mask, int64_t batch, int64_t length, const float* g_out,
-                float* out, float* d_residual) const override {
-    differentiate_upper(program_, residual, mask, batch, length, d_, d_out_, g_out, out, d_residual);
+  void gradient(const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+                const float* g_out, float* out, float* d_residual) const override {
+    differentiate_upper(program_, residual, mask, batch, length, d_, d_out_, g_out, out,
+                        d_residual);
   }
 
  private:
@@ -62,8 +67,8 @@ class Loss final : public LossHalf {
     run(residual.data(), ids, mask, 1, 2, loss);
   }
   int64_t d() const override { return d_; }
-  void run(const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length,
-           float* loss) const override {
+  void run(const float* residual, const int64_t* ids, const int64_t* mask, int64_t batch,
+           int64_t length, float* loss) const override {
     run_losses(program_, residual, ids, mask, batch, length, d_, loss);
   }
 
@@ -87,7 +92,8 @@ class Words final : public WordHalf {
   }
   int64_t d() const override { return d_; }
   int64_t vocabulary() const override { return vocabulary_; }
-  void next(const float* residual, const int64_t* mask, int64_t batch, int64_t length, float* logits) const override {
+  void next(const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+            float* logits) const override {
     run_upper(next_, residual, mask, batch, length, d_, vocabulary_, logits);
   }
   void lens(const float* x, int64_t rows, float* logits) const override {
@@ -103,16 +109,19 @@ class Words final : public WordHalf {
 
 }  // namespace
 
-std::unique_ptr<data::LowerHalf> load_lower_half(const ModelFolder& folder, HalfKind kind, int concurrency) {
+std::unique_ptr<data::LowerHalf> load_lower_half(const ModelFolder& folder, HalfKind kind,
+                                                 int concurrency) {
   return std::make_unique<Lower>(folder, kind, concurrency);
 }
 
-std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind kind, int concurrency) {
+std::unique_ptr<UpperHalf> load_upper_half(const ModelFolder& folder, HalfKind kind,
+                                           int concurrency) {
   require_output(folder, HalfOutput::embedding);
   return std::make_unique<Upper>(folder, kind, concurrency);
 }
 
-std::unique_ptr<LossHalf> load_loss_half(const ModelFolder& folder, HalfKind kind, int concurrency) {
+std::unique_ptr<LossHalf> load_loss_half(const ModelFolder& folder, HalfKind kind,
+                                         int concurrency) {
   require_output(folder, HalfOutput::token_loss);
   return std::make_unique<Loss>(folder, kind, concurrency);
 }
@@ -120,7 +129,8 @@ std::unique_ptr<LossHalf> load_loss_half(const ModelFolder& folder, HalfKind kin
 std::unique_ptr<WordHalf> load_word_half(const ModelFolder& folder, int concurrency) {
   require_output(folder, HalfOutput::token_loss);
   if (!folder.files.contains("next_script") || !folder.files.contains("lens_script"))
-    throw Error(folder.path.string() + ": has no way to the model's words (next, lens): export the model again");
+    throw Error(folder.path.string() +
+                ": has no way to the model's words (next, lens): export the model again");
   return std::make_unique<Words>(folder, concurrency);
 }
 

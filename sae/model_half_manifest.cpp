@@ -22,16 +22,20 @@ constexpr size_t kMostManifestBytes = 1 << 20;
 
 std::string read_manifest(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(file.string() + ": no such file: export the model with data/python/export_halves.py");
+  if (!in)
+    throw Error(file.string() +
+                ": no such file: export the model with data/python/export_halves.py");
   std::string bytes(kMostManifestBytes + 1, '\0');
   in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   bytes.resize(static_cast<size_t>(in.gcount()));
-  if (bytes.size() > kMostManifestBytes) throw Error(file.string() + ": longer than 1 MiB: not a manifest");
+  if (bytes.size() > kMostManifestBytes)
+    throw Error(file.string() + ": longer than 1 MiB: not a manifest");
   return bytes;
 }
 
 fs::path trust_list() {
-  if (const char* file = std::getenv("ASSAY_TRUST_FILE"); file != nullptr && *file != '\0') return file;
+  if (const char* file = std::getenv("ASSAY_TRUST_FILE"); file != nullptr && *file != '\0')
+    return file;
   if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data != '\0') {
     return fs::path(data) / "assay" / "trusted-models";
   }
@@ -45,9 +49,10 @@ void require_trust(const fs::path& manifest, const std::string& hash) {
   for (std::string entry; in >> entry;) {
     if (entry == hash) return;
   }
-  throw Error(fmt::format(
-      "{}: not in the trust list {}: a model's halves are code; export them yourself, or pass --trust-model-code",
-      manifest.string(), list.string()));
+  throw Error(
+      fmt::format("{}: not in the trust list {}: a model's halves are code; export them yourself, "
+                  "or pass --trust-model-code",
+                  manifest.string(), list.string()));
 }
 
 /// Reads typed, bounded members; an error names the file and the key.
@@ -58,7 +63,8 @@ class Members {
   }
   std::string text(const char* key) const {
     const json& value = at(key);
-    if (!value.is_string() || value.get_ref<const std::string&>().size() > 4096) fail(key, "a string");
+    if (!value.is_string() || value.get_ref<const std::string&>().size() > 4096)
+      fail(key, "a string");
     return value.get<std::string>();
   }
   int64_t integer(const char* key, int64_t low, int64_t high) const {
@@ -85,10 +91,12 @@ class Members {
 std::map<std::string, HalfFile> read_files(const json& object, const std::string& where) {
   const Members entries(object, where + ": files");
   std::map<std::string, HalfFile> files;
-  for (const char* key :
-       {"lower_compiled", "lower_script", "upper_compiled", "upper_script", "next_script", "lens_script"}) {
-    const bool of_words = std::string_view(key) == "next_script" || std::string_view(key) == "lens_script";
-    if (of_words && !object.contains(key)) continue;  // a sentence encoder, or exported before there were these
+  for (const char* key : {"lower_compiled", "lower_script", "upper_compiled", "upper_script",
+                          "next_script", "lens_script"}) {
+    const bool of_words =
+        std::string_view(key) == "next_script" || std::string_view(key) == "lens_script";
+    if (of_words && !object.contains(key))
+      continue;  // a sentence encoder, or exported before there were these
     const Members entry(entries.at(key), where + ": files." + key);
     HalfFile file{entry.text("name"), entry.text("sha256")};
     const bool leads_outside =
@@ -110,7 +118,8 @@ HalfOutput read_output(const json& manifest, const Members& members) {
 
 std::vector<std::string> read_flags(const Members& members) {
   const json& array = members.at("cpu_flags");
-  if (!array.is_array() || array.size() > 256) members.fail("cpu_flags", "a list of at most 256 strings");
+  if (!array.is_array() || array.size() > 256)
+    members.fail("cpu_flags", "a list of at most 256 strings");
   std::vector<std::string> flags;
   for (const json& flag : array) {
     if (!flag.is_string()) members.fail("cpu_flags", "a list of strings");
@@ -123,7 +132,8 @@ std::vector<std::string> read_flags(const Members& members) {
 
 ModelFolder ModelFolder::open(const fs::path& folder, bool trust_model_code) {
   const fs::path file = folder / "manifest.json";
-  if (!fs::is_directory(folder)) throw Error(folder.string() + ": no such folder: expected an exported model");
+  if (!fs::is_directory(folder))
+    throw Error(folder.string() + ": no such folder: expected an exported model");
   const std::string bytes = read_manifest(file), where = file.string();
   const json parsed = json::parse(bytes, nullptr, false);
   if (parsed.is_discarded()) throw Error(where + ": not JSON");
@@ -149,18 +159,19 @@ ModelFolder ModelFolder::open(const fs::path& folder, bool trust_model_code) {
   return model;
 }
 
-void check_fit(const ModelFolder& folder, int64_t d, const std::string& model, const std::string& hook,
-               const std::string& where) {
+void check_fit(const ModelFolder& folder, int64_t d, const std::string& model,
+               const std::string& hook, const std::string& where) {
   const auto refuse = [&](const char* what, const std::string& theirs, const std::string& ours) {
-    throw UsageError(fmt::format("{}: the model half does not fit: {} is {} there, {} in {}", where, what, theirs, ours,
-                                 folder.path.string()));
+    throw UsageError(fmt::format("{}: the model half does not fit: {} is {} there, {} in {}", where,
+                                 what, theirs, ours, folder.path.string()));
   };
   if (d != folder.d) refuse("d", std::to_string(d), std::to_string(folder.d));
   if (model != folder.model) refuse("model", "'" + model + "'", "'" + folder.model + "'");
   if (hook != folder.hook()) refuse("hook", "'" + hook + "'", "'" + folder.hook() + "'");
 }
 
-std::vector<std::string> missing_cpu_flags(const std::vector<std::string>& needed, std::string_view cpuinfo) {
+std::vector<std::string> missing_cpu_flags(const std::vector<std::string>& needed,
+                                           std::string_view cpuinfo) {
   std::vector<std::string> present;
   const size_t start = cpuinfo.find("flags");
   if (start != std::string_view::npos) {

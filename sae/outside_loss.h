@@ -1,5 +1,5 @@
-// A loss that somebody else computes from a batch's codes or reconstructions: the gradient that trains a dictionary, or
-// its encoder alone, comes from outside.
+// A loss that somebody else computes from a batch's codes or reconstructions: the gradient that
+// trains a dictionary, or its encoder alone, comes from outside.
 #pragma once
 
 #include <vector>
@@ -18,17 +18,20 @@ struct OutsideInput {
 
 /// What comes back, already weighted as it is to be minimised.
 struct OutsideGradient {
-  double loss = 0;                      ///< added to the step's
-  double error_weight = 1;              ///< multiplies the variant's squared error; 0: the outside loss alone
+  double loss = 0;  ///< added to the step's
+  /// multiplies the variant's squared error; 0: the outside loss alone
+  double error_weight = 1;
   std::vector<float> d_reconstruction;  ///< [B, d_out] ∂loss/∂x̂; empty: none
-  std::vector<float> d_codes;           ///< ∂loss/∂value, one a pair of codes; empty: none. Active pairs count, and
-                                        ///< those in JumpReLU's band
+  /// ∂loss/∂value, one a pair of codes; empty: none. Active pairs count, and those in JumpReLU's
+  /// band
+  std::vector<float> d_codes;
 };
 
 class OutsideLoss {
  public:
   virtual ~OutsideLoss() = default;
-  /// Called once a step, on the calling thread. Throws to abandon the step: the state is then as it was.
+  /// Called once a step, on the calling thread. Throws to abandon the step: the state is then as it
+  /// was.
   virtual OutsideGradient differentiate(const OutsideInput& input) = 0;
 };
 

@@ -12,8 +12,8 @@ namespace assay::sae {
 
 namespace {
 
-// Bytes that an active pair takes with what encoding and the backward pass hold beside it, as measured: 22 to 47 where
-// k are chosen, 58 to 92 where a penalty decides.
+// Bytes that an active pair takes with what encoding and the backward pass hold beside it, as
+// measured: 22 to 47 where k are chosen, 58 to 92 where a penalty decides.
 constexpr int64_t kChosenPair = 24, kPenalisedPair = 72;
 constexpr int64_t kJsonLine = 230;  // bytes of a line of metrics.jsonl, about
 
@@ -43,26 +43,33 @@ int64_t elements(const Variant& variant, int64_t n) {
 int64_t moments_bytes(const Variant& variant, int64_t n) {
   const VariantOptions& o = variant.options();
   const MomentType type = parse_moment_type(o.train.optimizer_state);
-  return n * (moment_bytes(type, o.d_in) + moment_bytes(type, o.d_out)) + 8 * (n + o.d_out + own_elements(variant, n));
+  return n * (moment_bytes(type, o.d_in) + moment_bytes(type, o.d_out)) +
+         8 * (n + o.d_out + own_elements(variant, n));
 }
 
 int64_t state_bytes(const Variant& variant, int64_t n) {
-  return (variant.options().train.ema > 0 ? 8 : 4) * elements(variant, n) + moments_bytes(variant, n) + 8 * n;
+  return (variant.options().train.ema > 0 ? 8 : 4) * elements(variant, n) +
+         moments_bytes(variant, n) + 8 * n;
 }
 
 std::vector<PlanItem> resident_items(const PlanInput& in, const Variant& variant, int64_t n) {
   const VariantOptions& o = in.variant;
   const int64_t rows = o.train.step_rows(), d = o.d_in, parameters = elements(variant, n);
   const bool aux = o.train.aux_coefficient > 0;
-  const int64_t pair = variant_entry(o.model.variant).takes_sparsity() ? kPenalisedPair : kChosenPair;
-  const int64_t pairs = rows * (pair * variant.pairs_a_row() + (aux ? kChosenPair * o.train.aux_k : 0));
-  // x and x − b_dec; y where it is another hook; the gradient of every reconstruction, the residual, and AuxK's two.
-  const int64_t targets = (in.data.target_hook.empty() ? 0 : 1) + variant.groups() + 1 + (aux ? 2 : 0);
-  std::vector<PlanItem> items{{"parameters and Adam's moments", 4 * parameters + moments_bytes(variant, n)},
-                              {"running average of the weights", o.train.ema > 0 ? 4 * parameters : 0},
-                              {"bf16 copy for screening", (n + 31) / 32 * 32 * (d + d % 2) * 2 + 16 * n},
-                              {"rows of a step, their errors and gradients", 4 * rows * (2 * d + targets * o.d_out)},
-                              {"active pairs", pairs}};
+  const int64_t pair =
+      variant_entry(o.model.variant).takes_sparsity() ? kPenalisedPair : kChosenPair;
+  const int64_t pairs =
+      rows * (pair * variant.pairs_a_row() + (aux ? kChosenPair * o.train.aux_k : 0));
+  // x and x − b_dec; y where it is another hook; the gradient of every reconstruction, the
+  // residual, and AuxK's two.
+  const int64_t targets =
+      (in.data.target_hook.empty() ? 0 : 1) + variant.groups() + 1 + (aux ? 2 : 0);
+  std::vector<PlanItem> items{
+      {"parameters and Adam's moments", 4 * parameters + moments_bytes(variant, n)},
+      {"running average of the weights", o.train.ema > 0 ? 4 * parameters : 0},
+      {"bf16 copy for screening", (n + 31) / 32 * 32 * (d + d % 2) * 2 + 16 * n},
+      {"rows of a step, their errors and gradients", 4 * rows * (2 * d + targets * o.d_out)},
+      {"active pairs", pairs}};
   // A lane holds two windows, and no more of a window than there is data.
   const int64_t windows = in.data.lanes * in.data.window_chunks * in.chunk_bytes;
   items.push_back({"stream windows", 2 * std::min(windows, in.stored_bytes)});
@@ -91,25 +98,31 @@ Plan plan_run(const PlanInput& in) {
   plan.steps = t.steps;
   plan.rows_a_step = rows;
   plan.tokens = t.steps * rows;
-  if (in.rows_per_epoch > 0) plan.epochs = static_cast<double>(plan.tokens) / static_cast<double>(in.rows_per_epoch);
+  if (in.rows_per_epoch > 0)
+    plan.epochs = static_cast<double>(plan.tokens) / static_cast<double>(in.rows_per_epoch);
   plan.resident = resident_items(in, *variant, n);
-  plan.transient = {{"sample that the weights start from", 4 * width * ((kSampleTokens + rows - 1) / rows) * rows},
+  plan.transient = {{"sample that the weights start from",
+                     4 * width * ((kSampleTokens + rows - 1) / rows) * rows},
                     {"writing a checkpoint", 2 * state_bytes(*variant, n)}};
-  plan.aux_at_most = {"AuxK's copy of the dead latents, were all dead", t.aux_coefficient > 0 ? 6 * n * o.d_in : 0};
+  plan.aux_at_most = {"AuxK's copy of the dead latents, were all dead",
+                      t.aux_coefficient > 0 ? 6 * n * o.d_in : 0};
   const int64_t kept = t.keep_checkpoints + 1 + (t.keep_every > 0 ? t.steps / t.keep_every : 0);
   const int64_t lines = (t.steps + t.log_every - 1) / t.log_every;
-  const auto event = static_cast<int64_t>(tf_record(scalar_event(0, t.steps, scalars_of({}))).size());
-  plan.disk = {{"checkpoints kept, and one being written", kept * state_bytes(*variant, o.model.n)},
-               {"dictionary", 4 * plan.parameters},
-               {"metrics.jsonl and TensorBoard events", lines * (kJsonLine + (t.tensorboard ? event : 0))}};
+  const auto event =
+      static_cast<int64_t>(tf_record(scalar_event(0, t.steps, scalars_of({}))).size());
+  plan.disk = {
+      {"checkpoints kept, and one being written", kept * state_bytes(*variant, o.model.n)},
+      {"dictionary", 4 * plan.parameters},
+      {"metrics.jsonl and TensorBoard events", lines * (kJsonLine + (t.tensorboard ? event : 0))}};
   const int64_t others = in.ranks - 1;
   plan.received = 8 * rows * o.model.k * others + 8 * rows * o.d_out * others / in.ranks;
   return plan;
 }
 
 const std::vector<Gpu>& known_gpus() {
-  static const std::vector<Gpu> gpus{
-      {"a100", 312e12, 2.039e12, 80e9}, {"h100", 989e12, 3.35e12, 80e9}, {"h200", 989e12, 4.8e12, 141e9}};
+  static const std::vector<Gpu> gpus{{"a100", 312e12, 2.039e12, 80e9},
+                                     {"h100", 989e12, 3.35e12, 80e9},
+                                     {"h200", 989e12, 4.8e12, 141e9}};
   return gpus;
 }
 
@@ -119,8 +132,10 @@ double modelled_seconds(const PlanInput& in, const Gpu& gpu) {
   const double n = static_cast<double>(o.model.n) / static_cast<double>(in.ranks),
                both = d_in + static_cast<double>(o.d_out);
   const MomentType type = parse_moment_type(o.train.optimizer_state);
-  const auto moments = static_cast<double>(moment_bytes(type, o.d_in) + moment_bytes(type, o.d_out));
-  const double bytes = n * (8 * both + 2 * moments) + 8 * rows * static_cast<double>(o.model.k) * both;
+  const auto moments =
+      static_cast<double>(moment_bytes(type, o.d_in) + moment_bytes(type, o.d_out));
+  const double bytes =
+      n * (8 * both + 2 * moments) + 8 * rows * static_cast<double>(o.model.k) * both;
   return 2 * rows * d_in * n / (0.5 * gpu.flops) + bytes / (0.8 * gpu.bandwidth);
 }
 

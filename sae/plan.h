@@ -1,4 +1,5 @@
-// What a run will need, before anything starts: memory, disk, steps, and on a GPU a stated model of the time.
+// What a run will need, before anything starts: memory, disk, steps, and on a GPU a stated model of
+// the time.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +40,9 @@ struct Plan {
   int64_t disk_bytes() const;
 };
 
-/// Parameters, moments and checkpoints are counted, pairs and scratch memory estimated. Latents are divided among the
-/// ranks, rows and parameters that do not belong to latents are not (docs/training.md). Throws as make_variant does.
+/// Parameters, moments and checkpoints are counted, pairs and scratch memory estimated. Latents are
+/// divided among the ranks, rows and parameters that do not belong to latents are not
+/// (docs/training.md). Throws as make_variant does.
 Plan plan_run(const PlanInput& input);
 
 /// A device's data sheet: dense bf16 FLOP/s, memory bytes/s, memory bytes.
@@ -50,9 +52,10 @@ struct Gpu {
 };
 const std::vector<Gpu>& known_gpus();
 
-/// Seconds a step by a stated model: TopK's encoder product (2·B·d·n FLOP) at half the peak, and at 80 % of the
-/// bandwidth 24 bytes a parameter of both matrices for Adam (fewer where its moments are narrow) and 16·B·k·d bytes for
-/// the active pairs. Communication and reading are left out. Not a measurement.
+/// Seconds a step by a stated model: TopK's encoder product (2·B·d·n FLOP) at half the peak, and at
+/// 80 % of the bandwidth 24 bytes a parameter of both matrices for Adam (fewer where its moments
+/// are narrow) and 16·B·k·d bytes for the active pairs. Communication and reading are left out. Not
+/// a measurement.
 double modelled_seconds(const PlanInput& input, const Gpu& gpu);
 
 }  // namespace assay::sae

@@ -44,12 +44,14 @@ int64_t tree_size(const PlantedOptions& o) {
 
 void check(const PlantedOptions& o) {
   if (o.log10_least > o.log10_largest) {
-    throw UsageError(fmt::format("log10_least = {} is above log10_largest = {}", o.log10_least, o.log10_largest));
+    throw UsageError(fmt::format("log10_least = {} is above log10_largest = {}", o.log10_least,
+                                 o.log10_largest));
   }
   if (o.roots == 0) return;
   if (tree_size(o) > o.n / o.roots) {
-    throw UsageError(fmt::format("{} trees of {} or more features (branching {}, depth {}) do not fit n = {}: raise n",
-                                 o.roots, tree_size(o), o.branching, o.depth, o.n));
+    throw UsageError(fmt::format(
+        "{} trees of {} or more features (branching {}, depth {}) do not fit n = {}: raise n",
+        o.roots, tree_size(o), o.branching, o.depth, o.n));
   }
 }
 
@@ -64,7 +66,8 @@ std::vector<float> draw_features(const PlantedOptions& o) {
       square += v * v;
     }
     for (int64_t c = 0; c < o.d; ++c) {
-      rows[static_cast<size_t>(i * o.d + c)] = static_cast<float>(row[static_cast<size_t>(c)] / std::sqrt(square));
+      rows[static_cast<size_t>(i * o.d + c)] =
+          static_cast<float>(row[static_cast<size_t>(c)] / std::sqrt(square));
     }
   }
   return rows;
@@ -90,20 +93,23 @@ void PlantedModel::plant_trees() {
     int64_t next = end;
     for (int64_t i = level; i < end; ++i) {
       first_child_[static_cast<size_t>(i)] = static_cast<int32_t>(next);
-      for (int64_t b = 0; b < options_.branching; ++b) parents_[static_cast<size_t>(next++)] = static_cast<int32_t>(i);
+      for (int64_t b = 0; b < options_.branching; ++b)
+        parents_[static_cast<size_t>(next++)] = static_cast<int32_t>(i);
     }
     level = end;
     end = next;
   }
   double sum = 0;
   for (int64_t b = 0; b < options_.branching; ++b) {
-    child_weights_.push_back(sum +=
-                             options_.firing == "zipf" ? std::pow(static_cast<double>(b + 1), -options_.zipf) : 1);
+    child_weights_.push_back(sum += options_.firing == "zipf"
+                                        ? std::pow(static_cast<double>(b + 1), -options_.zipf)
+                                        : 1);
   }
   for (double& weight : child_weights_) weight *= options_.descend / sum;
 }
 
-/// Roots and free features have the chosen distribution; a child its parent's share. Sums to l0, where that is free.
+/// Roots and free features have the chosen distribution; a child its parent's share. Sums to l0,
+/// where that is free.
 void PlantedModel::set_probabilities() {
   const PlantedOptions& o = options_;
   probabilities_.assign(static_cast<size_t>(o.n), 0);
@@ -115,17 +121,19 @@ void PlantedModel::set_probabilities() {
     if (parents_[i] >= 0) continue;
     data::Random random{static_cast<uint64_t>(o.seed), kProbability, i};
     double& p = probabilities_[i];
-    p = o.firing == "zipf"       ? std::pow(static_cast<double>(++rank), -o.zipf)
-        : o.firing == "constant" ? 1
-                                 : std::pow(10, o.log10_least + (o.log10_largest - o.log10_least) * uniform(random));
+    p = o.firing == "zipf" ? std::pow(static_cast<double>(++rank), -o.zipf)
+        : o.firing == "constant"
+            ? 1
+            : std::pow(10, o.log10_least + (o.log10_largest - o.log10_least) * uniform(random));
     sum += p * (first_child_[i] >= 0 ? below : 1);
   }
   for (size_t i = 0; i < probabilities_.size(); ++i) {
     if (parents_[i] < 0) {
       if (o.firing != "log_uniform") probabilities_[i] *= o.l0 / sum;
       if (probabilities_[i] <= 1) continue;
-      throw UsageError(fmt::format("feature {} would fire with probability {:.3g}: lower l0 = {} or raise n", i,
-                                   probabilities_[i], o.l0));
+      throw UsageError(
+          fmt::format("feature {} would fire with probability {:.3g}: lower l0 = {} or raise n", i,
+                      probabilities_[i], o.l0));
     }
     const auto parent = static_cast<size_t>(parents_[i]);
     const size_t sibling = i - static_cast<size_t>(first_child_[parent]);
@@ -168,8 +176,10 @@ double PlantedModel::independent_variance() const {
   return sum;
 }
 
-/// Given the row's factors u, a correlated feature exceeds its threshold with probability Φ((a·u − t)/√(1 − s²)).
-bool PlantedModel::fires(int64_t feature, const std::vector<double>& factors, data::Random& random) const {
+/// Given the row's factors u, a correlated feature exceeds its threshold with probability Φ((a·u −
+/// t)/√(1 − s²)).
+bool PlantedModel::fires(int64_t feature, const std::vector<double>& factors,
+                         data::Random& random) const {
   const auto i = static_cast<size_t>(feature);
   if (factors.empty()) return uniform(random) < probabilities_[i];
   const double* loading = loadings_.data() + i * factors.size();
@@ -178,7 +188,8 @@ bool PlantedModel::fires(int64_t feature, const std::vector<double>& factors, da
   return uniform(random) < phi(shift / std::sqrt(1 - options_.correlation * options_.correlation));
 }
 
-void PlantedModel::draw(int64_t row, std::vector<int32_t>& indices, std::vector<float>& values) const {
+void PlantedModel::draw(int64_t row, std::vector<int32_t>& indices,
+                        std::vector<float>& values) const {
   data::Random random{static_cast<uint64_t>(options_.seed), kCode, static_cast<uint64_t>(row)};
   std::vector<double> factors(static_cast<size_t>(options_.correlation_rank));
   for (double& u : factors) u = normal(random);
@@ -189,7 +200,8 @@ void PlantedModel::draw(int64_t row, std::vector<int32_t>& indices, std::vector<
     indices.push_back(static_cast<int32_t>(i));
     for (int32_t child = first_child_[static_cast<size_t>(i)]; child >= 0;
          child = first_child_[static_cast<size_t>(child)]) {
-      const auto chosen = std::upper_bound(child_weights_.begin(), child_weights_.end(), uniform(random));
+      const auto chosen =
+          std::upper_bound(child_weights_.begin(), child_weights_.end(), uniform(random));
       if (chosen == child_weights_.end()) break;
       indices.push_back(child += static_cast<int32_t>(chosen - child_weights_.begin()));
     }
@@ -225,13 +237,16 @@ SparseCodes PlantedModel::codes(Context& context, int64_t first, int64_t count) 
   return all;
 }
 
-void PlantedModel::activations(Context& context, int64_t first, const SparseCodes& codes, Matrix out) const {
+void PlantedModel::activations(Context& context, int64_t first, const SparseCodes& codes,
+                               Matrix out) const {
   sparse_decode(context, codes, features(), nullptr, out);
   if (options_.noise == 0) return;
   context.pool().run((out.rows + kBlock - 1) / kBlock, [&](int64_t task, int) {
     for (int64_t i = task * kBlock; i < std::min(out.rows, (task + 1) * kBlock); ++i) {
-      data::Random random{static_cast<uint64_t>(options_.seed), kNoise, static_cast<uint64_t>(first + i)};
-      for (int64_t c = 0; c < out.cols; ++c) out.row(i)[c] += static_cast<float>(options_.noise * normal(random));
+      data::Random random{static_cast<uint64_t>(options_.seed), kNoise,
+                          static_cast<uint64_t>(first + i)};
+      for (int64_t c = 0; c < out.cols; ++c)
+        out.row(i)[c] += static_cast<float>(options_.noise * normal(random));
     }
   });
 }

@@ -2,10 +2,10 @@
 //
 //   x = Σ_i c_i f_i + noise·ε,   f_i unit rows drawn uniformly on the sphere, ε standard normal
 //
-// c_i = 0 where feature i is silent, else log-normal. Features fire independently or correlated (Gaussian copula of low
-// rank), and some stand in trees: below an active feature at most one child is active (hierarchy and mutual exclusion
-// in one). After the toy of Korznikov et al. (2026) and SynthSAEBench (Chanin and Garriga-Alonso 2026); see
-// docs/planted.md for what differs.
+// c_i = 0 where feature i is silent, else log-normal. Features fire independently or correlated
+// (Gaussian copula of low rank), and some stand in trees: below an active feature at most one child
+// is active (hierarchy and mutual exclusion in one). After the toy of Korznikov et al. (2026) and
+// SynthSAEBench (Chanin and Garriga-Alonso 2026); see docs/planted.md for what differs.
 #pragma once
 
 #include <cstdint>
@@ -42,21 +42,27 @@ std::vector<std::string> planted_kinds();
 /// Throws UsageError naming the kinds.
 PlantedOptions planted_kind(const std::string& kind);
 
-/// Everything follows from the options: row i is a function of (options, i), so data are drawn in any order, on any
-/// number of threads, and fresh rows for evaluation are those beyond `options.rows`.
+/// Everything follows from the options: row i is a function of (options, i), so data are drawn in
+/// any order, on any number of threads, and fresh rows for evaluation are those beyond
+/// `options.rows`.
 class PlantedModel {
  public:
-  /// Throws UsageError naming the option where no such model exists (a probability above 1, trees larger than n).
+  /// Throws UsageError naming the option where no such model exists (a probability above 1, trees
+  /// larger than n).
   explicit PlantedModel(const PlantedOptions& options);
 
   const PlantedOptions& options() const { return options_; }
-  ConstMatrix features() const { return {features_.data(), options_.n, options_.d}; }  ///< unit rows
-  const std::vector<double>& probabilities() const { return probabilities_; }          ///< [n] exact marginals
-  const std::vector<int32_t>& parents() const { return parents_; }                     ///< [n], −1 where none
+  /// unit rows
+  ConstMatrix features() const { return {features_.data(), options_.n, options_.d}; }
+  /// [n] exact marginals
+  const std::vector<double>& probabilities() const { return probabilities_; }
+  /// [n], −1 where none
+  const std::vector<int32_t>& parents() const { return parents_; }
   /// Σ probabilities: the expected number of active features.
   double l0() const;
-  /// E‖x − E x‖² where features fire independently (no trees, no correlation): Σ Var c_i + d·noise². Cross terms
-  /// vanish whatever the angles between features. Throws UsageError for other models.
+  /// E‖x − E x‖² where features fire independently (no trees, no correlation): Σ Var c_i +
+  /// d·noise². Cross terms vanish whatever the angles between features. Throws UsageError for other
+  /// models.
   double independent_variance() const;
 
   /// The true codes of rows [first, first + count), indices ascending.
@@ -81,11 +87,12 @@ class PlantedModel {
   std::vector<double> loadings_;       ///< [n, rank]
 };
 
-/// Writes the data set (f32 shards; no columns: every row is its own document) into `folder`, beside it
-/// `planted.yaml` (the options) and `truth/` (the true features as an ordinary TopK dictionary with encoder = decoder
-/// and k = round(L0), and planted.safetensors with probabilities and parents). Killed, it continues after the last
-/// whole shard to the same bytes.
-/// disk_limit > 0: a rolling cache of at most so many bytes, in shards of `rows_per_shard`, instead of a data set.
+/// Writes the data set (f32 shards; no columns: every row is its own document) into `folder`,
+/// beside it `planted.yaml` (the options) and `truth/` (the true features as an ordinary TopK
+/// dictionary with encoder = decoder and k = round(L0), and planted.safetensors with probabilities
+/// and parents). Killed, it continues after the last whole shard to the same bytes.
+/// disk_limit > 0: a rolling cache of at most so many bytes, in shards of `rows_per_shard`, instead
+/// of a data set.
 struct PlantFiles {
   std::filesystem::path folder;
   int64_t rows_per_shard = 1 << 18, disk_limit = 0;

@@ -45,9 +45,13 @@ const std::map<std::string, PlantedOptions>& kinds() {
     bench.roots = 128;
     bench.correlation_rank = 25;
     bench.correlation = 0.3;
-    return std::map<std::string, PlantedOptions>{
-        {"independent", independent}, {"zipf", zipf},  {"tree", tree}, {"correlated", correlated}, {"toy", toy},
-        {"toy-varied", varied},       {"bench", bench}};
+    return std::map<std::string, PlantedOptions>{{"independent", independent},
+                                                 {"zipf", zipf},
+                                                 {"tree", tree},
+                                                 {"correlated", correlated},
+                                                 {"toy", toy},
+                                                 {"toy-varied", varied},
+                                                 {"bench", bench}};
   }();
   return all;
 }
@@ -88,9 +92,11 @@ data::ShardWriterOptions shard_options(const PlantedOptions& o, const PlantFiles
   shards.dtype = DType::f32;
   shards.hook = "planted";
   shards.tokens = shards.document = shards.position = shards.special = shards.text = false;
-  // Small data sets, and the shards of a rolling cache, are cut in 64, so that the stream's lanes have chunks to share.
+  // Small data sets, and the shards of a rolling cache, are cut in 64, so that the stream's lanes
+  // have chunks to share.
   const int64_t whole = files.disk_limit > 0 ? files.rows_per_shard : o.rows;
-  shards.chunk_bytes = std::min(shards.chunk_bytes, std::max<int64_t>(1, whole / 64) * o.d * size_of(shards.dtype));
+  shards.chunk_bytes =
+      std::min(shards.chunk_bytes, std::max<int64_t>(1, whole / 64) * o.d * size_of(shards.dtype));
   return shards;
 }
 
@@ -106,18 +112,26 @@ void describe(config::Fields& f, PlantedOptions& o) {
   f.real("l0", o.l0, {1e-6, 1e6}, "features a row",
          "Expected number of active features; log_uniform has its own from its range.");
   f.real("zipf", o.zipf, {0, 4}, "", "Exponent of zipf, for ranks and among siblings.");
-  f.real("log10_least", o.log10_least, {-12, 0}, "", "Least probability of log_uniform, as a power of ten.");
-  f.real("log10_largest", o.log10_largest, {-12, 0}, "", "Largest probability of log_uniform, as a power of ten.");
-  f.real("magnitude_sigma", o.magnitude_sigma, {0, 2}, "", "Active features have magnitude LogNormal(0, this).");
+  f.real("log10_least", o.log10_least, {-12, 0}, "",
+         "Least probability of log_uniform, as a power of ten.");
+  f.real("log10_largest", o.log10_largest, {-12, 0}, "",
+         "Largest probability of log_uniform, as a power of ten.");
+  f.real("magnitude_sigma", o.magnitude_sigma, {0, 2}, "",
+         "Active features have magnitude LogNormal(0, this).");
   f.real("noise", o.noise, {0, 100}, "", "Standard deviation of Gaussian noise on each dimension.");
-  f.integer("roots", o.roots, {0, 1 << 22}, "features", "Features that are roots of trees; 0 plants none.");
-  f.integer("branching", o.branching, {1, 1024}, "features", "Children of each feature above the last level.");
+  f.integer("roots", o.roots, {0, 1 << 22}, "features",
+            "Features that are roots of trees; 0 plants none.");
+  f.integer("branching", o.branching, {1, 1024}, "features",
+            "Children of each feature above the last level.");
   f.integer("depth", o.depth, {1, 20}, "levels", "Levels below the roots.");
-  f.real("descend", o.descend, {0, 1}, "",
-         "Probability that an active feature with children has an active child; never more than one.");
+  f.real(
+      "descend", o.descend, {0, 1}, "",
+      "Probability that an active feature with children has an active child; never more than one.");
   f.integer("correlation_rank", o.correlation_rank, {0, 1024}, "factors",
-            "Common Gaussian factors behind the firing of roots and free features; 0 makes them independent.");
-  f.real("correlation", o.correlation, {0, 0.99}, "", "Length of each feature's loading on the factors.");
+            "Common Gaussian factors behind the firing of roots and free features; 0 makes them "
+            "independent.");
+  f.real("correlation", o.correlation, {0, 0.99}, "",
+         "Length of each feature's loading on the factors.");
 }
 
 std::vector<std::string> planted_kinds() {
@@ -129,7 +143,8 @@ std::vector<std::string> planted_kinds() {
 PlantedOptions planted_kind(const std::string& kind) {
   const auto found = kinds().find(kind);
   if (found != kinds().end()) return found->second;
-  throw UsageError(fmt::format("no planted kind '{}'; known: {}", kind, fmt::join(planted_kinds(), ", ")));
+  throw UsageError(
+      fmt::format("no planted kind '{}'; known: {}", kind, fmt::join(planted_kinds(), ", ")));
 }
 
 void plant(Context& context, const PlantedOptions& options, const PlantFiles& files) {
@@ -138,7 +153,8 @@ void plant(Context& context, const PlantedOptions& options, const PlantFiles& fi
   data::ShardWriter writer(shard_options(options, files));
   const fs::path record = folder / "planted.yaml";
   if (fs::exists(record) && options_yaml(read_planted(folder)) != options_yaml(options)) {
-    throw UsageError(fmt::format("{}: begun with other options; use the same, or another folder", record.string()));
+    throw UsageError(fmt::format("{}: begun with other options; use the same, or another folder",
+                                 record.string()));
   }
   data::write_file_atomically(record, options_yaml(options));
   write_truth(model, folder);
@@ -156,7 +172,8 @@ void plant(Context& context, const PlantedOptions& options, const PlantFiles& fi
 PlantedOptions read_planted(const fs::path& folder) {
   const fs::path file = folder / "planted.yaml";
   if (!fs::exists(file)) {
-    throw Error(fmt::format("{}: no planted.yaml here; `assay plant` writes planted data sets", folder.string()));
+    throw Error(fmt::format("{}: no planted.yaml here; `assay plant` writes planted data sets",
+                            folder.string()));
   }
   PlantedOptions options;
   config::read_yaml(file.string(), {}, [&](config::Fields& f) { describe(f, options); });

@@ -8,7 +8,10 @@
 namespace assay::sae {
 
 Progress::Progress(int64_t total_steps, std::string name)
-    : total_(total_steps), name_(std::move(name)), terminal_(isatty(STDERR_FILENO) != 0), start_(Clock::now()) {}
+    : total_(total_steps),
+      name_(std::move(name)),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      start_(Clock::now()) {}
 
 Progress::~Progress() {
   if (terminal_ && first_ >= 0) fmt::print(stderr, "\n");
@@ -24,12 +27,17 @@ void Progress::show(const MetricsLog::Line& line, int64_t latents) {
   shown_ = now;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   const int64_t done = line.step - first_;
-  const std::string eta =
-      done > 0 ? fmt::format("{:.0f} s", elapsed / static_cast<double>(done) * static_cast<double>(total_ - line.step))
-               : "—";
-  fmt::print(stderr, "{}{}: step {}/{}  {:.0f} tokens/s  loss {:.4f}  FVU {:.4f}  L0 {:.1f}  dead {:.1f} %  ETA {}{}",
-             terminal_ ? "\r" : "", name_, line.step, total_, line.tokens_per_s, line.loss, line.fvu, line.l0,
-             100.0 * static_cast<double>(line.dead) / static_cast<double>(latents), eta, terminal_ ? "   " : "\n");
+  const std::string eta = done > 0
+                              ? fmt::format("{:.0f} s", elapsed / static_cast<double>(done) *
+                                                            static_cast<double>(total_ - line.step))
+                              : "—";
+  fmt::print(stderr,
+             "{}{}: step {}/{}  {:.0f} tokens/s  loss {:.4f}  FVU {:.4f}  L0 {:.1f}  dead {:.1f} % "
+             " ETA {}{}",
+             terminal_ ? "\r" : "", name_, line.step, total_, line.tokens_per_s, line.loss,
+             line.fvu, line.l0,
+             100.0 * static_cast<double>(line.dead) / static_cast<double>(latents), eta,
+             terminal_ ? "   " : "\n");
 }
 
 }  // namespace assay::sae

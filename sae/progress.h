@@ -1,5 +1,5 @@
-// The line that tells how training goes: one line rewritten on a terminal, plain lines elsewhere (about one in ten
-// seconds). Always on stderr.
+// The line that tells how training goes: one line rewritten on a terminal, plain lines elsewhere
+// (about one in ten seconds). Always on stderr.
 #pragma once
 
 #include <chrono>

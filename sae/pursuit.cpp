@@ -19,7 +19,8 @@ SparseCodes merged(const Pursuit& pursuit, int64_t rows, int64_t k) {
       const float value = pursuit.values[t * rows + i];
       if (value > 0) row.emplace_back(pursuit.latents[t * rows + i], value);
     }
-    std::stable_sort(row.begin(), row.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(row.begin(), row.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     const size_t first = codes.indices.size();
     for (const auto& [latent, value] : row) {
       if (codes.indices.size() > first && codes.indices.back() == latent) {
@@ -36,8 +37,8 @@ SparseCodes merged(const Pursuit& pursuit, int64_t rows, int64_t k) {
 
 }  // namespace
 
-void pursue(Context& context, ConstMatrix x, const Encoder& encoder, ConstMatrix decoder, int64_t k, Pursuit& pursuit,
-            SparseCodes& codes, NumericFlag& flag) {
+void pursue(Context& context, ConstMatrix x, const Encoder& encoder, ConstMatrix decoder, int64_t k,
+            Pursuit& pursuit, SparseCodes& codes, NumericFlag& flag) {
   const int64_t rows = x.rows, d = x.cols;
   pursuit.latents.resize(k * rows);
   pursuit.values.resize(k * rows);

@@ -20,7 +20,8 @@ constexpr float kRecovered = 0.8f;
 
 std::vector<float> lengths(const Primitives& p, ConstMatrix x) {
   std::vector<float> found;
-  for (int64_t i = 0; i < x.rows; ++i) found.push_back(std::sqrt(p.dot(x.row(i), x.row(i), x.cols)));
+  for (int64_t i = 0; i < x.rows; ++i)
+    found.push_back(std::sqrt(p.dot(x.row(i), x.row(i), x.cols)));
   return found;
 }
 
@@ -33,7 +34,8 @@ std::vector<float> cosines(Context& context, ConstMatrix features, ConstMatrix l
     for (int64_t j = task * kTask; j < std::min(latents.rows, (task + 1) * kTask); ++j) {
       for (int64_t i = 0; i < features.rows; ++i) {
         const float norm = of_latent[static_cast<size_t>(j)] * of_feature[static_cast<size_t>(i)];
-        const float dot = norm > 0 ? p.dot(latents.row(j), features.row(i), latents.cols) / norm : 0;
+        const float dot =
+            norm > 0 ? p.dot(latents.row(j), features.row(i), latents.cols) / norm : 0;
         cosine[static_cast<size_t>(j * features.rows + i)] = dot;
       }
     }
@@ -67,9 +69,11 @@ DirectionMatch match_directions(Context& context, ConstMatrix features, ConstMat
     }
     match.nearest.push_back(std::min_element(row, row + m) - row);
   }
-  match.recovered = static_cast<double>(std::count(recovered.begin(), recovered.end(), 1)) / static_cast<double>(m);
-  match.uniqueness = static_cast<double>(std::set<int64_t>(match.nearest.begin(), match.nearest.end()).size()) /
-                     static_cast<double>(n);
+  match.recovered = static_cast<double>(std::count(recovered.begin(), recovered.end(), 1)) /
+                    static_cast<double>(m);
+  match.uniqueness =
+      static_cast<double>(std::set<int64_t>(match.nearest.begin(), match.nearest.end()).size()) /
+      static_cast<double>(n);
   const std::vector<int64_t> pairs = assign({cosine.data(), n, m});
   double sum = 0;
   for (int64_t j = 0; j < n; ++j) {
@@ -128,17 +132,20 @@ double FiringCounts::l0() const {
   return rows_ > 0 ? sum / static_cast<double>(rows_) : 0;
 }
 
-Recovery measure_recovery(Context& context, const PlantedModel& model, const Dictionary& dictionary, int64_t rows) {
+Recovery measure_recovery(Context& context, const PlantedModel& model, const Dictionary& dictionary,
+                          int64_t rows) {
   const int64_t n = dictionary.info.n, d = dictionary.info.d;
   if (d != model.options().d) {
-    throw UsageError(fmt::format("the dictionary has d = {}, the planted data d = {}", d, model.options().d));
+    throw UsageError(
+        fmt::format("the dictionary has d = {}, the planted data d = {}", d, model.options().d));
   }
   Recovery found;
   found.directions = match_directions(context, model.features(), {dictionary.w_dec.data(), n, d});
   FiringCounts firing(found.directions.nearest, model.options().n);
   data::MomentSums sums(d);
   double error = 0, pairs = 0;
-  std::vector<float> inputs(static_cast<size_t>(std::min(rows, kBlock) * d)), outputs(inputs.size());
+  std::vector<float> inputs(static_cast<size_t>(std::min(rows, kBlock) * d)),
+      outputs(inputs.size());
   for (int64_t done = 0; done < rows; done += kBlock) {
     const Matrix x(inputs.data(), std::min(kBlock, rows - done), d), y(outputs.data(), x.rows, d);
     const int64_t first = model.options().rows + done;

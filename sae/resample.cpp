@@ -20,7 +20,8 @@ constexpr uint64_t kDraws = 0x7265736d;     // separates the uses of the seed
 constexpr double kShareOfLivingNorm = 0.2;  // Bricken et al.'s
 
 /// Running sums of the rows' squared losses.
-std::vector<double> loss_sums(Context& context, const Variant& variant, const State& state, ConstMatrix x) {
+std::vector<double> loss_sums(Context& context, const Variant& variant, const State& state,
+                              ConstMatrix x) {
   const Dictionary dictionary = variant.dictionary(state);
   std::vector<float> decoded(x.rows * x.cols);
   dictionary.decode(context, dictionary.encode(context, x), {decoded.data(), x.rows, x.cols});
@@ -43,7 +44,8 @@ double mean_living_norm(Context& context, const State& state, int64_t dead_after
   int64_t living = 0;
   for (int64_t j = 0; j < state.n; ++j) {
     if (state.silent[j] >= dead_after) continue;
-    sum += std::sqrt(static_cast<double>(p.dot(state.encoder().row(j), state.encoder().row(j), state.d_in)));
+    sum += std::sqrt(
+        static_cast<double>(p.dot(state.encoder().row(j), state.encoder().row(j), state.d_in)));
     ++living;
   }
   return living > 0 ? sum / static_cast<double>(living) : 1;
@@ -61,7 +63,8 @@ void place(State& state, const std::string& name, int64_t j, const std::vector<f
     parameter.narrow.clear(j);
   }
   const auto averaged = state.averaged.find(name);
-  if (averaged != state.averaged.end()) std::copy(row.begin(), row.end(), averaged->second.begin() + at);
+  if (averaged != state.averaged.end())
+    std::copy(row.begin(), row.end(), averaged->second.begin() + at);
 }
 
 }  // namespace
@@ -74,13 +77,15 @@ bool resampling_due(const TrainConfig& train, int64_t step) {
 void check_resampling(const Variant& variant, const State& state) {
   const Reads reads = variant_entry(variant.options().model.variant).reads;
   if (state.parameters.size() == 4 && reads == Reads::one && !variant.geometry().tied) return;
-  throw UsageError(fmt::format(
-      "train.resample_every: the variant {} has parameters of its own, a tied encoder or more than one hook, which "
-      "resampling does not know; set it to 0",
-      variant.options().model.variant));
+  throw UsageError(
+      fmt::format("train.resample_every: the variant {} has parameters of its own, a tied encoder "
+                  "or more than one hook, which "
+                  "resampling does not know; set it to 0",
+                  variant.options().model.variant));
 }
 
-int64_t resample_dead(Context& context, const Variant& variant, State& state, ConstMatrix x, uint64_t seed) {
+int64_t resample_dead(Context& context, const Variant& variant, State& state, ConstMatrix x,
+                      uint64_t seed) {
   const int64_t dead_after = variant.options().train.dead_after_tokens;
   std::vector<int64_t> dead;
   for (int64_t j = 0; j < state.n; ++j) {

@@ -20,10 +20,11 @@ namespace fs = std::filesystem;
 using Settings = std::map<std::string, std::string>;  // "train.lr" → its value as YAML
 
 bool free_to_change(const std::string& key) {
-  static const std::set<std::string> keys{"data.path",         "data.rolling_wait",       "data.readers",
-                                          "train.threads",     "train.log_every",         "train.checkpoint_every",
-                                          "train.keep_every",  "train.keep_checkpoints",  "train.divergence",
-                                          "train.tensorboard", "train.checkpoint_minutes"};
+  static const std::set<std::string> keys{
+      "data.path",         "data.rolling_wait",       "data.readers",
+      "train.threads",     "train.log_every",         "train.checkpoint_every",
+      "train.keep_every",  "train.keep_checkpoints",  "train.divergence",
+      "train.tensorboard", "train.checkpoint_minutes"};
   return keys.count(key) > 0;
 }
 
@@ -74,7 +75,8 @@ std::vector<std::string> differences(const Settings& then, const Settings& now, 
   all.insert(now.begin(), now.end());
   for (const auto& [key, unused] : all) {
     if (free(key) || value(then, key) == value(now, key)) continue;
-    changes.push_back(fmt::format("{} is {} there, {} now", key, value(then, key), value(now, key)));
+    changes.push_back(
+        fmt::format("{} is {} there, {} now", key, value(then, key), value(now, key)));
   }
   return changes;
 }
@@ -83,22 +85,26 @@ std::string text_of(const fs::path& file) {
   std::ifstream in(file);
   std::stringstream text;
   text << in.rdbuf();
-  if (!in) throw Error(fmt::format("{}: cannot be read, so the run cannot go on; restore it", file.string()));
+  if (!in)
+    throw Error(
+        fmt::format("{}: cannot be read, so the run cannot go on; restore it", file.string()));
   return text.str();
 }
 
 void require_none(const fs::path& file, const std::vector<std::string>& changes) {
   if (changes.empty()) return;
-  throw UsageError(
-      fmt::format("{}: the run was started with other settings: {}; resume with the same or train into "
-                  "another folder",
-                  file.string(), fmt::join(changes, "; ")));
+  throw UsageError(fmt::format(
+      "{}: the run was started with other settings: {}; resume with the same or train into "
+      "another folder",
+      file.string(), fmt::join(changes, "; ")));
 }
 
 }  // namespace
 
-std::vector<std::string> result_changes(const std::string& name, const std::string& before, const std::string& now) {
-  return differences(settings_of(name, before), settings_of("the configuration", now), free_to_change);
+std::vector<std::string> result_changes(const std::string& name, const std::string& before,
+                                        const std::string& now) {
+  return differences(settings_of(name, before), settings_of("the configuration", now),
+                     free_to_change);
 }
 
 void check_same_configuration(const fs::path& run, const std::string& resolved) {
@@ -106,7 +112,8 @@ void check_same_configuration(const fs::path& run, const std::string& resolved) 
   require_none(file, result_changes(file.string(), text_of(file), resolved));
 }
 
-void check_same_settings(const fs::path& file, const std::string& resolved, const std::set<std::string>& free) {
+void check_same_settings(const fs::path& file, const std::string& resolved,
+                         const std::set<std::string>& free) {
   Settings then, now;
   try {
     flatten(YAML::Load(text_of(file)), "", then);
@@ -114,13 +121,16 @@ void check_same_settings(const fs::path& file, const std::string& resolved, cons
     throw Error(fmt::format("{}: not a configuration: {}", file.string(), error.msg));
   }
   flatten(YAML::Load(resolved), "", now);
-  require_none(file, differences(then, now, [&](const std::string& key) { return free.count(key) > 0; }));
+  require_none(file,
+               differences(then, now, [&](const std::string& key) { return free.count(key) > 0; }));
 }
 
 bool already_finished(const fs::path& run, const std::string& resolved, Resume resume) {
-  if (resume == Resume::never && (fs::exists(run / "checkpoints") || fs::exists(run / "dictionary"))) {
+  if (resume == Resume::never &&
+      (fs::exists(run / "checkpoints") || fs::exists(run / "dictionary"))) {
     throw UsageError(
-        fmt::format("{}: already holds a run; use --resume auto to go on with it, or another --out", run.string()));
+        fmt::format("{}: already holds a run; use --resume auto to go on with it, or another --out",
+                    run.string()));
   }
   if (resume == Resume::never || !fs::exists(run / "dictionary" / "cfg.json")) return false;
   check_same_configuration(run, resolved);

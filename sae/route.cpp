@@ -18,7 +18,8 @@ Routes route(Context& context, ConstMatrix x, const Router& router, NumericFlag&
   const Primitives& p = primitives(context.isa());
   parallel_for(context, x.rows, [&](int64_t i) {
     float* row = routes.probabilities.data() + i * experts;
-    for (int64_t e = 0; e < experts; ++e) row[e] = p.dot(x.row(i), router.w.row(e), x.cols) + router.bias[e];
+    for (int64_t e = 0; e < experts; ++e)
+      row[e] = p.dot(x.row(i), router.w.row(e), x.cols) + router.bias[e];
     const float* best = std::max_element(row, row + experts);
     routes.expert[i] = static_cast<int32_t>(best - row);
     const double top = *best;
@@ -30,9 +31,10 @@ Routes route(Context& context, ConstMatrix x, const Router& router, NumericFlag&
   return routes;
 }
 
-void encode_routed(Context& context, ConstMatrix x, ConstMatrix w, const float* bias, const Routes& routes, int64_t k,
-                   SparseCodes& out, NumericFlag& flag) {
-  const int64_t experts = static_cast<int64_t>(routes.probabilities.size()) / x.rows, each = w.rows / experts;
+void encode_routed(Context& context, ConstMatrix x, ConstMatrix w, const float* bias,
+                   const Routes& routes, int64_t k, SparseCodes& out, NumericFlag& flag) {
+  const int64_t experts = static_cast<int64_t>(routes.probabilities.size()) / x.rows,
+                each = w.rows / experts;
   out.row_offsets.resize(x.rows + 1);
   for (int64_t i = 0; i <= x.rows; ++i) out.row_offsets[i] = i * k;
   out.indices.resize(x.rows * k);
@@ -51,8 +53,8 @@ void encode_routed(Context& context, ConstMatrix x, ConstMatrix w, const float* 
     screen.refresh(context, block);
     SparseCodes codes;
     NumericFlag bad;
-    encode_topk(context, {gathered.data(), static_cast<int64_t>(own.size()), x.cols}, {block, bias + e * each, &screen},
-                k, codes, bad);
+    encode_topk(context, {gathered.data(), static_cast<int64_t>(own.size()), x.cols},
+                {block, bias + e * each, &screen}, k, codes, bad);
     if (bad.raised()) flag.raise(own[bad.row()]);
     for (size_t r = 0; r < own.size(); ++r) {
       const float probability = routes.probabilities[own[r] * experts + e];

@@ -14,7 +14,8 @@ using Clock = CheckpointClock::Clock;
 }  // namespace
 
 CheckpointPolicy policy_of(const TrainConfig& train) {
-  return {train.checkpoint_every, train.checkpoint_minutes, train.keep_checkpoints, train.keep_every};
+  return {train.checkpoint_every, train.checkpoint_minutes, train.keep_checkpoints,
+          train.keep_every};
 }
 
 RunCheckpoints::RunCheckpoints(std::filesystem::path run, const CheckpointPolicy& policy)
@@ -28,7 +29,8 @@ std::optional<Restored> RunCheckpoints::restore(Context& context, const CreateSt
     if (*at > 0) found = load_checkpoint_of(run_, *at, create);
     remove_checkpoints_beyond(run_, *at);
   } else {
-    found = load_checkpoint(run_, create, [](const std::string& message) { spdlog::warn("{}", message); });
+    found = load_checkpoint(run_, create,
+                            [](const std::string& message) { spdlog::warn("{}", message); });
   }
   if (!found) return std::nullopt;
   found->state.screen.refresh(context, found->state.encoder());
@@ -45,24 +47,29 @@ void RunCheckpoints::save(const State& state, const Checkpoint& checkpoint) {
 }
 
 std::string RunCheckpoints::last_good() const {
-  return last_good_.empty() ? "there is no checkpoint yet" : "the last good checkpoint is " + last_good_;
+  return last_good_.empty() ? "there is no checkpoint yet"
+                            : "the last good checkpoint is " + last_good_;
 }
 
-void check_same_data(const Checkpoint& checkpoint, const std::string& data_hash, const std::filesystem::path& path) {
+void check_same_data(const Checkpoint& checkpoint, const std::string& data_hash,
+                     const std::filesystem::path& path) {
   if (checkpoint.data_hash == data_hash) return;
   throw Error(
-      fmt::format("{}: the activations have changed since the run's checkpoint (content hash {}, then {}): restore "
+      fmt::format("{}: the activations have changed since the run's checkpoint (content hash {}, "
+                  "then {}): restore "
                   "them or train afresh",
                   path.string(), data_hash, checkpoint.data_hash));
 }
 
-void check_same_inputs(const Checkpoint& checkpoint, const std::map<std::string, std::string>& inputs) {
+void check_same_inputs(const Checkpoint& checkpoint,
+                       const std::map<std::string, std::string>& inputs) {
   for (const auto& [name, hash] : inputs) {
     const auto then = checkpoint.inputs.find(name);
     if (then != checkpoint.inputs.end() && then->second == hash) continue;
-    throw Error(fmt::format(
-        "{}: not what the run's checkpoint was made with (SHA-256 {}, then {}): restore it or begin in another folder",
-        name, hash, then == checkpoint.inputs.end() ? "unknown" : then->second));
+    throw Error(
+        fmt::format("{}: not what the run's checkpoint was made with (SHA-256 {}, then {}): "
+                    "restore it or begin in another folder",
+                    name, hash, then == checkpoint.inputs.end() ? "unknown" : then->second));
   }
 }
 

@@ -1,5 +1,5 @@
-// A run folder's checkpoints as the process that trains in it sees them: what it goes on from, when the next one is
-// due, which is the last good one.
+// A run folder's checkpoints as the process that trains in it sees them: what it goes on from, when
+// the next one is due, which is the last good one.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +21,9 @@ class RunCheckpoints {
   /// The time till the first one that is due begins here. Nothing is touched.
   RunCheckpoints(std::filesystem::path run, const CheckpointPolicy& policy);
 
-  /// Clears away what a kill left, and restores the newest good checkpoint, or that of step `at` (later ones are then
-  /// removed; 0: none is restored); bad ones passed over are warned of. nullopt where there is none. Throws as
-  /// load_checkpoint and load_checkpoint_of do.
+  /// Clears away what a kill left, and restores the newest good checkpoint, or that of step `at`
+  /// (later ones are then removed; 0: none is restored); bad ones passed over are warned of.
+  /// nullopt where there is none. Throws as load_checkpoint and load_checkpoint_of do.
   std::optional<Restored> restore(Context& context, const CreateState& create,
                                   std::optional<int64_t> at = std::nullopt);
   bool due(int64_t step) const;
@@ -40,8 +40,10 @@ class RunCheckpoints {
 };
 
 /// Throws Error unless the data set at `path` is the one that the checkpoint's run learnt from.
-void check_same_data(const Checkpoint& checkpoint, const std::string& data_hash, const std::filesystem::path& path);
+void check_same_data(const Checkpoint& checkpoint, const std::string& data_hash,
+                     const std::filesystem::path& path);
 /// Throws Error naming the first of the checkpoint's `inputs` that is another one now.
-void check_same_inputs(const Checkpoint& checkpoint, const std::map<std::string, std::string>& inputs);
+void check_same_inputs(const Checkpoint& checkpoint,
+                       const std::map<std::string, std::string>& inputs);
 
 }  // namespace assay::sae

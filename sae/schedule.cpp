@@ -8,7 +8,8 @@ namespace assay::sae {
 
 double schedule_factor(const TrainConfig& train, int64_t step) {
   double factor = 1;
-  if (step < train.warmup_steps) factor = static_cast<double>(step + 1) / static_cast<double>(train.warmup_steps);
+  if (step < train.warmup_steps)
+    factor = static_cast<double>(step + 1) / static_cast<double>(train.warmup_steps);
   const auto total = static_cast<double>(train.steps);
   const double decay_steps = train.decay_fraction * total, left = total - static_cast<double>(step);
   if (left >= decay_steps) return factor;

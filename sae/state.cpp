@@ -37,10 +37,15 @@ State::State(int64_t n_, int64_t d_in_, int64_t d_out_, MomentType moments)
 
 LatentState State::latents() {
   Parameter &enc = at("W_enc"), &dec = at("W_dec"), &bias = at("b_enc");
-  const auto view = [&](std::vector<float>& values, int64_t cols) { return Matrix(values.data(), n, cols); };
+  const auto view = [&](std::vector<float>& values, int64_t cols) {
+    return Matrix(values.data(), n, cols);
+  };
   const auto narrow = [](Parameter& p) { return p.narrow.empty() ? nullptr : &p.narrow; };
-  return {view(enc.value, d_in), view(enc.m, d_in), view(enc.v, d_in), view(dec.value, d_out), view(dec.m, d_out),
-          view(dec.v, d_out),    bias.value.data(), bias.m.data(),     bias.v.data(),          &screen,
+  return {view(enc.value, d_in), view(enc.m, d_in),
+          view(enc.v, d_in),     view(dec.value, d_out),
+          view(dec.m, d_out),    view(dec.v, d_out),
+          bias.value.data(),     bias.m.data(),
+          bias.v.data(),         &screen,
           narrow(enc),           narrow(dec)};
 }
 
@@ -49,7 +54,9 @@ void unit_rows(Context& context, uint64_t seed, Matrix out) {
   context.pool().run((out.rows + kTask - 1) / kTask, [&](int64_t task, int) {
     for (int64_t j = task * kTask; j < std::min(out.rows, (task + 1) * kTask); ++j) {
       data::Random random{seed, 0x696e6974, static_cast<uint64_t>(j)};
-      const auto uniform = [&] { return (static_cast<double>(random.next() >> 11) + 0.5) * 0x1p-53; };
+      const auto uniform = [&] {
+        return (static_cast<double>(random.next() >> 11) + 0.5) * 0x1p-53;
+      };
       std::vector<double> row(out.cols);
       double squares = 0;
       for (double& value : row) {
@@ -57,7 +64,8 @@ void unit_rows(Context& context, uint64_t seed, Matrix out) {
         value = std::sqrt(-2 * std::log(uniform())) * std::cos(2 * std::numbers::pi * uniform());
         squares += value * value;
       }
-      for (int64_t i = 0; i < out.cols; ++i) out.row(j)[i] = static_cast<float>(row[i] / std::sqrt(squares));
+      for (int64_t i = 0; i < out.cols; ++i)
+        out.row(j)[i] = static_cast<float>(row[i] / std::sqrt(squares));
     }
   });
 }
@@ -72,7 +80,8 @@ std::vector<float> geometric_median(ConstMatrix x) {
     double weights = 0;
     for (int64_t i = 0; i < x.rows; ++i) {
       double squares = 0;
-      for (int64_t c = 0; c < x.cols; ++c) squares += (x.row(i)[c] - median[c]) * (x.row(i)[c] - median[c]);
+      for (int64_t c = 0; c < x.cols; ++c)
+        squares += (x.row(i)[c] - median[c]) * (x.row(i)[c] - median[c]);
       const double weight = 1 / std::max(std::sqrt(squares), 1e-12);
       weights += weight;
       for (int64_t c = 0; c < x.cols; ++c) next[c] += weight * x.row(i)[c];

@@ -1,5 +1,6 @@
-// What training moves: parameters by name with their Adam moments, running numbers, silence counts. One form for every
-// variant, so that a checkpoint need not know which one it holds. All at the training scale (E‖x‖² = 1).
+// What training moves: parameters by name with their Adam moments, running numbers, silence counts.
+// One form for every variant, so that a checkpoint need not know which one it holds. All at the
+// training scale (E‖x‖² = 1).
 #pragma once
 
 #include <cstdint>
@@ -27,16 +28,22 @@ struct Parameter {
 
 struct State {
   int64_t n = 0, d_in = 0, d_out = 0;
-  std::map<std::string, Parameter> parameters;  ///< W_enc [n, d_in], W_dec [n, d_out], b_enc [n], b_dec [d_out], …
-  std::map<std::string, double> numbers;        ///< what no gradient moves: a threshold's running mean, …
-  std::map<std::string, std::vector<float>> averaged;  ///< running averages by name; empty without train.ema
-  std::vector<int64_t> silent;                         ///< [n] tokens since each latent last fired
-  int64_t step = 0;                                    ///< optimiser steps taken
-  ScreenCopy screen;                                   ///< of W_enc
+  /// W_enc [n, d_in], W_dec [n, d_out], b_enc [n], b_dec [d_out], …
+  std::map<std::string, Parameter> parameters;
+  /// what no gradient moves: a threshold's running mean, …
+  std::map<std::string, double> numbers;
+  /// running averages by name; empty without train.ema
+  std::map<std::string, std::vector<float>> averaged;
+  std::vector<int64_t> silent;  ///< [n] tokens since each latent last fired
+  int64_t step = 0;             ///< optimiser steps taken
+  ScreenCopy screen;            ///< of W_enc
 
-  /// Zero parameters of the four common names. `moments` is how W_enc's and W_dec's are stored; all others are fp32.
+  /// Zero parameters of the four common names. `moments` is how W_enc's and W_dec's are stored; all
+  /// others are fp32.
   State(int64_t n_, int64_t d_in_, int64_t d_out_, MomentType moments = MomentType::fp32);
-  void add(const std::string& name, std::vector<int64_t> shape) { parameters[name] = Parameter(std::move(shape)); }
+  void add(const std::string& name, std::vector<int64_t> shape) {
+    parameters[name] = Parameter(std::move(shape));
+  }
   Parameter& at(const std::string& name) { return parameters.at(name); }
   const Parameter& at(const std::string& name) const { return parameters.at(name); }
   ConstMatrix encoder() const { return {at("W_enc").value.data(), n, d_in}; }
@@ -50,8 +57,8 @@ struct State {
 /// Rows [n, d] uniform on the unit sphere, drawn row by row from the seed.
 void unit_rows(Context& context, uint64_t seed, Matrix out);
 
-/// The geometric median of the rows of x [B, d] by Weiszfeld's iteration (to 1e-6 relative movement, at most 200
-/// rounds).
+/// The geometric median of the rows of x [B, d] by Weiszfeld's iteration (to 1e-6 relative
+/// movement, at most 200 rounds).
 std::vector<float> geometric_median(ConstMatrix x);
 
 }  // namespace assay::sae

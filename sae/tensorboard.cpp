@@ -24,14 +24,15 @@ std::string raw(T value) {
   return bytes;
 }
 
-/// The format's mask: a checksum of bytes that hold checksums is weak, so the stored one is rotated and shifted.
+/// The format's mask: a checksum of bytes that hold checksums is weak, so the stored one is rotated
+/// and shifted.
 std::string masked_crc(const std::string& bytes) {
   const uint32_t crc = data::crc32c(0, bytes.data(), bytes.size());
   return raw<uint32_t>(std::rotr(crc, 15) + 0xa282ead8u);
 }
 
-// Protocol buffers: a key is (field number << 3 | wire type), then a varint (0), 8 bytes (1), length and bytes (2) or 4
-// bytes (5).
+// Protocol buffers: a key is (field number << 3 | wire type), then a varint (0), 8 bytes (1),
+// length and bytes (2) or 4 bytes (5).
 enum Wire : uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
 std::string varint(uint64_t value) {
@@ -41,7 +42,9 @@ std::string varint(uint64_t value) {
 }
 
 std::string key(uint64_t field, Wire wire) { return varint(field << 3 | wire); }
-std::string text(uint64_t field, const std::string& bytes) { return key(field, kBytes) + varint(bytes.size()) + bytes; }
+std::string text(uint64_t field, const std::string& bytes) {
+  return key(field, kBytes) + varint(bytes.size()) + bytes;
+}
 
 std::string wall_time_field(double seconds) { return key(1, kFixed64) + raw(seconds); }
 
@@ -51,12 +54,16 @@ constexpr const char* kName = "events.out.tfevents.0.assay";
 int64_t whole_bytes(const fs::path& folder, int64_t bytes) {
   std::error_code failed;
   fs::create_directories(folder, failed);
-  if (failed) throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
+  if (failed)
+    throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
   const fs::path file = folder / kName;
-  return fs::is_regular_file(file) && static_cast<int64_t>(fs::file_size(file)) >= bytes ? bytes : 0;
+  return fs::is_regular_file(file) && static_cast<int64_t>(fs::file_size(file)) >= bytes ? bytes
+                                                                                         : 0;
 }
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 }  // namespace
 
@@ -65,17 +72,22 @@ std::string tf_record(const std::string& bytes) {
   return length + masked_crc(length) + bytes + masked_crc(bytes);
 }
 
-std::string version_event(double wall_time) { return wall_time_field(wall_time) + text(3, "brain.Event:2"); }
+std::string version_event(double wall_time) {
+  return wall_time_field(wall_time) + text(3, "brain.Event:2");
+}
 
-std::string scalar_event(double wall_time, int64_t step, const std::vector<std::pair<std::string, float>>& scalars) {
+std::string scalar_event(double wall_time, int64_t step,
+                         const std::vector<std::pair<std::string, float>>& scalars) {
   std::string summary;
   for (const auto& [tag, value] : scalars) {
     summary += text(1, text(1, tag) + key(2, kFixed32) + raw(value));
   }
-  return wall_time_field(wall_time) + key(2, kVarint) + varint(static_cast<uint64_t>(step)) + text(5, summary);
+  return wall_time_field(wall_time) + key(2, kVarint) + varint(static_cast<uint64_t>(step)) +
+         text(5, summary);
 }
 
-EventFile::EventFile(const fs::path& folder, int64_t bytes) : file_(folder / kName, whole_bytes(folder, bytes)) {
+EventFile::EventFile(const fs::path& folder, int64_t bytes)
+    : file_(folder / kName, whole_bytes(folder, bytes)) {
   if (file_.bytes() == 0) file_.write(tf_record(version_event(now())));
 }
 

@@ -1,6 +1,6 @@
-// TensorBoard's event files, written natively: TFRecords (length, masked CRC32C, bytes, masked CRC32C) of Event
-// protocol buffers that hold scalars. Format: tensorflow/core/lib/io/record_writer and
-// tensorflow/core/util/event.proto.
+// TensorBoard's event files, written natively: TFRecords (length, masked CRC32C, bytes, masked
+// CRC32C) of Event protocol buffers that hold scalars. Format: tensorflow/core/lib/io/record_writer
+// and tensorflow/core/util/event.proto.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +17,17 @@ namespace assay::sae {
 std::string tf_record(const std::string& bytes);
 /// An Event with the format's version, which every file starts with, and one with scalars by tag.
 std::string version_event(double wall_time);
-std::string scalar_event(double wall_time, int64_t step, const std::vector<std::pair<std::string, float>>& scalars);
+std::string scalar_event(double wall_time, int64_t step,
+                         const std::vector<std::pair<std::string, float>>& scalars);
 
-/// One event file a run. Records of the same scalars have the same length whatever the hour, so a file that was cut
-/// back and written again has its records where they were, and a TensorBoard that is watching goes on reading.
+/// One event file a run. Records of the same scalars have the same length whatever the hour, so a
+/// file that was cut back and written again has its records where they were, and a TensorBoard that
+/// is watching goes on reading.
 class EventFile {
  public:
-  /// Opens FOLDER/events.out.tfevents.0.assay cut to `bytes` (0 = a new one). A file shorter than that was tampered
-  /// with or removed: it is started anew. Throws Error naming the file where it cannot be written.
+  /// Opens FOLDER/events.out.tfevents.0.assay cut to `bytes` (0 = a new one). A file shorter than
+  /// that was tampered with or removed: it is started anew. Throws Error naming the file where it
+  /// cannot be written.
   EventFile(const std::filesystem::path& folder, int64_t bytes);
 
   void add(int64_t step, const std::vector<std::pair<std::string, float>>& scalars);

@@ -30,11 +30,13 @@ struct DataConfig {
 struct ModelConfig {
   std::string variant = "topk";
   int64_t n = 6144, k = 32;
-  std::vector<int64_t> prefixes;         ///< Matryoshka; empty: n/32, 3n/32, 7n/32, 15n/32, n
-  std::string threshold = "average";     ///< BatchTopK family: where the published threshold comes from
-  int64_t experts = 16;                  ///< Switch
-  double balance = 0.1;                  ///< Switch: weight of the load-balancing loss
-  double sparsity = 0;                   ///< weight of the sparsity penalty; 0 = the variant's default
+  std::vector<int64_t> prefixes;  ///< Matryoshka; empty: n/32, 3n/32, 7n/32, 15n/32, n
+  /// BatchTopK family: where the published threshold comes from
+  std::string threshold = "average";
+  int64_t experts = 16;  ///< Switch
+  double balance = 0.1;  ///< Switch: weight of the load-balancing loss
+  /// weight of the sparsity penalty; 0 = the variant's default
+  double sparsity = 0;
   double sparsity_warmup = -1;           ///< share of the run; -1 = the variant's default
   std::string sparsity_loss = "target";  ///< JumpReLU
 };

@@ -38,7 +38,8 @@ class Lockstep {
   Lockstep(BatchSource& source, std::vector<Member*> members, OnDivergence failed)
       : source_(source), active_(std::move(members)), failed_(std::move(failed)) {}
 
-  /// To the end of training. False where `stop` came first: the checkpoints that stand lead to the same bits.
+  /// To the end of training. False where `stop` came first: the checkpoints that stand lead to the
+  /// same bits.
   bool run(Resume resume, int64_t steps, const volatile std::sig_atomic_t& stop) {
     try {
       for (Member* member : active_) member->begin(resume);
@@ -55,14 +56,16 @@ class Lockstep {
     } catch (const data::Interrupted&) {
       return false;
     } catch (const BadRow& bad) {
-      throw Error(fmt::format("step {}: {}; {}", slowest().step() + 1, bad.what(), slowest().last_good()));
+      throw Error(
+          fmt::format("step {}: {}; {}", slowest().step() + 1, bad.what(), slowest().last_good()));
     }
   }
 
  private:
   const Member& slowest() const {
-    return **std::min_element(active_.begin(), active_.end(),
-                              [](const Member* a, const Member* b) { return a->step() < b->step(); });
+    return **std::min_element(active_.begin(), active_.end(), [](const Member* a, const Member* b) {
+      return a->step() < b->step();
+    });
   }
 
   /// Those whose turn it is; members restored further on wait.
@@ -104,7 +107,8 @@ class Lockstep {
   OnDivergence failed_;
 };
 
-std::unique_ptr<Member> make_member(Context& context, const SweepMember& member, BatchSource& source) {
+std::unique_ptr<Member> make_member(Context& context, const SweepMember& member,
+                                    BatchSource& source) {
   try {
     return std::make_unique<Member>(context, member.config, member.run, source);
   } catch (const UsageError& error) {
@@ -120,13 +124,14 @@ TrainSummary train(Context& context, const RunConfig& config, const fs::path& ru
   BatchSource source(config.data, config.train, stop);
   Member member(context, config, run, source);
   member.show_progress("train");
-  Lockstep lockstep(source, {&member}, [](Member&, const Diverged& error) { throw Diverged(error); });
+  Lockstep lockstep(source, {&member},
+                    [](Member&, const Diverged& error) { throw Diverged(error); });
   const bool finished = lockstep.run(resume, config.train.steps, stop);
   return member.summary(finished ? Outcome::finished : Outcome::interrupted);
 }
 
-std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepMember>& members, Resume resume,
-                                      const volatile std::sig_atomic_t& stop) {
+std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepMember>& members,
+                                      Resume resume, const volatile std::sig_atomic_t& stop) {
   std::vector<SweepOutcome> outcomes(members.size());
   std::vector<size_t> open;
   for (size_t i = 0; i < members.size(); ++i) {
@@ -149,10 +154,12 @@ std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepM
   active.front()->show_progress(
       fmt::format("sweep of {}, {}", active.size(), members[open.front()].run.filename().string()));
   Lockstep lockstep(source, active, [&](Member& member, const Diverged& error) {
-    const auto at = std::find_if(learners.begin(), learners.end(), [&](const auto& l) { return l.get() == &member; });
+    const auto at = std::find_if(learners.begin(), learners.end(),
+                                 [&](const auto& l) { return l.get() == &member; });
     const auto i = static_cast<size_t>(at - learners.begin());
     outcomes[i].failure = error.what();
-    spdlog::warn("{} is left out of the sweep: {}", members[i].run.filename().string(), error.what());
+    spdlog::warn("{} is left out of the sweep: {}", members[i].run.filename().string(),
+                 error.what());
   });
   const bool finished = lockstep.run(resume, shared.train.steps, stop);
   for (const size_t i : open) {

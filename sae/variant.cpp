@@ -30,7 +30,8 @@ Variant::Variant(VariantOptions options, Geometry geometry)
 }
 
 State Variant::create() const {
-  State state{options_.model.n, options_.d_in, options_.d_out, parse_moment_type(options_.train.optimizer_state)};
+  State state{options_.model.n, options_.d_in, options_.d_out,
+              parse_moment_type(options_.train.optimizer_state)};
   for (const auto& [name, shape] : own_parameters()) state.add(name, shape);
   return state;
 }
@@ -42,8 +43,8 @@ void Variant::initialise(Context& context, State& state, uint64_t seed, const Ba
   state.screen.refresh(context, state.encoder());
 }
 
-StepReport Variant::step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag,
-                         OutsideLoss* outside) {
+StepReport Variant::step(Context& context, State& state, const Batch& batch, double lr,
+                         NumericFlag& flag, OutsideLoss* outside) {
   StepReport report;
   target_ = batch.y;
   centre(context, state, batch.x);
@@ -80,7 +81,8 @@ void Variant::split() {
   const SparseCodes whole = std::move(codes_);
   codes_ = {};
   for (size_t group = 0; group < geometry_.prefixes.size(); ++group) {
-    const int64_t first = group == 0 ? 0 : geometry_.prefixes[group - 1], end = geometry_.prefixes[group];
+    const int64_t first = group == 0 ? 0 : geometry_.prefixes[group - 1],
+                  end = geometry_.prefixes[group];
     SparseCodes part;
     for (int64_t i = 0; i < whole.rows(); ++i) {
       for (int64_t p = whole.row_offsets[i]; p < whole.row_offsets[i + 1]; ++p) {
@@ -96,12 +98,14 @@ void Variant::split() {
 
 void Variant::append_rows(const SparseCodes& codes) {
   const int64_t pairs = codes_.pairs();
-  for (int64_t i = 1; i <= codes.rows(); ++i) codes_.row_offsets.push_back(pairs + codes.row_offsets[i]);
+  for (int64_t i = 1; i <= codes.rows(); ++i)
+    codes_.row_offsets.push_back(pairs + codes.row_offsets[i]);
   codes_.indices.insert(codes_.indices.end(), codes.indices.begin(), codes.indices.end());
   codes_.values.insert(codes_.values.end(), codes.values.begin(), codes.values.end());
 }
 
-void Variant::reconstruct(Context& context, const State& state, StepReport& report, NumericFlag& flag) {
+void Variant::reconstruct(Context& context, const State& state, StepReport& report,
+                          NumericFlag& flag) {
   gradient_.resize(codes_.rows() * options_.d_out);
   residual_.resize(batch_ * options_.d_out);
   row_loss_.resize(batch_);
@@ -121,7 +125,8 @@ void Variant::reconstruct(Context& context, const State& state, StepReport& repo
   report.fvu = std::accumulate(reported.begin(), reported.end(), 0.0) / scale;
 }
 
-/// The outside loss joins the squared error: gradient_ and the report take it in, its gradient by the codes waits.
+/// The outside loss joins the squared error: gradient_ and the report take it in, its gradient by
+/// the codes waits.
 void Variant::ask(Context& context, OutsideLoss& outside, StepReport& report) {
   const int64_t d = options_.d_out;
   const Primitives& p = primitives(context.isa());
@@ -131,17 +136,19 @@ void Variant::ask(Context& context, OutsideLoss& outside, StepReport& report) {
   });
   outside_ = outside.differentiate({codes_, {reconstruction.data(), batch_, d}, report.fvu});
   const size_t rows = outside_.d_reconstruction.size(), pairs = outside_.d_codes.size();
-  if ((rows != 0 && rows != reconstruction.size()) || (pairs != 0 && pairs != codes_.values.size())) {
-    throw UsageError(
-        fmt::format("the outside loss gave {} numbers for {} reconstructions of width {} and {} for {} codes", rows,
-                    batch_, d, pairs, codes_.pairs()));
+  if ((rows != 0 && rows != reconstruction.size()) ||
+      (pairs != 0 && pairs != codes_.values.size())) {
+    throw UsageError(fmt::format(
+        "the outside loss gave {} numbers for {} reconstructions of width {} and {} for {} codes",
+        rows, batch_, d, pairs, codes_.pairs()));
   }
   const auto weight = static_cast<float>(outside_.error_weight);
   for (int64_t group = 0; group < static_cast<int64_t>(weights_.size()); ++group) {
     parallel_for(context, batch_, [&](int64_t i) {
       float* g = gradient_.data() + (group * batch_ + i) * d;
       if (weight != 1) p.scale(weight, g, d);
-      if (rows != 0 && group <= reported_) p.axpy(1, outside_.d_reconstruction.data() + i * d, g, d);
+      if (rows != 0 && group <= reported_)
+        p.axpy(1, outside_.d_reconstruction.data() + i * d, g, d);
     });
   }
   report.outside = outside_.loss;
@@ -159,8 +166,8 @@ void Variant::nest(int64_t i, const float* bias) {
   }
 }
 
-/// Row i of every group, its reconstruction, becomes the gradient of all reconstructions it is part of. Returns the
-/// weighted squared error.
+/// Row i of every group, its reconstruction, becomes the gradient of all reconstructions it is part
+/// of. Returns the weighted squared error.
 double Variant::differentiate(const Primitives& p, int64_t i, const float* y, double& reported) {
   const int64_t d = options_.d_out;
   const double scale = static_cast<double>(batch_) * options_.variance;
@@ -192,7 +199,8 @@ void Variant::count_firing(State& state, StepReport& report) {
   dead_.clear();
   for (int64_t j = 0; j < state.n; ++j) {
     state.silent[j] = fired[j] ? 0 : state.silent[j] + batch_;
-    if (state.silent[j] >= options_.train.dead_after_tokens) dead_.push_back(static_cast<int32_t>(j));
+    if (state.silent[j] >= options_.train.dead_after_tokens)
+      dead_.push_back(static_cast<int32_t>(j));
   }
   report.l0 = static_cast<double>(active) / static_cast<double>(batch_);
   const auto [mean, first] = state.numbers.try_emplace("l0", report.l0);
@@ -203,8 +211,9 @@ void Variant::count_firing(State& state, StepReport& report) {
 AdamStep Variant::adam_step(const State& state, double lr) const {
   const TrainConfig& o = options_.train;
   const double t = static_cast<double>(state.step + 1);
-  return {static_cast<float>(lr / (1 - std::pow(o.beta1, t))), static_cast<float>(o.beta1), static_cast<float>(o.beta2),
-          static_cast<float>(o.eps), static_cast<float>(1 / (1 - std::pow(o.beta2, t)))};
+  return {static_cast<float>(lr / (1 - std::pow(o.beta1, t))), static_cast<float>(o.beta1),
+          static_cast<float>(o.beta2), static_cast<float>(o.eps),
+          static_cast<float>(1 / (1 - std::pow(o.beta2, t)))};
 }
 
 void Variant::update(Context& context, State& state, double lr, StepReport& report) {
@@ -227,13 +236,16 @@ void Variant::update(Context& context, State& state, double lr, StepReport& repo
   if (!dec_shrink_.empty()) input.dec_shrink = dec_shrink_.data();
   if (!options_.hooks.empty()) input.dec_blocks = &options_.hooks;
   UpdateOptions how{adam, geometry_.unit_norm};
-  how.rounding_key = data::Random{static_cast<uint64_t>(o.seed), kRounding, static_cast<uint64_t>(state.step)}.next();
+  how.rounding_key =
+      data::Random{static_cast<uint64_t>(o.seed), kRounding, static_cast<uint64_t>(state.step)}
+          .next();
   if (o.clip_norm > 0) {
-    how.gradient_scale = clip_scale(context, input, state.latents(), how, batch_, geometry_.centred, o.clip_norm);
+    how.gradient_scale =
+        clip_scale(context, input, state.latents(), how, batch_, geometry_.centred, o.clip_norm);
   }
   backward_update(context, input, state.latents(), how, center.data());
-  // b_dec moves x̂ directly (every row of the first group is part of every reconstruction; auxiliary rows have no bias)
-  // and, where x is centred by it, every encoder input backwards.
+  // b_dec moves x̂ directly (every row of the first group is part of every reconstruction;
+  // auxiliary rows have no bias) and, where x is centred by it, every encoder input backwards.
   column_sums(context, {gradient_.data(), batch_, options_.d_out}, bias.data());
   for (int64_t c = 0; c < options_.d_out; ++c) {
     bias[c] *= how.gradient_scale;
@@ -253,7 +265,8 @@ void Variant::adapt(Context& context, Parameter& parameter, const std::vector<fl
 
 std::vector<float> Variant::decoder_norms(Context& context, const State& state) const {
   const Primitives& p = primitives(context.isa());
-  const std::vector<int64_t> ends = options_.hooks.empty() ? std::vector<int64_t>{state.d_out} : options_.hooks;
+  const std::vector<int64_t> ends =
+      options_.hooks.empty() ? std::vector<int64_t>{state.d_out} : options_.hooks;
   const auto blocks = static_cast<int64_t>(ends.size());
   std::vector<float> norms(state.n * blocks);
   parallel_for(context, state.n, [&](int64_t j) {

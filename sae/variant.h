@@ -1,17 +1,20 @@
-// One optimiser step of any variant on the sparse path. A variant says how a batch is encoded and what it adds to the
-// loss; centring, decoding, AuxK, the backward pass and Adam are said once, here. All at the training scale (E‖x‖² =
-// 1).
+// One optimiser step of any variant on the sparse path. A variant says how a batch is encoded and
+// what it adds to the loss; centring, decoding, AuxK, the backward pass and Adam are said once,
+// here. All at the training scale (E‖x‖² = 1).
 //
-//   pre = W_enc (x − b_dec) + b_enc,  z = the variant's choice among pre,  x̂ = Σ z_j d_j + b_dec (+ W_skip x)
-//   loss = Σ_γ weight_γ · mean_B ‖y − x̂_γ‖² / variance                   γ: nested reconstructions (usually one)
-//        + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r),  r = y − x̂ (held fixed), r̂ = Σ over the top aux_k dead latents
+//   pre = W_enc (x − b_dec) + b_enc,  z = the variant's choice among pre,  x̂ = Σ z_j d_j + b_dec (+
+//   W_skip x) loss = Σ_γ weight_γ · mean_B ‖y − x̂_γ‖² / variance                   γ: nested
+//   reconstructions (usually one)
+//        + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r),  r = y − x̂ (held fixed), r̂ = Σ over the
+//        top aux_k dead latents
 //        + the variant's penalty
-// The AuxK term (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", A.2) is 0 when no latent is dead. It
-// has no bias and gives the encoder its gradient too, on active pairs.
+// The AuxK term (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", A.2) is 0 when no
+// latent is dead. It has no bias and gives the encoder its gradient too, on active pairs.
 //
-// Nested reconstructions (Matryoshka's prefixes, Multi-TopK's two k): the pairs of the batch are laid out group after
-// group, row γ·B + i holding row i's pairs of group γ; x̂_γ sums groups 0…γ, and a group's gradient is the sum over the
-// reconstructions it is part of. Then one backward pass serves all, as it serves AuxK's rows behind them.
+// Nested reconstructions (Matryoshka's prefixes, Multi-TopK's two k): the pairs of the batch are
+// laid out group after group, row γ·B + i holding row i's pairs of group γ; x̂_γ sums groups 0…γ,
+// and a group's gradient is the sum over the reconstructions it is part of. Then one backward pass
+// serves all, as it serves AuxK's rows behind them.
 #pragma once
 
 #include <cstdint>
@@ -44,10 +47,11 @@ struct VariantOptions {
 
 /// What a variant's reconstruction is made of.
 struct Geometry {
-  bool centred = true;            ///< encode x − b_dec rather than x
-  bool unit_norm = true;          ///< decoder rows stay on the unit sphere
-  bool tied = false;              ///< W_enc is a copy of W_dec
-  std::vector<int64_t> prefixes;  ///< ends of the nested groups of latents, the last one n; empty: one group
+  bool centred = true;    ///< encode x − b_dec rather than x
+  bool unit_norm = true;  ///< decoder rows stay on the unit sphere
+  bool tied = false;      ///< W_enc is a copy of W_dec
+  /// ends of the nested groups of latents, the last one n; empty: one group
+  std::vector<int64_t> prefixes;
 };
 
 struct Batch {
@@ -78,24 +82,27 @@ class Variant {
   virtual Shapes own_parameters() const { return {}; }
   /// All parameters, zero.
   virtual State create() const;
-  /// Decoder rows uniform on the sphere, encoder = decoder, b_dec = the geometric median of the sample's y.
+  /// Decoder rows uniform on the sphere, encoder = decoder, b_dec = the geometric median of the
+  /// sample's y.
   virtual void initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const;
 
-  /// One forward, backward and Adam step. Where a row is not finite `flag` is raised and the parameters are left as
-  /// they were. Deterministic: the same bits on any number of threads and any instruction set. Any B; buffers grow to
-  /// it. `outside`, where not null, is asked for its gradient once codes and reconstructions stand.
-  virtual StepReport step(Context& context, State& state, const Batch& batch, double lr, NumericFlag& flag,
-                          OutsideLoss* outside = nullptr);
+  /// One forward, backward and Adam step. Where a row is not finite `flag` is raised and the
+  /// parameters are left as they were. Deterministic: the same bits on any number of threads and
+  /// any instruction set. Any B; buffers grow to it. `outside`, where not null, is asked for its
+  /// gradient once codes and reconstructions stand.
+  virtual StepReport step(Context& context, State& state, const Batch& batch, double lr,
+                          NumericFlag& flag, OutsideLoss* outside = nullptr);
 
-  /// Settle what the published dictionary needs from rows of the validation split (a threshold), where
-  /// needs_validation().
+  /// Settle what the published dictionary needs from rows of the validation split (a threshold),
+  /// where needs_validation().
   virtual void calibrate(Context&, State&, ConstMatrix) const {}
   virtual bool needs_validation() const { return false; }
 
   /// What is published, still at the training scale; the caller fills in where the data came from.
   virtual Dictionary dictionary(const State& state) const;
 
-  /// The codes of the last batch (for tests): group after group, AuxK's rows behind them where any latent was dead.
+  /// The codes of the last batch (for tests): group after group, AuxK's rows behind them where any
+  /// latent was dead.
   const SparseCodes& codes() const { return codes_; }
   const VariantOptions& options() const { return options_; }
   const Geometry& geometry() const { return geometry_; }
@@ -109,14 +116,18 @@ class Variant {
   virtual void encode(Context& context, State& state, NumericFlag& flag) = 0;
   /// Lay codes_ out group after group. The default cuts at the prefixes.
   virtual void split();
-  /// Add to the reconstructions [B, d_out] of the first group what does not pass through the latents.
+  /// Add to the reconstructions [B, d_out] of the first group what does not pass through the
+  /// latents.
   virtual void bypass(Context&, const State&, Matrix) const {}
-  /// What multiplies a pre-activation [n] where latents are ranked against one another; empty: nothing does.
+  /// What multiplies a pre-activation [n] where latents are ranked against one another; empty:
+  /// nothing does.
   virtual std::vector<float> rank_scale(Context&, const State&) const { return {}; }
   /// Append rows of an auxiliary loss. The default is AuxK, where any latent is dead.
-  virtual void auxiliary(Context& context, const State& state, StepReport& report, NumericFlag& flag);
-  /// Add the penalty's part to d_values_ (∂L/∂value of every pair, the reconstruction's already there), and where the
-  /// variant needs it dec_values_, d_bias_, dec_shrink_. Returns the penalty. Sees the weights before the step.
+  virtual void auxiliary(Context& context, const State& state, StepReport& report,
+                         NumericFlag& flag);
+  /// Add the penalty's part to d_values_ (∂L/∂value of every pair, the reconstruction's already
+  /// there), and where the variant needs it dec_values_, d_bias_, dec_shrink_. Returns the penalty.
+  /// Sees the weights before the step.
   virtual double penalise(Context&, State&) { return 0; }
   /// The backward pass from gradient_, and the step of every parameter.
   virtual void update(Context& context, State& state, double lr, StepReport& report);
@@ -125,9 +136,12 @@ class Variant {
   virtual void step_own(Context&, State&, const AdamStep&) {}
 
   ConstMatrix centred() const { return {centred_.data(), batch_, options_.d_in}; }
-  Encoder encoder(const State& state) const { return {state.encoder(), state.encoder_bias(), &state.screen}; }
+  Encoder encoder(const State& state) const {
+    return {state.encoder(), state.encoder_bias(), &state.screen};
+  }
   /// Adam on a whole parameter.
-  void adapt(Context& context, Parameter& parameter, const std::vector<float>& gradient, const AdamStep& adam) const;
+  void adapt(Context& context, Parameter& parameter, const std::vector<float>& gradient,
+             const AdamStep& adam) const;
   /// Append B rows of codes; they share the batch's inputs.
   void append_rows(const SparseCodes& codes);
   /// ‖d_j‖ of every latent, or of every latent and hook [n, hooks] where there are several.
@@ -138,17 +152,18 @@ class Variant {
   VariantOptions options_;
   Geometry geometry_;
   std::vector<double> weights_{1};  ///< of the nested reconstructions
-  int64_t reported_ = 0;            ///< the reconstruction that FVU, firing and AuxK's residual mean
-  int64_t batch_ = 0;               ///< B of this step
-  ConstMatrix target_;              ///< y of this step
+  /// the reconstruction that FVU, firing and AuxK's residual mean
+  int64_t reported_ = 0;
+  int64_t batch_ = 0;   ///< B of this step
+  ConstMatrix target_;  ///< y of this step
 
   SparseCodes codes_;
   std::vector<float> centred_;   // [B, d_in]: x − b_dec
   std::vector<float> gradient_;  // [rows of codes_, d_out]: ∂L/∂x̂ of each row
   std::vector<float> residual_;  // [B, d_out]
   std::vector<float> d_values_;  // [pairs]
-  // Where not empty: the pairs' weights in dW_dec and db_enc, and what adds to dW_dec (see BackwardInput). Emptied by
-  // every step.
+  // Where not empty: the pairs' weights in dW_dec and db_enc, and what adds to dW_dec (see
+  // BackwardInput). Emptied by every step.
   std::vector<float> dec_values_, d_bias_, dec_shrink_;
   OutsideGradient outside_;  // of this step
   std::vector<int32_t> dead_;

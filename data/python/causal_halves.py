@@ -13,9 +13,11 @@ from torch import nn
 LONGEST = 1024  # tokens a text may have: beyond, the attention mask and the logits of one text fill the memory
 
 # By the model inside: where its blocks, its last norm and its table of positions stand (None: rotary, in the blocks).
-PLACES = [("transformer", "h", "ln_f", "wpe"),  # GPT-2
-          ("gpt_neox", "layers", "final_layer_norm", None),  # Pythia
-          ("model", "layers", "norm", None)]  # Llama, Mistral, Qwen and their kin
+PLACES = [
+    ("transformer", "h", "ln_f", "wpe"),  # GPT-2
+    ("gpt_neox", "layers", "final_layer_norm", None),  # Pythia
+    ("model", "layers", "norm", None),
+]  # Llama, Mistral, Qwen and their kin
 
 
 class NoPositions(nn.Module):
@@ -46,8 +48,9 @@ class Lower(nn.Module):
         self.model = model
 
     def forward(self, ids, mask):
-        return self.model(input_ids=ids, attention_mask=causal_mask(mask), use_cache=False,
-                          return_dict=True).last_hidden_state
+        return self.model(
+            input_ids=ids, attention_mask=causal_mask(mask), use_cache=False, return_dict=True
+        ).last_hidden_state
 
 
 class Upper(nn.Module):
@@ -56,7 +59,12 @@ class Upper(nn.Module):
         self.model = model
 
     def forward(self, residual, ids, mask):
-        out = self.model(inputs_embeds=residual, attention_mask=causal_mask(mask), use_cache=False, return_dict=True)
+        out = self.model(
+            inputs_embeds=residual,
+            attention_mask=causal_mask(mask),
+            use_cache=False,
+            return_dict=True,
+        )
         return token_losses(out.logits, ids, mask)
 
 
@@ -68,7 +76,12 @@ class Next(nn.Module):
         self.base, self.head = base, head
 
     def forward(self, residual, mask):
-        out = self.base(inputs_embeds=residual, attention_mask=causal_mask(mask), use_cache=False, return_dict=True)
+        out = self.base(
+            inputs_embeds=residual,
+            attention_mask=causal_mask(mask),
+            use_cache=False,
+            return_dict=True,
+        )
         last = (mask.sum(1) - 1)[:, None, None].expand(-1, 1, residual.shape[2])
         return self.head(out.last_hidden_state.gather(1, last)[:, 0])
 
@@ -110,23 +123,33 @@ class CausalHalves:
         inside, _, norm, _ = places(self.upper.model)
         base, head = getattr(self.upper.model, inside), self.upper.model.get_output_embeddings()
         residual = torch.randn(5, 17, self.d, generator=torch.Generator().manual_seed(0))
-        return {"next": (Next(base, head), (residual, self.example()[1])),
-                "lens": (Lens(getattr(base, norm), head), (residual[0],))}
+        return {
+            "next": (Next(base, head), (residual, self.example()[1])),
+            "lens": (Lens(getattr(base, norm), head), (residual[0],)),
+        }
 
     def eager_to_vocabulary(self, ids, mask):
         """By name, inputs and what the whole, uncut model computes from them."""
         inside, _, norm, _ = places(self.full)
         seen = []
-        handle = getattr(getattr(self.full, inside), norm).register_forward_pre_hook(lambda _, x: seen.append(x[0]))
-        out = self.full(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        handle = getattr(getattr(self.full, inside), norm).register_forward_pre_hook(
+            lambda _, x: seen.append(x[0])
+        )
+        out = self.full(
+            input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False
+        )
         handle.remove()
         rows, last = torch.arange(len(ids)), mask.sum(1) - 1
-        return {"next": ((out.hidden_states[self.layer], mask), out.logits[rows, last]),
-                "lens": ((seen[0][rows, last],), out.logits[rows, last])}
+        return {
+            "next": ((out.hidden_states[self.layer], mask), out.logits[rows, last]),
+            "lens": ((seen[0][rows, last],), out.logits[rows, last]),
+        }
 
     def eager(self, ids, mask):
         """What the whole, uncut model computes: the residual stream at the layer, and each token's loss."""
-        out = self.full(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        out = self.full(
+            input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False
+        )
         log_p = out.logits.log_softmax(-1)
         loss = torch.zeros(ids.shape)
         loss[:, 1:] = -log_p[:, :-1].gather(-1, ids[:, 1:, None])[:, :, 0] * mask[:, 1:]
@@ -134,7 +157,9 @@ class CausalHalves:
 
 
 def is_causal(folder):
-    names = (model_source.read_json(Path(folder) / "config.json", {}) or {}).get("architectures") or []
+    names = (model_source.read_json(Path(folder) / "config.json", {}) or {}).get(
+        "architectures"
+    ) or []
     return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
 
 
@@ -144,12 +169,18 @@ def load_causal_halves(folder, layer):
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    full, low, high = (AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
-                       for _ in range(3))
+    full, low, high = (
+        AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True
+        ).eval()
+        for _ in range(3)
+    )
     inside, blocks, norm, positions = places(full)
     layers = len(getattr(getattr(full, inside), blocks))
     if not 1 <= layer < layers:
-        raise SourceError(f"--layer {layer}: the model has {layers} layers, choose 1 to {layers - 1}")
+        raise SourceError(
+            f"--layer {layer}: the model has {layers} layers, choose 1 to {layers - 1}"
+        )
     for model, first, last in ((low, 0, layer), (high, layer, layers)):
         model.requires_grad_(False)
         base = getattr(model, inside)
@@ -159,8 +190,16 @@ def load_causal_halves(folder, layer):
     if positions:
         setattr(getattr(high, inside), positions, NoPositions())
     limit = min(model_source.max_length(folder), LONGEST)
-    return CausalHalves(full, Lower(getattr(low, inside)), Upper(high), layer, layers, full.config.hidden_size, limit,
-                        full.config.vocab_size)
+    return CausalHalves(
+        full,
+        Lower(getattr(low, inside)),
+        Upper(high),
+        layer,
+        layers,
+        full.config.hidden_size,
+        limit,
+        full.config.vocab_size,
+    )
 
 
 def places(model):
@@ -169,4 +208,6 @@ def places(model):
         base = getattr(model, inside, None)
         if all(hasattr(base, name) for name in (blocks, norm, positions or blocks)):
             return place
-    raise SourceError(f"{type(model).__name__}: only causal models built like GPT-2, GPT-NeoX or Llama can be cut")
+    raise SourceError(
+        f"{type(model).__name__}: only causal models built like GPT-2, GPT-NeoX or Llama can be cut"
+    )

@@ -31,11 +31,23 @@ from model_source import SourceError, sha256_file
 
 FORMAT_VERSION = 1
 TOLERANCE = 2e-4  # max |difference|, relative to a token's largest value; fp32 kernels differ in summation order only
-FILES = {"lower_compiled": "lower.pt2", "lower_script": "lower.ts.pt",
-         "upper_compiled": "upper.pt2", "upper_script": "upper.ts.pt"}
+FILES = {
+    "lower_compiled": "lower.pt2",
+    "lower_script": "lower.ts.pt",
+    "upper_compiled": "upper.pt2",
+    "upper_script": "upper.ts.pt",
+}
 WORD_FILES = {"next_script": "next.ts.pt", "lens_script": "lens.ts.pt"}  # of causal language models
-TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
-                   "merges.txt", "config.json", "sentence_bert_config.json"]
+TOKENIZER_FILES = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "config.json",
+    "sentence_bert_config.json",
+]
 # What a compiler may use when it compiles for this machine.
 CPU_FLAGS = """
 sse4_1 sse4_2 avx f16c fma avx2 bmi1 bmi2 avx512f avx512bw avx512dq avx512vl avx512cd avx512ifma avx512vbmi
@@ -44,14 +56,25 @@ amx_int8 amx_bf16 gfni vaes vpclmulqdq""".split()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=model_source.DEFAULT_PACKAGE,
-                        help=f"model folder, hub name, or {model_source.DEFAULT_PACKAGE} (default: this package)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        default=model_source.DEFAULT_PACKAGE,
+        help=f"model folder, hub name, or {model_source.DEFAULT_PACKAGE} (default: this package)",
+    )
     parser.add_argument("--revision", help="hub revision")
-    parser.add_argument("--layer", type=int, default=4, help="residual stream after this many layers (default 4)")
+    parser.add_argument(
+        "--layer", type=int, default=4, help="residual stream after this many layers (default 4)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--pooling", choices=["mean", "cls"], help="default: what the model's own 1_Pooling says")
-    parser.add_argument("--normalise", choices=["yes", "no"], help="default: what the model's own modules.json says")
+    parser.add_argument(
+        "--pooling", choices=["mean", "cls"], help="default: what the model's own 1_Pooling says"
+    )
+    parser.add_argument(
+        "--normalise", choices=["yes", "no"], help="default: what the model's own modules.json says"
+    )
     args = parser.parse_args()
     try:
         export(args)
@@ -71,10 +94,15 @@ def export(args):
     if not is_causal(source.folder):
         halves = load_halves(source.folder, args.layer, args.pooling, args.normalise)
     elif args.pooling or args.normalise:
-        raise SourceError(f"{source.name} is a causal language model: --pooling and --normalise have no meaning")
+        raise SourceError(
+            f"{source.name} is a causal language model: --pooling and --normalise have no meaning"
+        )
     else:
         halves = load_causal_halves(source.folder, args.layer)
-    print(f"{source.name}: layer {args.layer} of {halves.layers}, d {halves.d} -> {halves.output}", flush=True)
+    print(
+        f"{source.name}: layer {args.layer} of {halves.layers}, d {halves.d} -> {halves.output}",
+        flush=True,
+    )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.out.parent, prefix=".export-") as staging:
         folder = Path(staging) / "halves"
@@ -88,7 +116,9 @@ def export(args):
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
         if args.out.exists():
             if not (args.out / "manifest.json").is_file() and any(args.out.iterdir()):
-                raise SourceError(f"{args.out}: exists and holds no exported model; choose another --out")
+                raise SourceError(
+                    f"{args.out}: exists and holds no exported model; choose another --out"
+                )
             shutil.rmtree(args.out)
         folder.rename(args.out)
     trusted = trust(args.out / "manifest.json")
@@ -100,13 +130,19 @@ def write_halves(halves, folder):
     import torch._inductor.config as inductor
     from halves import forward_only
 
-    batch, length = torch.export.Dim("batch", min=1, max=8192), torch.export.Dim("length", min=1, max=halves.max_length)
+    batch, length = (
+        torch.export.Dim("batch", min=1, max=8192),
+        torch.export.Dim("length", min=1, max=halves.max_length),
+    )
     ids, mask = halves.example()
     with torch.no_grad():
         above = halves.upper_inputs(halves.lower(ids, mask).contiguous(), ids, mask)
     # Each worker of the harvester runs a batch of its own: serial kernels, so that bits do not depend on threads.
     options = {"max_autotune": False, "cpp.threads": 1}
-    for name, module, inputs in (("lower", halves.lower, (ids, mask)), ("upper", halves.upper, above)):
+    for name, module, inputs in (
+        ("lower", halves.lower, (ids, mask)),
+        ("upper", halves.upper, above),
+    ):
         start = time.time()
         dynamic = tuple({0: batch, 1: length} for _ in inputs)
         with torch.no_grad():
@@ -114,11 +150,15 @@ def write_halves(halves, folder):
             traced.save(str(folder / FILES[name + "_script"]))
             program = torch.export.export(forward_only(module), inputs, dynamic_shapes=dynamic)
             with inductor.patch(options):
-                torch._inductor.aoti_compile_and_package(program, package_path=str(folder / FILES[name + "_compiled"]))
+                torch._inductor.aoti_compile_and_package(
+                    program, package_path=str(folder / FILES[name + "_compiled"])
+                )
         print(f"{name}: compiled and traced in {time.time() - start:.0f} s", flush=True)
     for name, (module, inputs) in halves.to_vocabulary().items():
         with torch.no_grad():
-            torch.jit.trace(module, inputs, check_trace=False).save(str(folder / WORD_FILES[name + "_script"]))
+            torch.jit.trace(module, inputs, check_trace=False).save(
+                str(folder / WORD_FILES[name + "_script"])
+            )
 
 
 def check_parity(halves, folder):
@@ -127,8 +167,14 @@ def check_parity(halves, folder):
 
     files = files_of(halves)
     worst = dict.fromkeys(files, 0.0)
-    loaded = {key: (torch.jit.load(str(folder / file)) if file.endswith(".ts.pt")
-                    else torch._inductor.aoti_load_package(str(folder / file))) for key, file in files.items()}
+    loaded = {
+        key: (
+            torch.jit.load(str(folder / file))
+            if file.endswith(".ts.pt")
+            else torch._inductor.aoti_load_package(str(folder / file))
+        )
+        for key, file in files.items()
+    }
     with torch.no_grad():
         for batch, length in ((5, 17), (1, 1), (1, 9), (3, 1), (64, 40), (2, halves.max_length)):
             ids, mask = halves.example(batch, min(length, halves.max_length))
@@ -139,14 +185,20 @@ def check_parity(halves, folder):
                 upper = loaded["upper_" + kind](*halves.upper_inputs(residual, ids, mask))
                 far = (lower - residual).abs().amax(-1) / residual.abs().amax(-1).clamp(min=1)
                 worst["lower_" + kind] = max(worst["lower_" + kind], far[keep].max().item())
-                worst["upper_" + kind] = max(worst["upper_" + kind], (upper - output).abs().max().item())
+                worst["upper_" + kind] = max(
+                    worst["upper_" + kind], (upper - output).abs().max().item()
+                )
             for name, (inputs, logits) in halves.eager_to_vocabulary(ids, mask).items():
-                far = (loaded[name + "_script"](*inputs) - logits).abs().amax(-1) / logits.abs().amax(-1).clamp(min=1)
+                far = (loaded[name + "_script"](*inputs) - logits).abs().amax(
+                    -1
+                ) / logits.abs().amax(-1).clamp(min=1)
                 worst[name + "_script"] = max(worst[name + "_script"], far.max().item())
     for key, difference in worst.items():
         print(f"{files[key]}: max |difference| from the eager model {difference:.2e}", flush=True)
         if not difference <= TOLERANCE:
-            raise SourceError(f"{files[key]} differs from the eager model by {difference:.2e}, allowed {TOLERANCE:.0e}")
+            raise SourceError(
+                f"{files[key]} differs from the eager model by {difference:.2e}, allowed {TOLERANCE:.0e}"
+            )
     return worst
 
 
@@ -158,14 +210,33 @@ def describe(source, layer, halves, folder, differences):
     import torch
 
     return {
-        "format": "assay-model-halves", "format_version": FORMAT_VERSION, "model": source.name,
-        "revision": source.revision, "layer": layer, "layers": halves.layers, "d": halves.d, "d_out": halves.d_out,
-        "max_length": halves.max_length, "vocabulary": halves.vocabulary, "prepend_bos": False,
-        "tokenizer_file": "tokenizer.json", "tokenizer_hash": model_source.tokenizer_hash(source.folder),
-        "torch_version": torch.__version__.split("+")[0], "machine": platform.machine(), "cpu_flags": cpu_flags(),
-        "output": halves.output, "pooling": halves.pooling, "normalise": halves.normalise,
-        "files": {key: {"name": file, "sha256": sha256_file(folder / file), "max_difference": differences[key]}
-                  for key, file in files_of(halves).items()},
+        "format": "assay-model-halves",
+        "format_version": FORMAT_VERSION,
+        "model": source.name,
+        "revision": source.revision,
+        "layer": layer,
+        "layers": halves.layers,
+        "d": halves.d,
+        "d_out": halves.d_out,
+        "max_length": halves.max_length,
+        "vocabulary": halves.vocabulary,
+        "prepend_bos": False,
+        "tokenizer_file": "tokenizer.json",
+        "tokenizer_hash": model_source.tokenizer_hash(source.folder),
+        "torch_version": torch.__version__.split("+")[0],
+        "machine": platform.machine(),
+        "cpu_flags": cpu_flags(),
+        "output": halves.output,
+        "pooling": halves.pooling,
+        "normalise": halves.normalise,
+        "files": {
+            key: {
+                "name": file,
+                "sha256": sha256_file(folder / file),
+                "max_difference": differences[key],
+            }
+            for key, file in files_of(halves).items()
+        },
     }
 
 
@@ -179,8 +250,12 @@ def cpu_flags():
 
 def trust(manifest):
     """Enters the manifest's hash into the user's list: exporting a model is what makes its code one's own."""
-    path = Path(os.environ.get("ASSAY_TRUST_FILE") or
-                Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "assay" / "trusted-models")
+    path = Path(
+        os.environ.get("ASSAY_TRUST_FILE")
+        or Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        / "assay"
+        / "trusted-models"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = sha256_file(manifest)
     if not path.exists() or digest not in path.read_text().split():

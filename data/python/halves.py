@@ -29,7 +29,9 @@ class Lower(nn.Module):
         self.model = model
 
     def forward(self, ids, mask):
-        return self.model(input_ids=ids, attention_mask=additive_mask(mask), return_dict=True).last_hidden_state
+        return self.model(
+            input_ids=ids, attention_mask=additive_mask(mask), return_dict=True
+        ).last_hidden_state
 
 
 class Upper(nn.Module):
@@ -38,7 +40,9 @@ class Upper(nn.Module):
         self.model, self.pooling, self.normalise = model, pooling, normalise
 
     def forward(self, residual, mask):
-        out = self.model(inputs_embeds=residual, attention_mask=additive_mask(mask), return_dict=True).last_hidden_state
+        out = self.model(
+            inputs_embeds=residual, attention_mask=additive_mask(mask), return_dict=True
+        ).last_hidden_state
         if self.pooling == "cls":
             pooled = out[:, 0]
         else:
@@ -114,7 +118,9 @@ class Halves:
             pooled = last[:, 0]
         else:
             pooled = torch.stack([row[keep.bool()].mean(0) for row, keep in zip(last, mask)])
-        return out.hidden_states[self.layer], (pooled / pooled.norm(dim=-1, keepdim=True) if self.normalise else pooled)
+        return out.hidden_states[self.layer], (
+            pooled / pooled.norm(dim=-1, keepdim=True) if self.normalise else pooled
+        )
 
 
 def load_halves(folder, layer, pooling=None, normalise=None):
@@ -124,11 +130,15 @@ def load_halves(folder, layer, pooling=None, normalise=None):
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     folder = Path(folder)
-    full, low, high = (AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
-                       for _ in range(3))
+    full, low, high = (
+        AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+        for _ in range(3)
+    )
     blocks = encoder_blocks(full)
     if not 1 <= layer < len(blocks):
-        raise SourceError(f"--layer {layer}: the model has {len(blocks)} layers, choose 1 to {len(blocks) - 1}")
+        raise SourceError(
+            f"--layer {layer}: the model has {len(blocks)} layers, choose 1 to {len(blocks) - 1}"
+        )
     replace_blocks(low, encoder_blocks(low)[:layer])
     replace_blocks(high, encoder_blocks(high)[layer:])
     high.embeddings = Passthrough()
@@ -140,15 +150,28 @@ def load_halves(folder, layer, pooling=None, normalise=None):
     normalise = own_normalise(folder) if normalise is None else normalise == "yes"
     d = full.config.hidden_size
     limit = min(model_source.max_length(folder), full.config.max_position_embeddings)
-    return Halves(full, Lower(low), Upper(high, pooling, normalise), layer, len(blocks), d, d, limit,
-                  full.config.vocab_size, pooling, normalise)
+    return Halves(
+        full,
+        Lower(low),
+        Upper(high, pooling, normalise),
+        layer,
+        len(blocks),
+        d,
+        d,
+        limit,
+        full.config.vocab_size,
+        pooling,
+        normalise,
+    )
 
 
 def encoder_blocks(model):
     encoder = getattr(model, "encoder", None)
     if encoder is None or not hasattr(encoder, "layer") or not hasattr(model, "embeddings"):
-        raise SourceError(f"{type(model).__name__}: only encoders built as embeddings + encoder.layer can be cut "
-                          "(BERT, RoBERTa, XLM-R, MPNet and their kin)")
+        raise SourceError(
+            f"{type(model).__name__}: only encoders built as embeddings + encoder.layer can be cut "
+            "(BERT, RoBERTa, XLM-R, MPNet and their kin)"
+        )
     return encoder.layer
 
 
@@ -160,21 +183,33 @@ def replace_blocks(model, blocks):
 def own_pooling(folder):
     config = read_json(folder / "1_Pooling" / "config.json")
     if config is None:
-        raise SourceError(f"{folder.name}: no 1_Pooling/config.json says how the embedding is pooled: pass --pooling")
+        raise SourceError(
+            f"{folder.name}: no 1_Pooling/config.json says how the embedding is pooled: pass --pooling"
+        )
     prefix = "pooling_mode_"
-    chosen = [key.removeprefix(prefix) for key, on in config.items() if key.startswith(prefix) and on is True]
+    chosen = [
+        key.removeprefix(prefix)
+        for key, on in config.items()
+        if key.startswith(prefix) and on is True
+    ]
     names = {"mean_tokens": "mean", "cls_token": "cls"}
     if len(chosen) != 1 or chosen[0] not in names:
-        raise SourceError(f"{folder.name}: pooling {chosen} is not supported: pass --pooling mean or cls")
+        raise SourceError(
+            f"{folder.name}: pooling {chosen} is not supported: pass --pooling mean or cls"
+        )
     return names[chosen[0]]
 
 
 def own_normalise(folder):
     modules = read_json(folder / "modules.json")
     if modules is None:
-        raise SourceError(f"{folder.name}: no modules.json says whether the embedding is normalised: pass --normalise")
+        raise SourceError(
+            f"{folder.name}: no modules.json says whether the embedding is normalised: pass --normalise"
+        )
     kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
     unknown = set(kinds) - {"Transformer", "Pooling", "Normalize"}
     if unknown:
-        raise SourceError(f"{folder.name}: modules {sorted(unknown)} behind the encoder are not supported")
+        raise SourceError(
+            f"{folder.name}: modules {sorted(unknown)} behind the encoder are not supported"
+        )
     return "Normalize" in kinds

@@ -30,18 +30,35 @@ CHUNK_BYTES = 8 << 20
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, help="a model folder or a hub name")
     parser.add_argument("--texts", type=Path, help=".jsonl or .csv, as tokenise.py reads them")
     parser.add_argument("--out", type=Path, help="folder for the files")
     parser.add_argument("--hooks", nargs="+", default=[], help="names of modules")
-    parser.add_argument("--list-hooks", action="store_true", help="print the modules' names and stop")
-    parser.add_argument("--dtype", choices=DTYPES, default="bf16", help="stored type (default: bf16)")
-    parser.add_argument("--model-dtype", choices=DTYPES, default="bf16", help="the model's own type (default: bf16)")
-    parser.add_argument("--context", type=int, default=512, help="tokens a text is cut to (default: 512)")
+    parser.add_argument(
+        "--list-hooks", action="store_true", help="print the modules' names and stop"
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="bf16", help="stored type (default: bf16)"
+    )
+    parser.add_argument(
+        "--model-dtype", choices=DTYPES, default="bf16", help="the model's own type (default: bf16)"
+    )
+    parser.add_argument(
+        "--context", type=int, default=512, help="tokens a text is cut to (default: 512)"
+    )
     parser.add_argument("--batch", type=int, default=16, help="texts a pass (default: 16)")
-    parser.add_argument("--texts-per-file", type=int, default=4096, help="a kill loses at most these (default: 4096)")
-    parser.add_argument("--device-map", help="as transformers takes it (auto, balanced, cuda:0; needs accelerate)")
+    parser.add_argument(
+        "--texts-per-file",
+        type=int,
+        default=4096,
+        help="a kill loses at most these (default: 4096)",
+    )
+    parser.add_argument(
+        "--device-map", help="as transformers takes it (auto, balanced, cuda:0; needs accelerate)"
+    )
     parser.add_argument("--rank", type=int, default=int(os.environ.get("RANK", 0)))
     parser.add_argument("--ranks", type=int, default=int(os.environ.get("WORLD_SIZE", 1)))
     args = parser.parse_args()
@@ -60,22 +77,33 @@ def harvest(args):
     check(args, model)
     records = read_records(args.texts)
     mine = list(range(args.rank, len(records), args.ranks))
-    facts = {"assay_format": 1, "model": source.name, "revision": source.revision, "hook": args.hooks[0],
-             "tokenizer_hash": model_source.tokenizer_hash(source.folder), "context_length": args.context,
-             "source_hash": model_source.sha256_file(args.texts), "further_hooks": " ".join(args.hooks[1:]),
-             "stored": args.dtype, "computed": args.model_dtype, "ranks": args.ranks,
-             "texts_per_file": args.texts_per_file}
+    facts = {
+        "assay_format": 1,
+        "model": source.name,
+        "revision": source.revision,
+        "hook": args.hooks[0],
+        "tokenizer_hash": model_source.tokenizer_hash(source.folder),
+        "context_length": args.context,
+        "source_hash": model_source.sha256_file(args.texts),
+        "further_hooks": " ".join(args.hooks[1:]),
+        "stored": args.dtype,
+        "computed": args.model_dtype,
+        "ranks": args.ranks,
+        "texts_per_file": args.texts_per_file,
+    }
     rows = 0
     for part, first in enumerate(range(0, len(mine), args.texts_per_file)):
         path = args.out / f"rank-{args.rank:05}-{part:05}.h5"
         if path.exists():
             require_same(path, facts)
             continue
-        columns = run(model, tokenizer, records, mine[first:first + args.texts_per_file], args)
+        columns = run(model, tokenizer, records, mine[first : first + args.texts_per_file], args)
         write(path, columns, facts, args)
         rows += len(columns["tokens"])
-    print(f"{args.out}: rank {args.rank} of {args.ranks} wrote {rows} rows; "
-          f"when all have, run: assay index {args.out}/*.h5 --out {args.out}")
+    print(
+        f"{args.out}: rank {args.rank} of {args.ranks} wrote {rows} rows; "
+        f"when all have, run: assay index {args.out}/*.h5 --out {args.out}"
+    )
 
 
 def load(folder, args):
@@ -122,8 +150,10 @@ def require_same(path, facts):
     with h5py.File(path) as file:
         for key, value in facts.items():
             if file.attrs.get(key) != value:
-                raise SourceError(f"{path}: cannot go on: {key} was {file.attrs.get(key)} there and is {value} now; "
-                                  "use another folder or delete this one")
+                raise SourceError(
+                    f"{path}: cannot go on: {key} was {file.attrs.get(key)} there and is {value} now; "
+                    "use another folder or delete this one"
+                )
 
 
 class Hooks:
@@ -162,9 +192,14 @@ def run(model, tokenizer, records, numbers, args):
     special_ids = torch.tensor(tokenizer.all_special_ids)
     try:
         for first in range(0, len(numbers), args.batch):
-            chosen = numbers[first:first + args.batch]
-            batch = tokenizer([records[i]["text"] for i in chosen], return_tensors="pt", padding=True, truncation=True,
-                              max_length=args.context)
+            chosen = numbers[first : first + args.batch]
+            batch = tokenizer(
+                [records[i]["text"] for i in chosen],
+                return_tensors="pt",
+                padding=True,
+                truncation=True,
+                max_length=args.context,
+            )
             ids, mask = batch["input_ids"], batch["attention_mask"]
             model(input_ids=ids.to(device), attention_mask=mask.to(device))
             keep = mask.bool()
@@ -174,7 +209,9 @@ def run(model, tokenizer, records, numbers, args):
                 parts[name].append(cast(values[keep.to(values.device)].cpu(), args.dtype, name))
             parts["tokens"].append(ids[keep].to(torch.int32))
             parts["special"].append(torch.isin(ids[keep], special_ids).to(torch.uint8))
-            parts["position"].append(torch.arange(ids.shape[1]).expand(ids.shape)[keep].to(torch.int32))
+            parts["position"].append(
+                torch.arange(ids.shape[1]).expand(ids.shape)[keep].to(torch.int32)
+            )
             documents = torch.tensor([document_id(records[i].get("document"), i) for i in chosen])
             parts["document"].append(documents[:, None].expand(ids.shape)[keep])
     finally:
@@ -189,7 +226,9 @@ def cast(values, dtype, name):
     values = values.to(DTYPES[dtype])
     bad = ~torch.isfinite(values).all(1)
     if bad.any():
-        raise SourceError(f"--hooks {name}: row {int(bad.nonzero()[0])} of a batch is not finite as {dtype}; try bf16")
+        raise SourceError(
+            f"--hooks {name}: row {int(bad.nonzero()[0])} of a batch is not finite as {dtype}; try bf16"
+        )
     return values
 
 
@@ -203,7 +242,11 @@ def write(path, columns, facts, args):
             array = file.create_dataset(place, data=stored, chunks=(chunk, stored.shape[1]))
             array.attrs["dtype"] = args.dtype
         for name in ("tokens", "document", "position", "special"):
-            file[name] = columns[name].numpy().astype({"document": np.int64, "special": np.uint8}.get(name, np.int32))
+            file[name] = (
+                columns[name]
+                .numpy()
+                .astype({"document": np.int64, "special": np.uint8}.get(name, np.int32))
+            )
         file.attrs.update(facts)
 
 

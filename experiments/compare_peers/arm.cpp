@@ -1,11 +1,13 @@
-// Our arm of the comparison: the training step of `assay train`, told over stdin when to run a burst of steps.
+// Our arm of the comparison: the training step of `assay train`, told over stdin when to run a
+// burst of steps.
 //
 //   compare_arm PROBLEM [--threads N]
 //   stdin, a line a command; stdout, a line of JSON an answer:
-//     run FIRST COUNT   optimiser steps on batches FIRST, FIRST + 1, … (modulo those there are): {"ms": […], "dead": …}
-//     save DIR          W_enc, W_dec, b_enc, b_dec as raw fp32: {}
-//     memory            peak and starting resident bytes, and those of parameters and optimiser state
-// PROBLEM is a folder made by problem.py. A batch is read into memory before its step's clock starts.
+//     run FIRST COUNT   optimiser steps on batches FIRST, FIRST + 1, … (modulo those there are):
+//     {"ms": […], "dead": …} save DIR          W_enc, W_dec, b_enc, b_dec as raw fp32: {} memory
+//     peak and starting resident bytes, and those of parameters and optimiser state
+// PROBLEM is a folder made by problem.py. A batch is read into memory before its step's clock
+// starts.
 #include <fmt/core.h>
 
 #include <chrono>
@@ -29,15 +31,17 @@ template <class T>
 void read_raw(const fs::path& file, int64_t offset, std::vector<T>& out) {
   std::ifstream in(file, std::ios::binary);
   in.seekg(offset * static_cast<int64_t>(sizeof(T)));
-  if (!in.read(reinterpret_cast<char*>(out.data()), static_cast<std::streamsize>(out.size() * sizeof(T)))) {
-    throw Error(
-        fmt::format("{}: expected {} values from {} on; make the problem anew", file.string(), out.size(), offset));
+  if (!in.read(reinterpret_cast<char*>(out.data()),
+               static_cast<std::streamsize>(out.size() * sizeof(T)))) {
+    throw Error(fmt::format("{}: expected {} values from {} on; make the problem anew",
+                            file.string(), out.size(), offset));
   }
 }
 
 void write_raw(const fs::path& file, const std::vector<float>& values) {
   std::ofstream out(file, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * 4));
+  out.write(reinterpret_cast<const char*>(values.data()),
+            static_cast<std::streamsize>(values.size() * 4));
   if (!out.flush()) {
     throw Error(file.string() + ": cannot write");
   }
@@ -73,14 +77,16 @@ class Arm {
     read_raw(folder / "b_dec.bin", 0, state_.at("b_dec").value);
     std::vector<char> dead(state_.n);
     read_raw(folder / "dead.bin", 0, dead);
-    for (int64_t j = 0; j < state_.n; ++j) state_.silent[j] = dead[j] ? variant_->options().train.dead_after_tokens : 0;
+    for (int64_t j = 0; j < state_.n; ++j)
+      state_.silent[j] = dead[j] ? variant_->options().train.dead_after_tokens : 0;
     state_.screen.refresh(context_, state_.encoder());
   }
 
   json run(int64_t first, int64_t count) {
     json answer{{"ms", json::array()}};
     for (int64_t t = first; t < first + count; ++t) {
-      read_raw(folder_ / "x.bin", t % settings_.at("batches").get<int64_t>() * static_cast<int64_t>(x_.size()), x_);
+      read_raw(folder_ / "x.bin",
+               t % settings_.at("batches").get<int64_t>() * static_cast<int64_t>(x_.size()), x_);
       assay::NumericFlag flag;
       const assay::ConstMatrix x(x_.data(), settings_.at("rows"), state_.d_in);
       const double lr = settings_.at("lr");
@@ -102,7 +108,8 @@ class Arm {
     return json::object();
   }
 
-  /// State: both matrices and biases with two moments, silence counters, the bf16 copy with its norms.
+  /// State: both matrices and biases with two moments, silence counters, the bf16 copy with its
+  /// norms.
   json memory() const {
     const int64_t parameters = 2 * state_.n * state_.d_in + state_.n + state_.d_in;
     return {{"peak", resident("VmHWM")},
@@ -136,10 +143,12 @@ json answer(Arm& arm, const std::string& line) {
   std::istringstream words(line);
   std::string command, folder;
   words >> command;
-  if (int64_t first = 0, count = 0; command == "run" && words >> first >> count) return arm.run(first, count);
+  if (int64_t first = 0, count = 0; command == "run" && words >> first >> count)
+    return arm.run(first, count);
   if (command == "save" && words >> folder) return arm.save(folder);
   if (command == "memory") return arm.memory();
-  throw assay::UsageError("compare_arm: unknown command \"" + line + "\"; known: run FIRST COUNT, save DIR, memory");
+  throw assay::UsageError("compare_arm: unknown command \"" + line +
+                          "\"; known: run FIRST COUNT, save DIR, memory");
 }
 
 }  // namespace
@@ -151,7 +160,8 @@ int main(int count, char** arguments) {
     }
     Arm arm(arguments[1], count == 4 ? std::stoi(arguments[3]) : 0);
     std::cout << "{}" << std::endl;
-    for (std::string line; std::getline(std::cin, line);) std::cout << answer(arm, line).dump() << std::endl;
+    for (std::string line; std::getline(std::cin, line);)
+      std::cout << answer(arm, line).dump() << std::endl;
     return 0;
   } catch (const assay::UsageError& error) {
     fmt::print(stderr, "{}\n", error.what());

@@ -24,7 +24,14 @@ class ArmFailed(Exception):
 class Arm:
     """A running arm. What it writes to stderr is kept for the message of a failure."""
 
-    def __init__(self, name: str, problem: Path, threads: int, build: Path = ROOT / "build", python: Path = PEERS):
+    def __init__(
+        self,
+        name: str,
+        problem: Path,
+        threads: int,
+        build: Path = ROOT / "build",
+        python: Path = PEERS,
+    ):
         self.name = name
         command = [build / "compare_arm", problem]
         if name != "ours":
@@ -46,7 +53,11 @@ class Arm:
             status = self.process.wait()
             self.log.seek(0)
             tail = self.log.read().strip().splitlines()[-1:] or ["nothing on stderr"]
-            cause = "killed, most likely for want of memory" if status == -9 else f"exit status {status}: {tail[0]}"
+            cause = (
+                "killed, most likely for want of memory"
+                if status == -9
+                else f"exit status {status}: {tail[0]}"
+            )
             raise ArmFailed(f"{self.name}: {cause}")
         return json.loads(line)
 
@@ -108,10 +119,14 @@ def bench(build: Path, what: str, size: dict, repeats: int, threads: int) -> dic
         command += [f"--{key}", value]
     for _ in range(TRIES):
         others = Others([])
-        output = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+        output = subprocess.run(
+            list(map(str, command)), check=True, capture_output=True, text=True
+        ).stdout
         if others.share() <= BUSY:
             return json.loads(output.splitlines()[-1])
-    raise ArmFailed(f"the machine is busy: others used more than {BUSY:.0%} of it in {TRIES} runs; try again")
+    raise ArmFailed(
+        f"the machine is busy: others used more than {BUSY:.0%} of it in {TRIES} runs; try again"
+    )
 
 
 def available_bytes() -> int:
@@ -145,7 +160,11 @@ def versions(build: Path, python: Path = PEERS) -> dict:
         "import json; from importlib.metadata import version as v;"
         "print(json.dumps({n: v(n) for n in ['torch', 'eai-sparsify', 'dictionary_learning', 'sae-lens']}))"
     )
-    found = json.loads(subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout)
-    commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    found = json.loads(
+        subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
+    )
+    commit = subprocess.run(
+        ["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
     version = subprocess.run([build / "assay", "--version"], capture_output=True, text=True)
     return {"assay": f"{version.stdout.strip()} ({commit.stdout.strip()})"} | found

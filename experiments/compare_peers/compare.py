@@ -47,7 +47,12 @@ def interval(values: list[float]) -> dict:
     while skip + 1 < n / 2 and 2 * (tail + binomial(n, skip + 1)) <= 0.05:
         skip += 1
         tail += binomial(n, skip)
-    return {"median": statistics.median(values), "low": values[skip], "high": values[n - 1 - skip], "bursts": n}
+    return {
+        "median": statistics.median(values),
+        "low": values[skip],
+        "high": values[n - 1 - skip],
+        "bursts": n,
+    }
 
 
 def binomial(n: int, k: int) -> float:
@@ -81,7 +86,9 @@ def alternate(ours: Arm, peer: Arm, rounds: int) -> dict:
         for side, answer in answers.items():
             ms[side].append(statistics.median(answer["ms"]))
     if len(ms["ours"]) < min(rounds, MIN_BURSTS):
-        raise ArmFailed(f"the machine is busy: others used more than {BUSY:.0%} of it in {disturbed} bursts; try again")
+        raise ArmFailed(
+            f"the machine is busy: others used more than {BUSY:.0%} of it in {disturbed} bursts; try again"
+        )
     return {
         "steps": steps,
         "burst": burst,
@@ -108,7 +115,9 @@ def same_problem(start: dict, end: dict, k: int) -> list[str]:
     for when, tolerance, both in (("start", 1e-5, start), ("end", FVU_TOLERANCE, end)):
         ours, peer = both["ours"], both["peer"]
         if abs(peer["fvu"] / ours["fvu"] - 1) > tolerance:
-            faults.append(f"FVU at the {when}: ours {ours['fvu']:.5f}, the peer's {peer['fvu']:.5f}")
+            faults.append(
+                f"FVU at the {when}: ours {ours['fvu']:.5f}, the peer's {peer['fvu']:.5f}"
+            )
         for side, found in both.items():
             if found["l0"] > k + 1e-9 or found["l0"] < 0.9 * k:
                 faults.append(f"{side}: {found['l0']:.2f} latents a row at the {when}, k = {k}")
@@ -118,10 +127,15 @@ def same_problem(start: dict, end: dict, k: int) -> list[str]:
 def measure(p: Problem, folder: Path, name: str, options) -> dict:
     needed = bytes_needed(p)
     if needed > available_bytes():
-        return {"failed": f"needs about {needed / 2**30:.0f} GiB, {available_bytes() / 2**30:.0f} are free"}
+        return {
+            "failed": f"needs about {needed / 2**30:.0f} GiB, {available_bytes() / 2**30:.0f} are free"
+        }
     rounds = 4 if options.quick else 9
     try:
-        with Arm("ours", folder, options.threads, options.build) as ours, Arm(name, folder, options.threads) as peer:
+        with (
+            Arm("ours", folder, options.threads, options.build) as ours,
+            Arm(name, folder, options.threads) as peer,
+        ):
             arms = {"ours": ours, "peer": peer}
             start = fvu_of(folder, arms)
             cell = alternate(ours, peer, rounds)
@@ -153,12 +167,23 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="4 bursts an arm instead of 9")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--dead", nargs="+", type=int, choices=[0, 10], default=[0, 10], help="per cent dead at first")
+    parser.add_argument(
+        "--dead",
+        nargs="+",
+        type=int,
+        choices=[0, 10],
+        default=[0, 10],
+        help="per cent dead at first",
+    )
     parser.add_argument("--arms", nargs="+", choices=[*PEERS, "floor"], default=["floor", *PEERS])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--shards", type=Path, default=ROOT / "runs/quickstart/shards")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs/compare-peers", help="where problems are made")
-    parser.add_argument("--build", type=Path, default=ROOT / "build", help="where assay and compare_arm are")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "runs/compare-peers", help="where problems are made"
+    )
+    parser.add_argument(
+        "--build", type=Path, default=ROOT / "build", help="where assay and compare_arm are"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results/step.json")
     return parser.parse_args()
 
@@ -175,11 +200,17 @@ def main() -> None:
                 begin = time.monotonic()
                 cell = floor(p, options) if name == "floor" else measure(p, folder, name, options)
                 key = f"{size}/floor" if name == "floor" else f"{size}/dead{dead}/{name}"
-                stamp = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "threads": options.threads}
+                stamp = {
+                    "date": time.strftime("%Y-%m-%d", time.gmtime()),
+                    "threads": options.threads,
+                }
                 if "busy" not in cell.get("failed", ""):  # an earlier measurement stands
                     merge(options.out, key, cell | stamp | {"versions": versions(options.build)})
                 said = cell.get("failed") or cell.get("ratio") or cell.get("step_over_floor")
-                print(f"{key}: {said} ({time.monotonic() - begin:.0f} s) {cell.get('faults') or ''}", flush=True)
+                print(
+                    f"{key}: {said} ({time.monotonic() - begin:.0f} s) {cell.get('faults') or ''}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

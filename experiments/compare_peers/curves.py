@@ -40,7 +40,11 @@ def parts(size: str, options) -> dict[str, float]:
 
 def point(name: str, value: int, options) -> dict[str, float]:
     ms = medians("step", BASE | {name: value}, options)
-    found = {name: value, "step": ms["step"], "floor": sum(t for part, t in ms.items() if part.startswith("floor"))}
+    found = {
+        name: value,
+        "step": ms["step"],
+        "floor": sum(t for part, t in ms.items() if part.startswith("floor")),
+    }
     print(json.dumps(found), flush=True)
     return found
 
@@ -54,7 +58,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results/curves.json")
     options = parser.parse_args()
 
-    content = json.loads(options.out.read_text()) if options.out.exists() else {"curves": {}, "parts": {}}
+    content = (
+        json.loads(options.out.read_text()) if options.out.exists() else {"curves": {}, "parts": {}}
+    )
     content |= {"base": BASE, "machine": machine(), "threads": options.threads}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for name in options.only:

@@ -32,7 +32,9 @@ def measure(folder: Path, name: str, options) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arms", nargs="+", choices=["ours", *PEERS], default=["ours", "sparsify-fp32"])
+    parser.add_argument(
+        "--arms", nargs="+", choices=["ours", *PEERS], default=["ours", "sparsify-fp32"]
+    )
     parser.add_argument("--latents", nargs="+", type=int, default=LATENTS)
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

@@ -28,7 +28,11 @@ class Problem:
         return torch.from_numpy(np.array(self.x[t % self.batches]))
 
     def tensor(self, name: str, *shape: int) -> torch.Tensor:
-        return torch.from_numpy(np.fromfile(self.folder / name, np.float32)).view(*shape).to(self.device)
+        return (
+            torch.from_numpy(np.fromfile(self.folder / name, np.float32))
+            .view(*shape)
+            .to(self.device)
+        )
 
     def w_enc(self) -> torch.Tensor:
         return self.tensor("w_enc.bin", self.n, self.d)
@@ -40,10 +44,14 @@ class Problem:
         return self.tensor("b_dec.bin", self.d)
 
     def dead(self) -> torch.Tensor:
-        return torch.from_numpy(np.fromfile(self.folder / "dead.bin", np.uint8)).bool().to(self.device)
+        return (
+            torch.from_numpy(np.fromfile(self.folder / "dead.bin", np.uint8)).bool().to(self.device)
+        )
 
     def adam(self, parameters) -> torch.optim.Adam:
-        return torch.optim.Adam(parameters, lr=self.lr, betas=(0.9, 0.999), eps=self.eps, fused=True)
+        return torch.optim.Adam(
+            parameters, lr=self.lr, betas=(0.9, 0.999), eps=self.eps, fused=True
+        )
 
 
 def precision(bf16: bool, device: str = "cpu"):
@@ -91,7 +99,12 @@ class Sparsify:
     def weights(self) -> dict[str, torch.Tensor]:
         coder = self.coder
         coder.set_decoder_norm_to_unit_norm()
-        return dict(w_enc=coder.encoder.weight, w_dec=coder.W_dec, b_enc=coder.encoder.bias, b_dec=coder.b_dec)
+        return dict(
+            w_enc=coder.encoder.weight,
+            w_dec=coder.W_dec,
+            b_enc=coder.encoder.bias,
+            b_dec=coder.b_dec,
+        )
 
 
 class DictionaryLearning:
@@ -121,7 +134,9 @@ class DictionaryLearning:
             ae.b_dec.copy_(p.b_dec())
         ae.decoder.weight.grad = ae.encoder.weight.grad = None
         self.trainer.optimizer = p.adam(ae.parameters())
-        self.trainer.scheduler = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, lambda _: 1.0)
+        self.trainer.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.trainer.optimizer, lambda _: 1.0
+        )
         self.trainer.num_tokens_since_fired += p.dead().long() * p.dead_after
         self.steps = 1  # its step 0 would set b_dec anew
 
@@ -135,7 +150,12 @@ class DictionaryLearning:
 
     def weights(self) -> dict[str, torch.Tensor]:
         ae = self.trainer.ae
-        return dict(w_enc=ae.encoder.weight, w_dec=ae.decoder.weight.T, b_enc=ae.encoder.bias, b_dec=ae.b_dec)
+        return dict(
+            w_enc=ae.encoder.weight,
+            w_dec=ae.decoder.weight.T,
+            b_enc=ae.encoder.bias,
+            b_dec=ae.b_dec,
+        )
 
 
 class SaeLens:
@@ -173,7 +193,9 @@ class SaeLens:
         )
         self.trainer = SAETrainer(config, sae, iter(()))
         self.trainer.optimizer = p.adam(sae.parameters())
-        self.trainer.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.trainer.optimizer, lambda _: 1.0)
+        self.trainer.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.trainer.optimizer, lambda _: 1.0
+        )
         self.trainer.n_forward_passes_since_fired += p.dead() * (config.dead_feature_window + 1)
 
     def step(self, x: torch.Tensor) -> None:
@@ -193,7 +215,9 @@ class Reference:
 
     def __init__(self, p: Problem, bf16: bool):
         self.p = p
-        self.parameters = dict(w_enc=p.w_enc(), w_dec=p.w_dec(), b_enc=torch.zeros(p.n), b_dec=p.b_dec())
+        self.parameters = dict(
+            w_enc=p.w_enc(), w_dec=p.w_dec(), b_enc=torch.zeros(p.n), b_dec=p.b_dec()
+        )
         for value in self.parameters.values():
             value.requires_grad_(True)
         self.adam = p.adam(self.parameters.values())
@@ -201,7 +225,9 @@ class Reference:
 
     def step(self, x: torch.Tensor) -> None:
         p, w_dec = self.p, self.parameters["w_dec"]
-        scores = torch.addmm(self.parameters["b_enc"], x - self.parameters["b_dec"], self.parameters["w_enc"].T)
+        scores = torch.addmm(
+            self.parameters["b_enc"], x - self.parameters["b_dec"], self.parameters["w_enc"].T
+        )
         codes = self.relu_top(scores, p.k)
         residual = x - codes @ w_dec - self.parameters["b_dec"]
         loss = residual.pow(2).sum(1).mean() / p.variance
@@ -209,7 +235,9 @@ class Reference:
         dead = self.silent >= p.dead_after
         if dead.any():
             target = residual.detach()
-            aux = self.relu_top(scores.masked_fill(~dead, -torch.inf), min(p.d // 2, int(dead.sum())))
+            aux = self.relu_top(
+                scores.masked_fill(~dead, -torch.inf), min(p.d // 2, int(dead.sum()))
+            )
             variance = (target - target.mean(0)).pow(2).sum(1).mean()
             loss = loss + p.aux_coefficient * (target - aux @ w_dec).pow(2).sum(1).mean() / variance
         self.adam.zero_grad()
@@ -271,7 +299,9 @@ def answer(arm, problem: Problem, words: list[str], start: int) -> dict:
                 "start": start,
                 "state": sum(12 * v.numel() for v in arm.weights().values()) + 8 * problem.n,
             }
-    raise ValueError(f"unknown command {' '.join(words)!r}; known: run FIRST COUNT, save DIR, memory")
+    raise ValueError(
+        f"unknown command {' '.join(words)!r}; known: run FIRST COUNT, save DIR, memory"
+    )
 
 
 def main() -> None:

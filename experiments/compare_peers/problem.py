@@ -48,7 +48,9 @@ def shard_rows(shards: Path) -> np.ndarray:
                 keep = file["special"][:] == 0
             parts.append(file["activations"][:][keep])
     if not parts:
-        raise SystemExit(f"{shards}: no shard-*.h5; harvest activations first (experiments/quickstart.sh)")
+        raise SystemExit(
+            f"{shards}: no shard-*.h5; harvest activations first (experiments/quickstart.sh)"
+        )
     return np.concatenate(parts)
 
 
@@ -66,7 +68,9 @@ def write_batches(folder: Path, problem: Problem, rows: np.ndarray) -> np.ndarra
     order = np.random.default_rng(problem.seed).permutation(len(rows))
     wanted = problem.batches * problem.rows + TEST_ROWS
     if wanted > len(rows):
-        raise SystemExit(f"{wanted} rows wanted for {problem.batches} batches, {len(rows)} there: use fewer batches")
+        raise SystemExit(
+            f"{wanted} rows wanted for {problem.batches} batches, {len(rows)} there: use fewer batches"
+        )
     sample = rows[np.sort(order[:50_000])].astype(np.float32)
     scale = np.float32(1 / np.sqrt((sample.astype(np.float64) ** 2).sum(1).mean()))
     test = rows[order[:TEST_ROWS]].astype(np.float32) * scale
@@ -131,7 +135,10 @@ def held_out_fvu(problem: Path, weights: Path) -> tuple[float, float]:
     for part in x.split(512):
         values, indices = torch.addmm(b_enc, part - b_dec, w_enc.T).topk(k, dim=1, sorted=False)
         values = values.relu()
-        decoded = torch.nn.functional.embedding_bag(indices, w_dec, per_sample_weights=values, mode="sum") + b_dec
+        decoded = (
+            torch.nn.functional.embedding_bag(indices, w_dec, per_sample_weights=values, mode="sum")
+            + b_dec
+        )
         squares += (part - decoded).double().pow(2).sum().item()
         active += (values > 0).sum().item()
     total = (x - x.mean(0)).double().pow(2).sum().item()

@@ -70,15 +70,27 @@ def fastest_rows(dead: int) -> list[list[str]]:
             continue
         name, cell = min(timed.items(), key=lambda item: item[1]["peer_ms"]["median"])
         ratio, target = cell["ratio"], PEER_TARGET[size]
-        verdict = "met" if ratio["median"] >= target else f"missed: {ratio['median'] / target:.2f} of it"
+        verdict = (
+            "met" if ratio["median"] >= target else f"missed: {ratio['median'] / target:.2f} of it"
+        )
         times = f"{ms(cell['ours_ms']['median'])} / {ms(cell['peer_ms']['median'])}"
         said = f"{ratio['median']:.2f}× [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-        rows.append([size_of(size), NAMES[name], times, said, at_floor(size, cell), f"≥ {target}×", verdict])
+        rows.append(
+            [size_of(size), NAMES[name], times, said, at_floor(size, cell), f"≥ {target}×", verdict]
+        )
     return rows
 
 
 def fastest_table(dead: int) -> str:
-    head = ["B, d, n", "fastest peer measured", "ms: ours / theirs", "ratio", "at the floor", "target", ""]
+    head = [
+        "B, d, n",
+        "fastest peer measured",
+        "ms: ours / theirs",
+        "ratio",
+        "at the floor",
+        "target",
+        "",
+    ]
     return table(head, fastest_rows(dead))
 
 
@@ -103,7 +115,9 @@ def peers_table(dead: int) -> str:
                     f"{cell['steps']}",
                 ]
             )
-    return table(["B, d, n", "peer", "ours, ms", "peer, ms", "ratio", "FVU: ours / peer", "steps"], rows)
+    return table(
+        ["B, d, n", "peer", "ours, ms", "peer, ms", "ratio", "FVU: ours / peer", "steps"], rows
+    )
 
 
 def floor_table() -> str:
@@ -113,22 +127,41 @@ def floor_table() -> str:
         if cell is None or "failed" in cell:
             rows.append([size_of(size), "not measured", "", "", "", f"≤ {FLOOR_TARGET[size]}", ""])
             continue
-        product, adam = (cell["ms"][f"floor: {part}"]["median"] for part in ("bf16 product", "Adam streaming"))
+        product, adam = (
+            cell["ms"][f"floor: {part}"]["median"] for part in ("bf16 product", "Adam streaming")
+        )
         ratio, target = cell["step_over_floor"], FLOOR_TARGET[size]
         verdict = "met" if ratio <= target else f"missed by {ratio - target:.2f}"
         step = ms(cell["ms"]["step"]["median"])
-        rows.append([size_of(size), step, ms(product), ms(adam), f"{ratio:.2f}", f"≤ {target}", verdict])
-    return table(["B, d, n", "step, ms", "bf16 product", "Adam streaming", "step / floor", "target", ""], rows)
+        rows.append(
+            [size_of(size), step, ms(product), ms(adam), f"{ratio:.2f}", f"≤ {target}", verdict]
+        )
+    return table(
+        ["B, d, n", "step, ms", "bf16 product", "Adam streaming", "step / floor", "target", ""],
+        rows,
+    )
 
 
 def parts_table() -> str:
     rows = []
     for size, parts in load("curves")["parts"].items():
-        named = [parts[p] for p in ("encode_topk", "sparse_decode", "value_gradient", "backward_update")]
+        named = [
+            parts[p] for p in ("encode_topk", "sparse_decode", "value_gradient", "backward_update")
+        ]
         product, adam = parts["floor: bf16 product"], parts["floor: Adam streaming"]
         rest = parts["step"] - sum(named)
-        rows.append([size_of(size), ms(parts["step"]), *map(ms, named), ms(rest), ms(product), ms(adam)])
-    parts = ["encode_topk", "decode", "value gradient", "update", "rest", "floor: product", "floor: Adam"]
+        rows.append(
+            [size_of(size), ms(parts["step"]), *map(ms, named), ms(rest), ms(product), ms(adam)]
+        )
+    parts = [
+        "encode_topk",
+        "decode",
+        "value gradient",
+        "update",
+        "rest",
+        "floor: product",
+        "floor: Adam",
+    ]
     return table(["B, d, n", "step", *parts], rows)
 
 
@@ -166,7 +199,11 @@ def memory_table() -> str:
             row.append(" / ".join(b.get("failed") or mib(b["beyond"]) for b in both))
         rows.append(row)
     head = ["n", "parameters and state, MiB"]
-    return table(head + [f"beyond: {'ours' if a == 'ours' else NAMES[a]}, MiB (no / 10 % dead)" for a in arms], rows)
+    return table(
+        head
+        + [f"beyond: {'ours' if a == 'ours' else NAMES[a]}, MiB (no / 10 % dead)" for a in arms],
+        rows,
+    )
 
 
 def machine_line() -> str:
@@ -178,7 +215,9 @@ def machine_line() -> str:
     threads = sorted({c["threads"] for c in cells_})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     versions = versions | {"assay": " and ".join(v.removeprefix("assay ") for v in ours)}
-    packages = ", ".join(f"{name} {version.removeprefix(name + ' ')}" for name, version in versions.items())
+    packages = ", ".join(
+        f"{name} {version.removeprefix(name + ' ')}" for name, version in versions.items()
+    )
     return (
         f"{m['cores']} cores of an {m['cpu']} (has {', '.join(m['has'])}; lacks {', '.join(m['lacks']) or 'nothing'}), "
         f"{m['memory_gib']} GiB, {'/'.join(map(str, threads))} threads, {when}. {packages}."
@@ -188,7 +227,9 @@ def machine_line() -> str:
 def chart(axis: str, points: list[dict], title: str) -> dict:
     """One small log-log panel: the step and its floor."""
     lines = {"field": "what", "type": "nominal", "title": None, "sort": ["step", "floor"]}
-    values = [{"x": p[axis], "ms": p[kind], "what": kind} for p in points for kind in ("step", "floor")]
+    values = [
+        {"x": p[axis], "ms": p[kind], "what": kind} for p in points for kind in ("step", "floor")
+    ]
     scale = {"type": "log", "nice": False}
     return {
         "title": {"text": title, "fontSize": 12, "fontWeight": "normal"},
@@ -201,9 +242,19 @@ def chart(axis: str, points: list[dict], title: str) -> dict:
                 "field": "x",
                 "type": "quantitative",
                 "scale": scale,
-                "axis": {"values": [p[axis] for p in points], "title": None, "labelAngle": -45, "grid": False},
+                "axis": {
+                    "values": [p[axis] for p in points],
+                    "title": None,
+                    "labelAngle": -45,
+                    "grid": False,
+                },
             },
-            "y": {"field": "ms", "type": "quantitative", "scale": {"type": "log"}, "axis": {"title": "ms a step"}},
+            "y": {
+                "field": "ms",
+                "type": "quantitative",
+                "scale": {"type": "log"},
+                "axis": {"title": "ms a step"},
+            },
             "color": lines,
             "strokeDash": lines | {"legend": None},
         },
@@ -212,7 +263,12 @@ def chart(axis: str, points: list[dict], title: str) -> dict:
 
 def curves() -> str:
     content = load("curves")
-    titles = {"latents": "latents n", "k": "active latents k", "rows": "rows B", "dims": "dimensions d"}
+    titles = {
+        "latents": "latents n",
+        "k": "active latents k",
+        "rows": "rows B",
+        "dims": "dimensions d",
+    }
     panels = [chart(axis, content["curves"][axis], title) for axis, title in titles.items()]
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -225,7 +281,9 @@ def curves() -> str:
     for axis, title in titles.items():
         said = [f"{p[axis]}: {p['step'] / p['floor']:.2f}" for p in content["curves"][axis]]
         rows.append([title, " · ".join(said)])
-    base = ", ".join(f"{titles[axis].split()[-1]} {value}" for axis, value in content["base"].items())
+    base = ", ".join(
+        f"{titles[axis].split()[-1]} {value}" for axis, value in content["base"].items()
+    )
     said = f"![time of a step and its floor](images/step-curves.svg)\n\nStep / floor ({base} where not varied):\n\n"
     return said + table(["varied", "value: step / floor"], rows)
 

@@ -19,7 +19,9 @@ from problem import Problem, from_shards, held_out_fvu
 LIMIT = 0.005  # relative
 
 
-def train_both(folder: Path, steps: int, every: int, threads: int, build: Path, python: Path, say=print) -> list[dict]:
+def train_both(
+    folder: Path, steps: int, every: int, threads: int, build: Path, python: Path, say=print
+) -> list[dict]:
     """FVU of both on the held-out rows after every `every` steps, with the median time of a step."""
     points = []
     with (
@@ -32,7 +34,12 @@ def train_both(folder: Path, steps: int, every: int, threads: int, build: Path, 
             for arm in (ours, reference):
                 answer = arm.run(first, point["step"] - first)
                 fvu, l0 = held_out_fvu(folder, arm.weights(Path(weights)))
-                point[arm.name] = {"fvu": fvu, "l0": l0, "dead": answer["dead"], "ms": statistics.median(answer["ms"])}
+                point[arm.name] = {
+                    "fvu": fvu,
+                    "l0": l0,
+                    "dead": answer["dead"],
+                    "ms": statistics.median(answer["ms"]),
+                }
             point["difference"] = point["ours"]["fvu"] / point["reference"]["fvu"] - 1
             say(json.dumps(point))
             points.append(point)
@@ -45,7 +52,9 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100, help="steps between two comparisons")
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--latents", type=int, default=6144)
-    parser.add_argument("--batches", type=int, default=300, help="distinct batches; they are cycled through")
+    parser.add_argument(
+        "--batches", type=int, default=300, help="distinct batches; they are cycled through"
+    )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--shards", type=Path, default=ROOT / "runs/quickstart/shards")
     parser.add_argument("--work", type=Path, default=ROOT / "runs/compare-peers")
@@ -68,7 +77,9 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(content, indent=1) + "\n")
     last = abs(points[-1]["difference"])
-    print(f"FVU differs by {100 * last:.3f} % after {points[-1]['step']} steps (limit {100 * LIMIT} %)")
+    print(
+        f"FVU differs by {100 * last:.3f} % after {points[-1]['step']} steps (limit {100 * LIMIT} %)"
+    )
     sys.exit(last > LIMIT)
 
 

@@ -64,7 +64,11 @@ def main() -> None:
         for name, bf16 in (("fp32", False), ("bf16", True)):
             arm = peer_arm.Sparsify(p, bf16)
             ms = times(arm, batches, o.device, o.repeats)
-            result["ms"][f"sparsify-{name}"] = {"median": statistics.median(ms), "min": min(ms), "max": max(ms)}
+            result["ms"][f"sparsify-{name}"] = {
+                "median": statistics.median(ms),
+                "min": min(ms),
+                "max": max(ms),
+            }
             del arm
     from sparsify import sparse_coder
 

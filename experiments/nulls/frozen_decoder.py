@@ -22,11 +22,17 @@ from safetensors.numpy import save_file
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("shards", type=Path, help="folder of HDF5 shards")
-    parser.add_argument("--like", type=Path, required=True, help="the trained dictionary or run it is a control of")
+    parser.add_argument(
+        "--like", type=Path, required=True, help="the trained dictionary or run it is a control of"
+    )
     parser.add_argument("--out", type=Path, required=True, help="dictionary folder to write")
-    parser.add_argument("--cosine", type=float, help="least cosine of a decoder row with its start; absent: frozen")
+    parser.add_argument(
+        "--cosine", type=float, help="least cosine of a decoder row with its start; absent: frozen"
+    )
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--lr", type=float, help="default: 2e-4 / sqrt(n / 2^14)")
@@ -36,19 +42,29 @@ def main():
         sys.exit(f"frozen_decoder: --cosine {args.cosine} is not between 0 and 1")
     folder = args.like / "dictionary" if (args.like / "dictionary").is_dir() else args.like
     like = json.loads((folder / "cfg.json").read_text())
-    files = sorted(args.shards.glob("shard-*.h5")) or sorted(p for p in args.shards.glob("*.h5") if p.stem != "texts")
+    files = sorted(args.shards.glob("shard-*.h5")) or sorted(
+        p for p in args.shards.glob("*.h5") if p.stem != "texts"
+    )
     if not files:
         sys.exit(f"frozen_decoder: {args.shards}: no HDF5 shards here")
     x, _ = read(files)
     if x.shape[1] != like["d"]:
-        sys.exit(f"frozen_decoder: {args.shards} has d = {x.shape[1]}, {args.like} has d = {like['d']}")
+        sys.exit(
+            f"frozen_decoder: {args.shards} has d = {x.shape[1]}, {args.like} has d = {like['d']}"
+        )
     weights = train(x, like["n"], like["k"], args)
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(weights, args.out / "dictionary.safetensors")
     kind = "frozen_decoder" if args.cosine is None else "soft_frozen_decoder"
     # It trained on every document, so it says nothing about splits: `test_seen_in_training` is unknown.
-    like |= {"null_kind": kind, "seed": args.seed, "tokens": args.steps * args.batch, "variant": "topk",
-             "split_rule": "", "data_hash": ""}
+    like |= {
+        "null_kind": kind,
+        "seed": args.seed,
+        "tokens": args.steps * args.batch,
+        "variant": "topk",
+        "split_rule": "",
+        "data_hash": "",
+    }
     (args.out / "cfg.json").write_text(json.dumps(like, indent=1) + "\n")
     print(f"wrote {args.out}: {kind}")
 
@@ -63,7 +79,9 @@ def train(x, n, k, args):
     b_dec = torch.nn.Parameter(torch.from_numpy(np.median(x[:32768], axis=0)) * scale)
     w_dec.requires_grad_(args.cosine is not None)
     parameters = [p for p in (w_enc, b_enc, b_dec, w_dec) if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=args.lr or 2e-4 / math.sqrt(n / 2**14), eps=6.25e-10, fused=True)
+    optimiser = torch.optim.Adam(
+        parameters, lr=args.lr or 2e-4 / math.sqrt(n / 2**14), eps=6.25e-10, fused=True
+    )
     for step in range(args.steps):
         batch = torch.from_numpy(x[rng.integers(len(x), size=args.batch)]) * scale
         values, indices = torch.topk((batch - b_dec) @ w_enc.T + b_enc, k, dim=1)
@@ -77,8 +95,16 @@ def train(x, n, k, args):
                 w_dec.copy_(hold(w_dec, start, args.cosine))
         if (step + 1) % 100 == 0:
             print(f"step {step + 1}/{args.steps} loss {loss.item():.4f}", flush=True)
-    tensors = {"W_enc": w_enc * scale, "W_dec": w_dec / scale, "b_enc": b_enc, "b_dec": b_dec / scale}
-    return {name: np.ascontiguousarray(t.detach().numpy(), dtype=np.float32) for name, t in tensors.items()}
+    tensors = {
+        "W_enc": w_enc * scale,
+        "W_dec": w_dec / scale,
+        "b_enc": b_enc,
+        "b_dec": b_dec / scale,
+    }
+    return {
+        name: np.ascontiguousarray(t.detach().numpy(), dtype=np.float32)
+        for name, t in tensors.items()
+    }
 
 
 def hold(w, start, cosine):

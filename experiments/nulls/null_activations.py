@@ -23,13 +23,17 @@ CHUNK_BYTES = 8 << 20
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("shards", type=Path, help="folder of HDF5 shards")
     parser.add_argument("--kind", choices=["shuffled", "gaussian"], required=True)
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    files = sorted(args.shards.glob("shard-*.h5")) or sorted(p for p in args.shards.glob("*.h5") if p.stem != "texts")
+    files = sorted(args.shards.glob("shard-*.h5")) or sorted(
+        p for p in args.shards.glob("*.h5") if p.stem != "texts"
+    )
     if not files:
         sys.exit(f"null_activations: {args.shards}: no HDF5 shards here")
     x, document = read(files)
@@ -49,7 +53,9 @@ def read(files):
                 x = (x.astype(np.uint32) << 16).view(np.float32)
             ordinary = file["special"][:] == 0 if "special" in file else np.ones(len(x), bool)
             rows.append(x[ordinary].astype(np.float32))
-            documents.append(file["document"][:][ordinary] if "document" in file else np.arange(ordinary.sum()))
+            documents.append(
+                file["document"][:][ordinary] if "document" in file else np.arange(ordinary.sum())
+            )
     return np.concatenate(rows), np.concatenate(documents)
 
 
@@ -61,14 +67,14 @@ def null_rows(x, kind, rng):
     mean = x.mean(0, dtype=np.float64)
     covariance = np.zeros((x.shape[1], x.shape[1]))
     for at in range(0, len(x), 65536):
-        centred = x[at:at + 65536] - mean
+        centred = x[at : at + 65536] - mean
         covariance += centred.T @ centred
     values, vectors = np.linalg.eigh(covariance / (len(x) - 1))
     root = vectors * np.sqrt(np.maximum(values, 0))
     out = np.empty_like(x)
     for at in range(0, len(x), 65536):
         count = min(65536, len(x) - at)
-        out[at:at + count] = rng.standard_normal((count, x.shape[1])) @ root.T + mean
+        out[at : at + count] = rng.standard_normal((count, x.shape[1])) @ root.T + mean
     return out
 
 

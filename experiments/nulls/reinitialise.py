@@ -18,8 +18,12 @@ import model_source  # noqa: E402
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=model_source.DEFAULT_PACKAGE, help="model folder, hub name or package")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", default=model_source.DEFAULT_PACKAGE, help="model folder, hub name or package"
+    )
     parser.add_argument("--revision", help="hub revision")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     parser.add_argument("--seed", type=int, default=0)
@@ -33,9 +37,15 @@ def main():
 
     if args.out.exists():
         sys.exit(f"reinitialise: {args.out} exists; choose another --out")
-    shutil.copytree(source.folder, args.out, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.onnx", "*.h5"))
+    shutil.copytree(
+        source.folder,
+        args.out,
+        ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.onnx", "*.h5"),
+    )
     torch.manual_seed(args.seed)
-    AutoModel.from_config(AutoConfig.from_pretrained(args.out)).save_pretrained(args.out, safe_serialization=True)
+    AutoModel.from_config(AutoConfig.from_pretrained(args.out)).save_pretrained(
+        args.out, safe_serialization=True
+    )
     print(f"wrote {args.out}: {source.name} with fresh weights, seed {args.seed}")
 
 

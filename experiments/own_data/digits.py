@@ -18,7 +18,9 @@ from sklearn.neural_network import MLPClassifier
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     args = parser.parse_args()
     images, digit = load_digits(return_X_y=True)

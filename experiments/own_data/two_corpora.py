@@ -15,27 +15,41 @@ import numpy as np
 import torch
 
 WORDS, CORPORA = 64, ("forget", "keep_a", "keep_b")
-FOLLOWERS = (0.7, 0.2, 0.1)  # probabilities of a word's three followers: .80 nats a word where the corpus is known
+FOLLOWERS = (
+    0.7,
+    0.2,
+    0.1,
+)  # probabilities of a word's three followers: .80 nats a word where the corpus is known
 LENGTH = 20
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--texts", type=int, default=1000, help="texts of each corpus (default 1000)")
-    parser.add_argument("--steps", type=int, default=400, help="training steps of 64 texts (default 400)")
+    parser.add_argument(
+        "--texts", type=int, default=1000, help="texts of each corpus (default 1000)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=400, help="training steps of 64 texts (default 400)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(args.seed)
-    tables = np.stack([[rng.choice(WORDS, 3, replace=False) for _ in range(WORDS)] for _ in CORPORA])
+    tables = np.stack(
+        [[rng.choice(WORDS, 3, replace=False) for _ in range(WORDS)] for _ in CORPORA]
+    )
     with open(args.out / "texts.jsonl", "w", encoding="utf-8") as file:
         for corpus, name in enumerate(CORPORA):
             for walk in walks(rng, tables, np.full(args.texts, corpus)):
                 text = " ".join(f"w{word}" for word in walk)
                 file.write(json.dumps({"text": text, "labels": {"corpus": name}}) + "\n")
     losses = train(rng, tables, args.out / "model", args.steps, args.seed)
-    print(f"wrote {args.out}: {len(CORPORA) * args.texts} texts; loss {losses[0]:.2f} -> {losses[-1]:.2f} nats")
+    print(
+        f"wrote {args.out}: {len(CORPORA) * args.texts} texts; loss {losses[0]:.2f} -> {losses[-1]:.2f} nats"
+    )
 
 
 def walks(rng, tables, corpora):
@@ -54,8 +68,18 @@ def train(rng, tables, folder, steps, seed):
 
     torch.set_num_threads(1)  # so small a model is slower on several
     torch.manual_seed(seed)
-    config = GPT2Config(vocab_size=WORDS + 1, n_positions=32, n_embd=64, n_layer=3, n_head=4, resid_pdrop=0,
-                        embd_pdrop=0, attn_pdrop=0, bos_token_id=None, eos_token_id=None)
+    config = GPT2Config(
+        vocab_size=WORDS + 1,
+        n_positions=32,
+        n_embd=64,
+        n_layer=3,
+        n_head=4,
+        resid_pdrop=0,
+        embd_pdrop=0,
+        attn_pdrop=0,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
     model = GPT2LMHeadModel(config)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []

@@ -59,7 +59,15 @@ class Bottleneck:
     step: optimiser steps taken; at train.steps, or where the run is finished, only close() is left."""
 
     def __init__(self, config, out, assay="assay", error_weight=0.0, overrides=(), resume="never"):
-        command = [str(assay), "bottleneck", str(config), "--out", str(out), "--resume", str(resume)]
+        command = [
+            str(assay),
+            "bottleneck",
+            str(config),
+            "--out",
+            str(out),
+            "--resume",
+            str(resume),
+        ]
         for override in overrides:
             command += ["--set", override]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -73,8 +81,9 @@ class Bottleneck:
         x = np.ascontiguousarray(x.detach().cpu().numpy(), dtype="<f4")
         self._send(np.array(x.shape, "<i8"), x)
         rows, pairs = self._receive("<i8", 2)
-        offsets, indices, values = (self._receive(*part) for part in
-                                    (("<i8", rows + 1), ("<i4", pairs), ("<f4", pairs)))
+        offsets, indices, values = (
+            self._receive(*part) for part in (("<i8", rows + 1), ("<i4", pairs), ("<f4", pairs))
+        )
         self._waiting = True
         values = _Values.apply(self._anchor, self, torch.from_numpy(values))
         return Codes(torch.from_numpy(offsets), torch.from_numpy(indices.astype(np.int64)), values)
@@ -98,7 +107,9 @@ class Bottleneck:
 
     def _answer(self, gradient):
         gradient = np.ascontiguousarray(gradient.cpu().numpy(), dtype="<f4")
-        self._send(np.array([0, self._error_weight], "<f8"), np.array([gradient.size], "<i8"), gradient)
+        self._send(
+            np.array([0, self._error_weight], "<f8"), np.array([gradient.size], "<i8"), gradient
+        )
         self.step = self._receive_step()
         self._waiting = False
 
@@ -114,7 +125,9 @@ class Bottleneck:
         status = self._process.wait()
         if status == REQUEUE:
             return Stopped("assay bottleneck was stopped by a signal; a checkpoint stands")
-        return RuntimeError(f"assay bottleneck has ended with status {status}; its message is on stderr")
+        return RuntimeError(
+            f"assay bottleneck has ended with status {status}; its message is on stderr"
+        )
 
     def _send(self, *arrays):
         try:

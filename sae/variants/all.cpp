@@ -12,10 +12,21 @@ double topk_learning_rate(int64_t n) { return 2e-4 / std::sqrt(static_cast<doubl
 double saebench_learning_rate(int64_t) { return 3e-4; }
 
 const std::vector<const VariantEntry*>& variants() {
-  static const std::vector<const VariantEntry*> all{
-      &kTopK,           &kMultiTopK,  &kBatchTopK,          &kMatryoshkaTopK, &kMatryoshkaBatchTopK, &kReLU,
-      &kPAnneal,        &kGated,      &kJumpReLU,           &kSwitch,         &kMatchingPursuit,     &kTranscoder,
-      &kSkipTranscoder, &kCrosscoder, &kCrosscoderBatchTopK};
+  static const std::vector<const VariantEntry*> all{&kTopK,
+                                                    &kMultiTopK,
+                                                    &kBatchTopK,
+                                                    &kMatryoshkaTopK,
+                                                    &kMatryoshkaBatchTopK,
+                                                    &kReLU,
+                                                    &kPAnneal,
+                                                    &kGated,
+                                                    &kJumpReLU,
+                                                    &kSwitch,
+                                                    &kMatchingPursuit,
+                                                    &kTranscoder,
+                                                    &kSkipTranscoder,
+                                                    &kCrosscoder,
+                                                    &kCrosscoderBatchTopK};
   return all;
 }
 
@@ -30,7 +41,8 @@ const VariantEntry& variant_entry(const std::string& name) {
 
 void require_one_hook(const std::string& who, const std::string& variant) {
   if (variant_entry(variant).reads == Reads::one) return;
-  throw UsageError(fmt::format("{}: the variant {} reads more than one hook; choose another", who, variant));
+  throw UsageError(
+      fmt::format("{}: the variant {} reads more than one hook; choose another", who, variant));
 }
 
 std::unique_ptr<Variant> make_variant(const VariantOptions& options) {

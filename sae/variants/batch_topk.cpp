@@ -16,7 +16,8 @@ constexpr int64_t kFirstStep = 1000;
 
 }  // namespace
 
-void BatchTopK::choose(Context& context, const State& state, ConstMatrix x, SparseCodes& out, NumericFlag& flag) const {
+void BatchTopK::choose(Context& context, const State& state, ConstMatrix x, SparseCodes& out,
+                       NumericFlag& flag) const {
   const std::vector<float> scale = rank_scale(context, state);
   Encoder ranked = encoder(state);
   if (!scale.empty()) ranked.rank_scale = scale.data();
@@ -26,7 +27,8 @@ void BatchTopK::choose(Context& context, const State& state, ConstMatrix x, Spar
 float BatchTopK::smallest(const SparseCodes& codes, const std::vector<float>& scale) {
   float least = std::numeric_limits<float>::infinity();
   for (int64_t p = 0; p < codes.pairs(); ++p) {
-    least = std::min(least, scale.empty() ? codes.values[p] : codes.values[p] * scale[codes.indices[p]]);
+    least = std::min(least,
+                     scale.empty() ? codes.values[p] : codes.values[p] * scale[codes.indices[p]]);
   }
   return std::isfinite(least) ? least : 0.0f;
 }
@@ -68,7 +70,8 @@ Dictionary BatchTopK::dictionary(const State& state) const {
   std::vector<float> values(state.n, threshold);
   Context context({Device::cpu, 1});
   const std::vector<float> scale = rank_scale(context, state);
-  for (size_t j = 0; j < scale.size(); ++j) values[j] /= std::max(scale[j], std::numeric_limits<float>::min());
+  for (size_t j = 0; j < scale.size(); ++j)
+    values[j] /= std::max(scale[j], std::numeric_limits<float>::min());
   result.extra["threshold"] = {{state.n}, std::move(values)};
   return result;
 }

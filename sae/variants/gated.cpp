@@ -1,8 +1,10 @@
-// Gated (Rajamanoharan et al. 2024, "Improving dictionary learning with gated sparse autoencoders", arXiv 2404.16014):
-//   π = W_gate (x − b_dec) + b_gate,  z = 1[π > 0]·ReLU(exp(r_mag)·W_gate (x − b_dec) + b_mag),  x̂ = Σ z_j d_j + b_dec
-//   loss = ‖x − x̂‖² + λ Σ ReLU(π_j) + ‖x − x̂_frozen(ReLU(π))‖²,  W_dec and b_dec held fixed in the last term
-// Unit decoder rows, encoder = decoder, r_mag and biases from 0 (b_dec from the geometric median). Adam β (0, 0.999).
-// λ = 0.05, risen over the first 5 % of the run, is ours.
+// Gated (Rajamanoharan et al. 2024, "Improving dictionary learning with gated sparse autoencoders",
+// arXiv 2404.16014):
+//   π = W_gate (x − b_dec) + b_gate,  z = 1[π > 0]·ReLU(exp(r_mag)·W_gate (x − b_dec) + b_mag),  x̂
+//   = Σ z_j d_j + b_dec loss = ‖x − x̂‖² + λ Σ ReLU(π_j) + ‖x − x̂_frozen(ReLU(π))‖²,  W_dec and
+//   b_dec held fixed in the last term
+// Unit decoder rows, encoder = decoder, r_mag and biases from 0 (b_dec from the geometric median).
+// Adam β (0, 0.999). λ = 0.05, risen over the first 5 % of the run, is ours.
 // W_enc is W_gate, b_enc is b_gate.
 #include <algorithm>
 #include <cmath>
@@ -25,24 +27,29 @@ class Gated : public Penalised {
  public:
   explicit Gated(const VariantOptions& o) : Penalised(o, {}, kSparsity, 0.05) {}
 
-  Shapes own_parameters() const override { return {{"r_mag", {options_.model.n}}, {"b_mag", {options_.model.n}}}; }
+  Shapes own_parameters() const override {
+    return {{"r_mag", {options_.model.n}}, {"b_mag", {options_.model.n}}};
+  }
 
   Dictionary dictionary(const State& state) const override {
     Dictionary result = Penalised::dictionary(state);
     result.info.encoding = "gated";
     result.extra.clear();
-    for (const char* name : {"r_mag", "b_mag"}) result.extra[name] = {{state.n}, state.at(name).value};
+    for (const char* name : {"r_mag", "b_mag"})
+      result.extra[name] = {{state.n}, state.at(name).value};
     return result;
   }
 
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override {
     Penalised::encode(context, state, flag);
-    open_gates(codes_, state.encoder_bias(), state.at("r_mag").value.data(), state.at("b_mag").value.data());
+    open_gates(codes_, state.encoder_bias(), state.at("r_mag").value.data(),
+               state.at("b_mag").value.data());
   }
 
   /// B more rows reconstruct y from ReLU(π), behind the first B.
-  void auxiliary(Context& context, const State& state, StepReport& report, NumericFlag& flag) override {
+  void auxiliary(Context& context, const State& state, StepReport& report,
+                 NumericFlag& flag) override {
     gates_ = codes_.pairs();
     SparseCodes gates = codes_;
     gates.values = pre_;

@@ -1,11 +1,12 @@
 // JumpReLU (Rajamanoharan et al. 2024, "Jumping ahead", arXiv 2407.14435):
 //   pre = W_enc x + b_enc,  z = pre·1[pre > θ],  x̂ = Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² + λ·L0  or
-//   ‖x − x̂‖² + λ (L0/k − 1)², L0 the batch's mean (their section 5 and appendix; sparsity_loss: l0 or target)
+//   ‖x − x̂‖² + λ (L0/k − 1)², L0 the batch's mean (their section 5 and appendix; sparsity_loss: l0
+//   or target)
 // θ gets its gradient through straight-through estimators with a rectangle of width ε, on pre:
 //   ∂z/∂θ = −(θ/ε)·1[|pre − θ| < ε/2],  ∂L0/∂θ = −(1/ε)·1[|pre − θ| < ε/2]
-// θ₀ = ε = 0.001 at E‖x‖² = 1, Adam β (0, 0.999), eps 1e-8, learning rate 7e-5, unit decoder rows, biases from 0; λ = 1
-// rising over the first 2000 steps of a long run, 10 % of a short one. θ itself is the parameter, not its logarithm, as
-// in dictionary_learning; it is kept ≥ 0.
+// θ₀ = ε = 0.001 at E‖x‖² = 1, Adam β (0, 0.999), eps 1e-8, learning rate 7e-5, unit decoder rows,
+// biases from 0; λ = 1 rising over the first 2000 steps of a long run, 10 % of a short one. θ
+// itself is the parameter, not its logarithm, as in dictionary_learning; it is kept ≥ 0.
 #include <algorithm>
 #include <cmath>
 
@@ -37,10 +38,13 @@ class JumpReLU : public Penalised {
   }
 
  protected:
-  std::vector<float> thresholds(const State& state) const override { return state.at("threshold").value; }
+  std::vector<float> thresholds(const State& state) const override {
+    return state.at("threshold").value;
+  }
 
   double penalise(Context& context, State& state) override {
-    const double l0 = static_cast<double>(std::count_if(codes_.values.begin(), codes_.values.begin() + main_pairs(),
+    const double l0 = static_cast<double>(std::count_if(codes_.values.begin(),
+                                                        codes_.values.begin() + main_pairs(),
                                                         [](float v) { return v > 0; })) /
                       static_cast<double>(batch_);
     const auto target = static_cast<double>(options_.model.k);
@@ -75,9 +79,11 @@ class JumpReLU : public Penalised {
       near.row_offsets.push_back(static_cast<int64_t>(near.indices.size()));
     }
     std::vector<float> each;
-    value_gradient(context, near, {gradient_.data(), batch_, options_.d_out}, state.decoder(), each);
+    value_gradient(context, near, {gradient_.data(), batch_, options_.d_out}, state.decoder(),
+                   each);
     for (int64_t p = 0; p < near.pairs(); ++p) {
-      each[p] = -(theta[near.indices[p]] * (each[p] + outside[p]) + static_cast<float>(slope)) / kBand;
+      each[p] =
+          -(theta[near.indices[p]] * (each[p] + outside[p]) + static_cast<float>(slope)) / kBand;
     }
     sum_by_latent(near, each, state.n, d_theta_);
   }

@@ -1,12 +1,13 @@
-// MP-SAE (Costa, Fel, Lubana, Tolooshams, Ba 2025, "From flat to hierarchical: extracting sparse representations with
-// matching pursuit", arXiv 2506.03093): the encoder is matching pursuit in the decoder itself, unrolled.
-//   r_0 = x − b_dec;  k times: j = argmax ⟨d_j, r⟩, c = ReLU⟨d_j, r⟩, r ← r − c·d_j;  x̂ = b_dec + Σ c·d_j
-//   loss = ‖r_k‖²
-// Unit decoder rows; the gradient passes through all k steps, each j held fixed. A latent may be chosen again: then
-// L0 < k. Backwards, with g = ∂L/∂r after a step and s = ⟨d_j, g⟩:
+// MP-SAE (Costa, Fel, Lubana, Tolooshams, Ba 2025, "From flat to hierarchical: extracting sparse
+// representations with matching pursuit", arXiv 2506.03093): the encoder is matching pursuit in the
+// decoder itself, unrolled.
+//   r_0 = x − b_dec;  k times: j = argmax ⟨d_j, r⟩, c = ReLU⟨d_j, r⟩, r ← r − c·d_j;  x̂ = b_dec + Σ
+//   c·d_j loss = ‖r_k‖²
+// Unit decoder rows; the gradient passes through all k steps, each j held fixed. A latent may be
+// chosen again: then L0 < k. Backwards, with g = ∂L/∂r after a step and s = ⟨d_j, g⟩:
 //   ∂L/∂d_j −= c·g + s·r,  g ← g − s·d_j          (r before the step)
-// The gradient of all rows is summed in a buffer of W_dec's size. W_enc is a copy of W_dec, b_enc stays 0. There is no
-// AuxK in the source, nor here. Adam with TopK's learning rate, which is ours.
+// The gradient of all rows is summed in a buffer of W_dec's size. W_enc is a copy of W_dec, b_enc
+// stays 0. There is no AuxK in the source, nor here. Adam with TopK's learning rate, which is ours.
 #include <cmath>
 
 #include "kernels/error.h"
@@ -24,10 +25,13 @@ class MatchingPursuit : public Variant {
   explicit MatchingPursuit(const VariantOptions& o)
       : Variant(o, {.centred = true, .unit_norm = true, .tied = true, .prefixes = {}}) {
     if (o.train.aux_coefficient > 0) {
-      throw UsageError("train.aux_coefficient: matching_pursuit has no AuxK loss; leave it at -1 or set it to 0");
+      throw UsageError(
+          "train.aux_coefficient: matching_pursuit has no AuxK loss; leave it at -1 or set it to "
+          "0");
     }
     if (o.train.optimizer_state != "fp32") {
-      throw UsageError("train.optimizer_state: matching_pursuit keeps its moments in fp32; set it to fp32");
+      throw UsageError(
+          "train.optimizer_state: matching_pursuit keeps its moments in fp32; set it to fp32");
     }
   }
 
@@ -40,12 +44,14 @@ class MatchingPursuit : public Variant {
 
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override {
-    pursue(context, centred(), encoder(state), state.decoder(), options_.model.k, pursuit_, codes_, flag);
+    pursue(context, centred(), encoder(state), state.decoder(), options_.model.k, pursuit_, codes_,
+           flag);
   }
 
   void update(Context& context, State& state, double lr, StepReport&) override {
     if (!outside_.d_codes.empty()) {
-      throw UsageError("matching_pursuit takes no gradient by its codes from outside; choose another variant");
+      throw UsageError(
+          "matching_pursuit takes no gradient by its codes from outside; choose another variant");
     }
     differentiate(context, state);
     const Primitives& p = primitives(context.isa());
@@ -68,7 +74,8 @@ class MatchingPursuit : public Variant {
   }
 
  private:
-  /// ∂L/∂W_dec into d_decoder_, ∂L/∂r_0 into d_residual_, from the last step to the first. r is rebuilt on the way.
+  /// ∂L/∂W_dec into d_decoder_, ∂L/∂r_0 into d_residual_, from the last step to the first. r is
+  /// rebuilt on the way.
   void differentiate(Context& context, const State& state) {
     const Primitives& p = primitives(context.isa());
     const int64_t d = state.d_in;
@@ -82,11 +89,13 @@ class MatchingPursuit : public Variant {
       const auto first = t * batch_;
       step.row_offsets.resize(batch_ + 1);
       for (int64_t i = 0; i <= batch_; ++i) step.row_offsets[i] = i;
-      step.indices.assign(pursuit_.latents.begin() + first, pursuit_.latents.begin() + first + batch_);
+      step.indices.assign(pursuit_.latents.begin() + first,
+                          pursuit_.latents.begin() + first + batch_);
       step.values.assign(pursuit_.values.begin() + first, pursuit_.values.begin() + first + batch_);
       value_gradient(context, step, g, state.decoder(), along);
-      parallel_for(context, batch_,
-                   [&](int64_t i) { p.axpy(step.values[i], state.decoder().row(step.indices[i]), r.row(i), d); });
+      parallel_for(context, batch_, [&](int64_t i) {
+        p.axpy(step.values[i], state.decoder().row(step.indices[i]), r.row(i), d);
+      });
       PairsByLatent order;
       sort_by_latent(context, step, state.n, step.values.data(), nullptr, order);
       parallel_for(context, state.n, [&](int64_t j) {
@@ -96,8 +105,9 @@ class MatchingPursuit : public Variant {
           p.axpy(-along[i], r.row(i), d_decoder_.data() + j * d, d);
         }
       });
-      parallel_for(context, batch_,
-                   [&](int64_t i) { p.axpy(-along[i], state.decoder().row(step.indices[i]), g.row(i), d); });
+      parallel_for(context, batch_, [&](int64_t i) {
+        p.axpy(-along[i], state.decoder().row(step.indices[i]), g.row(i), d);
+      });
     }
   }
 
@@ -108,7 +118,8 @@ class MatchingPursuit : public Variant {
     for (const double square : squares) sum += square;
     for (const float value : d_bias) sum += static_cast<double>(value) * value;
     const double norm = std::sqrt(sum);
-    return norm > options_.train.clip_norm ? static_cast<float>(options_.train.clip_norm / norm) : 1.0f;
+    return norm > options_.train.clip_norm ? static_cast<float>(options_.train.clip_norm / norm)
+                                           : 1.0f;
   }
 
   void step_decoder(Context& context, State& state, const AdamStep& adam, float scale) {

@@ -1,5 +1,6 @@
 // Multi-TopK (Gao et al. 2024, section 5.3): L(k) + L(4k)/8. Codes are read at any k up to 4k
-// without the collapse that training at one k brings. Everything else is TopK's, AuxK on the residual of k.
+// without the collapse that training at one k brings. Everything else is TopK's, AuxK on the
+// residual of k.
 #include <algorithm>
 #include <numeric>
 
@@ -34,9 +35,11 @@ class MultiTopK : public Variant {
       const int64_t first = whole.row_offsets[i], count = whole.row_offsets[i + 1] - first;
       order.resize(count);
       std::iota(order.begin(), order.end(), first);
-      std::nth_element(order.begin(), order.begin() + (options_.model.k - 1), order.end(), [&](int64_t a, int64_t b) {
-        return whole.values[a] != whole.values[b] ? whole.values[a] > whole.values[b] : a < b;
-      });
+      std::nth_element(
+          order.begin(), order.begin() + (options_.model.k - 1), order.end(),
+          [&](int64_t a, int64_t b) {
+            return whole.values[a] != whole.values[b] ? whole.values[a] > whole.values[b] : a < b;
+          });
       chosen.assign(count, 0);
       for (int64_t o = 0; o < options_.model.k; ++o) chosen[order[o] - first] = 1;
       for (int64_t p = first; p < first + count; ++p) {

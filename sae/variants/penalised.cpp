@@ -7,7 +7,8 @@
 
 namespace assay::sae {
 
-Penalised::Penalised(const VariantOptions& options, Geometry geometry, double sparsity, double warmup)
+Penalised::Penalised(const VariantOptions& options, Geometry geometry, double sparsity,
+                     double warmup)
     : Variant(options, std::move(geometry)),
       sparsity_(options.model.sparsity > 0 ? options.model.sparsity : sparsity),
       warmup_(options.model.sparsity_warmup >= 0 ? options.model.sparsity_warmup : warmup) {}

@@ -7,7 +7,8 @@ namespace assay::sae {
 
 class Penalised : public Variant {
  public:
-  /// `sparsity` and `warmup` (a share of the run) are the variant's defaults, which the configuration may replace.
+  /// `sparsity` and `warmup` (a share of the run) are the variant's defaults, which the
+  /// configuration may replace.
   Penalised(const VariantOptions& options, Geometry geometry, double sparsity, double warmup);
 
   /// Its k is the running mean of L0, rounded.
@@ -18,11 +19,13 @@ class Penalised : public Variant {
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override;
   /// θ_j ≥ 0 of every latent.
-  virtual std::vector<float> thresholds(const State& state) const { return std::vector<float>(state.n); }
+  virtual std::vector<float> thresholds(const State& state) const {
+    return std::vector<float>(state.n);
+  }
   /// The penalty's weight at this step of the run.
   double weight(const State& state) const;
 
-  float band_ = 0;          ///< pairs with |pre − θ| < band/2 are in codes_ too, inactive ones as 0
+  float band_ = 0;  ///< pairs with |pre − θ| < band/2 are in codes_ too, inactive ones as 0
   std::vector<float> pre_;  ///< of the pairs that encode gave
 
  private:

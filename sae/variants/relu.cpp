@@ -1,8 +1,8 @@
-// ReLU with an L1 penalty and free decoder norms (Conerly, Templeton, Bricken, Marcus, Henighan 2024, "Update on how we
-// train SAEs", Anthropic, April):
+// ReLU with an L1 penalty and free decoder norms (Conerly, Templeton, Bricken, Marcus, Henighan
+// 2024, "Update on how we train SAEs", Anthropic, April):
 //   pre = W_enc x + b_enc,  z = ReLU(pre),  x̂ = Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² + λ Σ z_j ‖d_j‖
-// Biases start at 0, decoder rows random with norm 0.1, encoder = decoder; λ rises over the first 5 % of the run; Adam
-// with learning rate 5e-5. Their λ = 5 at E‖x‖ = √d is 5/√d at our scale.
+// Biases start at 0, decoder rows random with norm 0.1, encoder = decoder; λ rises over the first 5
+// % of the run; Adam with learning rate 5e-5. Their λ = 5 at E‖x‖ = √d is 5/√d at our scale.
 #include "sae/variants/relu.h"
 
 #include <cmath>
@@ -13,8 +13,8 @@
 namespace assay::sae {
 
 ReLU::ReLU(const VariantOptions& o)
-    : Penalised(o, {.centred = false, .unit_norm = false, .prefixes = {}}, 5 / std::sqrt(static_cast<double>(o.d_in)),
-                0.05) {}
+    : Penalised(o, {.centred = false, .unit_norm = false, .prefixes = {}},
+                5 / std::sqrt(static_cast<double>(o.d_in)), 0.05) {}
 
 void ReLU::initialise(Context& context, State& state, uint64_t seed, const Batch&) const {
   unit_rows_by_hook(context, seed, options_.hooks, 0.1f, state);
@@ -43,7 +43,8 @@ double ReLU::penalise(Context& context, State& state) {
   return each * sum;
 }
 
-void unit_rows_by_hook(Context& context, uint64_t seed, const std::vector<int64_t>& hooks, float norm, State& state) {
+void unit_rows_by_hook(Context& context, uint64_t seed, const std::vector<int64_t>& hooks,
+                       float norm, State& state) {
   Parameter& dec = state.at("W_dec");
   unit_rows(context, seed, {dec.value.data(), state.n, state.d_out});
   const Primitives& p = primitives(context.isa());
@@ -52,7 +53,8 @@ void unit_rows_by_hook(Context& context, uint64_t seed, const std::vector<int64_
     if (hooks.empty()) p.scale(norm, row, state.d_out);
     int64_t first = 0;
     for (const int64_t end : hooks) {
-      p.scale(norm / std::sqrt(p.dot(row + first, row + first, end - first)), row + first, end - first);
+      p.scale(norm / std::sqrt(p.dot(row + first, row + first, end - first)), row + first,
+              end - first);
       first = end;
     }
   }

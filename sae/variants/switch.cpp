@@ -1,16 +1,19 @@
-// Switch (Mudide, Engels, Michaud, Tegmark, Schroeder de Witt 2025, "Efficient dictionary learning with Switch sparse
-// autoencoders", arXiv 2410.08201): n latents in E experts; a router picks one for each row, which alone is encoded.
-//   p = softmax(W_r (√d·x − b_r)),  e* = argmax p,  z = TopK over expert e* of ReLU(W_enc (x − b_dec) + b_enc)
-//   x̂ = p_e* Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² / variance + α·E·Σ_e f_e P_e
-// f_e is the share of the batch's rows that go to e (no gradient), P_e the batch's mean of p_e: the load-balancing term
-// of Switch Transformers (Fedus et al. 2021), at least 1 where all experts share alike. No AuxK, b_r and b_dec from the
-// geometric median, decoder rows of unit length, learning rate of the TopK family: the authors' (their code's
-// learning rate; its clipping of gradients to norm 1 is train.clip_norm). Ours: a bias b_enc, encoder = decoder at the
-// start, router rows that start on the unit sphere, and two scales, since theirs are those of raw GPT-2 activations:
-//   the router reads √d·x, whose coordinates are about 1 in square. Adam moves every weight by about the learning rate,
-//   so a router that reads x itself (coordinates 1/d in square) moves its logits √d times less a step than theirs, and
-//   hardly learns;
-//   α = 0.1 of the variance (theirs: 3 in the paper, 0.01·d in the code, beside the raw squared error).
+// Switch (Mudide, Engels, Michaud, Tegmark, Schroeder de Witt 2025, "Efficient dictionary learning
+// with Switch sparse autoencoders", arXiv 2410.08201): n latents in E experts; a router picks one
+// for each row, which alone is encoded.
+//   p = softmax(W_r (√d·x − b_r)),  e* = argmax p,  z = TopK over expert e* of ReLU(W_enc (x −
+//   b_dec) + b_enc) x̂ = p_e* Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² / variance + α·E·Σ_e f_e P_e
+// f_e is the share of the batch's rows that go to e (no gradient), P_e the batch's mean of p_e: the
+// load-balancing term of Switch Transformers (Fedus et al. 2021), at least 1 where all experts
+// share alike. No AuxK, b_r and b_dec from the geometric median, decoder rows of unit length,
+// learning rate of the TopK family: the authors' (their code's learning rate; its clipping of
+// gradients to norm 1 is train.clip_norm). Ours: a bias b_enc, encoder = decoder at the start,
+// router rows that start on the unit sphere, and two scales, since theirs are those of raw GPT-2
+// activations:
+//   the router reads √d·x, whose coordinates are about 1 in square. Adam moves every weight by
+//   about the learning rate, so a router that reads x itself (coordinates 1/d in square) moves its
+//   logits √d times less a step than theirs, and hardly learns; α = 0.1 of the variance (theirs: 3
+//   in the paper, 0.01·d in the code, beside the raw squared error).
 // Published codes carry p_e*·z; √d and W_r (√d·b_dec − b_r) are folded into the router and a bias.
 #include <fmt/core.h>
 
@@ -32,24 +35,29 @@ constexpr uint64_t kRouterDraws = 0x726f757465;  // separates the uses of the se
 class Switch : public Variant {
  public:
   explicit Switch(const VariantOptions& options)
-      : Variant(options), experts_(options.model.experts), scale_(std::sqrt(static_cast<float>(options.d_in))) {
+      : Variant(options),
+        experts_(options.model.experts),
+        scale_(std::sqrt(static_cast<float>(options.d_in))) {
     const ModelConfig& model = options.model;
     if (model.n % experts_ != 0) {
-      throw UsageError(
-          fmt::format("model.experts = {} does not divide model.n = {}: make n a multiple", experts_, model.n));
+      throw UsageError(fmt::format(
+          "model.experts = {} does not divide model.n = {}: make n a multiple", experts_, model.n));
     }
     if (model.k > model.n / experts_) {
-      throw UsageError(fmt::format("model.k = {} is larger than an expert's n / experts = {}: lower k or experts",
-                                   model.k, model.n / experts_));
+      throw UsageError(fmt::format(
+          "model.k = {} is larger than an expert's n / experts = {}: lower k or experts", model.k,
+          model.n / experts_));
     }
-    if (options.d_in != options.d_out) throw UsageError("model.variant = switch reconstructs what it encodes");
+    if (options.d_in != options.d_out)
+      throw UsageError("model.variant = switch reconstructs what it encodes");
   }
 
   Shapes own_parameters() const override {
     return {{"router", {experts_, options_.d_in}}, {"b_router", {options_.d_in}}};
   }
 
-  void initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const override {
+  void initialise(Context& context, State& state, uint64_t seed,
+                  const Batch& sample) const override {
     Variant::initialise(context, state, seed, sample);
     std::vector<float>& router = state.at("router").value;
     unit_rows(context, seed ^ kRouterDraws, {router.data(), experts_, options_.d_in});
@@ -68,9 +76,11 @@ class Switch : public Variant {
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override {
     const std::vector<float> scaled = scaled_router(state), bias = router_bias(state);
-    routes_ = route(context, centred(), {{scaled.data(), experts_, options_.d_in}, bias.data()}, flag);
+    routes_ =
+        route(context, centred(), {{scaled.data(), experts_, options_.d_in}, bias.data()}, flag);
     if (flag.raised()) return;
-    encode_routed(context, centred(), state.encoder(), state.encoder_bias(), routes_, options_.model.k, codes_, flag);
+    encode_routed(context, centred(), state.encoder(), state.encoder_bias(), routes_,
+                  options_.model.k, codes_, flag);
   }
 
   /// The router's gradients, through p_e* and the balance; the pairs' through p_e*.
@@ -79,7 +89,8 @@ class Switch : public Variant {
     const double each = options_.model.balance * static_cast<double>(experts_);
     double balance = 0;
     for (int64_t i = 0; i < batch_; ++i) {
-      for (int64_t e = 0; e < experts_; ++e) balance += share[e] * routes_.probabilities[i * experts_ + e];
+      for (int64_t e = 0; e < experts_; ++e)
+        balance += share[e] * routes_.probabilities[i * experts_ + e];
     }
     d_logits_.resize(batch_ * experts_);
     parallel_for(context, batch_, [&](int64_t i) {
@@ -109,7 +120,9 @@ class Switch : public Variant {
   }
 
  private:
-  ConstMatrix router(const State& state) const { return {state.at("router").value.data(), experts_, options_.d_in}; }
+  ConstMatrix router(const State& state) const {
+    return {state.at("router").value.data(), experts_, options_.d_in};
+  }
 
   /// What multiplies x − b_dec.
   std::vector<float> scaled_router(const State& state) const {
@@ -118,8 +131,8 @@ class Switch : public Variant {
     return scaled;
   }
 
-  /// What turns the logits of √d (x − b_dec) into those of √d·x − b_router. On one instruction set or another: scalar
-  /// sums.
+  /// What turns the logits of √d (x − b_dec) into those of √d·x − b_router. On one instruction set
+  /// or another: scalar sums.
   std::vector<float> router_bias(const State& state) const {
     std::vector<float> bias(experts_);
     for (int64_t e = 0; e < experts_; ++e) {

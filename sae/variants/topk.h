@@ -1,5 +1,6 @@
-// TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders"): z = ReLU(top_k(pre)), unit decoder rows whose
-// gradient loses its part along the row, AuxK with coefficient 1/32 and aux_k = d/2.
+// TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders"): z = ReLU(top_k(pre)), unit
+// decoder rows whose gradient loses its part along the row, AuxK with coefficient 1/32 and aux_k =
+// d/2.
 #pragma once
 
 #include "sae/variant.h"

@@ -1,11 +1,15 @@
 // Transcoders: sparse latents of one hook, x, reconstruct another, y (a module's input and output).
-//   pre = W_enc x + b_enc,  z = ReLU(top_k(pre)),  ŷ = Σ z_j d_j + b_dec (+ W_skip x),  loss = ‖y − ŷ‖² + AuxK
-// transcoder: Dunefsky, Chlenski, Nanda 2024, "Transcoders find interpretable LLM feature circuits", arXiv 2406.11944,
+//   pre = W_enc x + b_enc,  z = ReLU(top_k(pre)),  ŷ = Σ z_j d_j + b_dec (+ W_skip x),  loss = ‖y −
+//   ŷ‖² + AuxK
+// transcoder: Dunefsky, Chlenski, Nanda 2024, "Transcoders find interpretable LLM feature
+// circuits", arXiv 2406.11944,
 //   with TopK in place of their L1 as in the next.
-// skip_transcoder: Paulo, Shabalin, Belrose 2025, "Transcoders beat sparse autoencoders for interpretability", arXiv
+// skip_transcoder: Paulo, Shabalin, Belrose 2025, "Transcoders beat sparse autoencoders for
+// interpretability", arXiv
 //   2501.18823: an affine map beside the latents.
-// As sparsify, the code of the second, begins: W_dec = 0, W_skip = 0, b_dec = E y, b_enc = −W_enc E x; decoder norms
-// are free. Encoder rows begin on the unit sphere, which is ours. Learning rate and AuxK are TopK's.
+// As sparsify, the code of the second, begins: W_dec = 0, W_skip = 0, b_dec = E y, b_enc = −W_enc E
+// x; decoder norms are free. Encoder rows begin on the unit sphere, which is ours. Learning rate
+// and AuxK are TopK's.
 #include "kernels/primitives.h"
 #include "sae/blocks.h"
 #include "sae/variants/topk.h"
@@ -17,9 +21,11 @@ namespace {
 
 class Transcoder : public TopK {
  public:
-  explicit Transcoder(const VariantOptions& o) : TopK(o, {.centred = false, .unit_norm = false, .prefixes = {}}) {}
+  explicit Transcoder(const VariantOptions& o)
+      : TopK(o, {.centred = false, .unit_norm = false, .prefixes = {}}) {}
 
-  void initialise(Context& context, State& state, uint64_t seed, const Batch& sample) const override {
+  void initialise(Context& context, State& state, uint64_t seed,
+                  const Batch& sample) const override {
     unit_rows(context, seed, {state.at("W_enc").value.data(), state.n, state.d_in});
     std::vector<float> mean(state.d_in);
     column_sums(context, sample.x, mean.data());
@@ -59,7 +65,8 @@ class SkipTranscoder : public Transcoder {
     std::vector<float> gradient(state.d_out * state.d_in);
     parallel_for(context, state.d_out, [&](int64_t o) {
       for (int64_t i = 0; i < batch_; ++i) {
-        p.axpy(gradient_[i * state.d_out + o], x.row(i), gradient.data() + o * state.d_in, state.d_in);
+        p.axpy(gradient_[i * state.d_out + o], x.row(i), gradient.data() + o * state.d_in,
+               state.d_in);
       }
     });
     adapt(context, state.at("W_skip"), gradient, adam);

@@ -1,4 +1,5 @@
-// The variants this build knows, one file each. Adding one: a file that defines its entry, and its line in all.cpp.
+// The variants this build knows, one file each. Adding one: a file that defines its entry, and its
+// line in all.cpp.
 #pragma once
 
 #include <memory>
@@ -48,8 +49,9 @@ double topk_learning_rate(int64_t n);
 /// 3e-4 for any n: what SAEBench (Karvonen et al. 2025) trains the penalised variants with.
 double saebench_learning_rate(int64_t n);
 
-extern const VariantEntry kTopK, kMultiTopK, kBatchTopK, kMatryoshkaTopK, kMatryoshkaBatchTopK, kReLU, kPAnneal, kGated,
-    kJumpReLU, kSwitch, kMatchingPursuit, kTranscoder, kSkipTranscoder, kCrosscoder, kCrosscoderBatchTopK;
+extern const VariantEntry kTopK, kMultiTopK, kBatchTopK, kMatryoshkaTopK, kMatryoshkaBatchTopK,
+    kReLU, kPAnneal, kGated, kJumpReLU, kSwitch, kMatchingPursuit, kTranscoder, kSkipTranscoder,
+    kCrosscoder, kCrosscoderBatchTopK;
 
 const std::vector<const VariantEntry*>& variants();
 /// Throws UsageError naming the known ones.

@@ -1,6 +1,6 @@
-// Every kernel operation by itself, at the sizes of the case table's benchmarks. Each is checked against its naive
-// reference on a few rows before its clock starts; a wrong answer skips the timing with an error, and the program
-// fails.
+// Every kernel operation by itself, at the sizes of the case table's benchmarks. Each is checked
+// against its naive reference on a few rows before its clock starts; a wrong answer skips the
+// timing with an error, and the program fails.
 //
 //   bench_kernels [--benchmark_filter=REGEX] [--benchmark_format=json]
 #include <benchmark/benchmark.h>
@@ -29,8 +29,9 @@ using support::TopkCase;
 constexpr int64_t kCheckedRows = 4;
 
 /// Dense selections: AuxK's shape and a batch's.
-const TopkCase kTopk[] = {
-    {"2048x6144_k32", 2048, 6144, 32}, {"2048x6144_k192", 2048, 6144, 192}, {"512x65536_k1152", 512, 65536, 1152}};
+const TopkCase kTopk[] = {{"2048x6144_k32", 2048, 6144, 32},
+                          {"2048x6144_k192", 2048, 6144, 192},
+                          {"512x65536_k1152", 512, 65536, 1152}};
 const EncodeCase kEncode[] = {{"2048x384x6144_k32", 2048, 384, 6144, 32},
                               {"2048x768x24576_k32", 2048, 768, 24576, 32},
                               {"2048x384x6144_k256", 2048, 384, 6144, 256}};
@@ -40,13 +41,16 @@ const SparseCase kSparse[] = {{"2048x384x6144_k32", 2048, 6144, 384, 192, true, 
 
 bool all_verified = true;
 
-/// True where all of `found` are within `tolerance` of what was expected; else the benchmark ends with an error.
+/// True where all of `found` are within `tolerance` of what was expected; else the benchmark ends
+/// with an error.
 template <class Expected>
-bool verified(benchmark::State& state, const char* what, int64_t count, const Expected& difference, double tolerance) {
+bool verified(benchmark::State& state, const char* what, int64_t count, const Expected& difference,
+              double tolerance) {
   for (int64_t i = 0; i < count; ++i) {
     if (std::abs(difference(i)) <= tolerance) continue;
     all_verified = false;
-    state.SkipWithError((std::string(what) + " differs from the reference at " + std::to_string(i)).c_str());
+    state.SkipWithError(
+        (std::string(what) + " differs from the reference at " + std::to_string(i)).c_str());
     return false;
   }
   return true;
@@ -76,7 +80,8 @@ struct Encoding {
   SparseCodes codes;
   NumericFlag flag;
 
-  explicit Encoding(const EncodeCase& c_) : c(c_), x(c.x()), w(c.w()), bias(c.bias()), screen(c.n, c.d) {
+  explicit Encoding(const EncodeCase& c_)
+      : c(c_), x(c.x()), w(c.w()), bias(c.bias()), screen(c.n, c.d) {
     screen.refresh(context, weights());
   }
   ConstMatrix input() const { return matrix(x, c.rows, c.d); }
@@ -92,7 +97,8 @@ struct Encoding {
     int64_t p = codes.row_offsets[i];
     for (const auto& [index, value] : winners(i, c.n)) {
       if (value < cut) continue;
-      if (p == codes.row_offsets[i + 1] || codes.indices[p] != index || codes.values[p] != value) return false;
+      if (p == codes.row_offsets[i + 1] || codes.indices[p] != index || codes.values[p] != value)
+        return false;
       ++p;
     }
     return p == codes.row_offsets[i + 1];
@@ -136,10 +142,14 @@ void bench_encode_threshold(benchmark::State& state, const EncodeCase& c) {
 
 void bench_encode_batch_topk(benchmark::State& state, const EncodeCase& c) {
   Encoding e(c);
-  const auto encode = [&] { encode_batch_topk(e.context, e.input(), e.encoder(), c.rows * c.k, e.codes, e.flag); };
+  const auto encode = [&] {
+    encode_batch_topk(e.context, e.input(), e.encoder(), c.rows * c.k, e.codes, e.flag);
+  };
   encode();
   const float cut = *std::min_element(e.codes.values.begin(), e.codes.values.end());
-  const auto wrong = [&](int64_t i) { return e.all_from(i, cut) && e.codes.pairs() == c.rows * c.k ? 0.0 : 1.0; };
+  const auto wrong = [&](int64_t i) {
+    return e.all_from(i, cut) && e.codes.pairs() == c.rows * c.k ? 0.0 : 1.0;
+  };
   if (!verified(state, "encode_batch_topk, row", kCheckedRows, wrong, 0)) return;
   for (auto _ : state) encode();
   e.count(state);
@@ -172,10 +182,13 @@ void bench_value_gradient(benchmark::State& state, const SparseCase& c) {
   const SparseCodes codes = c.codes();
   const std::vector<float> w = c.weights(), g = c.rows_of(44);
   std::vector<float> out;
-  const auto gradient = [&] { value_gradient(context, codes, matrix(g, c.rows, c.d), matrix(w, c.n, c.d), out); };
+  const auto gradient = [&] {
+    value_gradient(context, codes, matrix(g, c.rows, c.d), matrix(w, c.n, c.d), out);
+  };
   gradient();
   const auto wrong = [&](int64_t p) {
-    const float expected = reference::canonical_dot(g.data(), w.data() + codes.indices[p] * c.d, c.d);
+    const float expected =
+        reference::canonical_dot(g.data(), w.data() + codes.indices[p] * c.d, c.d);
     return out[p] - (codes.values[p] > 0 ? expected : 0.0f);
   };
   if (!verified(state, "value_gradient", codes.row_offsets[1], wrong, 0)) return;
@@ -187,15 +200,18 @@ void bench_sort_by_latent(benchmark::State& state, const SparseCase& c) {
   Context context;
   const SparseCodes codes = c.codes();
   PairsByLatent order;
-  const auto sort = [&] { sort_by_latent(context, codes, c.n, codes.values.data(), nullptr, order); };
+  const auto sort = [&] {
+    sort_by_latent(context, codes, c.n, codes.values.data(), nullptr, order);
+  };
   sort();
   int64_t kept = 0;
   for (const float value : codes.values) kept += value != 0;
   const auto wrong = [&](int64_t o) {
     if (static_cast<int64_t>(order.pairs.size()) != kept) return 1.0;
-    const bool rises =
-        o == 0 || codes.indices[order.pairs[o - 1]] < codes.indices[order.pairs[o]] ||
-        (codes.indices[order.pairs[o - 1]] == codes.indices[order.pairs[o]] && order.pairs[o - 1] < order.pairs[o]);
+    const bool rises = o == 0 ||
+                       codes.indices[order.pairs[o - 1]] < codes.indices[order.pairs[o]] ||
+                       (codes.indices[order.pairs[o - 1]] == codes.indices[order.pairs[o]] &&
+                        order.pairs[o - 1] < order.pairs[o]);
     return rises ? 0.0 : 1.0;
   };
   if (!verified(state, "sort_by_latent", kept, wrong, 0)) return;
@@ -227,14 +243,17 @@ void bench_backward_update(benchmark::State& state, const SparseCase& c) {
   support::UpdateProblem problem(c);
   const std::vector<double> expected = stepped_encoder_row(problem, c.n / 2);
   problem.run(context);
-  const auto wrong = [&](int64_t column) { return problem.w_enc[c.n / 2 * c.d + column] - expected[column]; };
+  const auto wrong = [&](int64_t column) {
+    return problem.w_enc[c.n / 2 * c.d + column] - expected[column];
+  };
   if (!verified(state, "backward_update", c.d, wrong, 1e-4)) return;
   for (auto _ : state) problem.run(context);
   state.SetBytesProcessed(state.iterations() * 2 * c.n * c.d * 24);
 }
 
 template <class Case, size_t N>
-void add(const char* operation, void (*body)(benchmark::State&, const Case&), const Case (&cases)[N]) {
+void add(const char* operation, void (*body)(benchmark::State&, const Case&),
+         const Case (&cases)[N]) {
   for (const Case& c : cases) {
     benchmark::RegisterBenchmark((std::string(operation) + "/" + c.name).c_str(), body, c)
         ->Unit(benchmark::kMillisecond)

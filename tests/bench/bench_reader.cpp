@@ -1,6 +1,6 @@
-// Reader speed: verified chunks of a data set against plain read() of the same bytes, alternately in one run: from the
-// system's page cache, and from the disk (the cache dropped before each pass). Prints GB/s and the ratio of medians
-// (aim: 0.9), and the conversion to fp32 by itself.
+// Reader speed: verified chunks of a data set against plain read() of the same bytes, alternately
+// in one run: from the system's page cache, and from the disk (the cache dropped before each pass).
+// Prints GB/s and the ratio of medians (aim: 0.9), and the conversion to fp32 by itself.
 //
 //   bench_reader [--folder DIR] [--mib 512] [--repeats 15] [--json]
 #include <fcntl.h>
@@ -51,7 +51,8 @@ Options parse(int count, char** arguments) {
     } else if (name == "--repeats") {
       options.repeats = std::max(1, std::atoi(value.c_str()));
     } else {
-      throw assay::UsageError("bench_reader: unknown option " + name + "; known: --folder --mib --repeats --json");
+      throw assay::UsageError("bench_reader: unknown option " + name +
+                              "; known: --folder --mib --repeats --json");
     }
   }
   return options;
@@ -112,9 +113,10 @@ struct Speeds {
 
 void report(const char* source, const Speeds& speeds, bool json) {
   const double plain = median(speeds.plain), verified = median(speeds.verified);
-  fmt::print(fmt::runtime(
-                 json ? "{{\"source\": \"{}\", \"read_gb_s\": {:.3f}, \"verified_gb_s\": {:.3f}, \"ratio\": {:.3f}}}\n"
-                      : "{:<10}  read() {:6.2f} GB/s   chunks with CRC32C verified {:6.2f} GB/s   ratio {:.3f}\n"),
+  fmt::print(fmt::runtime(json ? "{{\"source\": \"{}\", \"read_gb_s\": {:.3f}, \"verified_gb_s\": "
+                                 "{:.3f}, \"ratio\": {:.3f}}}\n"
+                               : "{:<10}  read() {:6.2f} GB/s   chunks with CRC32C verified "
+                                 "{:6.2f} GB/s   ratio {:.3f}\n"),
              source, plain, verified, verified / plain);
 }
 
@@ -162,9 +164,9 @@ void measure(const Options& options, const fs::path& folder) {
   }
   report("page cache", cached, options.json);
   report("disk", disk, options.json);
-  fmt::print(
-      fmt::runtime(options.json ? "{{\"f16_to_f32_gb_s\": {:.3f}}}\n" : "f16 to f32 in memory: {:.2f} GB/s of f16\n"),
-      median(converted));
+  fmt::print(fmt::runtime(options.json ? "{{\"f16_to_f32_gb_s\": {:.3f}}}\n"
+                                       : "f16 to f32 in memory: {:.2f} GB/s of f16\n"),
+             median(converted));
 }
 
 }  // namespace

@@ -20,22 +20,33 @@ def array2d(x, fixed=False):
     """datasets' Array2D: an extension over a list of lists, as its metadata says."""
     flat = pa.array(x.reshape(-1))
     if fixed:
-        return pa.FixedSizeListArray.from_arrays(pa.FixedSizeListArray.from_arrays(flat, x.shape[2]), x.shape[1])
-    inner = pa.ListArray.from_arrays(pa.array(np.arange(0, x.size + 1, x.shape[2], dtype=np.int32)), flat)
-    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(x) * x.shape[1] + 1, x.shape[1], dtype=np.int32)), inner)
+        return pa.FixedSizeListArray.from_arrays(
+            pa.FixedSizeListArray.from_arrays(flat, x.shape[2]), x.shape[1]
+        )
+    inner = pa.ListArray.from_arrays(
+        pa.array(np.arange(0, x.size + 1, x.shape[2], dtype=np.int32)), flat
+    )
+    return pa.ListArray.from_arrays(
+        pa.array(np.arange(0, len(x) * x.shape[1] + 1, x.shape[1], dtype=np.int32)), inner
+    )
 
 
 def extension(field, shape):
-    metadata = {"ARROW:extension:name": "datasets.features.features.Array2DExtensionType",
-                "ARROW:extension:metadata": json.dumps([shape, "float32"])}
+    metadata = {
+        "ARROW:extension:name": "datasets.features.features.Array2DExtensionType",
+        "ARROW:extension:metadata": json.dumps([shape, "float32"]),
+    }
     return field.with_metadata(metadata)
 
 
 def table(x, tokens=None, fixed=False, extra=True):
     columns = {HOOK: array2d(x, fixed)}
     if extra:
-        columns = {"note": pa.array([f"row {i}" for i in range(len(x))]), **columns,
-                   "seen": pa.array([i % 2 == 0 for i in range(len(x))])}
+        columns = {
+            "note": pa.array([f"row {i}" for i in range(len(x))]),
+            **columns,
+            "seen": pa.array([i % 2 == 0 for i in range(len(x))]),
+        }
     if tokens is not None:
         ids = pa.array(tokens.reshape(-1))
         columns["token_ids"] = pa.FixedSizeListArray.from_arrays(ids, CONTEXT)
@@ -53,12 +64,16 @@ def write(path, content, batch=3, kind=pa.ipc.new_stream, **options):
 
 def make(n, dtype=np.float32, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.standard_normal((n, CONTEXT, D)).astype(dtype), rng.integers(0, 50, (n, CONTEXT)).astype(np.int32)
+    return rng.standard_normal((n, CONTEXT, D)).astype(dtype), rng.integers(
+        0, 50, (n, CONTEXT)
+    ).astype(np.int32)
 
 
 def stored(folder):
     files = [h5py.File(f) for f in sorted(folder.glob("*.h5"))]
-    return {name: np.concatenate([f[name][:] for f in files]) for name in files[0] if name != "labels"}, files[0].attrs
+    return {
+        name: np.concatenate([f[name][:] for f in files]) for name in files[0] if name != "labels"
+    }, files[0].attrs
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
@@ -69,7 +84,9 @@ def test_a_cache_becomes_shards(tmp_path, dtype, fixed):
     write(cache / "data-00000-of-00002.arrow", table(x[:11], tokens[:11], fixed))
     write(cache / "data-00001-of-00002.arrow", table(x[11:], tokens[11:], fixed))
     (cache / "state.json").write_text("{}")
-    facts = assay_json("index", cache, "--out", tmp_path / "set", "--special-tokens", 3, 4, "--rows-per-shard", 50)
+    facts = assay_json(
+        "index", cache, "--out", tmp_path / "set", "--special-tokens", 3, 4, "--rows-per-shard", 50
+    )
     assert (facts["rows"], facts["d"]) == (20 * CONTEXT, D)
     found, attributes = stored(tmp_path / "set")
     assert np.array_equal(found["activations"], x.reshape(-1, D).astype(found["activations"].dtype))
@@ -91,7 +108,9 @@ def test_files_slices_and_missing_tokens(tmp_path):
         found, _ = stored(tmp_path / name / "set")
         assert np.array_equal(found["activations"], x[2:7].reshape(-1, D))
         assert "tokens" not in found and "special" not in found
-    assert "token_ids" in assay("index", path, "--out", tmp_path / "y", "--special-tokens", 1, status=2)
+    assert "token_ids" in assay(
+        "index", path, "--out", tmp_path / "y", "--special-tokens", 1, status=2
+    )
 
 
 def test_several_columns_need_a_choice(tmp_path):
@@ -115,7 +134,9 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     refused(pa.table({"x": pa.array(["a", "b"]).dictionary_encode()}), "does not know")
     refused(pa.table({"x": pa.array([[[1.0, 2.0]], [[3.0, None]]])}), "missing values")
     refused(pa.table({"x": pa.array([[[1.0, 2.0]], [[3.0], [1.0]]])}), "different shapes")
-    refused(pa.table({"x": pa.array([[[1.0], [2.0, 3.0]], [[3.0, 4.0], [1.0]]])}), "different shapes")
+    refused(
+        pa.table({"x": pa.array([[[1.0], [2.0, 3.0]], [[3.0, 4.0], [1.0]]])}), "different shapes"
+    )
     refused(pa.table({"x": pa.array([[[1.0]], [[float("nan")]]])}), "finite")
     (tmp_path / "empty").mkdir()
     assert "data-*.arrow" in assay("index", tmp_path / "empty", "--out", tmp_path / "set", status=2)
@@ -132,12 +153,18 @@ def test_damage_is_an_error_never_a_crash(tmp_path):
             bad = bad[: rng.randrange(len(bad))]
         else:
             for _ in range(rng.randrange(1, 4)):
-                bad[rng.randrange(min(len(bad), 1400) if trial % 3 == 1 else len(bad))] = rng.randrange(256)
+                bad[rng.randrange(min(len(bad), 1400) if trial % 3 == 1 else len(bad))] = (
+                    rng.randrange(256)
+                )
         path = tmp_path / "bad.arrow"
         path.write_bytes(bad)
         out = tmp_path / f"set{trial}"
-        done = subprocess.run([os.environ["ASSAY"], "index", str(path), "--out", str(out)], capture_output=True,
-                              text=True, timeout=60)
+        done = subprocess.run(
+            [os.environ["ASSAY"], "index", str(path), "--out", str(out)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert done.returncode in (0, 1, 2), (trial, done.returncode, done.stderr)
         refused += done.returncode != 0
     assert refused > 20

@@ -39,7 +39,8 @@ SparseCodes rows_of(const SparseCodes& all, int64_t first, int64_t count) {
   return part;
 }
 
-void write(const std::filesystem::path& file, const SparseCodes& codes, int64_t n, int64_t block = 1000) {
+void write(const std::filesystem::path& file, const SparseCodes& codes, int64_t n,
+           int64_t block = 1000) {
   CodesInfo info;
   info.rows = codes.rows();
   info.pairs = 1000;  // only a guess: several chunks must work
@@ -90,7 +91,8 @@ TEST(CodesFile, ComesBackInBlocksOfAnySize) {
   for (const int64_t block : {1, 700, 5000}) {
     const auto file = folder.path() / "codes.h5";
     write(file, codes, 50, block);
-    const std::vector<std::pair<int64_t, int64_t>> sizes{{5000, 1 << 20}, {97, 1 << 20}, {5000, 333}, {200, 5}};
+    const std::vector<std::pair<int64_t, int64_t>> sizes{
+        {5000, 1 << 20}, {97, 1 << 20}, {5000, 333}, {200, 5}};
     for (const auto& [rows, pairs] : sizes) {
       if (pairs == 5 && block != 700) continue;  // a child process a row: once is enough
       const SparseCodes back = read(file, rows, pairs == 5 ? 50 : pairs);

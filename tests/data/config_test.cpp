@@ -81,7 +81,8 @@ class Config : public testing::Test {
 
 TEST_F(Config, ReadsEveryType) {
   const Sample s = read(
-      "# a comment\npath: 'a: b'\ntrain:\n  steps: 7\n  rate: 1e-3\n  resume: false\n  variant: relu\n"
+      "# a comment\npath: 'a: b'\ntrain:\n  steps: 7\n  rate: 1e-3\n  resume: false\n  variant: "
+      "relu\n"
       "  stream: {lanes: 4}\ntasks: [x, \"y z\"]\nsizes:\n  - 3\n  - 5\nweights: [1e-3, 4]\n");
   EXPECT_EQ(s.path, "a: b");
   EXPECT_EQ(s.steps, 7);
@@ -100,44 +101,58 @@ TEST_F(Config, EmptyFileLeavesDefaults) {
 }
 
 TEST_F(Config, UnknownKeyNamesTheNearest) {
-  EXPECT_EQ(fault("path: x\ntrain:\n  stesp: 3\n"), at(3) + "unknown key 'train.stesp', nearest is 'train.steps'");
-  EXPECT_THAT(fault("zebra: 1\n"), AllOf(StartsWith(at(1)), HasSubstr("the keys here are path, train, tasks, sizes")));
+  EXPECT_EQ(fault("path: x\ntrain:\n  stesp: 3\n"),
+            at(3) + "unknown key 'train.stesp', nearest is 'train.steps'");
+  EXPECT_THAT(fault("zebra: 1\n"),
+              AllOf(StartsWith(at(1)), HasSubstr("the keys here are path, train, tasks, sizes")));
 }
 
 TEST_F(Config, DuplicateKey) {
-  EXPECT_EQ(fault("path: x\ntasks: []\npath: y\n"), at(3) + "the key 'path' appears twice; remove one");
+  EXPECT_EQ(fault("path: x\ntasks: []\npath: y\n"),
+            at(3) + "the key 'path' appears twice; remove one");
 }
 
 TEST_F(Config, WrongTypes) {
-  EXPECT_EQ(fault("train:\n  steps: many\n"), at(2) + "'train.steps' must be an integer, found 'many'");
+  EXPECT_EQ(fault("train:\n  steps: many\n"),
+            at(2) + "'train.steps' must be an integer, found 'many'");
   EXPECT_THAT(fault("train: {steps: 1.5}\n"), HasSubstr("must be an integer, found '1.5'"));
-  EXPECT_THAT(fault("train: {steps: '5'}\n"), HasSubstr("must be an integer, found the text \"5\""));
+  EXPECT_THAT(fault("train: {steps: '5'}\n"),
+              HasSubstr("must be an integer, found the text \"5\""));
   EXPECT_THAT(fault("train: {rate: .nan}\n"), HasSubstr("must be a finite number"));
   EXPECT_THAT(fault("train: {rate: inf}\n"), HasSubstr("must be a finite number"));
   EXPECT_THAT(fault("train: {rate: 1e999}\n"), HasSubstr("must be a finite number"));
   EXPECT_THAT(fault("train: {resume: yes}\n"), HasSubstr("must be true or false, found 'yes'"));
-  EXPECT_THAT(fault("train: 3\n"), HasSubstr("'train' must be a mapping of keys to values, found '3'"));
+  EXPECT_THAT(fault("train: 3\n"),
+              HasSubstr("'train' must be a mapping of keys to values, found '3'"));
   EXPECT_THAT(fault("path: [a]\n"), HasSubstr("'path' must be a text, found a list"));
-  EXPECT_THAT(fault("path:\n"), HasSubstr("'path' must be a text (\"\" for the empty one), found nothing"));
+  EXPECT_THAT(fault("path:\n"),
+              HasSubstr("'path' must be a text (\"\" for the empty one), found nothing"));
   EXPECT_THAT(fault("tasks: core\n"), HasSubstr("'tasks' must be a list of texts, found 'core'"));
   EXPECT_THAT(fault("sizes:\n  - 1\n  - b\n"), StartsWith(at(3) + "'sizes' must be an integer"));
   EXPECT_THAT(fault("weights: 3\n"), HasSubstr("'weights' must be a list of numbers, found '3'"));
-  EXPECT_THAT(fault("weights: [1, nan]\n"), HasSubstr("'weights' must be a finite number, found 'nan'"));
+  EXPECT_THAT(fault("weights: [1, nan]\n"),
+              HasSubstr("'weights' must be a finite number, found 'nan'"));
   EXPECT_THAT(fault("- a\n- b\n"), HasSubstr("expected a mapping"));
   EXPECT_THAT(fault("[a]: b\n"), HasSubstr("expected a key, found a list"));
 }
 
 TEST_F(Config, Bounds) {
-  EXPECT_EQ(fault("train:\n  steps: 0\n"), at(2) + "'train.steps' must be in [1, 1000000] steps, found 0");
-  EXPECT_THAT(fault("train: {steps: 99999999999999999999}\n"), HasSubstr("must be in [1, 1000000] steps"));
-  EXPECT_THAT(fault("train: {rate: -0.5}\n"), HasSubstr("'train.rate' must be in [0, 1], found -0.5"));
-  EXPECT_THAT(fault("sizes: [4, 4096]\n"), HasSubstr("'sizes' must be in [1, 1024] latents, found 4096"));
+  EXPECT_EQ(fault("train:\n  steps: 0\n"),
+            at(2) + "'train.steps' must be in [1, 1000000] steps, found 0");
+  EXPECT_THAT(fault("train: {steps: 99999999999999999999}\n"),
+              HasSubstr("must be in [1, 1000000] steps"));
+  EXPECT_THAT(fault("train: {rate: -0.5}\n"),
+              HasSubstr("'train.rate' must be in [0, 1], found -0.5"));
+  EXPECT_THAT(fault("sizes: [4, 4096]\n"),
+              HasSubstr("'sizes' must be in [1, 1024] latents, found 4096"));
   EXPECT_THAT(fault("weights: [4, 10.5]\n"), HasSubstr("'weights' must be in [0, 10], found 10.5"));
-  EXPECT_THAT(fault("train: {variant: topq}\n"), HasSubstr("one of topk, relu, found 'topq', nearest is 'topk'"));
+  EXPECT_THAT(fault("train: {variant: topq}\n"),
+              HasSubstr("one of topk, relu, found 'topq', nearest is 'topk'"));
 }
 
 TEST_F(Config, AnchorsAliasesTagsAndSecondDocuments) {
-  EXPECT_EQ(fault("path: &a x\n"), at(1) + "an anchor (&name) is not allowed here; write the value out");
+  EXPECT_EQ(fault("path: &a x\n"),
+            at(1) + "an anchor (&name) is not allowed here; write the value out");
   EXPECT_THAT(fault("path: x\ntasks: *a\n"), StartsWith(at(2)));
   EXPECT_THAT(fault("path: !!python/object x\n"), HasSubstr("is not allowed here; remove it"));
   EXPECT_THAT(fault("path: x\n---\npath: y\n"), HasSubstr("a second YAML document"));
@@ -155,13 +170,15 @@ TEST_F(Config, ExpansionBombIsRefusedAtItsFirstAnchor) {
 
 TEST_F(Config, HugeAndDeepAndBinary) {
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(fault(std::string(2 << 20, '#')), at(1) + "larger than 1 MiB; expected a small YAML file");
+  EXPECT_EQ(fault(std::string(2 << 20, '#')),
+            at(1) + "larger than 1 MiB; expected a small YAML file");
   EXPECT_THAT(fault("tasks: " + std::string(1000000, '[')), StartsWith(at(1)));
   EXPECT_THAT(fault("tasks: " + std::string(1000000, '{')), StartsWith(at(1)));
   std::string block;
   for (int i = 0; i < 1000; ++i) block += std::string(static_cast<size_t>(i), ' ') + "a:\n";
   EXPECT_THAT(fault(block), HasSubstr("nested deeper than 32 levels"));
-  EXPECT_THAT(fault("- - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - x\n"), HasSubstr("deeper"));
+  EXPECT_THAT(fault("- - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - x\n"),
+              HasSubstr("deeper"));
   EXPECT_THAT(fault(std::string("path: a\0b\n", 10)), HasSubstr("control byte 0x00"));
   EXPECT_THAT(fault("path: \"unclosed\n"), HasSubstr("not valid YAML"));
   EXPECT_THAT(fault("path: \"unclosed"), HasSubstr("not valid YAML"));
@@ -179,14 +196,16 @@ TEST_F(Config, MissingFileAndFolder) {
 }
 
 TEST_F(Config, OverridesComeAfterTheFileAndAreCheckedAlike) {
-  const Sample s =
-      read("train: {steps: 5}\n", {"train.steps=100", "tasks=[a, b]", "path=x: y=z", "train.stream.lanes=2"});
+  const Sample s = read("train: {steps: 5}\n",
+                        {"train.steps=100", "tasks=[a, b]", "path=x: y=z", "train.stream.lanes=2"});
   EXPECT_EQ(s.steps, 100);
   EXPECT_EQ(s.tasks, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(s.path, "x: y=z");
   EXPECT_EQ(s.lanes, 2);
-  EXPECT_EQ(fault("", {"train.stpes=3"}), "--set train.stpes=3: unknown key 'train.stpes', nearest is 'train.steps'");
-  EXPECT_EQ(fault("", {"train.steps=0"}), "--set train.steps=0: 'train.steps' must be in [1, 1000000] steps, found 0");
+  EXPECT_EQ(fault("", {"train.stpes=3"}),
+            "--set train.stpes=3: unknown key 'train.stpes', nearest is 'train.steps'");
+  EXPECT_EQ(fault("", {"train.steps=0"}),
+            "--set train.steps=0: 'train.steps' must be in [1, 1000000] steps, found 0");
   EXPECT_THAT(fault("", {"train.steps="}), HasSubstr("must be an integer"));
   EXPECT_THAT(fault("", {"train=5"}), HasSubstr("must be a mapping"));
   EXPECT_THAT(fault("", {"train.steps"}), HasSubstr("expected KEY=VALUE"));
@@ -215,9 +234,11 @@ TEST_F(Config, WritesWhatItReadsBack) {
 
 TEST_F(Config, WritesInTheOrderDescribed) {
   Sample s;
-  EXPECT_EQ(write_yaml(describe(s)),
-            "path: shards\ntrain:\n  steps: 2000\n  rate: 0.0002\n  resume: true\n  variant: topk\n  stream:\n"
-            "    lanes: 16\ntasks: [core, \"ood probing\"]\nsizes: [1, 4, 16]\nweights: [0.5, 2]\n");
+  EXPECT_EQ(
+      write_yaml(describe(s)),
+      "path: shards\ntrain:\n  steps: 2000\n  rate: 0.0002\n  resume: true\n  variant: topk\n  "
+      "stream:\n"
+      "    lanes: 16\ntasks: [core, \"ood probing\"]\nsizes: [1, 4, 16]\nweights: [0.5, 2]\n");
 }
 
 TEST_F(Config, Reference) {

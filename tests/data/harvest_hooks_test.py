@@ -24,14 +24,26 @@ def model(tmp_path_factory):
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("tiny") / "tiny-llama"
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(["<s>", "</s>", "<unk>", *WORDS])}, "<unk>"))
+    tokenizer = Tokenizer(
+        models.WordLevel({w: i for i, w in enumerate(["<s>", "</s>", "<unk>", *WORDS])}, "<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>",
-                            unk_token="<unk>").save_pretrained(folder)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
     torch.manual_seed(1)
-    config = LlamaConfig(vocab_size=43, hidden_size=16, intermediate_size=24, num_hidden_layers=3,
-                         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=64)
+    config = LlamaConfig(
+        vocab_size=43,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+    )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
@@ -40,7 +52,10 @@ def model(tmp_path_factory):
 def texts(tmp_path_factory):
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
-    records = [{"text": " ".join(rng.choice(WORDS, rng.integers(1, 12))), "document": f"d{i // 2}"} for i in range(21)]
+    records = [
+        {"text": " ".join(rng.choice(WORDS, rng.integers(1, 12))), "document": f"d{i // 2}"}
+        for i in range(21)
+    ]
     path.write_text("".join(json.dumps(r) + "\n" for r in records))
     return path
 
@@ -58,8 +73,28 @@ def run(monkeypatch, *arguments):
 @pytest.fixture
 def harvest(monkeypatch, model, texts):
     def call(out, *extra, rank=0, ranks=1, fails=False):
-        message = run(monkeypatch, "--model", model, "--texts", texts, "--out", out, "--hooks", *HOOKS, "--batch", 4,
-                      "--texts-per-file", 8, "--context", 9, "--rank", rank, "--ranks", ranks, *extra)
+        message = run(
+            monkeypatch,
+            "--model",
+            model,
+            "--texts",
+            texts,
+            "--out",
+            out,
+            "--hooks",
+            *HOOKS,
+            "--batch",
+            4,
+            "--texts-per-file",
+            8,
+            "--context",
+            9,
+            "--rank",
+            rank,
+            "--ranks",
+            ranks,
+            *extra,
+        )
         assert (message != "") == fails, message
         return message
 
@@ -70,16 +105,23 @@ def reference(model, texts):
     """One text at a time, no padding: ids and the hooks' values, in float32."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer, net = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model).eval()
+    tokenizer, net = (
+        AutoTokenizer.from_pretrained(model),
+        AutoModelForCausalLM.from_pretrained(model).eval(),
+    )
     result = []
     for line in texts.read_text().splitlines():
-        ids = tokenizer(json.loads(line)["text"], return_tensors="pt", truncation=True, max_length=9)["input_ids"]
+        ids = tokenizer(
+            json.loads(line)["text"], return_tensors="pt", truncation=True, max_length=9
+        )["input_ids"]
         with torch.no_grad():
             states = net(ids, output_hidden_states=True).hidden_states
             block = net.model.layers[1]
             caught = []
             norm = block.post_attention_layernorm
-            handle = norm.register_forward_hook(lambda module, inputs, output, to=caught: to.append(output))
+            handle = norm.register_forward_hook(
+                lambda module, inputs, output, to=caught: to.append(output)
+            )
             net(ids)
             handle.remove()
             mlp = block.mlp(caught[0])
@@ -89,8 +131,15 @@ def reference(model, texts):
 
 def read(folder, dtype):
     files = [h5py.File(f) for f in sorted(folder.glob("rank-*.h5"))]
-    names = ["activations", "hooks/model_layers_1_mlp", "hooks/model_layers_1", "tokens", "document", "position",
-             "special"]
+    names = [
+        "activations",
+        "hooks/model_layers_1_mlp",
+        "hooks/model_layers_1",
+        "tokens",
+        "document",
+        "position",
+        "special",
+    ]
     found = {name: np.concatenate([f[name][:] for f in files]) for name in names}
     for name in names[:3]:
         if dtype == "bf16":
@@ -106,10 +155,16 @@ def test_rows_are_the_models_own(harvest, model, texts, tmp_path, ranks, dtype):
     order = [i for rank in range(ranks) for i in range(rank, len(truth), ranks)]
     assert np.array_equal(found["tokens"], np.concatenate([truth[i][0] for i in order]))
     assert np.array_equal(found["special"], (found["tokens"] == 0).astype(np.uint8))
-    assert np.array_equal(found["position"], np.concatenate([np.arange(len(truth[i][0])) for i in order]))
-    for part, name in enumerate(["activations", "hooks/model_layers_1_mlp", "hooks/model_layers_1"], 1):
+    assert np.array_equal(
+        found["position"], np.concatenate([np.arange(len(truth[i][0])) for i in order])
+    )
+    for part, name in enumerate(
+        ["activations", "hooks/model_layers_1_mlp", "hooks/model_layers_1"], 1
+    ):
         expected = np.concatenate([truth[i][part] for i in order])
-        np.testing.assert_allclose(found[name], expected, rtol=0.01 if dtype == "bf16" else 1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            found[name], expected, rtol=0.01 if dtype == "bf16" else 1e-4, atol=1e-5
+        )
     documents = np.concatenate([[i // 2] * len(truth[i][0]) for i in order])
     same = found["document"][:, None] == found["document"]
     assert np.array_equal(same, documents[:, None] == documents)
@@ -134,7 +189,9 @@ def test_a_killed_rank_goes_on_and_differences_are_named(harvest, tmp_path):
     assert all(np.array_equal(whole[name], cut[name]) for name in whole)
     assert "stored was bf16" in harvest(tmp_path / "cut", "--dtype", "f32", fails=True)
     assert "no such module" in harvest(tmp_path / "x", "--hooks", "model.layer.9", fails=True)
-    assert "[batch, tokens, d]" in harvest(tmp_path / "x", "--hooks", "model.rotary_emb", fails=True)
+    assert "[batch, tokens, d]" in harvest(
+        tmp_path / "x", "--hooks", "model.rotary_emb", fails=True
+    )
 
 
 def test_the_modules_names_are_listed(model, monkeypatch, capsys):

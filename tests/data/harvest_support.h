@@ -57,14 +57,15 @@ inline Corpus make_corpus(int64_t texts) {
   return c;
 }
 
-/// out[b, t, :] = (id, t, text length, batch length): what a row holds names the token it belongs to. Calls `before`
-/// with the number of calls so far.
+/// out[b, t, :] = (id, t, text length, batch length): what a row holds names the token it belongs
+/// to. Calls `before` with the number of calls so far.
 class ToyHalf final : public LowerHalf {
  public:
   static constexpr int64_t kDimensions = 4;
   explicit ToyHalf(std::function<void(int64_t)> before = {}) : before_(std::move(before)) {}
   int64_t d() const override { return kDimensions; }
-  void run(const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length, float* out) override {
+  void run(const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length,
+           float* out) override {
     if (before_) before_(calls_++);
     for (int64_t b = 0; b < batch; ++b) {
       int64_t n = 0;

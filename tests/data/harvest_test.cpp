@@ -155,13 +155,16 @@ TEST(Harvest, RefusesWhatDoesNotFit) {
   ToyHalf half;
   HarvestOptions options = toy_options(folder / "out");
   options.tokenizer_hash = "other";
-  EXPECT_THAT(message_of<UsageError>([&] { harvest(corpus, half, options); }), HasSubstr("tokenizer"));
+  EXPECT_THAT(message_of<UsageError>([&] { harvest(corpus, half, options); }),
+              HasSubstr("tokenizer"));
   options = toy_options(folder / "out");
   options.max_length = 16;
-  EXPECT_THAT(message_of<UsageError>([&] { harvest(corpus, half, options); }), HasSubstr("the model takes 16"));
+  EXPECT_THAT(message_of<UsageError>([&] { harvest(corpus, half, options); }),
+              HasSubstr("the model takes 16"));
   options = toy_options(folder / "out");
   corpus.tokens[5] = 1000;
-  EXPECT_THAT(message_of<Error>([&] { harvest(corpus, half, options); }), HasSubstr("/tokens[5] = 1000"));
+  EXPECT_THAT(message_of<Error>([&] { harvest(corpus, half, options); }),
+              HasSubstr("/tokens[5] = 1000"));
 }
 
 TEST(Harvest, NamesTheRowThatIsNotFinite) {

@@ -1,4 +1,5 @@
-// Mixtures of data sets, several hooks beside each other, chunks left out, and the path that bytes take.
+// Mixtures of data sets, several hooks beside each other, chunks left out, and the path that bytes
+// take.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -45,7 +46,8 @@ class MixtureTest : public ::testing::Test {
   }
   Sources open(const std::vector<double>& weights) const {
     std::vector<std::string> texts;
-    for (size_t s = 0; s < weights.size(); ++s) texts.push_back(std::to_string(weights[s]) + " " + paths_[s]);
+    for (size_t s = 0; s < weights.size(); ++s)
+      texts.push_back(std::to_string(weights[s]) + " " + paths_[s]);
     return Sources::open_mixture(texts);
   }
   static std::vector<float> next(ActivationStream& stream, int64_t rows) {
@@ -84,10 +86,12 @@ TEST_F(MixtureTest, RowsComeInTheWeightsSharesAndEachSourceKeepsItsEpochs) {
     }
     for (size_t s = 0; s < 3; ++s) {
       const double share[] = {0.5, 0.3, 0.2};
-      ASSERT_NEAR(static_cast<double>(count[s]), 48.0 * batch * share[s], 6) << "after " << batch << " batches";
+      ASSERT_NEAR(static_cast<double>(count[s]), 48.0 * batch * share[s], 6)
+          << "after " << batch << " batches";
     }
   }
-  // 4800 rows of the 1350 of the first: every row left at least twice. Lanes differ in length, so some are ahead.
+  // 4800 rows of the 1350 of the first: every row left at least twice. Lanes differ in length, so
+  // some are ahead.
   ASSERT_EQ(seen[0].size(), 1350u);
   for (const auto& [row, times] : seen[0])
     EXPECT_THAT(times, ::testing::AllOf(::testing::Ge(2), ::testing::Le(6))) << row;
@@ -166,7 +170,8 @@ TEST_F(MixtureTest, WeightsAndSourcesAreInTheHash) {
   const auto narrow = folder_.path() / "narrow";
   testing::write(options_for(narrow, 4), Rows(200, 4));
   const Sources two = Sources::open_mixture({"1 " + paths_[0], "1 " + narrow.string()});
-  EXPECT_THAT(error_of([&] { two.hook("activations"); }), AllOf(HasSubstr("d = 4"), HasSubstr("cannot be mixed")));
+  EXPECT_THAT(error_of([&] { two.hook("activations"); }),
+              AllOf(HasSubstr("d = 4"), HasSubstr("cannot be mixed")));
 }
 
 /// A data set with two hooks beside the activations, each a function of the row.
@@ -181,7 +186,8 @@ void write_hooks(const std::filesystem::path& folder, const Rows& rows) {
   options.extra_hooks = {in, out};
   std::vector<float> a, b;
   for (int64_t i = 0; i < rows.rows; ++i) {
-    for (int64_t c = 0; c < 3; ++c) a.push_back(static_cast<float>((i + c) % 128));  // exact in bf16
+    for (int64_t c = 0; c < 3; ++c)
+      a.push_back(static_cast<float>((i + c) % 128));  // exact in bf16
     for (int64_t c = 0; c < 9; ++c) b.push_back(static_cast<float>(10 * i + c));
   }
   ShardWriter writer(options);
@@ -211,11 +217,13 @@ TEST(Hooks, RowsOfAllHooksBelongTogether) {
       const int64_t row = 1000 * (from.file[from.file.find("shard-0000") + 10] - '0') + from.row;
       for (int64_t c = 0; c < 3; ++c)
         ASSERT_EQ(in[static_cast<size_t>(3 * i + c)], static_cast<float>((row + c) % 128));
-      for (int64_t c = 0; c < 9; ++c) ASSERT_EQ(out[static_cast<size_t>(9 * i + c)], static_cast<float>(10 * row + c));
+      for (int64_t c = 0; c < 9; ++c)
+        ASSERT_EQ(out[static_cast<size_t>(9 * i + c)], static_cast<float>(10 * row + c));
       ASSERT_EQ(x[static_cast<size_t>(kDims * i)], rows.x[static_cast<size_t>(kDims * row)]);
     }
   }
-  EXPECT_THAT(error_of([&] { stream.next(Matrix(in.data(), 32, 3)); }), HasSubstr("1 buffers for 3 hooks"));
+  EXPECT_THAT(error_of([&] { stream.next(Matrix(in.data(), 32, 3)); }),
+              HasSubstr("1 buffers for 3 hooks"));
   options.scaled = true;  // each hook by its own scale
   ActivationStream scaled(dataset, options);
   scaled.next({Matrix(in.data(), 32, 3), Matrix(x.data(), 32, kDims), Matrix(out.data(), 32, 9)});
@@ -258,9 +266,11 @@ TEST(SkipCorrupt, NamesCountsAndLeavesOutTheChunk) {
     options.readers = readers;
     ActivationStream stream(dataset, options);
     ASSERT_EQ(stream.skipped().size(), 1u);
-    EXPECT_THAT(stream.skipped()[0], AllOf(HasSubstr("shard-00001.h5"), HasSubstr("rows 192 to 256")));
+    EXPECT_THAT(stream.skipped()[0],
+                AllOf(HasSubstr("shard-00001.h5"), HasSubstr("rows 192 to 256")));
     EXPECT_NE(stream.data_hash(), sound);
-    EXPECT_EQ(stream.rows_per_epoch(), 2110 - 58);  // 64 rows, six of them special (200, 210, ..., 250)
+    EXPECT_EQ(stream.rows_per_epoch(),
+              2110 - 58);  // 64 rows, six of them special (200, 210, ..., 250)
     std::vector<int64_t>& seen = order.emplace_back();
     std::vector<float> x(48 * kDims);
     for (int batch = 0; batch < 100; ++batch) {
@@ -328,7 +338,8 @@ TEST(DirectPath, FilteredFilesDoNeedTheLibrary) {
   EXPECT_EQ(found, x);
   const Dataset again = Dataset::open(file);
   destroy_metadata(file);
-  EXPECT_THAT(error_of([&] { again.read("activations", 0, Matrix(found.data(), 250, 4)); }), HasSubstr("HDF5"));
+  EXPECT_THAT(error_of([&] { again.read("activations", 0, Matrix(found.data(), 250, 4)); }),
+              HasSubstr("HDF5"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The rolling cache: every row once and in an order of its own, whatever the timing; limits, kills and ends.
+// The rolling cache: every row once and in an order of its own, whatever the timing; limits, kills
+// and ends.
 #include "data/rolling.h"
 
 #include <gmock/gmock.h>
@@ -83,15 +84,18 @@ TEST_F(RollingTest, EveryRowLeavesOnceAndTheEndIsAnError) {
     for (const auto& entry : std::filesystem::directory_iterator(cache())) {
       std::error_code gone;
       const auto size = std::filesystem::file_size(entry.path(), gone);
-      if (!gone && entry.path().filename().string().rfind("shard-", 0) == 0) bytes += static_cast<int64_t>(size);
+      if (!gone && entry.path().filename().string().rfind("shard-", 0) == 0)
+        bytes += static_cast<int64_t>(size);
     }
     most = std::max(most, bytes);
   }
   producer.join();
-  EXPECT_THAT(end, AllOf(HasSubstr("ended after 6 shards with 5300 rows"), HasSubstr("fewer steps")));
+  EXPECT_THAT(end,
+              AllOf(HasSubstr("ended after 6 shards with 5300 rows"), HasSubstr("fewer steps")));
   EXPECT_LE(most, writer().disk_limit);
   for (const auto& [row, times] : seen) EXPECT_EQ(times, 1) << row;
-  EXPECT_GT(seen.size(), 4770u - 200);  // a tenth is special; what fills no whole batch stays behind
+  EXPECT_GT(seen.size(),
+            4770u - 200);  // a tenth is special; what fills no whole batch stays behind
   EXPECT_FALSE(std::filesystem::exists(cache() / "shard-00003.h5"));
 }
 
@@ -180,7 +184,8 @@ TEST_F(RollingTest, AnInterruptedHarvestGoesOnBehindReleasedShards) {
 }
 
 TEST_F(RollingTest, FaultsAreNamed) {
-  EXPECT_THAT(error_of([&] { produce(writer(2)); }), AllOf(HasSubstr("three shards"), HasSubstr("raise the limit")));
+  EXPECT_THAT(error_of([&] { produce(writer(2)); }),
+              AllOf(HasSubstr("three shards"), HasSubstr("raise the limit")));
   EXPECT_THAT(error_of([&] { Sources::open_rolling(folder_.path() / "none", 1); }),
               HasSubstr("is the harvester running"));
   {
@@ -207,7 +212,8 @@ TEST_F(RollingTest, FaultsAreNamed) {
     ActivationStream behind(sources, reader());  // at shard 0, which is gone
     EXPECT_THAT(error_of([&] { next(behind); }), HasSubstr("shards below 1 were released"));
     options.ranks = 5;
-    EXPECT_THAT(error_of([&] { ActivationStream ranks(sources, options); }), HasSubstr("one process"));
+    EXPECT_THAT(error_of([&] { ActivationStream ranks(sources, options); }),
+                HasSubstr("one process"));
   }
   testing::set_bytes(cache() / "rolling.json", "{\"format\": \"assay-rolling\", \"version\": 1}");
   EXPECT_THAT(error_of([&] { Sources::open_rolling(cache(), 1); }), HasSubstr("rolling.json"));

@@ -33,16 +33,19 @@ std::string open_error(const std::filesystem::path& path) {
 TEST(Damage, MissingFilesAndFolders) {
   const TemporaryFolder folder;
   EXPECT_THAT(open_error(folder.path() / "none"), HasSubstr("no such file"));
-  EXPECT_THAT(open_error(folder.path()), AllOf(HasSubstr("no index.yaml"), HasSubstr("assay index")));
+  EXPECT_THAT(open_error(folder.path()),
+              AllOf(HasSubstr("no index.yaml"), HasSubstr("assay index")));
   testing::write(options_for(folder.path(), 4), Rows(1500, 4));
   std::filesystem::remove(folder.path() / "shard-00001.h5");
-  EXPECT_THAT(open_error(folder.path()), AllOf(HasSubstr("shard-00001.h5"), HasSubstr("no such file")));
+  EXPECT_THAT(open_error(folder.path()),
+              AllOf(HasSubstr("shard-00001.h5"), HasSubstr("no such file")));
 }
 
 TEST(Damage, FileThatIsNotHdf5) {
   const TemporaryFolder folder;
   set_bytes(folder.path() / "a.h5", "these are not the bytes you are looking for");
-  EXPECT_THAT(open_error(folder.path() / "a.h5"), AllOf(HasSubstr("a.h5"), HasSubstr("not an HDF5 file")));
+  EXPECT_THAT(open_error(folder.path() / "a.h5"),
+              AllOf(HasSubstr("a.h5"), HasSubstr("not an HDF5 file")));
 }
 
 TEST(Damage, TruncatedAtManyPlaces) {
@@ -58,7 +61,8 @@ TEST(Damage, TruncatedAtManyPlaces) {
   }
 }
 
-/// Any flipped byte either leaves every row as it was or is an Error; never a crash, never other rows.
+/// Any flipped byte either leaves every row as it was or is an Error; never a crash, never other
+/// rows.
 TEST(Damage, FlippedBytesNeverChangeRows) {
   const TemporaryFolder folder;
   const Rows rows(200, 8);
@@ -96,7 +100,8 @@ TEST(Damage, CorruptChunkIsNamedAndOthersStillRead) {
   set_bytes(file, bytes);
   const Dataset dataset = Dataset::open(folder.path());
   std::vector<float> row(8);
-  const auto part = AllOf(HasSubstr("shard-00001.h5"), HasSubstr("corrupt chunk 1 "), HasSubstr("rows 64 to 128"));
+  const auto part = AllOf(HasSubstr("shard-00001.h5"), HasSubstr("corrupt chunk 1 "),
+                          HasSubstr("rows 64 to 128"));
   EXPECT_THAT(error_of([&] { dataset.read("activations", 1090, Matrix(row.data(), 1, 8)); }), part);
   EXPECT_THAT(error_of([&] { dataset.read("activations", 1100, Matrix(row.data(), 1, 8)); }), part);
   dataset.read("activations", 1063, Matrix(row.data(), 1, 8));
@@ -115,7 +120,8 @@ TEST(Damage, HostileIndexes) {
     set_bytes(file, bad.replace(at, from.size(), to));
     return open_error(folder.path());
   };
-  EXPECT_THAT(with("format: 1", "format: 7"), AllOf(HasSubstr("index.yaml:1"), HasSubstr("format 1")));
+  EXPECT_THAT(with("format: 1", "format: 7"),
+              AllOf(HasSubstr("index.yaml:1"), HasSubstr("format 1")));
   EXPECT_THAT(with("rows: 100", "rowz: 100"), HasSubstr("unknown key 'rowz'"));
   EXPECT_THAT(with("rows: 100", "rows: 99"), HasSubstr("rows"));
   EXPECT_THAT(with("rows: 100", "rows: -5"), HasSubstr("expected an integer"));
@@ -153,14 +159,17 @@ class SmallFiles {
 TEST(Damage, FullDiskIsAnErrorThatNamesFileAndBytes) {
   const TemporaryFolder folder;
   const Rows rows(1500, 64);
-  for (const rlim_t bytes : {1000u, 20000u, 100000u, 135000u, 150000u}) {  // in chunks, columns, metadata
+  for (const rlim_t bytes :
+       {1000u, 20000u, 100000u, 135000u, 150000u}) {  // in chunks, columns, metadata
     const auto out = folder.path() / std::to_string(bytes);
     std::string error;
     {
       const SmallFiles limit(bytes);
       error = error_of([&] { testing::write(options_for(out, 64), rows); });
     }
-    EXPECT_THAT(error, AllOf(HasSubstr("shard-0000"), HasSubstr("cannot write"), HasSubstr("File too large"))) << bytes;
+    EXPECT_THAT(error, AllOf(HasSubstr("shard-0000"), HasSubstr("cannot write"),
+                             HasSubstr("File too large")))
+        << bytes;
     EXPECT_FALSE(std::filesystem::exists(out / "index.yaml"));
     EXPECT_FALSE(std::filesystem::exists(out / "shard-00000.h5.part"));
     testing::write(options_for(out, 64), rows);  // with space again, the same process goes on
@@ -186,7 +195,8 @@ TEST(Damage, AtomicFileKeepsTheOldOneOnAFullDisk) {
 TEST(Isolation, AnswersErrorsCrashesAndLimits) {
   EXPECT_EQ(run_isolated("f", [] { return std::string(3 << 20, 'x'); }), std::string(3 << 20, 'x'));
   EXPECT_EQ(run_isolated("f", [] { return std::string(); }), "");
-  EXPECT_EQ(error_of([] { run_isolated("f", []() -> std::string { throw Error("f: bad"); }); }), "f: bad");
+  EXPECT_EQ(error_of([] { run_isolated("f", []() -> std::string { throw Error("f: bad"); }); }),
+            "f: bad");
   EXPECT_THROW(run_isolated("f", []() -> std::string { throw UsageError("f: bad"); }), UsageError);
   EXPECT_THAT(error_of([] { run_isolated("the file", []() -> std::string { std::abort(); }); }),
               AllOf(HasSubstr("the file"), HasSubstr("crashed"), HasSubstr("signal 6")));

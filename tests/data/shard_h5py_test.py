@@ -1,4 +1,5 @@
 """h5py and Assay read each other's files; foreign files of every kind become data sets or one clear line."""
+
 import json
 import os
 import re
@@ -14,7 +15,9 @@ ASSAY = os.environ["ASSAY"]
 
 
 def run(*arguments, status=0):
-    done = subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
     return done
 
@@ -74,7 +77,9 @@ def test_four_lines_of_h5py_make_a_data_set(tmp_path, rows):
     assert str(tmp_path / "a.h5") in text
     checksums = re.search(r'"activations": "([0-9a-f]+)"', text).group(1)
     chunk = len(rows) // 64  # a small file is cut in 64, so that lanes have chunks to share
-    assert checksums == "".join(f"{crc32c(rows[at : at + chunk].tobytes()):08x}" for at in range(0, len(rows), chunk))
+    assert checksums == "".join(
+        f"{crc32c(rows[at : at + chunk].tobytes()):08x}" for at in range(0, len(rows), chunk)
+    )
 
 
 def test_h5py_reads_our_shards(tmp_path, rows):
@@ -123,7 +128,9 @@ def test_file_versions_and_never_written_chunks(tmp_path, rows, libver):
 
 def test_missing_filter_is_named(tmp_path, rows):
     with h5py.File(tmp_path / "a.h5", "w") as f:
-        f.create_dataset("activations", data=rows, compression="lzf")  # h5py's own; not part of HDF5
+        f.create_dataset(
+            "activations", data=rows, compression="lzf"
+        )  # h5py's own; not part of HDF5
     assert "filter 32000 (lzf)" in refused(tmp_path / "a.h5", "--out", tmp_path / "set")
 
 
@@ -218,7 +225,9 @@ def test_links_and_external_storage_are_not_followed(tmp_path, rows):
     with h5py.File(tmp_path / "link.h5", "w") as f:
         f["activations"] = h5py.ExternalLink("secret.h5", "/activations")
     with h5py.File(tmp_path / "external.h5", "w") as f:
-        f.create_dataset("activations", rows.shape, "f4", external=[("raw.bin", 0, h5py.h5f.UNLIMITED)])
+        f.create_dataset(
+            "activations", rows.shape, "f4", external=[("raw.bin", 0, h5py.h5f.UNLIMITED)]
+        )
     with h5py.File(tmp_path / "virtual.h5", "w") as f:
         layout = h5py.VirtualLayout(shape=rows.shape, dtype="f4")
         layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "activations", shape=rows.shape)
@@ -253,7 +262,10 @@ def test_damaged_metadata_never_crashes_us(tmp_path, rows):
             data[at] = random.integers(0, 256)
         path.write_bytes(data)
         done = subprocess.run(
-            [ASSAY, "index", path, "--out", tmp_path / "set", "--replace"], capture_output=True, text=True, timeout=150
+            [ASSAY, "index", path, "--out", tmp_path / "set", "--replace"],
+            capture_output=True,
+            text=True,
+            timeout=150,
         )
         assert done.returncode in (0, 1), (i, done.returncode, done.stderr)
         assert done.returncode == 0 or len(done.stderr.strip().splitlines()) == 1, done.stderr

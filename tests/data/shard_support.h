@@ -67,7 +67,8 @@ struct Rows {
 };
 
 /// 1000 rows a shard, 64 rows a chunk.
-inline ShardWriterOptions options_for(const std::filesystem::path& folder, int64_t d, DType dtype = DType::f16) {
+inline ShardWriterOptions options_for(const std::filesystem::path& folder, int64_t d,
+                                      DType dtype = DType::f16) {
   ShardWriterOptions options;
   options.folder = folder;
   options.d = d;

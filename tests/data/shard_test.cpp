@@ -34,12 +34,14 @@ TEST(Crc32c, MatchesTheDefinitionAtEveryLength) {
   std::mt19937 random(1);
   std::string bytes(60000, '\0');
   for (char& byte : bytes) byte = static_cast<char>(random());
-  for (const size_t length :
-       {0, 1, 7, 8, 9, 255, 256, 1023, 1024, 1025, 1279, 1280, 3073, 4095, 12287, 12288, 12289, 24576, 40001, 60000}) {
+  for (const size_t length : {0,    1,    7,    8,    9,     255,   256,   1023,  1024,  1025,
+                              1279, 1280, 3073, 4095, 12287, 12288, 12289, 24576, 40001, 60000}) {
     const std::string part = bytes.substr(0, length);
     EXPECT_EQ(crc32c(0, part.data(), length), slow_crc32c(part)) << length;
     const size_t half = length / 3;
-    EXPECT_EQ(crc32c(crc32c(0, part.data(), half), part.data() + half, length - half), slow_crc32c(part)) << length;
+    EXPECT_EQ(crc32c(crc32c(0, part.data(), half), part.data() + half, length - half),
+              slow_crc32c(part))
+        << length;
   }
 }
 
@@ -66,7 +68,8 @@ TEST(DTypes, EveryHalfReadsAsDefinedAndSurvivesTheWayBack) {
       EXPECT_EQ(back[i], bits[i]);
     }
   }
-  const float ties[3] = {1.0f + 1.0f / 2048, 1.0f + 3.0f / 2048, 70000.0f};  // to even: down, up; overflow
+  const float ties[3] = {1.0f + 1.0f / 2048, 1.0f + 3.0f / 2048,
+                         70000.0f};  // to even: down, up; overflow
   uint16_t rounded[3];
   from_float(DType::f16, ties, rounded, 3);
   EXPECT_EQ(slow_half(rounded[0]), 1.0f);
@@ -75,13 +78,15 @@ TEST(DTypes, EveryHalfReadsAsDefinedAndSurvivesTheWayBack) {
 }
 
 TEST(DTypes, NamesGoBothWays) {
-  for (const DType type : {DType::f32, DType::f16, DType::bf16}) EXPECT_EQ(parse_dtype(name_of(type)), type);
+  for (const DType type : {DType::f32, DType::f16, DType::bf16})
+    EXPECT_EQ(parse_dtype(name_of(type)), type);
   EXPECT_EQ(parse_dtype("bfloat16"), DType::bf16);
   EXPECT_THROW(parse_dtype("int8"), UsageError);
 }
 
 class ShardRoundTrip : public ::testing::TestWithParam<DType> {};
-INSTANTIATE_TEST_SUITE_P(Types, ShardRoundTrip, ::testing::Values(DType::f32, DType::f16, DType::bf16));
+INSTANTIATE_TEST_SUITE_P(Types, ShardRoundTrip,
+                         ::testing::Values(DType::f32, DType::f16, DType::bf16));
 
 TEST_P(ShardRoundTrip, RowsColumnsAndStatisticsComeBack) {
   const TemporaryFolder folder;
@@ -99,7 +104,8 @@ TEST_P(ShardRoundTrip, RowsColumnsAndStatisticsComeBack) {
   from_float(GetParam(), rows.x.data(), stored.data(), static_cast<int64_t>(rows.x.size()));
   to_float(GetParam(), stored.data(), expected.data(), static_cast<int64_t>(rows.x.size()));
   for (int64_t first = 0; first < 2345; first += 100) {  // across chunks and shards
-    dataset.read("activations", first, Matrix(read.data() + first * 24, std::min<int64_t>(100, 2345 - first), 24));
+    dataset.read("activations", first,
+                 Matrix(read.data() + first * 24, std::min<int64_t>(100, 2345 - first), 24));
   }
   EXPECT_EQ(read, expected);
   EXPECT_EQ(dataset.tokens(), rows.tokens);
@@ -115,7 +121,8 @@ TEST_P(ShardRoundTrip, RowsColumnsAndStatisticsComeBack) {
   for (int64_t i = 0; i < 2345; ++i) {
     if (rows.special[static_cast<size_t>(i)]) continue;
     ++count;
-    for (int64_t j = 0; j < 24; ++j) mean[static_cast<size_t>(j)] += expected[static_cast<size_t>(i * 24 + j)];
+    for (int64_t j = 0; j < 24; ++j)
+      mean[static_cast<size_t>(j)] += expected[static_cast<size_t>(i * 24 + j)];
   }
   for (double& m : mean) m /= count;
   for (int64_t i = 0; i < 2345; ++i) {
@@ -149,7 +156,8 @@ TEST(Shards, ExtraHooksAreRowAligned) {
   std::vector<float> read(150 * 5);
   dataset.read("mlp", 0, Matrix(read.data(), 150, 5));
   EXPECT_EQ(read, other.x);
-  EXPECT_THAT(error_of([&] { dataset.hook("mlpp"); }), AllOf(HasSubstr("mlpp"), HasSubstr("activations, mlp")));
+  EXPECT_THAT(error_of([&] { dataset.hook("mlpp"); }),
+              AllOf(HasSubstr("mlpp"), HasSubstr("activations, mlp")));
 }
 
 TEST(Shards, KilledWriterResumesToTheSameBytes) {
@@ -165,9 +173,11 @@ TEST(Shards, KilledWriterResumesToTheSameBytes) {
   testing::set_bytes(cut / "shard-00002.h5.part", "left by kill -9");
   ShardWriter writer(options_for(cut, 12));
   ASSERT_EQ(writer.resume_rows(), 2000);
-  for (int64_t i = 2000; i < 3300; i += 13) writer.append(rows.block(i, std::min<int64_t>(13, 3300 - i)));
+  for (int64_t i = 2000; i < 3300; i += 13)
+    writer.append(rows.block(i, std::min<int64_t>(13, 3300 - i)));
   writer.finish();
-  for (const char* name : {"shard-00000.h5", "shard-00001.h5", "shard-00002.h5", "shard-00003.h5", "index.yaml"}) {
+  for (const char* name :
+       {"shard-00000.h5", "shard-00001.h5", "shard-00002.h5", "shard-00003.h5", "index.yaml"}) {
     EXPECT_EQ(bytes_of(whole / name), bytes_of(cut / name)) << name;
   }
 }
@@ -188,7 +198,8 @@ TEST(Shards, ResumingWithOtherOptionsNamesTheOption) {
 TEST(Shards, FinishedFolderIsNotWrittenAgain) {
   const TemporaryFolder folder;
   testing::write(options_for(folder.path(), 4), Rows(10, 4));
-  EXPECT_THAT(error_of([&] { ShardWriter writer(options_for(folder.path(), 4)); }), HasSubstr("already holds"));
+  EXPECT_THAT(error_of([&] { ShardWriter writer(options_for(folder.path(), 4)); }),
+              HasSubstr("already holds"));
 }
 
 TEST(Shards, NonFiniteRowIsNamed) {

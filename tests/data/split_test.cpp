@@ -26,14 +26,16 @@ TEST(Split, ExtremesAndNames) {
   EXPECT_EQ(split_of(5, {0, 0, 1}), Split::train);
   EXPECT_EQ(split_of(-5, {1, 0, 1}), Split::validation);
   EXPECT_EQ(split_of(INT64_MIN, {0, 1, 1}), Split::test);
-  for (const Split s : {Split::train, Split::validation, Split::test}) EXPECT_EQ(parse_split(name_of(s)), s);
+  for (const Split s : {Split::train, Split::validation, Split::test})
+    EXPECT_EQ(parse_split(name_of(s)), s);
   EXPECT_THROW(parse_split("dev"), UsageError);
 }
 
 /// A change of the rule would silently mix the parts of saved experiments.
 TEST(Split, StaysAsItWas) {
   std::string parts;
-  for (int64_t document = 0; document < 40; ++document) parts += name_of(split_of(document, {0.25, 0.25, 3}))[1];
+  for (int64_t document = 0; document < 40; ++document)
+    parts += name_of(split_of(document, {0.25, 0.25, 3}))[1];
   EXPECT_EQ(parts, "aeeerrarraarraareaerrreraareeeererareaee");
 }
 

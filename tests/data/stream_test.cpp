@@ -48,7 +48,9 @@ class StreamTest : public ::testing::Test {
     }
     return found;
   }
-  bool eligible(int64_t row) const { return row % 10 != 0 && split_of(row / 20, options_.rule) == Split::train; }
+  bool eligible(int64_t row) const {
+    return row % 10 != 0 && split_of(row / 20, options_.rule) == Split::train;
+  }
 
   TemporaryFolder folder_;
   Rows rows_{kRows, kDims};
@@ -80,7 +82,8 @@ TEST_F(StreamTest, EveryEligibleRowLeavesOncePerEpochOfItsLane) {
       const int64_t row = from[static_cast<size_t>(i)];
       seen[static_cast<size_t>(i % 6)].push_back(row);
       for (int64_t j = 0; j < kDims; ++j) {
-        ASSERT_EQ(x[static_cast<size_t>(i * kDims + j)], rows_.x[static_cast<size_t>(row * kDims + j)]);
+        ASSERT_EQ(x[static_cast<size_t>(i * kDims + j)],
+                  rows_.x[static_cast<size_t>(row * kDims + j)]);
       }
     }
   }
@@ -89,7 +92,8 @@ TEST_F(StreamTest, EveryEligibleRowLeavesOncePerEpochOfItsLane) {
     ASSERT_GT(static_cast<int64_t>(seen[lane].size()), 3 * size);
     std::vector<std::vector<int64_t>> epochs;
     for (int64_t epoch = 0; epoch < 3; ++epoch) {
-      epochs.emplace_back(seen[lane].begin() + epoch * size, seen[lane].begin() + (epoch + 1) * size);
+      epochs.emplace_back(seen[lane].begin() + epoch * size,
+                          seen[lane].begin() + (epoch + 1) * size);
       EXPECT_EQ(std::multiset<int64_t>(epochs.back().begin(), epochs.back().end()), lanes[lane]);
     }
     EXPECT_NE(epochs[0], epochs[1]);
@@ -165,7 +169,8 @@ TEST_F(StreamTest, ScaledRowsHaveUnitMeanSquare) {
   for (; count < stream.rows_per_epoch(); count += 48) {
     for (const float value : next(stream, 48)) square += static_cast<double>(value) * value;
   }
-  EXPECT_NEAR(square / static_cast<double>(count), 1.0, 0.02);  // the last batch enters the next epoch
+  EXPECT_NEAR(square / static_cast<double>(count), 1.0,
+              0.02);  // the last batch enters the next epoch
 }
 
 TEST_F(StreamTest, SplitsAndSpecialRowsAreFiltered) {
@@ -191,11 +196,16 @@ TEST_F(StreamTest, UnusableOptionsSayWhatToDo) {
     change(options);
     return error_of([&] { ActivationStream stream(*dataset_, options); });
   };
-  EXPECT_THAT(error([](StreamOptions& o) { o.lanes = 48; }), HasSubstr("set data.lanes to 38 or fewer"));
-  EXPECT_THAT(error([](StreamOptions& o) { o.batch = 50; }), AllOf(HasSubstr("50"), HasSubstr("data.lanes = 6")));
+  EXPECT_THAT(error([](StreamOptions& o) { o.lanes = 48; }),
+              HasSubstr("set data.lanes to 38 or fewer"));
+  EXPECT_THAT(error([](StreamOptions& o) { o.batch = 50; }),
+              AllOf(HasSubstr("50"), HasSubstr("data.lanes = 6")));
   EXPECT_THAT(error([](StreamOptions& o) { o.ranks = 4; }), HasSubstr("must divide"));
   EXPECT_THAT(error([](StreamOptions& o) { o.hook = "mlp"; }), HasSubstr("no hook 'mlp'"));
-  EXPECT_THAT(error([](StreamOptions& o) { o.rule = {0, 1, 0}; }), HasSubstr("no rows in the train split"));
+  EXPECT_THAT(error([](StreamOptions& o) {
+                o.rule = {0, 1, 0};
+              }),
+              HasSubstr("no rows in the train split"));
   ActivationStream stream(*dataset_, options_);
   StreamPosition position = stream.position();
   position[2].offset = 100000;

@@ -11,8 +11,16 @@ from safetensors.numpy import save_file
 
 ASSAY = os.environ.get("ASSAY", "build/assay")
 D, N, K, CLASSES = 12, 24, 4, 4
-TASKS = ["core", "ood_probing", "spurious", "targeted_removal", "hidden_goals", "hidden_goals_diff", "probe_regimes",
-         "saebench_probing"]
+TASKS = [
+    "core",
+    "ood_probing",
+    "spurious",
+    "targeted_removal",
+    "hidden_goals",
+    "hidden_goals_diff",
+    "probe_regimes",
+    "saebench_probing",
+]
 CONFIG = """eval:
   seeds: 1
   resamples: 200
@@ -30,7 +38,9 @@ data: {validation: 0.2, test: 0.05}
 
 
 def assay(*arguments):
-    return subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [ASSAY, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
 
 
 def columns(documents=320, seed=0):
@@ -40,8 +50,14 @@ def columns(documents=320, seed=0):
     fmt = np.tile(np.repeat([0, 1], 3), documents)
     category = np.repeat(rng.integers(CLASSES, size=documents), 6)
     x = rng.normal(size=(len(document), D)) + 1.5 * np.eye(D)[category] + 1.5 * np.eye(D)[8 + fmt]
-    return {"x": x, "document": document, "text": np.repeat(np.arange(2 * documents), 3), "category": category,
-            "format": fmt, "part_of_speech": (document % 4 == 3).astype(int)}
+    return {
+        "x": x,
+        "document": document,
+        "text": np.repeat(np.arange(2 * documents), 3),
+        "category": category,
+        "format": fmt,
+        "part_of_speech": (document % 4 == 3).astype(int),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +66,36 @@ def dictionary(tmp_path_factory):
     folder.mkdir()
     rng = np.random.default_rng(1)
     rows = rng.normal(size=(N, D)).astype(np.float32)
-    save_file({"W_enc": rows, "W_dec": rows / np.linalg.norm(rows, axis=1, keepdims=True),
-               "b_enc": np.zeros(N, np.float32), "b_dec": np.zeros(D, np.float32)}, folder / "dictionary.safetensors")
-    (folder / "cfg.json").write_text(json.dumps({
-        "format": "assay-dictionary", "version": 1, "variant": "topk", "d": D, "n": N, "k": K, "model": "",
-        "revision": "", "hook": "", "scale": 1.0, "data_hash": "", "split_rule": "", "tokens": 0, "seed": 0,
-        "null_kind": ""}))
+    save_file(
+        {
+            "W_enc": rows,
+            "W_dec": rows / np.linalg.norm(rows, axis=1, keepdims=True),
+            "b_enc": np.zeros(N, np.float32),
+            "b_dec": np.zeros(D, np.float32),
+        },
+        folder / "dictionary.safetensors",
+    )
+    (folder / "cfg.json").write_text(
+        json.dumps(
+            {
+                "format": "assay-dictionary",
+                "version": 1,
+                "variant": "topk",
+                "d": D,
+                "n": N,
+                "k": K,
+                "model": "",
+                "revision": "",
+                "hook": "",
+                "scale": 1.0,
+                "data_hash": "",
+                "split_rule": "",
+                "tokens": 0,
+                "seed": 0,
+                "null_kind": "",
+            }
+        )
+    )
     return folder
 
 
@@ -64,18 +104,33 @@ def evaluate(folder, dictionary, data):
         file["activations"] = data["x"].astype(np.float32)
         for name in ("document", "text"):
             file[name] = data[name].astype(np.int64)
-        for name, classes in (("category", [f"c{i}" for i in range(CLASSES)]), ("format", ["definition", "example"]),
-                              ("part_of_speech", ["noun", "verb"])):
+        for name, classes in (
+            ("category", [f"c{i}" for i in range(CLASSES)]),
+            ("format", ["definition", "example"]),
+            ("part_of_speech", ["noun", "verb"]),
+        ):
             file[f"labels/{name}"] = data[name].astype(np.int32)
             file[f"labels/{name}"].attrs["classes"] = classes
     (folder / "eval.yaml").write_text(CONFIG)
     indexed = assay("index", folder / "rows.h5", "--out", folder / "shards")
     if indexed.returncode:
         return indexed, {}
-    run = assay("eval", dictionary, "--data", folder / "shards", "--config", folder / "eval.yaml", "--out",
-                folder / "out", "--tasks", ",".join(TASKS))
+    run = assay(
+        "eval",
+        dictionary,
+        "--data",
+        folder / "shards",
+        "--config",
+        folder / "eval.yaml",
+        "--out",
+        folder / "out",
+        "--tasks",
+        ",".join(TASKS),
+    )
     file = folder / "out" / "results.json"
-    return run, {t["name"]: t for t in json.loads(file.read_text())["tasks"]} if file.exists() else {}
+    return run, {
+        t["name"]: t for t in json.loads(file.read_text())["tasks"]
+    } if file.exists() else {}
 
 
 def check_lines(run, tasks):
@@ -87,7 +142,10 @@ def check_lines(run, tasks):
         assert task["reason"] and "\n" not in task["reason"] and "nan" not in task["reason"].lower()
         assert not task["numbers"] and not task["scores"], "a failed task has no numbers"
         assert task["reason"] in run.stderr.splitlines()[-1]
-        assert sum(line.startswith(f"eval: task {name}: failed") for line in run.stderr.splitlines()) == 1
+        assert (
+            sum(line.startswith(f"eval: task {name}: failed") for line in run.stderr.splitlines())
+            == 1
+        )
     return {name: task["reason"] for name, task in failed.items()}
 
 
@@ -117,12 +175,15 @@ def test_one_constant_feature_is_no_matter(dictionary, tmp_path):
     assert failed == {}
 
 
-@pytest.mark.parametrize("category, says", [
-    (lambda c: 0 * c["category"], "1 of 4 classes"),
-    (lambda c: np.where(c["document"] < 3, 1, 0), "1 of 4 classes"),
-    (lambda c: 0 * c["category"] - 1, "0 of 4 classes"),
-    (lambda c: c["category"] + 2, "class 4 of 4"),
-])
+@pytest.mark.parametrize(
+    "category, says",
+    [
+        (lambda c: 0 * c["category"], "1 of 4 classes"),
+        (lambda c: np.where(c["document"] < 3, 1, 0), "1 of 4 classes"),
+        (lambda c: 0 * c["category"] - 1, "0 of 4 classes"),
+        (lambda c: c["category"] + 2, "class 4 of 4"),
+    ],
+)
 def test_one_class_too_few_unlabelled_or_beyond(dictionary, tmp_path, category, says):
     failed, tasks = evaluate_spoilt(tmp_path, dictionary, category=category(columns()))
     assert set(failed) == set(TASKS) - {"core"} and tasks["core"]["status"] == "ok"
@@ -132,10 +193,16 @@ def test_one_class_too_few_unlabelled_or_beyond(dictionary, tmp_path, category, 
 
 def test_a_class_with_too_few_examples_is_left_to_the_others(dictionary, tmp_path):
     c = columns()
-    failed, tasks = evaluate_spoilt(tmp_path, dictionary, category=np.where(c["category"] == 3, 2, c["category"]))
+    failed, tasks = evaluate_spoilt(
+        tmp_path, dictionary, category=np.where(c["category"] == 3, 2, c["category"])
+    )
     assert set(failed) == {"hidden_goals", "hidden_goals_diff"}
     assert all("3 of 4 classes" in reason for reason in failed.values())
-    assert {row["class"] for row in tasks["ood_probing"]["details"]["per_class"]} == {"c0", "c1", "c2"}
+    assert {row["class"] for row in tasks["ood_probing"]["details"]["per_class"]} == {
+        "c0",
+        "c1",
+        "c2",
+    }
 
 
 def test_one_domain(dictionary, tmp_path):

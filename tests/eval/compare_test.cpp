@@ -22,7 +22,8 @@ std::vector<ScoreCell> cells(double offset, uint64_t seed, double noise = 0.01) 
   std::vector<ScoreCell> out;
   for (int64_t unit = 0; unit < kUnits; ++unit)
     for (int64_t run = 0; run < kRuns; ++run)
-      out.push_back({unit, run, 0.5 + 0.03 * static_cast<double>(unit) + offset + noise * rng.normal()});
+      out.push_back(
+          {unit, run, 0.5 + 0.03 * static_cast<double>(unit) + offset + noise * rng.normal()});
   return out;
 }
 
@@ -41,9 +42,10 @@ struct Builder {
     results.tasks = {core, task};
   }
   TaskResult& task() { return results.tasks[1]; }
-  void score(const std::string& dictionary, const std::string& method, std::vector<ScoreCell> values,
-             bool headline = true) {
-    task().scores.push_back({"auroc", "ood", method, dictionary, headline, true, std::move(values)});
+  void score(const std::string& dictionary, const std::string& method,
+             std::vector<ScoreCell> values, bool headline = true) {
+    task().scores.push_back(
+        {"auroc", "ood", method, dictionary, headline, true, std::move(values)});
   }
   void add(const std::string& name, double offset, int64_t k, uint64_t seed, double l0,
            const std::string& null_kind = "", const std::string& parent = "") {
@@ -87,7 +89,8 @@ TEST(Compare, PairsBaselinesAndControls) {
   EXPECT_EQ(table.baseline->methods, "dense_lr");
   EXPECT_EQ(card(table, "good").verdict, Verdict::dictionary_leads);
   EXPECT_EQ(card(table, "weak").verdict, Verdict::baseline_wins);
-  EXPECT_THAT(verdict_sentence(table, card(table, "weak")), HasSubstr("A simple baseline wins here: logistic regr"));
+  EXPECT_THAT(verdict_sentence(table, card(table, "weak")),
+              HasSubstr("A simple baseline wins here: logistic regr"));
   EXPECT_EQ(verdict_sentence(table, card(table, "good:random")), "");
   b.results.tasks[1].caveat = "nothing is a repair.";
   const ScoreTable warned = compare(b.results).tables[0];
@@ -95,10 +98,12 @@ TEST(Compare, PairsBaselinesAndControls) {
             verdict_sentence(table, card(table, "weak")) + " Caveat: nothing is a repair.");
   // The difference of means is exact; its interval is far narrower than the units' spread.
   const Paired& null = card(table, "good").minus_nulls.at(0);
-  EXPECT_NEAR(null.difference.value, card(table, "good").value.value - card(table, "good:random").value.value, 1e-12);
+  EXPECT_NEAR(null.difference.value,
+              card(table, "good").value.value - card(table, "good:random").value.value, 1e-12);
   EXPECT_LT(null.difference.interval[1] - null.difference.interval[0], 0.02);
   EXPECT_TRUE(null.matched);
-  EXPECT_TRUE(card(table, "weak").minus_nulls.empty()) << "a built control belongs to its parent alone";
+  EXPECT_TRUE(card(table, "weak").minus_nulls.empty())
+      << "a built control belongs to its parent alone";
   ASSERT_EQ(table.pairs.size(), 1u);
   EXPECT_NEAR(table.pairs[0].difference.value, 0.10, 0.01);
   EXPECT_FALSE(table.pairs[0].ranked);
@@ -111,13 +116,15 @@ TEST(Compare, LowerIsBetterIsSignedForPeople) {
   for (Score& score : b.task().scores) score.higher_is_better = false;
   const ScoreTable table = compare(b.results).tables[0];
   EXPECT_GT(table.pairs[0].difference.value, 0.08);
-  EXPECT_NEAR(card(table, "good").value.value, 0.5 + 0.03 * 5.5 - 0.10, 0.01) << "values stay as the metric has them";
+  EXPECT_NEAR(card(table, "good").value.value, 0.5 + 0.03 * 5.5 - 0.10, 0.01)
+      << "values stay as the metric has them";
   EXPECT_LE(card(table, "good").value.interval[0], card(table, "good").value.interval[1]);
   EXPECT_GT(table.settings[0].mean, 0);
 }
 
 TEST(Compare, TheBestArmIsChosenOnOtherUnits) {
-  // Arm a is ahead on even places, b on odd ones, by the same amount: chosen on the other half, the wrong one is taken.
+  // Arm a is ahead on even places, b on odd ones, by the same amount: chosen on the other half, the
+  // wrong one is taken.
   Builder b;
   b.add("d", 0, 32, 0, 32);
   b.task().scores.clear();
@@ -130,7 +137,8 @@ TEST(Compare, TheBestArmIsChosenOnOtherUnits) {
   b.score("d", "b", odd, false);
   const Card& c = card(compare(b.results).tables[0], "d");
   EXPECT_DOUBLE_EQ(c.value.value, 0.5);
-  EXPECT_NEAR(c.chosen->value.value, 0.4, 1e-12) << "a choice on the scored units would have said 0.6";
+  EXPECT_NEAR(c.chosen->value.value, 0.4, 1e-12)
+      << "a choice on the scored units would have said 0.6";
   EXPECT_EQ(c.chosen->methods, "b / a");
 }
 
@@ -152,13 +160,15 @@ TEST(Compare, SettingsAreRankedOnlyAboveEverySpread) {
   EXPECT_EQ(clear.settings[0].members.size(), 3u);
   EXPECT_EQ(clear.reliability.reseed_df, 4);
   EXPECT_TRUE(clear.reliability.separates_null);
-  EXPECT_THAT(settings(0.10, 32, 2, true, 0.005).setting_pairs[0].reason, HasSubstr("2 training seeds; 3 are needed"));
+  EXPECT_THAT(settings(0.10, 32, 2, true, 0.005).setting_pairs[0].reason,
+              HasSubstr("2 training seeds; 3 are needed"));
   EXPECT_THAT(settings(0.10, 40, 3, true, 0.005).setting_pairs[0].reason, HasSubstr("factor 1.25"));
   EXPECT_THAT(settings(0.10, 32, 3, false, 0.005).setting_pairs[0].reason, HasSubstr("no control"));
   EXPECT_FALSE(settings(0.0, 32, 3, true, 0.005).setting_pairs[0].ranked);
   const ScoreTable noisy = settings(0.03, 32, 3, true, 0.06);
   EXPECT_FALSE(noisy.setting_pairs[0].ranked);
-  EXPECT_THAT(noisy.setting_pairs[0].reason, testing::AnyOf(HasSubstr("reseed spread"), HasSubstr("not told apart")));
+  EXPECT_THAT(noisy.setting_pairs[0].reason,
+              testing::AnyOf(HasSubstr("reseed spread"), HasSubstr("not told apart")));
 }
 
 TEST(Compare, ReliabilityIsTheClosedForm) {
@@ -169,7 +179,8 @@ TEST(Compare, ReliabilityIsTheClosedForm) {
   for (const auto& [name, offset] : {std::pair("a", 0.0), {"b", 0.1}, {"c", 0.2}}) {
     std::vector<ScoreCell> values;
     for (int64_t unit = 0; unit < 3; ++unit)
-      for (int64_t run = 0; run < 2; ++run) values.push_back({unit, run, offset + 0.04 * static_cast<double>(run)});
+      for (int64_t run = 0; run < 2; ++run)
+        values.push_back({unit, run, offset + 0.04 * static_cast<double>(run)});
     b.score(name, "m", values);
   }
   const Reliability r = compare(b.results).tables[0].reliability;
@@ -177,7 +188,8 @@ TEST(Compare, ReliabilityIsTheClosedForm) {
   EXPECT_EQ(r.reseed_df, 2);
   EXPECT_NEAR(*r.detectable, 4.303 * 0.1 * std::sqrt(2.0 / 3), 1e-9);
   EXPECT_NEAR(*r.rerun_sd, 0.04 / std::sqrt(2.0), 1e-12);
-  EXPECT_NEAR(*r.rerun_detectable, 3.182 * 0.04 / std::sqrt(2.0) * std::sqrt(2.0 / 2), 1e-9) << "df 3";
+  EXPECT_NEAR(*r.rerun_detectable, 3.182 * 0.04 / std::sqrt(2.0) * std::sqrt(2.0 / 2), 1e-9)
+      << "df 3";
   EXPECT_FALSE(r.null_gap);
   EXPECT_FALSE(r.separates_null);
 }
@@ -185,11 +197,13 @@ TEST(Compare, ReliabilityIsTheClosedForm) {
 TEST(Compare, SeedsNeededAreTheFirstThatExceedTheSpread) {
   // Two settings of two seeds: sd .1 in both, means .06 apart.
   Builder b;
-  for (const auto& [name, k, seed] : {std::tuple("a0", 32, 0), {"a1", 32, 1}, {"b0", 33, 0}, {"b1", 33, 1}})
+  for (const auto& [name, k, seed] :
+       {std::tuple("a0", 32, 0), {"a1", 32, 1}, {"b0", 33, 0}, {"b1", 33, 1}})
     b.add(name, 0, k, static_cast<uint64_t>(seed), 32);
   b.task().scores.clear();
   const double half = 0.1 / std::sqrt(2.0);
-  for (const auto& [name, offset] : {std::pair("a0", -half), {"a1", half}, {"b0", .06 - half}, {"b1", .06 + half}})
+  for (const auto& [name, offset] :
+       {std::pair("a0", -half), {"a1", half}, {"b0", .06 - half}, {"b1", .06 + half}})
     b.score(name, "m", {{0, 0, offset}, {1, 0, offset}});
   const RankedPair pair = compare(b.results).tables[0].setting_pairs.at(0);
   // t(.975, 42)·.1·√(2/22) = .0608, and with 23 seeds each .0594.
@@ -219,7 +233,8 @@ TEST(Compare, ThePanelSaysWhatEachMetricMayBeUsedFor) {
   b.task().status = "ok";
   b.add("weak", -0.30, 32, 1, 32);
   b.add("weak:random", -0.10, 32, 0, 32, "random", "weak");
-  EXPECT_THAT(compare(b.results).panel.at(0).use, HasSubstr("does not tell every dictionary from its control"));
+  EXPECT_THAT(compare(b.results).panel.at(0).use,
+              HasSubstr("does not tell every dictionary from its control"));
 }
 
 TEST(Compare, TheCardKnowsTheCorrelationWithTheTruth) {
@@ -259,7 +274,8 @@ TEST(Compare, SameSeedSameBits) {
   b.add("a", 0, 32, 0, 32);
   b.add("b", 0.01, 32, 1, 32);
   b.score("", "dense_lr", cells(0.05, 99), false);
-  EXPECT_EQ(comparison_task(compare(b.results), 5).details, comparison_task(compare(b.results), 5).details);
+  EXPECT_EQ(comparison_task(compare(b.results), 5).details,
+            comparison_task(compare(b.results), 5).details);
 }
 
 TEST(MergeResults, DictionariesEvaluatedApartBecomeOne) {
@@ -280,7 +296,8 @@ TEST(MergeResults, DictionariesEvaluatedApartBecomeOne) {
   const ScoreTable table = compare(*merged).tables[0];
   EXPECT_EQ(table.pairs.size(), 1u);
   EXPECT_EQ(card(table, "d (2)").minus_nulls.at(0).b, "d:random (2)");
-  EXPECT_EQ(merge_results({&a.results, &a.results}, why)->dictionaries.size(), 2u) << "the same weights count once";
+  EXPECT_EQ(merge_results({&a.results, &a.results}, why)->dictionaries.size(), 2u)
+      << "the same weights count once";
   b.results.seed = 6;
   EXPECT_FALSE(merge_results({&a.results, &b.results}, why));
   EXPECT_EQ(why, "evaluation seeds 5 and 6");

@@ -1,4 +1,5 @@
-// Continuations of a model small enough to follow by hand, measures of text, and the judge on planted corpora.
+// Continuations of a model small enough to follow by hand, measures of text, and the judge on
+// planted corpora.
 #include "eval/continuation.h"
 
 #include <gtest/gtest.h>
@@ -26,13 +27,14 @@ class OneHot : public data::LowerHalf {
 
 int32_t follower(int32_t token) { return (token * 3 + 2) % kWords; }
 
-/// Writes the follower of the last token that the stream shows; the last dimension, where every position but the first
-/// has it, asks for the follower's follower.
+/// Writes the follower of the last token that the stream shows; the last dimension, where every
+/// position but the first has it, asks for the follower's follower.
 class Follow : public sae::WordHalf {
  public:
   int64_t d() const override { return kD; }
   int64_t vocabulary() const override { return kWords; }
-  void next(const float* x, const int64_t*, int64_t batch, int64_t length, float* logits) const override {
+  void next(const float* x, const int64_t*, int64_t batch, int64_t length,
+            float* logits) const override {
     for (int64_t b = 0; b < batch; ++b) {
       const float* last = x + ((b + 1) * length - 1) * kD;
       bool shifted = true;
@@ -40,7 +42,8 @@ class Follow : public sae::WordHalf {
       const float* shown = std::max_element(last, last + kWords);
       int32_t next = *shown > 0 ? follower(static_cast<int32_t>(shown - last)) : 0;
       if (shifted) next = follower(next);
-      for (int64_t v = 0; v < kWords; ++v) logits[b * kWords + v] = v == next ? 2.0f : -static_cast<float>(v);
+      for (int64_t v = 0; v < kWords; ++v)
+        logits[b * kWords + v] = v == next ? 2.0f : -static_cast<float>(v);
     }
   }
   void lens(const float*, int64_t, float*) const override { FAIL() << "no lens is needed"; }
@@ -50,9 +53,13 @@ class ContinuationTest : public ::testing::Test {
  protected:
   Prompts prompts(int32_t last) {
     // The first token is special: no edit touches it.
-    return {3, 3, {6, 1, last, 6, 2, last, 6, 5, static_cast<int32_t>((last + 1) % 6)}, {1, 0, 0, 1, 0, 0, 1, 0, 0}};
+    return {3,
+            3,
+            {6, 1, last, 6, 2, last, 6, 5, static_cast<int32_t>((last + 1) % 6)},
+            {1, 0, 0, 1, 0, 0, 1, 0, 0}};
   }
-  std::vector<int32_t> write(const Prompts& p, const Edit* edit, std::vector<int32_t> never = {}, int threads = 2) {
+  std::vector<int32_t> write(const Prompts& p, const Edit* edit, std::vector<int32_t> never = {},
+                             int threads = 2) {
     Context context({Device::cpu, threads});
     const Writer writer{context, lower_, words_, {&dictionary_}, std::move(never), 2};
     return continue_greedily(writer, p, edit, 6);
@@ -67,7 +74,8 @@ TEST_F(ContinuationTest, FollowsTheModelWordByWord) {
   const std::vector<int32_t> written = write(p, nullptr);
   for (int64_t e = 0; e < 3; ++e) {
     int32_t token = p.tokens[e * 3 + 2];
-    for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(written[e * 6 + i], token = follower(token)) << e << " " << i;
+    for (int64_t i = 0; i < 6; ++i)
+      EXPECT_EQ(written[e * 6 + i], token = follower(token)) << e << " " << i;
   }
 }
 
@@ -78,19 +86,23 @@ TEST_F(ContinuationTest, TheEditIsHeldAtEveryWrittenToken) {
   const std::vector<int32_t> written = write(p, shift_edit(shift, 1).get());
   for (int64_t e = 0; e < 3; ++e) {
     int32_t token = p.tokens[e * 3 + 2];
-    for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(written[e * 6 + i], token = follower(follower(token)));
+    for (int64_t i = 0; i < 6; ++i)
+      EXPECT_EQ(written[e * 6 + i], token = follower(follower(token)));
   }
 }
 
 TEST_F(ContinuationTest, ClampsReadTheCodesOfWhatIsWritten) {
   LatentTargets targets{std::vector<uint8_t>(2 * kD), std::vector<float>(2 * kD)};
-  targets.chosen[1] = 1;  // the latent that reads token 1 is set to zero: the stream then shows nothing
+  targets.chosen[1] =
+      1;  // the latent that reads token 1 is set to zero: the stream then shows nothing
   const Prompts p = prompts(2);
   const std::vector<int32_t> written = write(p, clamp_edit(dictionary_, 0, targets).get());
-  ASSERT_EQ(std::count(written.begin(), written.end(), 1) > 0, true) << "token 1 must be written at all";
+  ASSERT_EQ(std::count(written.begin(), written.end(), 1) > 0, true)
+      << "token 1 must be written at all";
   for (int64_t e = 0; e < 3; ++e) {
     int32_t token = p.tokens[e * 3 + 2];
-    for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(written[e * 6 + i], token = token == 1 ? 0 : follower(token));
+    for (int64_t i = 0; i < 6; ++i)
+      EXPECT_EQ(written[e * 6 + i], token = token == 1 ? 0 : follower(token));
   }
 }
 
@@ -105,7 +117,8 @@ TEST(ContinuationMeasures, ByHand) {
   const std::vector<int32_t> written = {1, 2, 1, 2, 1}, truth = {1, 2, 9, 1, 2};
   // Behind a 5: pairs (5,1) (1,2) (2,1) (1,2) (2,1) against (5,1) (1,2) (2,9) (9,1) (1,2).
   EXPECT_DOUBLE_EQ(bigram_overlap(5, written, truth), 3.0 / 5);
-  EXPECT_DOUBLE_EQ(bigram_overlap(4, written, truth), 3.0 / 5) << "both begin behind the same prompt";
+  EXPECT_DOUBLE_EQ(bigram_overlap(4, written, truth), 3.0 / 5)
+      << "both begin behind the same prompt";
   EXPECT_DOUBLE_EQ(bigram_overlap(5, truth, truth), 1);
   EXPECT_DOUBLE_EQ(repetition(written), 1 - 2.0 / 4);
   EXPECT_DOUBLE_EQ(repetition(std::vector<int32_t>{1, 2, 3, 4}), 0);
@@ -141,7 +154,8 @@ TEST(WritingExamTest, TheJudgeTellsCorporaByTheirPairsOfWords) {
   config.continuations = 10;
   config.prompt = 4;
   config.generated = 8;
-  const std::vector<int64_t> test(entries.begin(), entries.begin() + 40), held_out(entries.begin() + 40, entries.end());
+  const std::vector<int64_t> test(entries.begin(), entries.begin() + 40),
+      held_out(entries.begin() + 40, entries.end());
   const std::vector<uint8_t> test_corpus(corpus.begin(), corpus.begin() + 40);
   const std::vector<uint8_t> held_out_corpus(corpus.begin() + 40, corpus.end());
   const WritingExam exam(rows, test, test_corpus, held_out, held_out_corpus, config, 1);
@@ -158,15 +172,19 @@ TEST(WritingExamTest, TheJudgeTellsCorporaByTheirPairsOfWords) {
   }
   EXPECT_GE(right, 19);
   EXPECT_EQ(overlap, 20);
-  // The other corpus's text in place of the own one: verdicts turn, and little of the truth is left.
+  // The other corpus's text in place of the own one: verdicts turn, and little of the truth is
+  // left.
   std::vector<int32_t> swapped = exam.truth();
   for (int64_t p = 0; p < 20; p += 2)
-    std::swap_ranges(swapped.begin() + p * 8, swapped.begin() + (p + 1) * 8, swapped.begin() + (p + 1) * 8);
+    std::swap_ranges(swapped.begin() + p * 8, swapped.begin() + (p + 1) * 8,
+                     swapped.begin() + (p + 1) * 8);
   const Written other = exam.grade(swapped);
   for (size_t i = 0; i < 20; ++i) EXPECT_EQ(other.judged[i], truth.judged[i ^ 1]);
   EXPECT_LT(*std::max_element(other.overlap.begin(), other.overlap.end()), 0.5);
   config.prompt = 6;
-  EXPECT_NE(WritingExam(rows, test, test_corpus, held_out, held_out_corpus, config, 1).missing().find("6 + 8"),
+  EXPECT_NE(WritingExam(rows, test, test_corpus, held_out, held_out_corpus, config, 1)
+                .missing()
+                .find("6 + 8"),
             std::string::npos);
 }
 

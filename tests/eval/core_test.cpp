@@ -24,9 +24,11 @@ TEST(CoreTask, KnownDictionariesHaveKnownNumbers) {
   EXPECT_NEAR(find(results[0], "fvu", "", "perfect", "validation")->value, 0, 1e-10);
   EXPECT_NEAR(find(results[0], "cosine", "", "perfect", "validation")->value, 1, 1e-6);
   EXPECT_NEAR(find(results[0], "l2_ratio", "", "perfect", "train")->value, 1, 1e-6);
-  EXPECT_NEAR(find(results[0], "l0", "", "perfect", "validation")->value, static_cast<double>(d), 1e-9);
+  EXPECT_NEAR(find(results[0], "l0", "", "perfect", "validation")->value, static_cast<double>(d),
+              1e-9);
   EXPECT_EQ(find(results[0], "dead_share", "", "perfect", "validation")->value, 0);
-  EXPECT_NEAR(find(results[0], "fvu", "", "constant", "validation")->value, 1, 0.03);  // not quite 1: the means differ
+  EXPECT_NEAR(find(results[0], "fvu", "", "constant", "validation")->value, 1,
+              0.03);  // not quite 1: the means differ
   EXPECT_EQ(find(results[0], "dead_share", "", "constant", "validation")->value, 1);
   EXPECT_EQ(find(results[0], "l0", "", "constant", "validation")->value, 0);
 }
@@ -46,11 +48,13 @@ TEST(CoreTask, EveryNumberIsWholeAndSaysWhetherTrainingSawIt) {
       EXPECT_GE((*n.interval)[1], n.value - 1e-12) << n.metric;
     }
     ASSERT_TRUE(n.test_seen_in_training.has_value());
-    EXPECT_EQ(*n.test_seen_in_training, n.dictionary == "trained" && n.part == "train") << n.dictionary << n.part;
+    EXPECT_EQ(*n.test_seen_in_training, n.dictionary == "trained" && n.part == "train")
+        << n.dictionary << n.part;
   }
   for (const char* name : {"trained", "trained:random"}) {
     int64_t counted = results[0].details["dead"][name];
-    for (const auto& bin : results[0].details["density_histogram"][name]) counted += bin["count"].get<int64_t>();
+    for (const auto& bin : results[0].details["density_histogram"][name])
+      counted += bin["count"].get<int64_t>();
     EXPECT_EQ(counted, 100) << "every latent is in one bin or dead";
   }
 }
@@ -62,7 +66,8 @@ TEST(Tasks, SplitRulesParseStrictlyAndMustAgree) {
   EXPECT_EQ(parsed->validation, 0.25);
   EXPECT_EQ(parsed->test, 0.125);
   EXPECT_EQ(parsed->seed, 9u);
-  for (const char* bad : {"", "validation=.1", "validation=0.1,test=0.1,seed=1,more", "validation=0.9,test=0.9,seed=1"})
+  for (const char* bad : {"", "validation=.1", "validation=0.1,test=0.1,seed=1,more",
+                          "validation=0.9,test=0.9,seed=1"})
     EXPECT_FALSE(parse_split_rule(bad)) << bad;
   test::SessionFixture fixture("core_rules", {});
   fixture.add(test::random_dictionary(24, 50, 8, 5), "a");

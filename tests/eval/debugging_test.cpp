@@ -14,12 +14,15 @@ namespace {
 
 using test::find;
 
-/// Direction 20 says the format, direction 21 whether a text is long, direction 22 whether it is short.
+/// Direction 20 says the format, direction 21 whether a text is long, direction 22 whether it is
+/// short.
 struct Fixture : test::SessionFixture {
-  explicit Fixture(const std::string& name, int threads = 2) : SessionFixture(name, options(), threads) {
+  explicit Fixture(const std::string& name, int threads = 2)
+      : SessionFixture(name, options(), threads) {
     std::filesystem::remove_all(folder.path());
     std::map<int64_t, int64_t> length;
-    for (int64_t row = 0; row < planted.rows(); ++row) length[planted.text[row]] += !planted.special[row];
+    for (int64_t row = 0; row < planted.rows(); ++row)
+      length[planted.text[row]] += !planted.special[row];
     for (int64_t row = 0; row < planted.rows(); ++row) {
       if (planted.special[row]) continue;
       planted.x[row * planted.options.d + 20] += planted.format[row] == 0 ? 4.0f : -4.0f;
@@ -47,7 +50,8 @@ TEST(Debugging, APerfectDictionaryNamesWhatWasPlanted) {
   fixture.add(test::identity_dictionary(24, 48), "perfect");
   sae::Dictionary blind = test::identity_dictionary(24, 48);
   for (const int64_t j : {20, 21, 22})
-    for (const int64_t latent : {j, 24 + j}) blind.w_enc[latent * 24 + j] = blind.w_dec[latent * 24 + j] = 0;
+    for (const int64_t latent : {j, 24 + j})
+      blind.w_enc[latent * 24 + j] = blind.w_dec[latent * 24 + j] = 0;
   fixture.add(std::move(blind), "blind");
   const auto results = fixture.run({"debugging"});
   ASSERT_EQ(results[0].status, "ok") << results[0].reason;
@@ -61,7 +65,8 @@ TEST(Debugging, APerfectDictionaryNamesWhatWasPlanted) {
   // Three artefacts: by chance 1/3.
   EXPECT_LT(value("top1", "latents", "blind"), 0.67);
   EXPECT_LT(value("detection_auroc", "latents", "blind"), 0.75);
-  EXPECT_NE(find(results[0], "mrr_difference", "latents - neurons", "perfect", "strength 1.00"), nullptr);
+  EXPECT_NE(find(results[0], "mrr_difference", "latents - neurons", "perfect", "strength 1.00"),
+            nullptr);
 }
 
 TEST(Debugging, DataSetsHaveWhatIsPlantedAndCleanOnesDoNot) {
@@ -111,7 +116,8 @@ TEST(Debugging, SameNumbersOnAnyNumberOfThreadsAndTooLittleIsSaid) {
     runs[threads == 3] = fixture.run({"debugging"})[0];
   }
   ASSERT_EQ(runs[0].numbers.size(), runs[1].numbers.size());
-  for (size_t i = 0; i < runs[0].numbers.size(); ++i) EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
+  for (size_t i = 0; i < runs[0].numbers.size(); ++i)
+    EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
   Fixture fixture("debugging_bad");
   fixture.config.spurious.reference_class = "adjective";
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");

@@ -21,7 +21,8 @@ const data::SplitRule kRule{0.2, 0.1, 3};
 /// Row by row in double, straight from the definition; no code shared with the library.
 struct Naive {
   std::vector<double> z, y;  // [n], [d]
-  Naive(const sae::Dictionary& dictionary, const float* x) : z(dictionary.info.n, 0.0), y(dictionary.info.d) {
+  Naive(const sae::Dictionary& dictionary, const float* x)
+      : z(dictionary.info.n, 0.0), y(dictionary.info.d) {
     const int64_t n = dictionary.info.n, d = dictionary.info.d;
     std::vector<double> pre(n);
     std::vector<int64_t> order(n);
@@ -31,7 +32,8 @@ struct Naive {
         pre[i] += double(dictionary.w_enc[i * d + j]) * (double(x[j]) - dictionary.b_dec[j]);
     }
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return pre[a] > pre[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return pre[a] > pre[b]; });
     for (int64_t j = 0; j < d; ++j) y[j] = dictionary.b_dec[j];
     for (int64_t w = 0; w < dictionary.info.k; ++w) {
       z[order[w]] = std::max(0.0, pre[order[w]]);
@@ -48,8 +50,8 @@ class EncodeCacheTest : public ::testing::Test {
     table_ = text_table(*dataset_);
   }
 
-  EncodeCache encode(const std::vector<const sae::Dictionary*>& dictionaries, const EncodeRequest& request,
-                     int threads) {
+  EncodeCache encode(const std::vector<const sae::Dictionary*>& dictionaries,
+                     const EncodeRequest& request, int threads) {
     Context context({Device::cpu, threads});
     return encode_once(context, *dataset_, &table_, dictionaries, request, kRule);
   }
@@ -68,7 +70,8 @@ TEST_F(EncodeCacheTest, StatisticsEqualTheNaiveDoubleComputation) {
   double tokens = 0, error = 0, deviation = 0, active = 0, cosine = 0, ratio = 0;
   std::vector<int64_t> firing(100, 0);
   const auto counts = [&](int64_t r) {
-    return !planted_.special[r] && data::split_of(planted_.document[r], kRule) == data::Split::validation;
+    return !planted_.special[r] &&
+           data::split_of(planted_.document[r], kRule) == data::Split::validation;
   };
   for (int64_t r = 0; r < planted_.rows(); ++r) {
     if (!counts(r)) continue;
@@ -167,17 +170,20 @@ TEST_F(EncodeCacheTest, SameBitsOnAnyNumberOfThreads) {
   const sae::Dictionary dictionary = test::random_dictionary(24, 100, 8, 6);
   std::vector<int64_t> texts(static_cast<size_t>(table_.size()));
   std::iota(texts.begin(), texts.end(), 0);
-  const EncodeCache one = encode({&dictionary}, {true, texts}, 1), three = encode({&dictionary}, {true, texts}, 3);
+  const EncodeCache one = encode({&dictionary}, {true, texts}, 1),
+                    three = encode({&dictionary}, {true, texts}, 3);
   EXPECT_EQ(one.dense, three.dense);
   EXPECT_EQ(one.dictionaries[0].pooled.values, three.dictionaries[0].pooled.values);
   EXPECT_EQ(one.dictionaries[0].reconstruction, three.dictionaries[0].reconstruction);
-  const auto &a = one.dictionaries[0].validation.documents, &b = three.dictionaries[0].validation.documents;
+  const auto &a = one.dictionaries[0].validation.documents,
+             &b = three.dictionaries[0].validation.documents;
   ASSERT_EQ(a.size(), b.size());
   EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(DocumentSums)), 0);
 }
 
 TEST_F(EncodeCacheTest, RefusesWhatDoesNotFit) {
-  const sae::Dictionary wide = test::random_dictionary(25, 100, 8, 6), fits = test::random_dictionary(24, 100, 8, 6);
+  const sae::Dictionary wide = test::random_dictionary(25, 100, 8, 6),
+                        fits = test::random_dictionary(24, 100, 8, 6);
   EXPECT_THROW(encode({&wide}, {true, {}}, 1), UsageError);
   Context context({Device::cpu, 1});
   const sae::Dictionary* list[] = {&fits};
@@ -206,7 +212,8 @@ TEST_F(EncodeCacheTest, MaxAndLastAreOverTheOrdinaryTokens) {
       EXPECT_EQ(cache.dense_max[slot * 24 + j], x_max[j]);
       EXPECT_EQ(cache.dense_last[slot * 24 + j], x_last[j]);
     }
-    for (const auto& [codes, wanted] : {std::pair(&encoded.pooled_max, &z_max), {&encoded.pooled_last, &z_last}}) {
+    for (const auto& [codes, wanted] :
+         {std::pair(&encoded.pooled_max, &z_max), {&encoded.pooled_last, &z_last}}) {
       std::vector<double> found(100, 0.0);
       for (int64_t p = codes->row_offsets[slot]; p < codes->row_offsets[slot + 1]; ++p) {
         EXPECT_GT(codes->values[p], 0);

@@ -62,10 +62,12 @@ struct SessionFixture {
 };
 
 /// The one number of this kind; null where there is none.
-inline const Number* find(const TaskResult& result, const std::string& metric, const std::string& method,
-                          const std::string& dictionary, const std::string& part) {
+inline const Number* find(const TaskResult& result, const std::string& metric,
+                          const std::string& method, const std::string& dictionary,
+                          const std::string& part) {
   for (const Number& n : result.numbers)
-    if (n.metric == metric && n.method == method && n.dictionary == dictionary && n.part == part) return &n;
+    if (n.metric == metric && n.method == method && n.dictionary == dictionary && n.part == part)
+      return &n;
   return nullptr;
 }
 

@@ -17,7 +17,9 @@ MASK = (1 << 64) - 1
 
 
 def assay(*arguments):
-    return subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [ASSAY, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
 
 
 def mix64(z):
@@ -54,15 +56,26 @@ def planted(tmp_path_factory):
             length = int(rng.integers(4, 9))
             for i in range(length):
                 special = i in (0, length - 1)
-                x = np.full(D, 500.0) if special else rng.normal(size=D) + (np.arange(D) == category) * 1.0
+                x = (
+                    np.full(D, 500.0)
+                    if special
+                    else rng.normal(size=D) + (np.arange(D) == category) * 1.0
+                )
                 rows.append((x, document * 31 + 5, special, text, i, category, fmt))
             text += 1
     columns = [np.array(c) for c in zip(*rows)]
-    data = dict(zip(["x", "document", "special", "text", "position", "category", "format"], columns))
+    data = dict(
+        zip(["x", "document", "special", "text", "position", "category", "format"], columns)
+    )
     data["x"] = data["x"].astype(np.float32)
     with h5py.File(folder / "planted.h5", "w") as f:
         f.create_dataset("activations", data=data["x"], chunks=(200, D))
-        for name, dtype in [("document", "i8"), ("special", "u1"), ("text", "i8"), ("position", "i4")]:
+        for name, dtype in [
+            ("document", "i8"),
+            ("special", "u1"),
+            ("text", "i8"),
+            ("position", "i4"),
+        ]:
             f.create_dataset(name, data=data[name].astype(dtype))
         for name, classes in [("category", ["a", "b", "c"]), ("format", ["definition", "example"])]:
             label = f.create_dataset(f"labels/{name}", data=data[name].astype("i4"))
@@ -70,8 +83,10 @@ def planted(tmp_path_factory):
     indexed = assay("index", folder / "planted.h5", "--out", folder / "shards")
     assert indexed.returncode == 0, indexed.stderr
     weights = {
-        "W_enc": rng.normal(size=(N, D)), "W_dec": 0.2 * rng.normal(size=(N, D)),
-        "b_enc": 0.1 * rng.normal(size=N), "b_dec": 0.3 * rng.normal(size=D),
+        "W_enc": rng.normal(size=(N, D)),
+        "W_dec": 0.2 * rng.normal(size=(N, D)),
+        "b_enc": 0.1 * rng.normal(size=N),
+        "b_dec": 0.3 * rng.normal(size=D),
     }
     weights = {name: value.astype(np.float32) for name, value in weights.items()}
     write_dictionary(folder / "dict", weights)
@@ -87,25 +102,58 @@ def write_dictionary(folder, weights):
     folder.mkdir()
     save_file(weights, folder / "dictionary.safetensors")
     n, d = weights["W_enc"].shape
-    (folder / "cfg.json").write_text(json.dumps({
-        "format": "assay-dictionary", "version": 1, "variant": "topk", "d": d, "n": n, "k": K, "model": "",
-        "revision": "",
-        "hook": "", "scale": 1.0, "data_hash": "", "split_rule": "", "tokens": 0, "seed": 0, "null_kind": "",
-    }))
+    (folder / "cfg.json").write_text(
+        json.dumps(
+            {
+                "format": "assay-dictionary",
+                "version": 1,
+                "variant": "topk",
+                "d": d,
+                "n": n,
+                "k": K,
+                "model": "",
+                "revision": "",
+                "hook": "",
+                "scale": 1.0,
+                "data_hash": "",
+                "split_rule": "",
+                "tokens": 0,
+                "seed": 0,
+                "null_kind": "",
+            }
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def results(planted):
     folder, _, _ = planted
-    run = assay("eval", folder / "dict", "--data", folder / "shards", "--config", folder / "eval.yaml", "--out",
-                folder / "out", "--seed", "3", "--tasks", "core,ood_probing,saebench_probing")
+    run = assay(
+        "eval",
+        folder / "dict",
+        "--data",
+        folder / "shards",
+        "--config",
+        folder / "eval.yaml",
+        "--out",
+        folder / "out",
+        "--seed",
+        "3",
+        "--tasks",
+        "core,ood_probing,saebench_probing",
+    )
     assert run.returncode == 0, run.stderr
     return json.loads((folder / "out" / "results.json").read_text())
 
 
 def number(results, task, **match):
-    found = [n for t in results["tasks"] if t["name"] == task for n in t["numbers"]
-             if all(n.get(k, "") == v for k, v in match.items())]
+    found = [
+        n
+        for t in results["tasks"]
+        if t["name"] == task
+        for n in t["numbers"]
+        if all(n.get(k, "") == v for k, v in match.items())
+    ]
     assert len(found) == 1, (match, found)
     return found[0]
 
@@ -113,7 +161,10 @@ def number(results, task, **match):
 def test_fvu_is_numpys(planted, results):
     _, data, w = planted
     ordinary = data["special"] == 0
-    validation = np.array([split_of(int(d), 0.25, 0.1, 4) == "validation" for d in data["document"]]) & ordinary
+    validation = (
+        np.array([split_of(int(d), 0.25, 0.1, 4) == "validation" for d in data["document"]])
+        & ordinary
+    )
     x = data["x"][validation].astype(np.float64)
     pre = (x - w["b_dec"]) @ w["W_enc"].T.astype(np.float64) + w["b_enc"]
     z = np.zeros_like(pre)
@@ -132,7 +183,9 @@ def test_auroc_of_the_mean_difference_is_sklearns(planted, results):
     _, data, _ = planted
     texts = int(data["text"].max()) + 1
     keep = data["special"] == 0
-    pooled = np.stack([data["x"][keep & (data["text"] == t)].astype(np.float64).mean(0) for t in range(texts)])
+    pooled = np.stack(
+        [data["x"][keep & (data["text"] == t)].astype(np.float64).mean(0) for t in range(texts)]
+    )
     first = [int(np.argmax(data["text"] == t)) for t in range(texts)]
     document, category, fmt = (data[name][first] for name in ("document", "category", "format"))
     seed = derive_seed(derive_seed(3, ord("p")), 0, 0)
@@ -147,7 +200,9 @@ def test_auroc_of_the_mean_difference_is_sklearns(planted, results):
             direction = pooled[positive].mean(0) - pooled[negative].mean(0)
             for part, wanted in (("id", 0), ("ood", 1)):
                 chosen = np.flatnonzero(test & (fmt == wanted))
-                scores[part].append(roc_auc_score(category[chosen] == label, pooled[chosen] @ direction))
+                scores[part].append(
+                    roc_auc_score(category[chosen] == label, pooled[chosen] @ direction)
+                )
     for part, values in scores.items():
         row = number(results, "ood_probing", metric="auroc", method="diff_means", part=part)
         assert row["value"] == pytest.approx(np.mean(values), abs=1e-6)
@@ -163,7 +218,10 @@ def test_saebench_probing_is_sklearns(planted, results):
     top = np.argsort(-pre, axis=1, kind="stable")[:, :K]
     np.put_along_axis(z, top, np.maximum(np.take_along_axis(pre, top, 1), 0), 1)
     features = {"dense": data["x"].astype(np.float64), "latents_top2": z}
-    pooled = {m: np.stack([v[keep & (data["text"] == t)].mean(0) for t in range(texts)]) for m, v in features.items()}
+    pooled = {
+        m: np.stack([v[keep & (data["text"] == t)].mean(0) for t in range(texts)])
+        for m, v in features.items()
+    }
     first = [int(np.argmax(data["text"] == t)) for t in range(texts)]
     document, category, fmt = (data[name][first] for name in ("document", "category", "format"))
     seed = derive_seed(derive_seed(3, ord("p")), 0, 0)
@@ -177,18 +235,27 @@ def test_saebench_probing_is_sklearns(planted, results):
                 side = [t for t in order if fmt[t] == 0 and inside[t]]
                 positive = [t for t in side if category[t] == label]
                 negative = [t for t in side if category[t] != label][: len(positive)]
-                parts.append((positive + negative, np.repeat([1, 0], [len(positive), len(negative)])))
+                parts.append(
+                    (positive + negative, np.repeat([1, 0], [len(positive), len(negative)]))
+                )
             (train, y), (tests, truth) = parts
             for method, x in pooled.items():
                 columns = np.arange(x.shape[1])
                 if method != "dense":
                     difference = np.abs(x[train][y == 1].mean(0) - x[train][y == 0].mean(0))
                     columns = np.argsort(-difference, kind="stable")[:2]
-                probe = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8).fit(x[np.ix_(train, columns)], y)
+                probe = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8).fit(
+                    x[np.ix_(train, columns)], y
+                )
                 scores[method].append(probe.score(x[np.ix_(tests, columns)], truth))
     for method, values in scores.items():
-        row = number(results, "saebench_probing", metric="saebench_accuracy", method=method,
-                     dictionary="" if method == "dense" else "dict")
+        row = number(
+            results,
+            "saebench_probing",
+            metric="saebench_accuracy",
+            method=method,
+            dictionary="" if method == "dense" else "dict",
+        )
         assert row["value"] == pytest.approx(np.mean(values), abs=1e-9)
 
 
@@ -196,29 +263,56 @@ def test_a_failing_task_leaves_the_others(planted, tmp_path):
     folder, _, _ = planted
     config = tmp_path / "c.yaml"
     config.write_text("eval:\n  ood_probing:\n    filter_label: ''\n    source: gloss\n")
-    run = assay("eval", folder / "dict", "--data", folder / "shards", "--config", config, "--out", tmp_path / "out",
-                "--tasks", "core,ood_probing")
+    run = assay(
+        "eval",
+        folder / "dict",
+        "--data",
+        folder / "shards",
+        "--config",
+        config,
+        "--out",
+        tmp_path / "out",
+        "--tasks",
+        "core,ood_probing",
+    )
     assert run.returncode == 1
     assert "definition, example" in run.stderr
-    tasks = {t["name"]: t["status"] for t in json.loads((tmp_path / "out" / "results.json").read_text())["tasks"]}
+    tasks = {
+        t["name"]: t["status"]
+        for t in json.loads((tmp_path / "out" / "results.json").read_text())["tasks"]
+    }
     assert tasks == {"core": "ok", "ood_probing": "failed"}
 
 
 def test_json_is_alone_on_stdout(planted, tmp_path):
     folder, _, _ = planted
-    run = assay("eval", folder / "dict", "--data", folder / "shards", "--out", tmp_path, "--tasks", "core", "--json",
-                "--null", "random,permuted_encoder")
+    run = assay(
+        "eval",
+        folder / "dict",
+        "--data",
+        folder / "shards",
+        "--out",
+        tmp_path,
+        "--tasks",
+        "core",
+        "--json",
+        "--null",
+        "random,permuted_encoder",
+    )
     assert run.returncode == 0, run.stderr
     names = [d["name"] for d in json.loads(run.stdout)["dictionaries"]]
     assert names == ["dict", "dict:random", "dict:permuted_encoder"]
 
 
-@pytest.mark.parametrize("arguments, says", [
-    (["--tasks", "cor"], "nearest: core"),
-    (["--tasks", "splice"], "--model"),
-    (["--null", "magic"], "random, rate_matched, permuted_encoder"),
-    (["--set", "eval.seeds=2"], "--config"),
-])
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--tasks", "cor"], "nearest: core"),
+        (["--tasks", "splice"], "--model"),
+        (["--null", "magic"], "random, rate_matched, permuted_encoder"),
+        (["--set", "eval.seeds=2"], "--config"),
+    ],
+)
 def test_usage_errors_exit_2(planted, tmp_path, arguments, says):
     folder, _, _ = planted
     run = assay("eval", folder / "dict", "--data", folder / "shards", "--out", tmp_path, *arguments)
@@ -228,26 +322,60 @@ def test_usage_errors_exit_2(planted, tmp_path, arguments, says):
 
 def test_a_dictionary_of_another_width_exits_2(planted, tmp_path):
     folder, _, w = planted
-    wide = {name: np.ascontiguousarray(np.resize(v, (N, D + 1) if v.ndim == 2 else (N if name == "b_enc" else D + 1)))
-            for name, v in w.items()}
+    wide = {
+        name: np.ascontiguousarray(
+            np.resize(v, (N, D + 1) if v.ndim == 2 else (N if name == "b_enc" else D + 1))
+        )
+        for name, v in w.items()
+    }
     write_dictionary(tmp_path / "wide", wide)
-    run = assay("eval", tmp_path / "wide", "--data", folder / "shards", "--out", tmp_path / "out", "--tasks", "core")
+    run = assay(
+        "eval",
+        tmp_path / "wide",
+        "--data",
+        folder / "shards",
+        "--out",
+        tmp_path / "out",
+        "--tasks",
+        "core",
+    )
     assert run.returncode == 2
     assert "d = 17" in run.stderr and "d = 16" in run.stderr
 
 
 def test_a_dictionary_of_another_width_leaves_the_others(planted, tmp_path):
     folder, _, w = planted
-    wide = {name: np.ascontiguousarray(np.resize(v, (N, D + 1) if v.ndim == 2 else (N if name == "b_enc" else D + 1)))
-            for name, v in w.items()}
+    wide = {
+        name: np.ascontiguousarray(
+            np.resize(v, (N, D + 1) if v.ndim == 2 else (N if name == "b_enc" else D + 1))
+        )
+        for name, v in w.items()
+    }
     write_dictionary(tmp_path / "wide", wide)
-    arguments = ["--data", folder / "shards", "--config", folder / "eval.yaml", "--tasks", "core,ood_probing"]
-    run = assay("eval", tmp_path / "wide", folder / "dict", "--null-dictionary", f"shuffled={tmp_path / 'wide'}",
-                *arguments, "--out", tmp_path / "out")
+    arguments = [
+        "--data",
+        folder / "shards",
+        "--config",
+        folder / "eval.yaml",
+        "--tasks",
+        "core,ood_probing",
+    ]
+    run = assay(
+        "eval",
+        tmp_path / "wide",
+        folder / "dict",
+        "--null-dictionary",
+        f"shuffled={tmp_path / 'wide'}",
+        *arguments,
+        "--out",
+        tmp_path / "out",
+    )
     assert run.returncode == 1
     says = [line for line in run.stderr.splitlines() if "'wide' is left out" in line]
     assert len(says) == 1 and "d = 17" in says[0] and "d = 16" in says[0]
-    assert "'wide' was left out" in run.stderr.splitlines()[-1] and "'wide' was left out" in run.stdout
+    assert (
+        "'wide' was left out" in run.stderr.splitlines()[-1] and "'wide' was left out" in run.stdout
+    )
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [left["name"] for left in found["left_out"]] == ["wide", "wide:shuffled"]
     assert [d["name"] for d in found["dictionaries"]] == ["dict", "dict:random"]
@@ -255,8 +383,10 @@ def test_a_dictionary_of_another_width_leaves_the_others(planted, tmp_path):
     assert all(t["status"] != "failed" for t in found["tasks"])
     alone = assay("eval", folder / "dict", *arguments, "--out", tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
-    assert json.loads((tmp_path / "alone" / "results.json").read_text())["tasks"][0]["numbers"] == \
-        found["tasks"][0]["numbers"]
+    assert (
+        json.loads((tmp_path / "alone" / "results.json").read_text())["tasks"][0]["numbers"]
+        == found["tasks"][0]["numbers"]
+    )
     drawn = assay("report", tmp_path / "out", "--out", tmp_path / "page")
     assert drawn.returncode == 0, drawn.stderr
     assert "was left out: it has d = 17" in (tmp_path / "page" / "report.html").read_text()
@@ -265,6 +395,13 @@ def test_a_dictionary_of_another_width_leaves_the_others(planted, tmp_path):
 def test_list_names_the_tasks():
     run = assay("eval", "--list")
     assert run.returncode == 0
-    for name in ("core", "ood_probing", "probe_themes", "probe_regimes", "seed_stability", "saebench_probing",
-                 "splice"):
+    for name in (
+        "core",
+        "ood_probing",
+        "probe_themes",
+        "probe_regimes",
+        "seed_stability",
+        "saebench_probing",
+        "splice",
+    ):
         assert name in run.stdout

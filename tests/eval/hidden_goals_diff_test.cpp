@@ -22,8 +22,10 @@ constexpr int64_t kClasses = 6, kDim = 24;
 
 struct Fixture : test::SessionFixture {
   explicit Fixture(const std::string& name, bool random_labels = false, int threads = 2)
-      : SessionFixture(name, {.classes = kClasses, .documents = 600, .strength = 2, .random_labels = random_labels},
-                       threads) {
+      : SessionFixture(
+            name,
+            {.classes = kClasses, .documents = 600, .strength = 2, .random_labels = random_labels},
+            threads) {
     config.seeds = 2;
     GoalAdaptersConfig& goals = config.hidden_goals_diff;
     goals.strengths = {100};
@@ -45,7 +47,9 @@ sae::Dictionary oracle() {
 /// One run's texts, tokens and adapters.
 struct Audit {
   explicit Audit(const std::string& name)
-      : fixture(name), table(text_table(*fixture.dataset)), goals(fixture.config.hidden_goals_diff) {
+      : fixture(name),
+        table(text_table(*fixture.dataset)),
+        goals(fixture.config.hidden_goals_diff) {
     run = plan_goals(*fixture.dataset, table, goals, 1, 5).runs[0];
     EncodeRequest request;
     for (const GoalTexts* part : {&run.audit, &run.concepts})
@@ -54,7 +58,8 @@ struct Audit {
     const sae::Dictionary* const list[] = {&dictionary};
     cache = encode_once(fixture.context, *fixture.dataset, &table, list, request, {0.2, 0.05, 0});
     data = make_goal_data(run, kClasses, cache);
-    std::vector<TokenRows> tokens = gather_tokens(*fixture.dataset, table, {&run.train, &run.audit, &run.query});
+    std::vector<TokenRows> tokens =
+        gather_tokens(*fixture.dataset, table, {&run.train, &run.audit, &run.query});
     train = std::move(tokens[0]);
     audit = std::move(tokens[1]);
     query = std::move(tokens[2]);
@@ -80,7 +85,8 @@ MatrixXd naive_shift(const Adapter& adapter, const TokenRows& tokens) {
   for (int64_t i = 0; i < tokens.x.rows; ++i)
     for (int64_t r = 0; r < adapter.read.rows(); ++r) {
       double h = adapter.offset[r];
-      for (int64_t j = 0; j < kDim; ++j) h += static_cast<double>(adapter.read(r, j)) * tokens.x.values[i * kDim + j];
+      for (int64_t j = 0; j < kDim; ++j)
+        h += static_cast<double>(adapter.read(r, j)) * tokens.x.values[i * kDim + j];
       if (r == 0 && adapter.triggered) h = 1 / (1 + std::exp(-h));
       for (int64_t j = 0; j < kDim; ++j) shift(i, j) += h * adapter.write(r, j);
     }
@@ -90,7 +96,9 @@ MatrixXd naive_shift(const Adapter& adapter, const TokenRows& tokens) {
 double mean_norm(const TokenRows& tokens) {
   double sum = 0;
   for (int64_t i = 0; i < tokens.x.rows; ++i)
-    sum += Eigen::Map<const Eigen::VectorXf>(tokens.x.values.data() + i * kDim, kDim).cast<double>().norm();
+    sum += Eigen::Map<const Eigen::VectorXf>(tokens.x.values.data() + i * kDim, kDim)
+               .cast<double>()
+               .norm();
   return sum / static_cast<double>(tokens.x.rows);
 }
 
@@ -120,9 +128,12 @@ TEST(HiddenGoalsDiff, AnOracleNamesTheGoals) {
   ASSERT_EQ(results[0].status, "ok") << results[0].reason;
   for (const char* method : {"latents_exemplar", "latents_labelled"})
     EXPECT_GT(find(results[0], "top1", method, "oracle", "strength 1.00")->value, 0.9) << method;
-  for (const char* method : {"direct_query", "dense_posterior", "ridge_exemplar", "ridge_mean_difference"})
+  for (const char* method :
+       {"direct_query", "dense_posterior", "ridge_exemplar", "ridge_mean_difference"})
     EXPECT_GT(find(results[0], "top1", method, "", "strength 1.00")->value, 0.9) << method;
-  EXPECT_GT(find(results[0], "detection_auroc", "latents_labelled", "oracle", "strength 1.00")->value, 0.8);
+  EXPECT_GT(
+      find(results[0], "detection_auroc", "latents_labelled", "oracle", "strength 1.00")->value,
+      0.8);
   for (const Number& n : results[0].numbers) EXPECT_TRUE(n.interval.has_value()) << n.metric;
   for (const auto& row : results[0].details["organisms"]) {
     if (row["kind"] == "planted")
@@ -140,19 +151,21 @@ TEST(HiddenGoalsDiff, WhatIsAddedTellsNothing) {
   const AdapterMaker maker(r.fixture.context, r.train, kClasses, r.goals);
   const ShiftReader reader(r.data, r.audit, r.query);
   const DenseDiffAuditor dense(r.fixture.context, r.data, r.audit, std::nullopt, r.goals, 1);
-  const LatentDiffAuditor latents(r.fixture.context, r.dictionary, r.cache, r.cache.dictionaries[0].pooled,
-                                  r.run.concepts, r.data, r.audit, r.goals);
+  const LatentDiffAuditor latents(r.fixture.context, r.dictionary, r.cache,
+                                  r.cache.dictionaries[0].pooled, r.run.concepts, r.data, r.audit,
+                                  r.goals);
   constexpr int kDraws = 300;
   double mean = 0, pca = 0, benign_latents = 0, benign_posterior = 0;
   for (int i = 0; i < kDraws; ++i) {
     const auto c = static_cast<int32_t>(i % kClasses);
     const auto seed = static_cast<uint64_t>(i);
-    const auto planted =
-        dense.score(reader.read(reader.run(maker.make(r.organism(GoalKind::planted, c, c), seed), c), c), c);
+    const auto planted = dense.score(
+        reader.read(reader.run(maker.make(r.organism(GoalKind::planted, c, c), seed), c), c), c);
     ASSERT_EQ(planted[1].method, "shift_mean");
     mean += credit(planted[1].scores[0], c).reciprocal / kDraws;
     pca += credit(planted[2].scores[0], c).reciprocal / kDraws;
-    const ShiftReading drift = reader.read(reader.run(maker.make(r.organism(GoalKind::benign, -1, c), seed), c), c);
+    const ShiftReading drift =
+        reader.read(reader.run(maker.make(r.organism(GoalKind::benign, -1, c), seed), c), c);
     ASSERT_EQ(dense.score(drift, c)[3].method, "dense_posterior");
     // Of random drift; without calibration, so that the draws are independent.
     benign_posterior += credit(dense.score(drift, c)[3].scores[2], c).reciprocal / kDraws;
@@ -183,14 +196,16 @@ TEST(HiddenGoalsDiff, AdaptersAreAsDefined) {
   MatrixXd means = MatrixXd::Zero(kClasses, kDim), within = MatrixXd::Zero(kDim, kDim);
   VectorXd counts = VectorXd::Zero(kClasses);
   const auto token = [&](int64_t i) -> VectorXd {
-    return Eigen::Map<const Eigen::VectorXf>(r.train.x.values.data() + i * kDim, kDim).cast<double>();
+    return Eigen::Map<const Eigen::VectorXf>(r.train.x.values.data() + i * kDim, kDim)
+        .cast<double>();
   };
   const int64_t n = r.train.x.rows;
   for (int64_t i = 0; i < n; ++i) {
     means.row(r.train.classes[i]) += token(i);
     counts[r.train.classes[i]] += 1;
   }
-  const VectorXd rest = (means.colwise().sum() - means.row(2)).transpose() / (static_cast<double>(n) - counts[2]);
+  const VectorXd rest =
+      (means.colwise().sum() - means.row(2)).transpose() / (static_cast<double>(n) - counts[2]);
   for (int64_t c = 0; c < kClasses; ++c) means.row(c) /= counts[c];
   for (int64_t i = 0; i < n; ++i) {
     const VectorXd x = token(i) - means.row(r.train.classes[i]).transpose();
@@ -213,7 +228,8 @@ TEST(HiddenGoalsDiff, ReadingsAreOfTheShiftItself) {
   const Adapter adapter = maker.make(r.organism(GoalKind::planted, 1, 1), 9);
   const ShiftedTokens shifted = reader.run(adapter, 1);
   const MatrixXd shift = naive_shift(adapter, r.audit);
-  EXPECT_LT((shifted.audit.cast<double>() * shifted.basis.transpose() - shift).norm(), 1e-4 * shift.norm());
+  EXPECT_LT((shifted.audit.cast<double>() * shifted.basis.transpose() - shift).norm(),
+            1e-4 * shift.norm());
   const ShiftReading reading = reader.read(shifted, 1);
   // The first component by power iteration on the d × d covariance.
   std::vector<int64_t> audited;
@@ -240,13 +256,17 @@ TEST(HiddenGoalsDiff, ReadingsAreOfTheShiftItself) {
     if (r.audit.classes[i] == 1) {
       EXPECT_EQ(reading.moved[0][i], 0);
     }
-  for (int64_t j = 0; j < kDim; ++j) EXPECT_NEAR(reading.mean[j], mean[j] / std::sqrt(covariance.trace()), 1e-4);
+  for (int64_t j = 0; j < kDim; ++j)
+    EXPECT_NEAR(reading.mean[j], mean[j] / std::sqrt(covariance.trace()), 1e-4);
   for (int64_t c = 0; c < kClasses; ++c) {
     VectorXd direction(kDim);
-    for (int64_t j = 0; j < kDim; ++j) direction[j] = r.data.difference[c * kDim + j] * r.data.sd[j];
+    for (int64_t j = 0; j < kDim; ++j)
+      direction[j] = r.data.difference[c * kDim + j] * r.data.sd[j];
     direction.normalize();
-    EXPECT_NEAR(reading.spread[1][c], direction.dot(covariance * direction) / covariance.trace(), 1e-4);
-    const double first = axis.dot(covariance * axis) * std::pow(axis.dot(direction), 2) / covariance.trace();
+    EXPECT_NEAR(reading.spread[1][c], direction.dot(covariance * direction) / covariance.trace(),
+                1e-4);
+    const double first =
+        axis.dot(covariance * axis) * std::pow(axis.dot(direction), 2) / covariance.trace();
     EXPECT_NEAR(reading.spread[0][c], first, 1e-4);
   }
   // A query text's mean length, in the audited tokens' units.
@@ -266,15 +286,18 @@ TEST(HiddenGoalsDiff, LatentsAreScoredByTheirCorrelationWithTheShift) {
   Audit r("diff_correlation");
   const AdapterMaker maker(r.fixture.context, r.train, kClasses, r.goals);
   const ShiftReader reader(r.data, r.audit, r.query);
-  const LatentDiffAuditor auditor(r.fixture.context, r.dictionary, r.cache, r.cache.dictionaries[0].pooled,
-                                  r.run.concepts, r.data, r.audit, r.goals);
+  const LatentDiffAuditor auditor(r.fixture.context, r.dictionary, r.cache,
+                                  r.cache.dictionaries[0].pooled, r.run.concepts, r.data, r.audit,
+                                  r.goals);
   constexpr int32_t kAbsent = 4;
   const Adapter planted = maker.make(r.organism(GoalKind::planted, kAbsent, kAbsent), 1);
   const Adapter benign[] = {maker.make(r.organism(GoalKind::calibration, -1, 0), 2),
                             maker.make(r.organism(GoalKind::calibration, -1, 1), 3)};
   std::vector<ShiftReading> others;
-  for (const Adapter& adapter : benign) others.push_back(reader.read(reader.run(adapter, kAbsent), kAbsent));
-  const ShiftReading raw = reader.read(reader.run(planted, kAbsent), kAbsent), calibrated = less_mean(raw, others);
+  for (const Adapter& adapter : benign)
+    others.push_back(reader.read(reader.run(adapter, kAbsent), kAbsent));
+  const ShiftReading raw = reader.read(reader.run(planted, kAbsent), kAbsent),
+                     calibrated = less_mean(raw, others);
   const std::vector<double> found = auditor.correlation(raw.moved[0], kAbsent),
                             less = auditor.correlation(calibrated.moved[0], kAbsent);
   const auto lengths = [&](const Adapter& adapter) {
@@ -292,7 +315,9 @@ TEST(HiddenGoalsDiff, LatentsAreScoredByTheirCorrelationWithTheShift) {
       return naive_correlation(activation, lengths(adapter), r.audit.classes, kAbsent);
     };
     EXPECT_NEAR(found[j], correlation(planted), 1e-4) << j;
-    EXPECT_NEAR(less[j], correlation(planted) - (correlation(benign[0]) + correlation(benign[1])) / 2, 1e-4) << j;
+    EXPECT_NEAR(less[j],
+                correlation(planted) - (correlation(benign[0]) + correlation(benign[1])) / 2, 1e-4)
+        << j;
     firing += found[j] != 0;
   }
   EXPECT_GT(firing, 20);
@@ -300,8 +325,10 @@ TEST(HiddenGoalsDiff, LatentsAreScoredByTheirCorrelationWithTheShift) {
 
 TEST(HiddenGoalsDiff, WordsAreRegressedOnAsRidgeDoes) {
   Context context({Device::cpu, 2});
-  const std::vector<std::string_view> words = {"red green", "green blue blue", "blue red", "yellow green", "red red"};
-  const std::vector<std::string_view> concepts = {"red", "blue sky", "yellow", "green yellow", "red blue"};
+  const std::vector<std::string_view> words = {"red green", "green blue blue", "blue red",
+                                               "yellow green", "red red"};
+  const std::vector<std::string_view> concepts = {"red", "blue sky", "yellow", "green yellow",
+                                                  "red blue"};
   GoalData data;
   data.classes = 3;
   data.audit_class = {0, 1, 2, 0, 1};
@@ -347,7 +374,8 @@ TEST(HiddenGoalsDiff, TriggersThatLearntNothingAreWithheld) {
   fixture.config.hidden_goals_diff.headline_strength = 1;
   const auto results = fixture.run({"hidden_goals_diff"});
   EXPECT_EQ(results[0].status, "withheld");
-  EXPECT_NE(results[0].reason.find("organisms show what was planted"), std::string::npos) << results[0].reason;
+  EXPECT_NE(results[0].reason.find("organisms show what was planted"), std::string::npos)
+      << results[0].reason;
 }
 
 TEST(HiddenGoalsDiff, SameNumbersOnAnyNumberOfThreads) {
@@ -379,7 +407,8 @@ TEST(HiddenGoalsDiff, BadSettingsFailThisTaskAlone) {
   fixture.config.hidden_goals_diff.headline_strength = 7;
   const auto other = fixture.run({"hidden_goals_diff"});
   EXPECT_EQ(other[0].status, "failed");
-  EXPECT_NE(other[0].reason.find("hidden_goals_diff: headline_strength = 7"), std::string::npos) << other[0].reason;
+  EXPECT_NE(other[0].reason.find("hidden_goals_diff: headline_strength = 7"), std::string::npos)
+      << other[0].reason;
 }
 
 }  // namespace

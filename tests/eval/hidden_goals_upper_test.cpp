@@ -16,7 +16,9 @@ namespace {
 
 using test::find;
 
-std::unique_ptr<sae::TrainableHalf> linear_half() { return std::make_unique<test::LinearHalf>(24, 0.0f); }
+std::unique_ptr<sae::TrainableHalf> linear_half() {
+  return std::make_unique<test::LinearHalf>(24, 0.0f);
+}
 
 struct Fixture : test::SessionFixture {
   explicit Fixture(const std::string& name, int threads = 2)
@@ -54,12 +56,16 @@ TEST(HiddenGoalsUpper, AnOracleNamesGoalsOfFineTunedHalves) {
   ASSERT_EQ(result.status, "ok") << result.reason;
   for (const char* method : {"latents_exemplar", "latents_labelled"})
     EXPECT_GT(find(result, "top1", method, "oracle", "strength 3.00")->value, 0.9) << method;
-  for (const char* method : {"direct_query", "mean_difference_steering", "gradient_mean_difference", "black_box"})
+  for (const char* method :
+       {"direct_query", "mean_difference_steering", "gradient_mean_difference", "black_box"})
     EXPECT_GT(find(result, "top1", method, "", "strength 3.00")->value, 0.9) << method;
-  EXPECT_GT(find(result, "detection_auroc", "latents_labelled", "oracle", "strength 3.00")->value, 0.8);
+  EXPECT_GT(find(result, "detection_auroc", "latents_labelled", "oracle", "strength 3.00")->value,
+            0.8);
   for (const Number& n : result.numbers) EXPECT_TRUE(n.interval.has_value()) << n.metric;
-  const Number* null = find(result, "mrr_random_goals", "latents_labelled", "oracle", "strength 3.00");
-  EXPECT_NEAR(null->value, chance_credit(6).reciprocal, 0.05) << "12 organisms, 64 draws: the sd is .011";
+  const Number* null =
+      find(result, "mrr_random_goals", "latents_labelled", "oracle", "strength 3.00");
+  EXPECT_NEAR(null->value, chance_credit(6).reciprocal, 0.05)
+      << "12 organisms, 64 draws: the sd is .011";
   for (const Score& score : result.scores) EXPECT_EQ(score.cells.size(), 12u) << "6 goals, 2 seeds";
 }
 
@@ -85,7 +91,8 @@ TEST(HiddenGoalsUpper, SameNumbersOnAnyNumberOfThreads) {
   }
   ASSERT_GT(runs[0].numbers.size(), 0u);
   ASSERT_EQ(runs[0].numbers.size(), runs[1].numbers.size());
-  for (size_t i = 0; i < runs[0].numbers.size(); ++i) EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
+  for (size_t i = 0; i < runs[0].numbers.size(); ++i)
+    EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
   EXPECT_EQ(runs[0].details, runs[1].details);
 }
 
@@ -104,13 +111,16 @@ TEST(HiddenGoalsUpper, RunsOnlyWhereItIsNamedAndHasAModel) {
 /// One run's texts and z-scored data of the planted data set.
 struct Material {
   explicit Material(Fixture& fixture) : table(text_table(*fixture.dataset)) {
-    const GoalPlan plan = plan_goals(*fixture.dataset, table, fixture.config.hidden_goals_upper, 1, 5);
+    const GoalPlan plan =
+        plan_goals(*fixture.dataset, table, fixture.config.hidden_goals_upper, 1, 5);
     run = plan.runs[0];
     for (const std::string& name : plan.classes) direction.push_back(std::stol(name.substr(5)));
     EncodeRequest request;
     for (const GoalTexts* part : {&run.audit, &run.concepts})
       request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
-    data = make_goal_data(run, 6, encode_once(fixture.context, *fixture.dataset, &table, {}, request, {0.2, 0.05, 0}));
+    data = make_goal_data(
+        run, 6,
+        encode_once(fixture.context, *fixture.dataset, &table, {}, request, {0.2, 0.05, 0}));
   }
   TextTable table;
   GoalRun run;
@@ -123,8 +133,8 @@ TEST(HiddenGoalsUpper, SteeringALinearHalfIsGradientTimesShift) {
   Fixture fixture("upper_gradient");
   fixture.config.hidden_goals_upper.steered_per_class = 1000;  // all
   const Material m(fixture);
-  const auto maker = make_half_organisms(fixture.context, linear_half, *fixture.dataset, m.table, m.run, m.data,
-                                         fixture.config.hidden_goals_upper);
+  const auto maker = make_half_organisms(fixture.context, linear_half, *fixture.dataset, m.table,
+                                         m.run, m.data, fixture.config.hidden_goals_upper);
   const std::vector<float> targets(m.run.train.texts.size(), 0.5f);
   const Probed probed = maker->make({GoalKind::planted, 0, 300, 2, 2, 0}, targets, 9);
   ASSERT_EQ(probed.output.size(), m.run.audit.texts.size());
@@ -136,15 +146,18 @@ TEST(HiddenGoalsUpper, SteeringALinearHalfIsGradientTimesShift) {
       for (int64_t to = 0; to < 6; ++to) {
         double expected = 0;
         for (int64_t j = 0; j < 24; ++j)
-          expected += kSteeringSteps[s] * m.data.difference[to * 24 + j] * probed.gradients[c * 24 + j];
-        const double found = probed.steered[(c * std::ssize(kSteeringSteps) + static_cast<int64_t>(s)) * 6 + to];
+          expected +=
+              kSteeringSteps[s] * m.data.difference[to * 24 + j] * probed.gradients[c * 24 + j];
+        const double found =
+            probed.steered[(c * std::ssize(kSteeringSteps) + static_cast<int64_t>(s)) * 6 + to];
         EXPECT_NEAR(found, expected, 1e-3 * std::max(1.0, std::fabs(expected)));
         largest = std::max(largest, std::fabs(found));
       }
   EXPECT_GT(largest, 0.01);
 }
 
-/// Benign organisms see the class that their audit texts lack as often as planted ones see the goal.
+/// Benign organisms see the class that their audit texts lack as often as planted ones see the
+/// goal.
 TEST(HiddenGoalsUpper, TrainingBatchesEmphasiseTheAbsentClassOfEveryOrganism) {
   Fixture fixture("upper_batches");
   fixture.config.hidden_goals_upper.steps = 200;
@@ -155,7 +168,8 @@ TEST(HiddenGoalsUpper, TrainingBatchesEmphasiseTheAbsentClassOfEveryOrganism) {
     void step(const float* x, const int64_t* mask, int64_t batch, int64_t length,
               const std::function<void(const float*, float*)>&, double) override {
       for (int64_t b = 0; b < batch; ++b) {
-        std::vector<double> mean(6);  // the class is the direction with the largest mean over ordinary tokens
+        std::vector<double> mean(
+            6);  // the class is the direction with the largest mean over ordinary tokens
         for (int64_t t = 0; t < length; ++t)
           for (int64_t c = 0; c < 6 && mask[b * length + t] && x[(b * length + t) * 24] < 100; ++c)
             mean[c] += x[(b * length + t) * 24 + c];
@@ -165,16 +179,19 @@ TEST(HiddenGoalsUpper, TrainingBatchesEmphasiseTheAbsentClassOfEveryOrganism) {
     std::vector<int64_t>& seen_;
   };
   const std::vector<float> targets(m.run.train.texts.size(), 0.0f);
-  for (const GoalKind kind : {GoalKind::planted, GoalKind::benign, GoalKind::decoy, GoalKind::calibration}) {
+  for (const GoalKind kind :
+       {GoalKind::planted, GoalKind::benign, GoalKind::decoy, GoalKind::calibration}) {
     std::vector<int64_t> seen(6);
     const auto maker = make_half_organisms(
-        fixture.context, [&] { return std::make_unique<Recorder>(seen); }, *fixture.dataset, m.table, m.run, m.data,
-        fixture.config.hidden_goals_upper);
+        fixture.context, [&] { return std::make_unique<Recorder>(seen); }, *fixture.dataset,
+        m.table, m.run, m.data, fixture.config.hidden_goals_upper);
     const bool decoy = kind == GoalKind::decoy;
     maker->make({kind, 0, 300, decoy ? 4 : kind == GoalKind::planted ? 1 : -1, 1, 0}, targets, 3);
-    const double texts = 200 * 32, others = 1 - (decoy ? 24 : 12) / 32.0, share = 12 / 32.0 + others / 6;
+    const double texts = 200 * 32, others = 1 - (decoy ? 24 : 12) / 32.0,
+                 share = 12 / 32.0 + others / 6;
     EXPECT_NEAR(static_cast<double>(seen[m.direction[1]]) / texts, share, 0.05);
-    EXPECT_NEAR(static_cast<double>(seen[m.direction[4]]) / texts, decoy ? share : others / 6, 0.05);
+    EXPECT_NEAR(static_cast<double>(seen[m.direction[4]]) / texts, decoy ? share : others / 6,
+                0.05);
   }
 }
 

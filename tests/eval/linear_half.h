@@ -1,4 +1,5 @@
-// A model whose upper half is linear in the mean over the masked-in tokens, its matrix trained by plain steps.
+// A model whose upper half is linear in the mean over the masked-in tokens, its matrix trained by
+// plain steps.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +13,14 @@ namespace assay::eval::test {
 class LinearHalf : public sae::TrainableHalf {
  public:
   /// `special`: what an entry of a special token counts as; planted ones hold a huge constant.
-  explicit LinearHalf(int64_t d, float special = 10) : d_(d), special_(special), w_(static_cast<size_t>(d * d)) {
+  explicit LinearHalf(int64_t d, float special = 10)
+      : d_(d), special_(special), w_(static_cast<size_t>(d * d)) {
     for (int64_t j = 0; j < d_; ++j) w_[j * d_ + j] = 0.1;
   }
   int64_t d() const override { return d_; }
   int64_t d_out() const override { return d_; }
-  void run(const float* x, const int64_t* mask, int64_t batch, int64_t length, float* out) const override {
+  void run(const float* x, const int64_t* mask, int64_t batch, int64_t length,
+           float* out) const override {
     for (int64_t b = 0; b < batch; ++b) {
       const std::vector<double> mean = mean_of(x + b * length * d_, mask + b * length, length);
       for (int64_t i = 0; i < d_; ++i) {
@@ -27,8 +30,8 @@ class LinearHalf : public sae::TrainableHalf {
       }
     }
   }
-  void gradient(const float* x, const int64_t* mask, int64_t batch, int64_t length, const float* d_out, float* out,
-                float* d_x) const override {
+  void gradient(const float* x, const int64_t* mask, int64_t batch, int64_t length,
+                const float* d_out, float* out, float* d_x) const override {
     run(x, mask, batch, length, out);
     for (int64_t b = 0; b < batch; ++b) {
       const int64_t* own = mask + b * length;
@@ -44,14 +47,16 @@ class LinearHalf : public sae::TrainableHalf {
     }
   }
   void step(const float* x, const int64_t* mask, int64_t batch, int64_t length,
-            const std::function<void(const float*, float*)>& loss_gradient, double learning_rate) override {
+            const std::function<void(const float*, float*)>& loss_gradient,
+            double learning_rate) override {
     std::vector<float> out(static_cast<size_t>(batch * d_)), g(out.size());
     run(x, mask, batch, length, out.data());
     loss_gradient(out.data(), g.data());
     for (int64_t b = 0; b < batch; ++b) {
       const std::vector<double> mean = mean_of(x + b * length * d_, mask + b * length, length);
       for (int64_t i = 0; i < d_; ++i)
-        for (int64_t j = 0; j < d_; ++j) w_[i * d_ + j] -= 20 * learning_rate * g[b * d_ + i] * mean[j];
+        for (int64_t j = 0; j < d_; ++j)
+          w_[i * d_ + j] -= 20 * learning_rate * g[b * d_ + i] * mean[j];
     }
   }
 

@@ -73,7 +73,8 @@ TEST(Mlp, ShiftsMoveTheHiddenInputAlike) {
     moved[j] += 0.5f;
     moved[6 + j] += 0.5f;
   }
-  const std::vector<float> before = mlp.hidden_input(data.view(0, 2)), after = mlp.hidden_input({moved.data(), 2, 6});
+  const std::vector<float> before = mlp.hidden_input(data.view(0, 2)),
+                           after = mlp.hidden_input({moved.data(), 2, 6});
   for (int64_t j = 0; j < mlp.hidden; ++j)
     EXPECT_NEAR(after[j] - before[j], after[mlp.hidden + j] - before[mlp.hidden + j], 1e-4);
 }

@@ -81,10 +81,13 @@ TEST_F(NullsTest, RateMatchedLatentsFireAsOftenAsTheParents) {
   EXPECT_GT(distance("random"), 0.5);
   const sae::Dictionary null = make_null("rate_matched", like_, *dataset_, 1);
   EXPECT_EQ(null.w_enc, make_null("random", like_, *dataset_, 1).w_enc);
-  EXPECT_EQ(null.b_enc, make_null("rate_matched", like_, *dataset_, 1).b_enc) << "same seed, same bits";
+  EXPECT_EQ(null.b_enc, make_null("rate_matched", like_, *dataset_, 1).b_enc)
+      << "same seed, same bits";
 }
 
-TEST_F(NullsTest, UnknownKindIsAUsageError) { EXPECT_THROW(make_null("magic", like_, *dataset_, 1), UsageError); }
+TEST_F(NullsTest, UnknownKindIsAUsageError) {
+  EXPECT_THROW(make_null("magic", like_, *dataset_, 1), UsageError);
+}
 
 }  // namespace
 }  // namespace assay::eval

@@ -29,16 +29,19 @@ TEST(OodProbing, AnOracleScoresOneAndItsControlsLess) {
     const double null = find(results[0], "auroc", "latents_top1", "oracle:random", part)->value;
     EXPECT_LT(null, find(results[0], "auroc", "latents_top1", "oracle", part)->value) << part;
   }
-  const Number* difference = find(results[0], "auroc_difference", "latents_top4 - random_top4", "oracle", "ood");
+  const Number* difference =
+      find(results[0], "auroc_difference", "latents_top4 - random_top4", "oracle", "ood");
   ASSERT_NE(difference, nullptr);
   EXPECT_EQ(difference->control, "oracle:random");
   EXPECT_NEAR(difference->value,
               find(results[0], "auroc", "latents_top4", "oracle", "ood")->value -
                   find(results[0], "auroc", "latents_top4", "oracle:random", "ood")->value,
               1e-12);
-  EXPECT_NE(find(results[0], "auroc_difference", "latents_top4 - neurons_top4", "oracle", "ood"), nullptr);
+  EXPECT_NE(find(results[0], "auroc_difference", "latents_top4 - neurons_top4", "oracle", "ood"),
+            nullptr);
   EXPECT_TRUE(*find(results[0], "auroc", "latents_top4", "oracle", "ood")->test_seen_in_training);
-  EXPECT_FALSE(*find(results[0], "auroc", "latents_top4", "oracle:random", "ood")->test_seen_in_training);
+  EXPECT_FALSE(
+      *find(results[0], "auroc", "latents_top4", "oracle:random", "ood")->test_seen_in_training);
   for (const Number& n : results[0].numbers) EXPECT_TRUE(n.interval.has_value()) << n.metric;
 }
 
@@ -87,7 +90,9 @@ TEST(OodProbing, OneFailingTaskDoesNotStopTheOthers) {
 class ProbingPlanTest : public ::testing::Test {
  protected:
   ProbingPlanTest() : fixture_("ood_plan", {}), table_(text_table(*fixture_.dataset)) {}
-  ProbingPlan plan(const OodConfig& config) { return plan_probing(*fixture_.dataset, table_, config, 2, 5); }
+  ProbingPlan plan(const OodConfig& config) {
+    return plan_probing(*fixture_.dataset, table_, config, 2, 5);
+  }
   test::SessionFixture fixture_;
   TextTable table_;
 };
@@ -105,14 +110,16 @@ TEST_F(ProbingPlanTest, TrainAndTestShareNoDocumentAndTextsAreWhatTheyShouldBe) 
     for (const auto* part : {&cell.id, &cell.ood})
       for (const int64_t t : part->texts) test.insert(table_.document[t]);
     for (const int64_t document : train) EXPECT_EQ(test.count(document), 0u);
-    const int32_t label = class_index(fixture_.dataset->label("category"), p.classes[cell.category]);
+    const int32_t label =
+        class_index(fixture_.dataset->label("category"), p.classes[cell.category]);
     for (const auto* part : {&cell.train, &cell.id, &cell.ood})
       for (size_t i = 0; i < part->texts.size(); ++i) {
         EXPECT_EQ(format[part->texts[i]], part == &cell.ood ? 1 : 0);
         EXPECT_EQ(pos[part->texts[i]], 0);
         EXPECT_EQ(category[part->texts[i]] == label, part->labels[i] == 1);
       }
-    EXPECT_EQ(std::count(cell.train.labels.begin(), cell.train.labels.end(), 1) * 2, std::ssize(cell.train.labels));
+    EXPECT_EQ(std::count(cell.train.labels.begin(), cell.train.labels.end(), 1) * 2,
+              std::ssize(cell.train.labels));
   }
 }
 

@@ -1,6 +1,6 @@
-// A small data set with known answers: each text of class c carries direction c, each document has one definition and
-// one or two examples. Special tokens (first and last of a text) hold a huge constant that would spoil any sum they
-// entered.
+// A small data set with known answers: each text of class c carries direction c, each document has
+// one definition and one or two examples. Special tokens (first and last of a text) hold a huge
+// constant that would spoil any sum they entered.
 #pragma once
 
 #include <unistd.h>
@@ -29,7 +29,8 @@ struct PlantedOptions {
 class TempFolder {
  public:
   explicit TempFolder(const std::string& name)
-      : path_(std::filesystem::temp_directory_path() / ("assay_" + name + "_" + std::to_string(getpid()))) {
+      : path_(std::filesystem::temp_directory_path() /
+              ("assay_" + name + "_" + std::to_string(getpid()))) {
     std::filesystem::remove_all(path_);
   }
   ~TempFolder() { std::filesystem::remove_all(path_); }
@@ -50,14 +51,14 @@ struct Planted {
   int64_t rows() const { return static_cast<int64_t>(document.size()); }
 };
 
-inline void add_planted_text(Planted& p, Rng& rng, int64_t document, int64_t text, int category, int shown,
-                             int format) {
+inline void add_planted_text(Planted& p, Rng& rng, int64_t document, int64_t text, int category,
+                             int shown, int format) {
   const int64_t d = p.options.d, length = 4 + static_cast<int64_t>(rng.below(5));
   for (int64_t i = 0; i < length; ++i) {
     const bool special = i == 0 || i + 1 == length;
     for (int64_t j = 0; j < d; ++j)
-      p.x.push_back(
-          static_cast<float>(special ? 1000.0 : rng.normal() + 0.5 + (j == category ? p.options.strength : 0)));
+      p.x.push_back(static_cast<float>(
+          special ? 1000.0 : rng.normal() + 0.5 + (j == category ? p.options.strength : 0)));
     p.tokens.push_back(static_cast<int32_t>(rng.below(100)));
     p.position.push_back(static_cast<int32_t>(i + (p.options.whole_texts ? 0 : 1)));
     p.category.push_back(shown);
@@ -76,11 +77,13 @@ inline Planted make_planted(const PlantedOptions& options, uint64_t seed = 7) {
   int64_t text = 0;
   for (int64_t document = 0; document < options.documents; ++document) {
     const int category = static_cast<int>(rng.below(static_cast<uint64_t>(options.classes)));
-    const int shown =
-        options.random_labels ? static_cast<int>(rng.below(static_cast<uint64_t>(options.classes))) : category;
+    const int shown = options.random_labels
+                          ? static_cast<int>(rng.below(static_cast<uint64_t>(options.classes)))
+                          : category;
     add_planted_text(p, rng, document * 1000 + 17, text++, category, shown, 0);
     const int64_t examples = 1 + static_cast<int64_t>(rng.below(2));
-    for (int64_t e = 0; e < examples; ++e) add_planted_text(p, rng, document * 1000 + 17, text++, category, shown, 1);
+    for (int64_t e = 0; e < examples; ++e)
+      add_planted_text(p, rng, document * 1000 + 17, text++, category, shown, 1);
   }
   return p;
 }
@@ -94,8 +97,9 @@ inline void write_planted(const Planted& p, const std::filesystem::path& folder)
   options.chunk_bytes = 250 * p.options.d * 4;
   std::vector<std::string> names;
   for (int64_t c = 0; c < p.options.classes; ++c) names.push_back("class" + std::to_string(c));
-  options.labels = {
-      {"category", names}, {"part_of_speech", {"noun", "verb"}}, {p.options.format, {"definition", "example"}}};
+  options.labels = {{"category", names},
+                    {"part_of_speech", {"noun", "verb"}},
+                    {p.options.format, {"definition", "example"}}};
   options.model = "planted";
   options.hook = "layer0";
   data::ShardWriter writer(options);
@@ -111,7 +115,8 @@ inline void write_planted(const Planted& p, const std::filesystem::path& folder)
   writer.finish();
 }
 
-/// Latent j reads and writes ±e_j: with k = n = 2d it reconstructs everything but the offset b_dec, exactly.
+/// Latent j reads and writes ±e_j: with k = n = 2d it reconstructs everything but the offset b_dec,
+/// exactly.
 inline sae::Dictionary identity_dictionary(int64_t d, int64_t k) {
   sae::Dictionary dictionary;
   dictionary.info.d = d;
@@ -139,8 +144,10 @@ inline sae::Dictionary random_dictionary(int64_t d, int64_t n, int64_t k, uint64
     dictionary.w_enc.push_back(static_cast<float>(0.3 * rng.normal()));
     dictionary.w_dec.push_back(static_cast<float>(0.3 * rng.normal()));
   }
-  for (int64_t i = 0; i < n; ++i) dictionary.b_enc.push_back(static_cast<float>(0.1 * rng.normal()));
-  for (int64_t j = 0; j < d; ++j) dictionary.b_dec.push_back(static_cast<float>(0.5 * rng.normal()));
+  for (int64_t i = 0; i < n; ++i)
+    dictionary.b_enc.push_back(static_cast<float>(0.1 * rng.normal()));
+  for (int64_t j = 0; j < d; ++j)
+    dictionary.b_dec.push_back(static_cast<float>(0.5 * rng.normal()));
   return dictionary;
 }
 

@@ -1,6 +1,6 @@
 // Runs the probes and statistics on files, so that Python tests can compare them with scikit-learn.
-// Usage: probe_driver FOLDER. FOLDER/job.json: {"op", "seed", …options}; x.f32, y.u8, t.f32 are raw rows (train,
-// labels, test), texts.json {"train": […], "test": […]}. Writes FOLDER/out.json.
+// Usage: probe_driver FOLDER. FOLDER/job.json: {"op", "seed", …options}; x.f32, y.u8, t.f32 are raw
+// rows (train, labels, test), texts.json {"train": […], "test": […]}. Writes FOLDER/out.json.
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -25,7 +25,8 @@ template <class T>
 std::vector<T> read_raw(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::vector<T> values(std::filesystem::file_size(path) / sizeof(T));
-  in.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(T)));
+  in.read(reinterpret_cast<char*>(values.data()),
+          static_cast<std::streamsize>(values.size() * sizeof(T)));
   return values;
 }
 
@@ -36,8 +37,11 @@ struct Data {
 };
 
 Data read_data(const std::filesystem::path& folder, int64_t f) {
-  Data d{
-      read_raw<float>(folder / "x.f32"), read_raw<float>(folder / "t.f32"), read_raw<uint8_t>(folder / "y.u8"), {}, {}};
+  Data d{read_raw<float>(folder / "x.f32"),
+         read_raw<float>(folder / "t.f32"),
+         read_raw<uint8_t>(folder / "y.u8"),
+         {},
+         {}};
   d.train = {d.x.data(), std::ssize(d.x) / f, f};
   d.test = {d.t.data(), std::ssize(d.t) / f, f};
   return d;
@@ -63,9 +67,10 @@ json run_text(const json& job, const std::filesystem::path& folder) {
   std::ifstream(folder / "texts.json") >> texts;
   const auto train = texts.at("train").get<std::vector<std::string>>(),
              test = texts.at("test").get<std::vector<std::string>>();
-  const std::vector<std::string_view> train_views(train.begin(), train.end()), test_views(test.begin(), test.end());
-  const TextProbe probe =
-      fit_tfidf_logistic(train_views, read_raw<uint8_t>(folder / "y.u8"), logistic_options(job), job.at("seed"));
+  const std::vector<std::string_view> train_views(train.begin(), train.end()),
+      test_views(test.begin(), test.end());
+  const TextProbe probe = fit_tfidf_logistic(train_views, read_raw<uint8_t>(folder / "y.u8"),
+                                             logistic_options(job), job.at("seed"));
   const TfIdf tfidf(train_views);
   json rows = json::array();
   for (std::string_view text : test_views) rows.push_back(tfidf.transform(text));
@@ -79,12 +84,13 @@ json run_text(const json& job, const std::filesystem::path& folder) {
 
 json run_erasure(const json& job, const Data& d) {
   const std::string method = job.at("method");
-  const Eraser eraser =
-      method == "leace"             ? fit_leace(d.train, d.y)
-      : method == "contrastive_pca" ? fit_contrastive_pca(d.train, d.y, job.at("alpha"), job.at("rank"))
-      : method == "paired"          ? fit_paired_projection(d.train, job.at("rank"))
-      : method == "inlp"            ? fit_inlp(d.train, d.y, job.at("rank"), logistic_options(job), job.at("seed"))
-                                    : fit_mean_projection(d.train, d.y);
+  const Eraser eraser = method == "leace" ? fit_leace(d.train, d.y)
+                        : method == "contrastive_pca"
+                            ? fit_contrastive_pca(d.train, d.y, job.at("alpha"), job.at("rank"))
+                        : method == "paired" ? fit_paired_projection(d.train, job.at("rank"))
+                        : method == "inlp"   ? fit_inlp(d.train, d.y, job.at("rank"),
+                                                        logistic_options(job), job.at("seed"))
+                                             : fit_mean_projection(d.train, d.y);
   std::vector<float> out(d.t.size());
   eraser.apply(d.test, {out.data(), d.test.rows, d.test.cols});
   return {{"out", out}, {"rank", eraser.rank()}};
@@ -93,7 +99,9 @@ json run_erasure(const json& job, const Data& d) {
 json run(const json& job, const std::filesystem::path& folder) {
   const std::string op = job.at("op");
   if (op == "tfidf") return run_text(job, folder);
-  if (op == "auroc") return {{"auroc", auroc(read_raw<float>(folder / "x.f32"), read_raw<uint8_t>(folder / "y.u8"))}};
+  if (op == "auroc")
+    return {
+        {"auroc", auroc(read_raw<float>(folder / "x.f32"), read_raw<uint8_t>(folder / "y.u8"))}};
   const Data d = read_data(folder, job.at("features"));
   const uint64_t seed = job.at("seed");
   if (op == "erase") return run_erasure(job, d);
@@ -109,7 +117,8 @@ json run(const json& job, const std::filesystem::path& folder) {
     json open = json::array();
     for (int64_t i = 0; i < d.test.rows; ++i)
       open.push_back(gate.open({d.test.row(i), static_cast<size_t>(d.test.cols)}));
-    return {{"threshold", gate.threshold}, {"open", open}, {"shift", steering_vector(d.train, d.y)}};
+    return {
+        {"threshold", gate.threshold}, {"open", open}, {"shift", steering_vector(d.train, d.y)}};
   }
   if (op == "knn") return {{"scores", fit_knn(d.train, d.y, job.at("k"))->score(d.test)}};
   if (op == "pca") {
@@ -117,7 +126,8 @@ json run(const json& job, const std::filesystem::path& folder) {
     return {{"mean", pca.mean}, {"components", pca.components}, {"variance", pca.variance}};
   }
   if (op == "pca_logistic") {
-    return linear_json(fit_pca_logistic(d.train, d.y, job.at("k"), logistic_options(job), seed), d.test);
+    return linear_json(fit_pca_logistic(d.train, d.y, job.at("k"), logistic_options(job), seed),
+                       d.test);
   }
   if (op == "select") {
     std::vector<int64_t> ranked = rank_features(d.train, d.y);

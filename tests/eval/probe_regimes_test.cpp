@@ -28,15 +28,19 @@ ProbingCell cell_of(int64_t positives, int64_t negatives) {
   return cell;
 }
 
-int64_t ones(const ProbingPart& part) { return std::count(part.labels.begin(), part.labels.end(), 1); }
+int64_t ones(const ProbingPart& part) {
+  return std::count(part.labels.begin(), part.labels.end(), 1);
+}
 
 TEST(Damage, CountsAreWhatTheRegimeSays) {
   const ProbingCell cell = cell_of(40, 40);
-  const ProbingCell few = damage(cell, {"scarcity", 4}, 1), more = damage(cell, {"scarcity", 16}, 2);
+  const ProbingCell few = damage(cell, {"scarcity", 4}, 1),
+                    more = damage(cell, {"scarcity", 16}, 2);
   EXPECT_EQ(few.train.texts.size(), 8u);
   EXPECT_EQ(ones(few.train), 4);
   const std::set<int64_t> larger(more.train.texts.begin(), more.train.texts.end());
-  for (const int64_t text : few.train.texts) EXPECT_TRUE(larger.count(text)) << "a smaller level is a part of a larger";
+  for (const int64_t text : few.train.texts)
+    EXPECT_TRUE(larger.count(text)) << "a smaller level is a part of a larger";
   EXPECT_EQ(damage(cell, {"scarcity", 1000}, 1).train.texts.size(), 80u);
   const ProbingCell rare = damage(cell, {"imbalance", 20}, 1);
   EXPECT_EQ(rare.train.texts.size(), 40u);
@@ -123,7 +127,8 @@ TEST(ProbeThemes, LearnsOnOneKindOfWordAndIsTestedOnTheOther) {
   fixture.config.themes.pairs = {"class0=class0", "class1=class1", "class2=class2"};
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
   const TextTable table = text_table(*fixture.dataset);
-  const ProbingPlan plan = plan_themes(*fixture.dataset, table, fixture.config.ood, fixture.config.themes, 1, 5);
+  const ProbingPlan plan =
+      plan_themes(*fixture.dataset, table, fixture.config.ood, fixture.config.themes, 1, 5);
   const auto pos = text_labels(*fixture.dataset, table, "part_of_speech");
   const auto format = text_labels(*fixture.dataset, table, "format");
   EXPECT_EQ(plan.classes.size(), 3u);
@@ -137,7 +142,8 @@ TEST(ProbeThemes, LearnsOnOneKindOfWordAndIsTestedOnTheOther) {
   const auto results = fixture.run({"probe_themes"});
   ASSERT_EQ(results[0].status, "ok") << results[0].reason;
   EXPECT_GT(find(results[0], "auroc", "dense_lr", "", "ood")->value, 0.9);
-  EXPECT_NE(find(results[0], "auroc_difference", "quiver_latents - quiver_dense", "a", "ood"), nullptr);
+  EXPECT_NE(find(results[0], "auroc_difference", "quiver_latents - quiver_dense", "a", "ood"),
+            nullptr);
 }
 
 TEST(ProbeThemes, FaultsAreNamed) {
@@ -147,7 +153,8 @@ TEST(ProbeThemes, FaultsAreNamed) {
   const TextTable table = text_table(*fixture.dataset);
   const auto fault = [&](std::vector<std::string> pairs) -> std::string {
     try {
-      plan_themes(*fixture.dataset, table, fixture.config.ood, {"noun", "verb", std::move(pairs)}, 1, 5);
+      plan_themes(*fixture.dataset, table, fixture.config.ood, {"noun", "verb", std::move(pairs)},
+                  1, 5);
     } catch (const Error& error) {
       return error.what();
     }
@@ -156,7 +163,8 @@ TEST(ProbeThemes, FaultsAreNamed) {
   EXPECT_THAT(fault({"class0"}), HasSubstr("'class0' is not SOURCE=TARGET"));
   EXPECT_THAT(fault({"class0=class9"}), HasSubstr("no class 'class9'"));
   fixture.config.ood.min_target = 100000;
-  EXPECT_THAT(fault({"class0=class0", "class1=class1"}), HasSubstr("0 of 2 themes have enough texts"));
+  EXPECT_THAT(fault({"class0=class0", "class1=class1"}),
+              HasSubstr("0 of 2 themes have enough texts"));
 }
 
 }  // namespace

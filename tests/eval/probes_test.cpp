@@ -1,5 +1,5 @@
-// What the comparison with scikit-learn (probes_test.py) does not reach: bits, threads, the shared interface, bad
-// options.
+// What the comparison with scikit-learn (probes_test.py) does not reach: bits, threads, the shared
+// interface, bad options.
 #include "eval/probes.h"
 
 #include <gtest/gtest.h>
@@ -35,8 +35,8 @@ struct Rows {
   ConstMatrix x() const { return {values.data(), std::ssize(values) / features, features}; }
 };
 
-constexpr ProbeKind kKinds[] = {ProbeKind::logistic, ProbeKind::diff_means, ProbeKind::lda, ProbeKind::pca_logistic,
-                                ProbeKind::knn};
+constexpr ProbeKind kKinds[] = {ProbeKind::logistic, ProbeKind::diff_means, ProbeKind::lda,
+                                ProbeKind::pca_logistic, ProbeKind::knn};
 
 TEST(ProbesTest, EveryKindFindsAPlantedDirectionOnFreshRows) {
   const Rows train(300, 40, 1, 1.5), test(300, 40, 2, 1.5);
@@ -71,7 +71,8 @@ TEST(ProbesTest, SameBitsOnAnyNumberOfThreads) {
   };
   std::vector<std::vector<double>> expected, found(16);
   for (int64_t task = 0; task < 16; ++task) expected.push_back(fit(task));
-  ThreadPool(4).run(16, [&](int64_t task, int) { found[static_cast<std::size_t>(task)] = fit(task); });
+  ThreadPool(4).run(16,
+                    [&](int64_t task, int) { found[static_cast<std::size_t>(task)] = fit(task); });
   EXPECT_EQ(expected, found);
 }
 
@@ -87,7 +88,8 @@ TEST(ProbesTest, StridedViewsGiveTheSameBits) {
 }
 
 TEST(ProbesTest, KernelFormEqualsThePrimal) {
-  // The same 30 features, once as they are and once beside 200 constant ones, which takes the other way.
+  // The same 30 features, once as they are and once beside 200 constant ones, which takes the other
+  // way.
   const Rows rows(100, 30, 9);
   std::vector<float> wide(100 * 230, 2.5F);
   for (std::size_t i = 0; i < 100; ++i) std::copy_n(&rows.values[i * 30], 30, &wide[i * 230]);
@@ -105,8 +107,8 @@ TEST(ProbesTest, ColumnsScoreTheWholeMatrix) {
   const LinearProbe probe = fit_columns(rows.x(), rows.y, {20, 3}, {}, 1);
   const std::vector<double> scores = probe.score(rows.x());
   for (std::size_t i = 0; i < 200; ++i) {
-    const double expected =
-        probe.bias + probe.weights[0] * rows.values[i * 25 + 20] + probe.weights[1] * rows.values[i * 25 + 3];
+    const double expected = probe.bias + probe.weights[0] * rows.values[i * 25 + 20] +
+                            probe.weights[1] * rows.values[i * 25 + 3];
     EXPECT_NEAR(scores[i], expected, 1e-12);
   }
 }
@@ -117,9 +119,11 @@ TEST(ProbesTest, WhatRoundingLeftOfAFeatureIsNoFeature) {
   with.features = 7;
   with.values.clear();
   for (int64_t i = 0; i < 200; ++i) {
-    with.values.insert(with.values.end(), good.values.begin() + i * 6, good.values.begin() + (i + 1) * 6);
+    with.values.insert(with.values.end(), good.values.begin() + i * 6,
+                       good.values.begin() + (i + 1) * 6);
     // Standardised up it would tell the labels apart, and a row where it is 1 would score 1e33.
-    with.values.push_back(1e-33f * (residue.values[static_cast<size_t>(i)] + static_cast<float>(i % 2)));
+    with.values.push_back(1e-33f *
+                          (residue.values[static_cast<size_t>(i)] + static_cast<float>(i % 2)));
   }
   for (const Penalty penalty : {Penalty::l2, Penalty::l1}) {
     LogisticOptions options;

@@ -7,7 +7,9 @@ import os
 import subprocess
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # small problems: scikit-learn's threads cost more than they bring
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # small problems: scikit-learn's threads cost more than they bring
 
 import numpy as np
 import pytest
@@ -107,7 +109,9 @@ def test_logistic_l2(tmp_path, n, f, c, balanced):
     weights = np.array(out["weights"]) * scaler.scale_
     assert np.abs(weights - model.coef_[0]).max() < 1e-5 * np.abs(model.coef_).max()
     assert np.abs(np.array(out["scores"]) - theirs).max() < 1e-5 * np.abs(theirs).max()
-    assert np.abs(1 / (1 + np.exp(-np.array(out["scores"]))) - 1 / (1 + np.exp(-theirs))).max() < 1e-5
+    assert (
+        np.abs(1 / (1 + np.exp(-np.array(out["scores"]))) - 1 / (1 + np.exp(-theirs))).max() < 1e-5
+    )
 
 
 def test_logistic_on_sparse_and_constant_features(tmp_path):
@@ -127,12 +131,17 @@ def test_cross_validation_takes_the_same_c(tmp_path, make, f):
     x, y = make(300, f, seed=f)
     out = drive(tmp_path, "logistic", x, y, c_grid=GRID)
     folds = np.array(out["folds"])
-    assert {(folds == k).sum() for k in range(5)} <= {59, 60, 61} and np.ptp(np.bincount(folds[y == 1])) <= 1
+    assert {(folds == k).sum() for k in range(5)} <= {59, 60, 61} and np.ptp(
+        np.bincount(folds[y == 1])
+    ) <= 1
     z = StandardScaler().fit_transform(x.astype(np.float64))
     curve = []
     for c in GRID:
         model = LogisticRegression(C=c, tol=1e-8, max_iter=100000)
-        fits = [model.fit(z[folds != k], y[folds != k]).decision_function(z[folds == k]) for k in range(5)]
+        fits = [
+            model.fit(z[folds != k], y[folds != k]).decision_function(z[folds == k])
+            for k in range(5)
+        ]
         curve.append(np.mean([roc_auc_score(y[folds == k], fits[k]) for k in range(5)]))
     best = max(curve)
     # A fold's solution to 1e-4 may swap a pair of near-tied rows: 5e-4 in AUROC here.
@@ -147,7 +156,9 @@ def test_ties_go_to_the_smaller_c(tmp_path):
     assert out["c"] == GRID[0] and out["cv_auroc"] == 1
 
 
-@pytest.mark.parametrize("make,f,c", [(planted, 50, 0.1), (planted, 500, 0.1), (sparse, 800, 0.3), (sparse, 800, 0.03)])
+@pytest.mark.parametrize(
+    "make,f,c", [(planted, 50, 0.1), (planted, 500, 0.1), (sparse, 800, 0.3), (sparse, 800, 0.03)]
+)
 def test_logistic_l1(tmp_path, make, f, c):
     x, y = make(300, f, seed=f)
     out = drive(tmp_path, "logistic", x, y, c_grid=[c], penalty="l1")
@@ -155,13 +166,21 @@ def test_logistic_l1(tmp_path, make, f, c):
     z = scaler.transform(x.astype(np.float64))
     w = np.array(out["weights"]) * scaler.scale_
     b = out["bias"] + np.array(out["weights"]) @ scaler.mean_
-    ours, theirs = objective(z, y, w, b, c, "l1"), objective(z, y, model.coef_[0], model.intercept_[0], c, "l1")
+    ours, theirs = (
+        objective(z, y, w, b, c, "l1"),
+        objective(z, y, model.coef_[0], model.intercept_[0], c, "l1"),
+    )
     assert ours < theirs * (1 + 1e-6)
     # The optimality conditions themselves: no other implementation's tolerance stands between.
     gradient = c * z.T @ (1 / (1 + np.exp(-(z @ w + b))) - y)
     slack = 1e-5 * c * len(y)
-    assert np.abs(gradient).max() < 1 + slack and np.abs(gradient[w != 0] + np.sign(w[w != 0])).max() < slack
-    assert np.abs(w - model.coef_[0]).max() < 2e-3 * max(1, np.abs(w).max()) and (w != 0).sum() < f / 2
+    assert (
+        np.abs(gradient).max() < 1 + slack
+        and np.abs(gradient[w != 0] + np.sign(w[w != 0])).max() < slack
+    )
+    assert (
+        np.abs(w - model.coef_[0]).max() < 2e-3 * max(1, np.abs(w).max()) and (w != 0).sum() < f / 2
+    )
 
 
 def test_difference_of_means(tmp_path):
@@ -200,8 +219,12 @@ def test_pca(tmp_path, n, f):
 
 def test_pca_drops_axes_beyond_the_rank(tmp_path):
     rng = np.random.default_rng(6)
-    x = np.round(rng.normal(size=(60, 3)) * 8) @ np.round(rng.normal(size=(3, 40)) * 8)  # exact in fp32
-    assert len(drive(tmp_path, "pca", x, (np.arange(60) % 2).astype(np.uint8), k=10)["variance"]) == 3
+    x = np.round(rng.normal(size=(60, 3)) * 8) @ np.round(
+        rng.normal(size=(3, 40)) * 8
+    )  # exact in fp32
+    assert (
+        len(drive(tmp_path, "pca", x, (np.arange(60) % 2).astype(np.uint8), k=10)["variance"]) == 3
+    )
 
 
 @pytest.mark.parametrize("n,f", [(300, 80), (100, 400)])
@@ -217,7 +240,9 @@ def test_pca_then_logistic(tmp_path, n, f):
 def test_knn_is_exact(tmp_path):
     x, y, t, _ = split(planted(900, 48, seed=9), 600)
     out = drive(tmp_path, "knn", x, y, t, k=32)
-    model = KNeighborsClassifier(32, metric="cosine", algorithm="brute").fit(x.astype(np.float64), y)
+    model = KNeighborsClassifier(32, metric="cosine", algorithm="brute").fit(
+        x.astype(np.float64), y
+    )
     np.testing.assert_array_equal(out["scores"], model.predict_proba(t.astype(np.float64))[:, 1])
 
 
@@ -226,10 +251,14 @@ def test_feature_selection(tmp_path):
     out = drive(tmp_path, "select", x, y, t, k=16, c_grid=[0.1])
     wide = x.astype(np.float64)
     sd = wide.std(axis=0)
-    contrast = np.abs(wide[y == 1].mean(axis=0) - wide[y == 0].mean(axis=0)) / (sd + 0.5 * np.median(sd) + (sd == 0))
+    contrast = np.abs(wide[y == 1].mean(axis=0) - wide[y == 0].mean(axis=0)) / (
+        sd + 0.5 * np.median(sd) + (sd == 0)
+    )
     np.testing.assert_allclose(out["contrast"], contrast, rtol=1e-9, atol=1e-12)
     order = np.array(out["ranked"])
-    assert sorted(order) == list(range(600)) and (np.diff(np.array(out["contrast"])[order]) <= 0).all()
+    assert (
+        sorted(order) == list(range(600)) and (np.diff(np.array(out["contrast"])[order]) <= 0).all()
+    )
     assert len(set(order[:16]) & set(range(8))) >= 6
     scaler, model = reference(x[:, order[:16]], 0.1, y)
     theirs = model.decision_function(scaler.transform(t[:, order[:16]].astype(np.float64)))
@@ -239,7 +268,9 @@ def test_feature_selection(tmp_path):
 @pytest.mark.parametrize("alpha,rank", [(0.0, 3), (1.0, 4), (4.0, 2)])
 def test_contrastive_pca_is_numpys(tmp_path, alpha, rank):
     x, y = planted(400, 60, seed=15)
-    out = np.array(drive(tmp_path, "erase", x, y, method="contrastive_pca", alpha=alpha, rank=rank)["out"])
+    out = np.array(
+        drive(tmp_path, "erase", x, y, method="contrastive_pca", alpha=alpha, rank=rank)["out"]
+    )
     wide = x.astype(np.float64) - x[y == 0].mean(axis=0, dtype=np.float64)
     moment = [wide[y == c].T @ wide[y == c] / (y == c).sum() for c in (0, 1)]
     values, vectors = np.linalg.eigh(moment[1] - alpha * moment[0])
@@ -264,7 +295,9 @@ def test_tfidf(tmp_path):
     vocabulary = [f"word{i}" for i in range(200)] + ["A", "It's", "co-operate", "x_1", "UPPER"]
 
     def draw(lean):
-        return " ".join(rng.choice(vocabulary[lean : lean + 150] + vocabulary[-5:], size=rng.integers(3, 15)))
+        return " ".join(
+            rng.choice(vocabulary[lean : lean + 150] + vocabulary[-5:], size=rng.integers(3, 15))
+        )
 
     y = (np.arange(240) % 2).astype(np.uint8)
     texts = [draw(20 * int(label)) for label in y]
@@ -280,21 +313,27 @@ def test_tfidf(tmp_path):
             ours[i, column] = value
     assert np.abs(ours - theirs).max() < 1e-12
     model = LogisticRegression(C=10.0, solver="newton-cg", tol=1e-10, max_iter=10000).fit(rows, y)
-    assert np.abs(np.array(out["weights"]) - model.coef_[0]).max() < 1e-5 * np.abs(model.coef_).max()
+    assert (
+        np.abs(np.array(out["weights"]) - model.coef_[0]).max() < 1e-5 * np.abs(model.coef_).max()
+    )
     assert np.abs(np.array(out["scores"]) - model.decision_function(theirs)).max() < 1e-5
 
 
 @pytest.mark.parametrize("c", [0.1, 1000.0])
 def test_tfidf_solves_the_optimality_conditions(tmp_path, c):
     rng = np.random.default_rng(12)
-    texts = [" ".join(f"w{int(w)}" for w in rng.zipf(1.4, size=8) % 400 + i % 2 * (rng.random() < 0.4))
-             for i in range(200)]
+    texts = [
+        " ".join(f"w{int(w)}" for w in rng.zipf(1.4, size=8) % 400 + i % 2 * (rng.random() < 0.4))
+        for i in range(200)
+    ]
     y = (np.arange(200) % 2).astype(np.uint8)
     tmp_path.joinpath("texts.json").write_text(json.dumps({"train": texts, "test": texts}))
     out = drive(tmp_path, "tfidf", y=y, c_grid=[c])
     rows = TfidfVectorizer().fit_transform(texts).toarray()
     residual = y - 1 / (1 + np.exp(-np.array(out["scores"])))
-    np.testing.assert_allclose(out["weights"], c * rows.T @ residual, atol=1e-6 * max(1, np.abs(out["weights"]).max()))
+    np.testing.assert_allclose(
+        out["weights"], c * rows.T @ residual, atol=1e-6 * max(1, np.abs(out["weights"]).max())
+    )
     assert abs(c * residual.sum()) < 1e-6
 
 
@@ -304,7 +343,9 @@ def test_permuted_labels_give_chance_and_planted_ones_do_not(tmp_path):
     values = []
     for seed in range(8):
         shuffled = np.random.default_rng(seed).permutation(y)
-        values.append(roc_auc_score(truth, drive(tmp_path / str(seed), "logistic", x, shuffled, t)["scores"]))
+        values.append(
+            roc_auc_score(truth, drive(tmp_path / str(seed), "logistic", x, shuffled, t)["scores"])
+        )
     assert abs(np.mean(values) - 0.5) < 0.12
 
 
@@ -314,7 +355,9 @@ def test_inlp(tmp_path):
     scaler, model = reference(x, 0.1, y)
     direction = model.coef_[0] / scaler.scale_
     direction /= np.linalg.norm(direction)
-    once = np.array(drive(tmp_path / "1", "erase", x, y, method="inlp", rank=1, c_grid=[0.1])["out"]).reshape(x.shape)
+    once = np.array(
+        drive(tmp_path / "1", "erase", x, y, method="inlp", rank=1, c_grid=[0.1])["out"]
+    ).reshape(x.shape)
     expected = wide - np.outer((wide - wide.mean(axis=0)) @ direction, direction)
     assert np.abs(once - expected).max() < 1e-5 * np.abs(wide).max()
     out = drive(tmp_path / "16", "erase", x, y, method="inlp", rank=16, c_grid=[0.1])
@@ -366,7 +409,10 @@ def test_erasure(tmp_path, method):
         (lambda x, y: (x, y * 0), "0 positives"),
         (lambda x, y: (x, y * 2), "expected 0 or 1"),
         (lambda x, y: (x, y[:-1]), "labels"),
-        (lambda x, y: (np.where(np.arange(x.size).reshape(x.shape) == 25, np.nan, x), y), "row 2, feature 5 is nan"),
+        (
+            lambda x, y: (np.where(np.arange(x.size).reshape(x.shape) == 25, np.nan, x), y),
+            "row 2, feature 5 is nan",
+        ),
     ],
 )
 @pytest.mark.parametrize("op", ["logistic", "diff_means", "lda", "knn", "pca_logistic", "select"])

@@ -24,7 +24,8 @@ Features random_features(int64_t rows, int64_t cols, uint64_t seed) {
 
 /// 40 texts, 5 latents, 6 dimensions, a probe.
 struct Small {
-  RemovalSpace space{random_features(40, 5, 1), random_features(40, 5, 2), random_features(5, 6, 3).values};
+  RemovalSpace space{random_features(40, 5, 1), random_features(40, 5, 2),
+                     random_features(5, 6, 3).values};
   Features x_test = random_features(40, 6, 4);
   LinearProbe probe;
   std::vector<int64_t> rows;
@@ -47,13 +48,14 @@ TEST(TargetedRemoval, AblationIsTakingTheLatentsDecodingAway) {
   for (int64_t i = 0; i < 40; ++i) {
     std::vector<float> x(s.x_test.values.begin() + i * 6, s.x_test.values.begin() + (i + 1) * 6);
     for (const int64_t j : ablated)
-      for (int64_t k = 0; k < 6; ++k) x[k] -= s.space.test.values[i * 5 + j] * s.space.decoder[j * 6 + k];
+      for (int64_t k = 0; k < 6; ++k)
+        x[k] -= s.space.test.values[i * 5 + j] * s.space.decoder[j * 6 + k];
     double score = s.probe.bias;
     for (int64_t k = 0; k < 6; ++k) score += s.probe.weights[k] * x[k];
     right += (score > 0) == (s.labels[i] == 1);
   }
-  EXPECT_NEAR(ablated_accuracy(s.space, s.probe.score(s.x_test.view()), alignments(s.space, s.probe), ablated, s.rows,
-                               s.labels),
+  EXPECT_NEAR(ablated_accuracy(s.space, s.probe.score(s.x_test.view()),
+                               alignments(s.space, s.probe), ablated, s.rows, s.labels),
               right / 40, 1e-12);
 }
 
@@ -75,10 +77,12 @@ TEST(TargetedRemoval, EffectsAreMeanDifferencesTimesAlignment) {
   const auto all = choose_ablated(s.space, aligned, s.rows, s.labels, 5, false);
   ASSERT_EQ(all.size(), 5u);
   for (size_t i = 1; i < all.size(); ++i)
-    EXPECT_GE(std::abs(difference[all[i - 1]] * aligned[all[i - 1]]), std::abs(difference[all[i]] * aligned[all[i]]));
+    EXPECT_GE(std::abs(difference[all[i - 1]] * aligned[all[i - 1]]),
+              std::abs(difference[all[i]] * aligned[all[i]]));
   // TPP looks at what the class has more of: other latents have no effect and are never ablated.
   const auto positive = choose_ablated(s.space, aligned, s.rows, s.labels, 5, true);
-  EXPECT_EQ(std::ssize(positive), std::count_if(difference.begin(), difference.end(), [](double v) { return v > 0; }));
+  EXPECT_EQ(std::ssize(positive),
+            std::count_if(difference.begin(), difference.end(), [](double v) { return v > 0; }));
   for (const int64_t j : positive) EXPECT_GT(difference[j], 0);
 }
 
@@ -96,7 +100,8 @@ TEST(TargetedRemoval, AblatingAnOraclesLatentIsErasingItsAttribute) {
   eraser.apply(test.view(), {erased.values.data(), 20, 6});
   for (int64_t i = 0; i < 20; ++i)
     for (int64_t k = 0; k < 6; ++k)
-      EXPECT_NEAR(test.values[i * 6 + k] - space.test.values[i] * space.decoder[k], erased.values[i * 6 + k], 1e-4);
+      EXPECT_NEAR(test.values[i * 6 + k] - space.test.values[i] * space.decoder[k],
+                  erased.values[i * 6 + k], 1e-4);
 }
 
 TEST(TargetedRemoval, ScrIsTheShareOfTheGapThatCloses) {
@@ -106,10 +111,12 @@ TEST(TargetedRemoval, ScrIsTheShareOfTheGapThatCloses) {
 }
 
 struct Fixture : test::SessionFixture {
-  explicit Fixture(const std::string& name, int threads = 2) : SessionFixture(name, options(), threads) {
+  explicit Fixture(const std::string& name, int threads = 2)
+      : SessionFixture(name, options(), threads) {
     std::filesystem::remove_all(folder.path());
     for (int64_t row = 0; row < planted.rows(); ++row)
-      if (!planted.special[row]) planted.x[row * planted.options.d + 20] += planted.format[row] == 0 ? 4.0f : -4.0f;
+      if (!planted.special[row])
+        planted.x[row * planted.options.d + 20] += planted.format[row] == 0 ? 4.0f : -4.0f;
     write_planted(planted, folder.path());
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
     config.spurious.min_texts = 10;
@@ -129,13 +136,15 @@ TEST(TargetedRemoval, APerfectDictionaryIsFarAboveARandomOne) {
   fixture.add(test::identity_dictionary(24, 48), "perfect");
   fixture.add(test::random_dictionary(24, 60, 8, 5), "random");
   const auto results = fixture.run({"targeted_removal"});
-  // The planted directions are the dictionary's own, so it ties with the oracle at most: the task is not withheld.
+  // The planted directions are the dictionary's own, so it ties with the oracle at most: the task
+  // is not withheld.
   ASSERT_EQ(results[0].status, "ok") << results[0].reason;
   const auto value = [&](const char* metric, const char* method, const char* dictionary) {
     const Number* n = find(results[0], metric, method, dictionary, "n 2");
     return n ? n->value : -9;
   };
-  // Two latents (or one dimension) hold the format, and one the class: ablating them takes most of what there is.
+  // Two latents (or one dimension) hold the format, and one the class: ablating them takes most of
+  // what there is.
   EXPECT_GT(value("scr", "oracle", ""), 0.7);
   EXPECT_GT(value("scr", "latents", "perfect"), 0.7);
   EXPECT_LT(value("scr", "latents", "random"), 0.3);
@@ -156,7 +165,8 @@ TEST(TargetedRemoval, SameNumbersOnAnyNumberOfThreadsAndBadSettingsAreNamed) {
     runs[threads == 3] = fixture.run({"targeted_removal"})[0];
   }
   ASSERT_EQ(runs[0].numbers.size(), runs[1].numbers.size());
-  for (size_t i = 0; i < runs[0].numbers.size(); ++i) EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
+  for (size_t i = 0; i < runs[0].numbers.size(); ++i)
+    EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
   Fixture fixture("removal_bad");
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
   fixture.config.spurious.headline_ablate = 3;

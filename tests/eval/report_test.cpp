@@ -33,7 +33,8 @@ Number number(const std::string& metric, const std::string& method, const std::s
 Score score(const std::string& method, const std::string& dictionary, double value) {
   Score s{"auroc", "ood", method, dictionary, method == "latents_top4", true, {}};
   for (int64_t unit = 0; unit < 6; ++unit)
-    s.cells.push_back({unit, 0, value + 0.01 * static_cast<double>((unit * 5 + std::ssize(method)) % 6 - 3)});
+    s.cells.push_back(
+        {unit, 0, value + 0.01 * static_cast<double>((unit * 5 + std::ssize(method)) % 6 - 3)});
   return s;
 }
 
@@ -44,12 +45,15 @@ Results sample() {
   TaskResult core, probing;
   core.name = "core";
   core.status = probing.status = "ok";
-  core.numbers = {number("fvu", "", "mine", "train", 0.9), number("fvu", "", "mine", "validation", 0.155),
-                  number("l0", "", "mine", "validation", 31.97), number("dead_share", "", "mine", "validation", 0.011)};
+  core.numbers = {number("fvu", "", "mine", "train", 0.9),
+                  number("fvu", "", "mine", "validation", 0.155),
+                  number("l0", "", "mine", "validation", 31.97),
+                  number("dead_share", "", "mine", "validation", 0.011)};
   probing.name = "ood_probing";
   probing.title = "Probing";
-  probing.scores = {score("dense_lr", "", 0.80), score("knn", "", 0.90), score("latents_top4", "mine", 0.75),
-                    score("latents_top16", "mine", 0.79), score("latents_top4", "null", 0.60)};
+  probing.scores = {score("dense_lr", "", 0.80), score("knn", "", 0.90),
+                    score("latents_top4", "mine", 0.75), score("latents_top16", "mine", 0.79),
+                    score("latents_top4", "null", 0.60)};
   r.tasks = {core, probing};
   return r;
 }
@@ -93,7 +97,8 @@ TEST(Summary, TableForTheTerminal) {
   EXPECT_THAT(text, HasSubstr("mine: A simple baseline wins here"));
   for (TaskResult& task : r.tasks) {
     for (Number& n : task.numbers) n.dictionary = "\x1b[2J\nevil";
-    for (Score& s : task.scores) s.dictionary = s.dictionary == "mine" ? "\x1b[2J\nevil" : s.dictionary;
+    for (Score& s : task.scores)
+      s.dictionary = s.dictionary == "mine" ? "\x1b[2J\nevil" : s.dictionary;
   }
   r.dictionaries[0].name = "\x1b[2J\nevil";
   EXPECT_THAT(summary_table(r), HasSubstr("?[2J?evil"));
@@ -102,7 +107,8 @@ TEST(Summary, TableForTheTerminal) {
 }
 
 TEST(Page, Escapes) {
-  EXPECT_EQ(report::escape_html("<a href=\"x\">'&'</a>\x01"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt; ");
+  EXPECT_EQ(report::escape_html("<a href=\"x\">'&'</a>\x01"),
+            "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt; ");
   const std::string json = report::script_json({{"</script><!--", "a&b\u2028\xff"}});
   EXPECT_EQ(json, "{\"\\u003c/script\\u003e\\u003c!--\":\"a\\u0026b\\u2028\\ufffd\"}");
   EXPECT_EQ(nlohmann::json::parse(json).begin().key(), "</script><!--");
@@ -148,7 +154,8 @@ class Log : public testing::Test {
 };
 
 TEST_F(Log, ReadsColumns) {
-  const report::TrainingLog log = read("{\"tokens\": 1, \"loss\": 0.5}\n{\"loss\": 0.25, \"tokens\": 2}\n");
+  const report::TrainingLog log =
+      read("{\"tokens\": 1, \"loss\": 0.5}\n{\"loss\": 0.25, \"tokens\": 2}\n");
   EXPECT_EQ(log.lines, 2);
   EXPECT_FALSE(log.open_ended);
   EXPECT_EQ(log.columns.at("loss"), (std::vector<double>{0.5, 0.25}));
@@ -159,8 +166,10 @@ TEST_F(Log, ReadsColumns) {
 TEST_F(Log, NamesTheLine) {
   EXPECT_THAT(fault("{\"tokens\": 1}\nx\n"), HasSubstr("log_test.jsonl:2: "));
   EXPECT_THAT(fault("{\"loss\": 1}\n"), HasSubstr(":1: 'tokens' is missing"));
-  EXPECT_THAT(fault("{\"tokens\": 1, \"loss\": 2}\n{\"tokens\": 1}\n"), HasSubstr(":2: 'loss' is missing"));
-  EXPECT_THAT(fault("{\"tokens\": 1}\n{\"tokens\": 1, \"b\": 2}\n"), HasSubstr("'b' does not stand in the first line"));
+  EXPECT_THAT(fault("{\"tokens\": 1, \"loss\": 2}\n{\"tokens\": 1}\n"),
+              HasSubstr(":2: 'loss' is missing"));
+  EXPECT_THAT(fault("{\"tokens\": 1}\n{\"tokens\": 1, \"b\": 2}\n"),
+              HasSubstr("'b' does not stand in the first line"));
   EXPECT_THAT(fault("{\"tokens\": \"1\"}\n"), HasSubstr("'tokens' is not a finite number"));
   EXPECT_THAT(fault("[" + std::string(100000, '[') + "\n"), HasSubstr(":1: expected numbers only"));
 }

@@ -12,7 +12,9 @@ import pytest
 import report_support as support
 
 ASSAY = os.environ["ASSAY"]
-HOSTILE = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>\u2028</script><!--"
+HOSTILE = (
+    "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>\u2028</script><!--"
+)
 
 
 def run(*arguments):
@@ -28,21 +30,47 @@ def report(folder: pathlib.Path, *runs) -> str:
 
 def browse(folder: pathlib.Path, page: pathlib.Path | None = None):
     """The page's DOM after its scripts ran, the addresses that it asked for, and the browser's console."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert browser, "no Chromium found: install the package chromium; this test opens the report in it"
+    browser = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
+    assert browser, (
+        "no Chromium found: install the package chromium; this test opens the report in it"
+    )
     log = folder / "net.json"
     done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-extensions",
-         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--enable-logging=stderr",
-         f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", f"--log-net-log={log}",
-         "--dump-dom", (page or folder / "out" / "report.html").as_uri()],
-        capture_output=True, text=True, timeout=120)
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-extensions",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--enable-logging=stderr",
+            f"--user-data-dir={folder / 'profile'}",
+            "--virtual-time-budget=20000",
+            f"--log-net-log={log}",
+            "--dump-dom",
+            (page or folder / "out" / "report.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert "<html" in done.stdout, done.stderr[-2000:]
     events = json.loads(log.read_text())["events"]
     # The browser's own errands (updates, spelling) have no origin; a page's requests do.
-    asked = [e["params"]["url"] for e in events
-             if "url" in e.get("params", {}) and e["params"].get("initiator", "not an origin") != "not an origin"]
+    asked = [
+        e["params"]["url"]
+        for e in events
+        if "url" in e.get("params", {})
+        and e["params"].get("initiator", "not an origin") != "not an origin"
+    ]
     return done.stdout, asked, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
@@ -67,7 +95,7 @@ class Outline(html.parser.HTMLParser):
 
 
 def body_of(dom: str) -> str:
-    return dom[dom.index("<main>"):dom.index("</main>")]
+    return dom[dom.index("<main>") : dom.index("</main>")]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +108,11 @@ def drawn(tmp_path_factory):
 
 def test_every_chart_is_drawn(drawn):
     page, dom, _, _ = drawn
-    specs = json.loads(re.search(r'<script id="assay-charts" type="application/json">(.*?)</script>', page).group(1))
+    specs = json.loads(
+        re.search(r'<script id="assay-charts" type="application/json">(.*?)</script>', page).group(
+            1
+        )
+    )
     # Training curves, frontiers (probing, FVU), density, arms by dictionary, differences, classes.
     assert len(specs) == 4 + 2 + 1 + 3 + 1 + 1
     assert 'data-charts="done"' in dom
@@ -89,7 +121,9 @@ def test_every_chart_is_drawn(drawn):
     for chart in charts:
         assert 'data-state="drawn"' in chart and "<svg" in chart
         # Marks with data, not axes alone: each path or rule carries an accessible description.
-        assert len(re.findall(r'aria-roledescription="(?:point|bar|line mark|rect|rule)', chart)) >= 1, chart[:3000]
+        assert (
+            len(re.findall(r'aria-roledescription="(?:point|bar|line mark|rect|rule)', chart)) >= 1
+        ), chart[:3000]
     assert 'data-state="failed"' not in dom and "could not be drawn" not in body_of(dom)
     assert "NaN" not in body_of(dom) and "undefined" not in body_of(dom)
 
@@ -126,7 +160,10 @@ def test_says_who_asks_and_who_wins(drawn):
     assert "Dictionaries of synthetic-model, layer 4, on synthetic-texts" in text
     for task in support.results()["tasks"]:
         assert task["question"] in text
-    assert re.search(r"A simple baseline wins here: .*0\.80\d against 128 latents 0\.7\d\d, difference −0\.02", text)
+    assert re.search(
+        r"A simple baseline wins here: .*0\.80\d against 128 latents 0\.7\d\d, difference −0\.02",
+        text,
+    )
     assert "How far each metric can be trusted" in text and "Score card: synthetic" in text
     assert "1 of 1 metrics passed their own checks on this run" in text
     assert "Follows the truth" in text and "settings are ranked from 3 training seeds on" in text
@@ -189,14 +226,33 @@ def test_withheld_tasks_give_no_summary(tmp_path):
     assert "A simple baseline wins here" not in text
 
 
-@pytest.mark.parametrize("fault, status, message", [
-    (lambda f: shutil.rmtree(f), 2, "no such folder"),
-    (lambda f: [(f / n).unlink() for n in ("results.json", "metrics.jsonl")], 2, "neither metrics.jsonl nor results"),
-    (lambda f: (f / "results.json").write_text('{"schema": 1'), 1, "results.json: not valid JSON"),
-    (lambda f: (f / "results.json").write_text("[" * 100000), 1, "results.json: nested deeper"),
-    (lambda f: (f / "metrics.jsonl").write_text('{"tokens": 1}\n{"tokens": "x"}\n'), 1, "metrics.jsonl:2: 'tokens'"),
-    (lambda f: (f / "metrics.jsonl").write_text('{"tokens": 1, "loss": {}}\n'), 1, "metrics.jsonl:1: expected numbers"),
-])
+@pytest.mark.parametrize(
+    "fault, status, message",
+    [
+        (lambda f: shutil.rmtree(f), 2, "no such folder"),
+        (
+            lambda f: [(f / n).unlink() for n in ("results.json", "metrics.jsonl")],
+            2,
+            "neither metrics.jsonl nor results",
+        ),
+        (
+            lambda f: (f / "results.json").write_text('{"schema": 1'),
+            1,
+            "results.json: not valid JSON",
+        ),
+        (lambda f: (f / "results.json").write_text("[" * 100000), 1, "results.json: nested deeper"),
+        (
+            lambda f: (f / "metrics.jsonl").write_text('{"tokens": 1}\n{"tokens": "x"}\n'),
+            1,
+            "metrics.jsonl:2: 'tokens'",
+        ),
+        (
+            lambda f: (f / "metrics.jsonl").write_text('{"tokens": 1, "loss": {}}\n'),
+            1,
+            "metrics.jsonl:1: expected numbers",
+        ),
+    ],
+)
 def test_bad_input_gets_one_line(tmp_path, fault, status, message):
     folder = support.write_run(tmp_path / "run")
     fault(folder)

@@ -24,7 +24,8 @@ Results sample() {
   r.hook = "layer 4";
   r.split_rule = "validation=0.05";
   r.seed = UINT64_MAX;
-  r.dictionaries.push_back({"a", "runs/a", "ff", "topk", "", 384, 6144, 32, INT64_MAX, 1, true, ""});
+  r.dictionaries.push_back(
+      {"a", "runs/a", "ff", "topk", "", 384, 6144, 32, INT64_MAX, 1, true, ""});
   r.dictionaries.push_back({"r", "", "fe", "topk", "random", 384, 6144, 32, 0, 2, false, "a"});
   TaskResult task;
   task.name = "core";
@@ -34,12 +35,26 @@ Results sample() {
   task.reason = "because";
   task.caveat = "but";
   task.seconds = 0.1 + 0.2;
+  task.numbers.push_back({"fvu",
+                          "m",
+                          "a",
+                          "validation",
+                          1.0 / 3,
+                          {{0.3, 0.4}},
+                          "kind",
+                          12345678901,
+                          "tokens",
+                          7,
+                          "u",
+                          true,
+                          "r"});
   task.numbers.push_back(
-      {"fvu", "m", "a", "validation", 1.0 / 3, {{0.3, 0.4}}, "kind", 12345678901, "tokens", 7, "u", true, "r"});
-  task.numbers.push_back({"l0", "", "", "", -5e-324, std::nullopt, "", 0, "", 0, "", std::nullopt, ""});
-  task.scores.push_back({"auroc", "ood", "latents_top4", "a", true, false, {{0, 1, 1.0 / 7}, {-3, 2, 5e-324}}});
+      {"l0", "", "", "", -5e-324, std::nullopt, "", 0, "", 0, "", std::nullopt, ""});
+  task.scores.push_back(
+      {"auroc", "ood", "latents_top4", "a", true, false, {{0, 1, 1.0 / 7}, {-3, 2, 5e-324}}});
   task.checks.push_back({"c", true, "d"});
-  task.details = {{"density_histogram", {{"a", {{{"log10_low", -1}, {"log10_high", -0.75}, {"count", 3}}}}}}};
+  task.details = {
+      {"density_histogram", {{"a", {{{"log10_low", -1}, {"log10_high", -0.75}, {"count", 3}}}}}}};
   r.tasks.push_back(task);
   return r;
 }
@@ -48,7 +63,8 @@ class ResultsFile : public testing::Test {
  protected:
   void SetUp() override {
     file_ = std::filesystem::path(testing::TempDir()) /
-            (std::string("results_") + testing::UnitTest::GetInstance()->current_test_info()->name() + ".json");
+            (std::string("results_") +
+             testing::UnitTest::GetInstance()->current_test_info()->name() + ".json");
   }
   void TearDown() override { std::filesystem::remove(file_); }
   std::string fault_text(const std::string& text) {
@@ -139,27 +155,35 @@ TEST_F(ResultsFile, RefusesToWriteWhatJsonCannotSay) {
 }
 
 TEST_F(ResultsFile, NamesTheMemberThatDoesNotFit) {
-  EXPECT_EQ(fault("/tasks/0/numbers/1/value", "x"), "tasks[0].numbers[1].value: expected a finite number, found \"x\"");
+  EXPECT_EQ(fault("/tasks/0/numbers/1/value", "x"),
+            "tasks[0].numbers[1].value: expected a finite number, found \"x\"");
   EXPECT_EQ(fault("/tasks/0/numbers/1/value", nullptr),
             "tasks[0].numbers[1].value: expected a finite number, found null");
   EXPECT_THAT(fault("/tasks/0/numbers/0/interval", {1}),
               HasSubstr("numbers[0].interval: expected null or [low, high]"));
-  EXPECT_THAT(fault("/tasks/0/numbers/0/interval", {1, "2"}), HasSubstr("expected a finite number"));
+  EXPECT_THAT(fault("/tasks/0/numbers/0/interval", {1, "2"}),
+              HasSubstr("expected a finite number"));
   EXPECT_THAT(fault("/tasks/0/numbers/0/interval", {2, 1}), HasSubstr("low is above high"));
-  EXPECT_THAT(fault("/tasks/0/numbers/0/n", -1), HasSubstr("expected an integer of 0 or more, found -1"));
+  EXPECT_THAT(fault("/tasks/0/numbers/0/n", -1),
+              HasSubstr("expected an integer of 0 or more, found -1"));
   EXPECT_THAT(fault("/tasks/0/numbers/0/n", 1.5), HasSubstr("expected an integer of 0 or more"));
   EXPECT_THAT(fault("/tasks/0/numbers/0/n", UINT64_MAX), HasSubstr("below 2^63"));
-  EXPECT_THAT(fault("/tasks/0/numbers/0/test_seen_in_training", 1), HasSubstr("expected true or false"));
+  EXPECT_THAT(fault("/tasks/0/numbers/0/test_seen_in_training", 1),
+              HasSubstr("expected true or false"));
   EXPECT_THAT(fault("/tasks/0/numbers/0/dictionary", "zz"), HasSubstr("'zz' that is not listed"));
-  EXPECT_THAT(fault("/tasks/0/status", "fine"), HasSubstr("expected ok, withheld or failed, found 'fine'"));
+  EXPECT_THAT(fault("/tasks/0/status", "fine"),
+              HasSubstr("expected ok, withheld or failed, found 'fine'"));
   EXPECT_THAT(fault("/tasks/0/details", {1}), HasSubstr("tasks[0].details: expected an object"));
   EXPECT_THAT(fault("/tasks/0/checks/0/passed", "yes"), HasSubstr("tasks[0].checks[0].passed"));
   EXPECT_THAT(fault("/tasks/0", 5), HasSubstr("tasks[0]: expected an object, found 5"));
   EXPECT_THAT(fault("/dictionaries/1/name", "a"), HasSubstr("two named 'a'"));
-  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {1, 2}), HasSubstr("scores[0].cells[1]: expected [unit, run, value]"));
-  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {1, 2, "x"}), HasSubstr("expected a finite number"));
+  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {1, 2}),
+              HasSubstr("scores[0].cells[1]: expected [unit, run, value]"));
+  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {1, 2, "x"}),
+              HasSubstr("expected a finite number"));
   EXPECT_THAT(fault("/tasks/0/scores/0/dictionary", "zz"), HasSubstr("'zz' that is not listed"));
-  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {UINT64_MAX, 2, 3.0}), HasSubstr("expected [unit, run, value]"));
+  EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {UINT64_MAX, 2, 3.0}),
+              HasSubstr("expected [unit, run, value]"));
   EXPECT_THAT(fault("/tasks/0/caveat", 1), HasSubstr("tasks[0].caveat: expected a text, found 1"));
   EXPECT_THAT(fault("/schema", 1), HasSubstr("schema: expected 2"));
   EXPECT_THAT(fault("/extra", 2), HasSubstr("extra: unknown member"));
@@ -180,8 +204,9 @@ TEST_F(ResultsFile, HostileFiles) {
   EXPECT_THAT(fault_text(text.substr(0, text.size() / 2)), HasSubstr("not valid JSON"));
   EXPECT_THAT(fault_text(text + "{}"), HasSubstr("not valid JSON"));
   const size_t at = text.find("\"seconds\":");
-  EXPECT_THAT(fault_text(text.substr(0, at) + "\"seconds\":1e999" + text.substr(text.find(',', at))),
-              HasSubstr("not valid JSON"));
+  EXPECT_THAT(
+      fault_text(text.substr(0, at) + "\"seconds\":1e999" + text.substr(text.find(',', at))),
+      HasSubstr("not valid JSON"));
   EXPECT_THAT(fault_text("{\"model\": \"\xff\"}"), HasSubstr("not valid JSON"));
   EXPECT_THROW(read_results(file_.string() + ".absent"), Error);
   EXPECT_THROW(read_results(testing::TempDir()), Error);

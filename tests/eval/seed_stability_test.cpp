@@ -13,14 +13,17 @@ namespace {
 using test::find;
 
 /// The rows of `dictionary` in another order; the first `fresh` ones are replaced by random rows.
-sae::Dictionary reordered(sae::Dictionary dictionary, const std::vector<int64_t>& order, int64_t fresh) {
+sae::Dictionary reordered(sae::Dictionary dictionary, const std::vector<int64_t>& order,
+                          int64_t fresh) {
   const sae::Dictionary before = dictionary, other = test::random_dictionary(24, 60, 8, 77);
   const int64_t d = dictionary.info.d;
   for (int64_t i = 0; i < dictionary.info.n; ++i)
     for (int64_t j = 0; j < d; ++j) {
       const bool replaced = order[i] < fresh;
-      dictionary.w_dec[i * d + j] = replaced ? other.w_dec[i * d + j] : 3 * before.w_dec[order[i] * d + j];
-      dictionary.w_enc[i * d + j] = replaced ? other.w_enc[i * d + j] : before.w_enc[order[i] * d + j];
+      dictionary.w_dec[i * d + j] =
+          replaced ? other.w_dec[i * d + j] : 3 * before.w_dec[order[i] * d + j];
+      dictionary.w_enc[i * d + j] =
+          replaced ? other.w_enc[i * d + j] : before.w_enc[order[i] * d + j];
     }
   return dictionary;
 }

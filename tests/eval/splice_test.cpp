@@ -59,7 +59,8 @@ TEST_F(SpliceTest, LossesEqualTheNaiveOnes) {
     test::MeanHalf(kD).run(clean.data(), mask.data(), 1, tokens, a.data());
     test::MeanHalf(kD).run(changed.data(), mask.data(), 1, tokens, b.data());
     double aa = 0, bb = 0, ab = 0;
-    for (int64_t j = 0; j < kD; ++j) aa += double(a[j]) * a[j], bb += double(b[j]) * b[j], ab += double(a[j]) * b[j];
+    for (int64_t j = 0; j < kD; ++j)
+      aa += double(a[j]) * a[j], bb += double(b[j]) * b[j], ab += double(a[j]) * b[j];
     return 1 - ab / std::sqrt(aa * bb);
   };
   EXPECT_NEAR(result[1].zero, loss(zero), 1e-9);
@@ -79,7 +80,8 @@ TEST_F(SpliceTest, TextsAreOfTheValidationSplit) {
   const data::SplitRule rule{0.2, 0.1, 0};
   const auto texts = choose_splice_texts(table_, rule, 20, 1);
   EXPECT_EQ(texts.size(), 20u);
-  for (const int64_t t : texts) EXPECT_EQ(data::split_of(table_.document[t], rule), data::Split::validation);
+  for (const int64_t t : texts)
+    EXPECT_EQ(data::split_of(table_.document[t], rule), data::Split::validation);
 }
 
 class CutTextTest : public SpliceTest {

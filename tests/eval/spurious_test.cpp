@@ -18,7 +18,8 @@ using test::find;
 test::Planted planted_formats(const test::PlantedOptions& options) {
   test::Planted planted = test::make_planted(options);
   for (int64_t row = 0; row < planted.rows(); ++row)
-    if (!planted.special[row]) planted.x[row * options.d + 20] += planted.format[row] == 0 ? 4.0f : -4.0f;
+    if (!planted.special[row])
+      planted.x[row * options.d + 20] += planted.format[row] == 0 ? 4.0f : -4.0f;
   return planted;
 }
 
@@ -44,7 +45,9 @@ struct Fixture : test::SessionFixture {
     o.random_labels = random_labels;
     return o;
   }
-  SpuriousPlan plan(const TextTable& table) { return plan_spurious(*dataset, table, config.spurious, 1, 5); }
+  SpuriousPlan plan(const TextTable& table) {
+    return plan_spurious(*dataset, table, config.spurious, 1, 5);
+  }
 };
 
 TEST(Spurious, AnOracleDropsTheFormatAndKeepsTheClass) {
@@ -67,20 +70,25 @@ TEST(Spurious, AnOracleDropsTheFormatAndKeepsTheClass) {
     EXPECT_GT(value("anti_auroc", fix, "oracle"), ceiling - 0.12) << fix;
     EXPECT_GT(value("within_auroc", fix, "oracle"), ceiling - 0.12) << fix;
   }
-  EXPECT_LT(value("anti_auroc", "latents_random_2", "oracle"), value("anti_auroc", "latents_drop_2", "oracle") - 0.2);
-  const Number* difference = find(results[0], "anti_auroc_difference", "latents_drop - inlp", "oracle", "share 1.00");
+  EXPECT_LT(value("anti_auroc", "latents_random_2", "oracle"),
+            value("anti_auroc", "latents_drop_2", "oracle") - 0.2);
+  const Number* difference =
+      find(results[0], "anti_auroc_difference", "latents_drop - inlp", "oracle", "share 1.00");
   ASSERT_NE(difference, nullptr);
-  EXPECT_NEAR(difference->value, value("anti_auroc", "latents_drop", "oracle") - value("anti_auroc", "inlp", ""),
+  EXPECT_NEAR(difference->value,
+              value("anti_auroc", "latents_drop", "oracle") - value("anti_auroc", "inlp", ""),
               1e-12);
-  EXPECT_EQ(
-      std::count_if(results[0].scores.begin(), results[0].scores.end(), [](const Score& s) { return s.headline; }), 1);
+  EXPECT_EQ(std::count_if(results[0].scores.begin(), results[0].scores.end(),
+                          [](const Score& s) { return s.headline; }),
+            1);
 }
 
 /// All texts that the plan's cells name, through an identity dictionary.
 EncodeCache encode_cells(Fixture& fixture, const TextTable& table, const SpuriousPlan& plan) {
   EncodeRequest request;
   for (const SpuriousCell& cell : plan.cells)
-    for (const ProbingPart* part : {&cell.train[0], &cell.train[1], &cell.anti, &cell.within[0], &cell.within[1]})
+    for (const ProbingPart* part :
+         {&cell.train[0], &cell.train[1], &cell.anti, &cell.within[0], &cell.within[1]})
       request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
   const sae::Dictionary* const list[] = {&fixture.dictionaries[0].dictionary};
   return encode_once(fixture.context, *fixture.dataset, &table, list, request, {0.2, 0.05, 0});
@@ -103,8 +111,9 @@ DenseFormat known_format() {
 }
 
 double anti(const std::vector<SpuriousScore>& scores, const std::string& fix, int64_t strength) {
-  const auto found = std::find_if(scores.begin(), scores.end(),
-                                  [&](const SpuriousScore& s) { return s.fix == fix && s.strength == strength; });
+  const auto found = std::find_if(scores.begin(), scores.end(), [&](const SpuriousScore& s) {
+    return s.fix == fix && s.strength == strength;
+  });
   return found == scores.end() ? -1 : found->anti;
 }
 
@@ -117,11 +126,13 @@ TEST(Spurious, DroppingAnOraclesLatentsIsErasingItsDirection) {
   const DenseFormat dense = known_format();
   fixture.config.spurious.neurons = {1};
   fixture.config.spurious.covariate = {0};
-  const auto dropped = score_dense_fixes(cache, plan.cells[0], 0, dense, fixture.config.spurious, 3);
+  const auto dropped =
+      score_dense_fixes(cache, plan.cells[0], 0, dense, fixture.config.spurious, 3);
   LatentFormat format{{20, 44}, {20, 44}};
   fixture.config.spurious.latents = {2};
-  const auto edited = score_latent_fixes(cache, fixture.dictionaries[0].dictionary, cache.dictionaries[0].pooled,
-                                         plan.cells[0], 0, dense.probe, format, fixture.config.spurious, 3);
+  const auto edited =
+      score_latent_fixes(cache, fixture.dictionaries[0].dictionary, cache.dictionaries[0].pooled,
+                         plan.cells[0], 0, dense.probe, format, fixture.config.spurious, 3);
   // All values of dimension 20 gone is the dense probe without that dimension.
   EXPECT_NEAR(anti(edited, "edit", 2), anti(dropped, "neurons_drop", 1), 0.01);
   EXPECT_NEAR(anti(dropped, "inlp", 1), anti(dropped, "neurons_drop", 1), 0.01);
@@ -133,17 +144,18 @@ TEST(Spurious, DroppingAnOraclesLatentsIsErasingItsDirection) {
 TEST(Spurious, ACovariateTakesTheFormatsPart) {
   Fixture fixture("spurious_covariate");
   fixture.add(test::identity_dictionary(24, 48), "oracle");
-  // Beyond its share the format does not tell the classes: a covariate that tells them all would leave nothing to
-  // learn.
+  // Beyond its share the format does not tell the classes: a covariate that tells them all would
+  // leave nothing to learn.
   fixture.config.spurious.shares = {80, 50};
   fixture.config.spurious.neurons = {1};
   fixture.config.spurious.covariate = {1, 100};
   const TextTable table = text_table(*fixture.dataset);
   const SpuriousPlan plan = fixture.plan(table);
   const EncodeCache cache = encode_cells(fixture, table, plan);
-  const auto scores = score_dense_fixes(cache, plan.cells[0], 0, known_format(), fixture.config.spurious, 3);
-  // The covariate is dimension 20 again, c times as large: ridge gives it c²/(1 + c²) of their common effect, and the
-  // rest to the dimension, which is what the test sees.
+  const auto scores =
+      score_dense_fixes(cache, plan.cells[0], 0, known_format(), fixture.config.spurious, 3);
+  // The covariate is dimension 20 again, c times as large: ridge gives it c²/(1 + c²) of their
+  // common effect, and the rest to the dimension, which is what the test sees.
   const double dense = anti(scores, "dense", 0), dropped = anti(scores, "neurons_drop", 1);
   EXPECT_GT(dropped, dense + 0.1);
   EXPECT_NEAR(anti(scores, "covariate", 100), dropped, 0.03);
@@ -160,7 +172,8 @@ TEST(Spurious, SameNumbersOnAnyNumberOfThreads) {
   }
   ASSERT_EQ(runs[0].numbers.size(), runs[1].numbers.size());
   ASSERT_GT(runs[0].numbers.size(), 50u);
-  for (size_t i = 0; i < runs[0].numbers.size(); ++i) EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
+  for (size_t i = 0; i < runs[0].numbers.size(); ++i)
+    EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
   EXPECT_EQ(runs[0].details, runs[1].details);
 }
 
@@ -173,7 +186,8 @@ TEST(Spurious, PartsHoldWhatTheyShouldAndALeakIsNoticed) {
   const auto category = text_labels(*fixture.dataset, table, "category");
   EXPECT_EQ(plan.runs, 2);
   for (const SpuriousCell& cell : plan.cells) {
-    const int32_t own = class_index(fixture.dataset->label("category"), plan.classes[cell.category]);
+    const int32_t own =
+        class_index(fixture.dataset->label("category"), plan.classes[cell.category]);
     const auto share_usual = [&](const ProbingPart& part, uint8_t label) {
       double usual = 0, count = 0;
       for (size_t i = 0; i < part.texts.size(); ++i) {
@@ -209,7 +223,8 @@ TEST(Spurious, PartsHoldWhatTheyShouldAndALeakIsNoticed) {
 }
 
 TEST(Spurious, StrengthsAreChosenWithoutTheClassesTheyAreScoredOn) {
-  // Each half of the classes does best with its own strength: a leak would score 1, the honest choice scores 0.
+  // Each half of the classes does best with its own strength: a leak would score 1, the honest
+  // choice scores 0.
   FixTable table;
   const std::vector<int8_t> half{0, 1, 0, 1};
   for (int64_t c = 0; c < 4; ++c) {
@@ -217,8 +232,9 @@ TEST(Spurious, StrengthsAreChosenWithoutTheClassesTheyAreScoredOn) {
     cell.category = c;
     table.add(cell, -1, 0, false, {"dense", 0, .5, .5});
     for (const int64_t strength : {4, 16}) {
-      const double value =
-          (half[static_cast<size_t>(c)] == 0) == (strength == 4) ? 1 : 0.001 * static_cast<double>(strength);
+      const double value = (half[static_cast<size_t>(c)] == 0) == (strength == 4)
+                               ? 1
+                               : 0.001 * static_cast<double>(strength);
       table.add(cell, -1, 0, false, {"inlp", strength, value, 1});
     }
   }

@@ -171,8 +171,8 @@ TEST(BootstrapTest, RatioMatchesTheDeltaMethod) {
   EXPECT_NEAR(estimate.interval[1], a / b + half, .06 * half);
 }
 
-std::vector<Cell> crossed(int tasks, int dictionaries, int seeds, double task_sd, double dictionary_sd, double noise_sd,
-                          uint64_t seed) {
+std::vector<Cell> crossed(int tasks, int dictionaries, int seeds, double task_sd,
+                          double dictionary_sd, double noise_sd, uint64_t seed) {
   Rng rng(seed);
   std::vector<Cell> cells;
   std::vector<double> shift(static_cast<std::size_t>(dictionaries));
@@ -181,7 +181,8 @@ std::vector<Cell> crossed(int tasks, int dictionaries, int seeds, double task_sd
     const double base = task_sd * rng.normal();
     for (int d = 0; d < dictionaries; ++d) {
       for (int s = 0; s < seeds; ++s) {
-        cells.push_back({t, d, s, 1 + base + shift[static_cast<std::size_t>(d)] + noise_sd * rng.normal()});
+        cells.push_back(
+            {t, d, s, 1 + base + shift[static_cast<std::size_t>(d)] + noise_sd * rng.normal()});
       }
     }
   }
@@ -202,8 +203,10 @@ TEST(HierarchicalTest, WithTasksAloneEqualsTheClosedForm) {
 TEST(HierarchicalTest, RepeatedSeedsOfATaskAreNotCountedAsTasks) {
   const auto many = crossed(30, 1, 20, 1, 0, 0, 12);
   std::vector<Cell> few;
-  std::copy_if(many.begin(), many.end(), std::back_inserter(few), [](const Cell& cell) { return cell.seed == 0; });
-  const Estimate a = hierarchical_bootstrap(few, 1, 8000), b = hierarchical_bootstrap(many, 1, 8000);
+  std::copy_if(many.begin(), many.end(), std::back_inserter(few),
+               [](const Cell& cell) { return cell.seed == 0; });
+  const Estimate a = hierarchical_bootstrap(few, 1, 8000),
+                 b = hierarchical_bootstrap(many, 1, 8000);
   EXPECT_NEAR(b.interval[1] - b.interval[0], a.interval[1] - a.interval[0], .03);
   std::vector<double> flat;
   for (const Cell& cell : many) flat.push_back(cell.value);
@@ -215,7 +218,8 @@ TEST(HierarchicalTest, CoversTheTruthWithCrossedFactors) {
   int covered = 0, rounds = 300;
   for (int round = 0; round < rounds; ++round) {
     const auto cells = crossed(15, 8, 2, .5, .3, .2, static_cast<uint64_t>(1000 + round));
-    const Interval interval = hierarchical_bootstrap(cells, static_cast<uint64_t>(round), 400).interval;
+    const Interval interval =
+        hierarchical_bootstrap(cells, static_cast<uint64_t>(round), 400).interval;
     covered += interval[0] <= 1 && 1 <= interval[1];
   }
   // Fifteen tasks and eight dictionaries: a percentile interval covers a little less than it says.
@@ -260,8 +264,9 @@ TEST(PairedTest, ABaselineWithoutDictionaryPairsWithEach) {
     b.push_back({cell.task, kAnyDictionary, cell.seed, cell.value});
   std::vector<Cell> expected;
   for (const Cell& cell : a) {
-    const auto partner =
-        std::find_if(b.begin(), b.end(), [&](const Cell& o) { return o.task == cell.task && o.seed == cell.seed; });
+    const auto partner = std::find_if(b.begin(), b.end(), [&](const Cell& o) {
+      return o.task == cell.task && o.seed == cell.seed;
+    });
     expected.push_back({cell.task, cell.dictionary, cell.seed, cell.value - partner->value});
   }
   const Estimate direct = hierarchical_bootstrap(expected, 3), paired = paired_difference(a, b, 3);
@@ -295,8 +300,8 @@ TEST(WilsonTest, SolvesTheScoreEquation) {
   for (auto [successes, n] : {std::pair<int64_t, int64_t>{15, 50}, {1, 7}, {990, 1000}}) {
     const double share = static_cast<double>(successes) / static_cast<double>(n);
     for (double bound : wilson(successes, n)) {
-      EXPECT_NEAR(std::abs(share - bound) / std::sqrt(bound * (1 - bound) / static_cast<double>(n)), 1.959963984540054,
-                  1e-9);
+      EXPECT_NEAR(std::abs(share - bound) / std::sqrt(bound * (1 - bound) / static_cast<double>(n)),
+                  1.959963984540054, 1e-9);
     }
   }
   EXPECT_EQ(wilson(0, 10)[0], 0);
@@ -319,7 +324,8 @@ TEST(GroupDifferenceTest, WidensWithTheReseedSpreadAndIgnoresSharedTasks) {
     for (int64_t task = 0; task < 10; ++task)
       for (int64_t dictionary = 0; dictionary < 5; ++dictionary)
         cells.push_back(
-            {task, dictionary, 0, static_cast<double>(task) + offset + reseed * (static_cast<double>(dictionary) - 2)});
+            {task, dictionary, 0,
+             static_cast<double>(task) + offset + reseed * (static_cast<double>(dictionary) - 2)});
     return cells;
   };
   const Estimate still = group_difference(group(0.5, 0), group(0, 0), 1);

@@ -28,7 +28,8 @@ Naive naive(const sae::Dictionary& dictionary, const std::vector<float>& x) {
     std::vector<double> pre(dictionary.b_enc.begin(), dictionary.b_enc.end());
     for (int64_t j = 0; j < kN; ++j)
       for (int64_t c = 0; c < kD; ++c)
-        pre[j] += static_cast<double>(dictionary.w_enc[j * kD + c]) * (row[c] - dictionary.b_dec[c]);
+        pre[j] +=
+            static_cast<double>(dictionary.w_enc[j * kD + c]) * (row[c] - dictionary.b_dec[c]);
     std::vector<int64_t> order(kN);
     std::iota(order.begin(), order.end(), int64_t{0});
     std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return pre[a] > pre[b]; });
@@ -44,7 +45,8 @@ Naive naive(const sae::Dictionary& dictionary, const std::vector<float>& x) {
       deviation += (row[c] - mean[c]) * (row[c] - mean[c]);
     }
   }
-  return {error / deviation, active / kRows, std::count(fired.begin(), fired.end(), false) / double(kN)};
+  return {error / deviation, active / kRows,
+          std::count(fired.begin(), fired.end(), false) / double(kN)};
 }
 
 class Sweep : public testing::Test {

@@ -1,4 +1,5 @@
-// What the unlearning task chooses by: the drop, the setting within a budget, latents and their rate-matched controls.
+// What the unlearning task chooses by: the drop, the setting within a budget, latents and their
+// rate-matched controls.
 #include <gtest/gtest.h>
 
 #include <algorithm>

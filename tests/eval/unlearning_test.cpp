@@ -35,7 +35,8 @@ UnlearningConfig small_config() {
   return config;
 }
 
-/// Latent c reads direction e_c above the noise: clamped to minus its mean it lands where the other classes are.
+/// Latent c reads direction e_c above the noise: clamped to minus its mean it lands where the other
+/// classes are.
 sae::Dictionary oracle_dictionary() {
   sae::Dictionary oracle = test::identity_dictionary(kD, 4);
   std::fill(oracle.b_enc.begin(), oracle.b_enc.end(), -2.5f);
@@ -46,7 +47,8 @@ sae::Dictionary oracle_dictionary() {
 class TokenHalf : public data::LowerHalf {
  public:
   int64_t d() const override { return kD; }
-  void run(const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length, float* out) override {
+  void run(const int64_t* ids, const int64_t* mask, int64_t batch, int64_t length,
+           float* out) override {
     for (int64_t i = 0; i < batch * length; ++i)
       std::fill_n(out + i * kD, kD, mask[i] ? static_cast<float>(ids[i]) : -1);
   }
@@ -64,9 +66,17 @@ class UnlearningTest : public ::testing::Test {
     return plan_unlearning(*fixture_.dataset, table_, fixture_.config.unlearning, seed);
   }
   UnlearningInputs inputs() {
-    UnlearningInputs in{
-        fixture_.context,         *fixture_.dataset, table_, fixture_.config.unlearning, {}, {}, half_, nullptr, 0, {},
-        [](const std::string&) {}};
+    UnlearningInputs in{fixture_.context,
+                        *fixture_.dataset,
+                        table_,
+                        fixture_.config.unlearning,
+                        {},
+                        {},
+                        half_,
+                        nullptr,
+                        0,
+                        {},
+                        [](const std::string&) {}};
     for (const EvalDictionary& d : fixture_.dictionaries) {
       in.dictionaries.push_back(&d.dictionary);
       in.trained.push_back(d.entry.null_kind.empty());
@@ -105,14 +115,17 @@ TEST_F(UnlearningTest, APerfectDictionaryHidesAClassAndItsControlsDoNot) {
   EXPECT_GT(drop("mean_ablation", ""), 0.75);
   EXPECT_LT(test::find(result, "retain_damage", "latents", "oracle", "test")->value, 4);
   EXPECT_GT(drop("gated_steering", ""), 0.3) << "the planted classes are a shift apart";
-  for (const Check& check : result.checks) EXPECT_TRUE(check.passed) << check.name << ": " << check.detail;
+  for (const Check& check : result.checks)
+    EXPECT_TRUE(check.passed) << check.name << ": " << check.detail;
   EXPECT_EQ(result.checks.size(), 4u) << "two label counts, all labels, the oracle";
   for (const Number& n : result.numbers) {
     EXPECT_TRUE(n.interval.has_value() && std::isfinite(n.value)) << n.metric << n.method;
     EXPECT_EQ(n.n, 4) << n.metric;
   }
   for (const Score& score : result.scores) EXPECT_EQ(score.cells.size(), 4u) << score.method;
-  EXPECT_EQ(std::count_if(result.scores.begin(), result.scores.end(), [](const Score& s) { return s.headline; }), 2);
+  EXPECT_EQ(std::count_if(result.scores.begin(), result.scores.end(),
+                          [](const Score& s) { return s.headline; }),
+            2);
 }
 
 TEST_F(UnlearningTest, NothingIsChosenOnTheTestPart) {
@@ -125,23 +138,28 @@ TEST_F(UnlearningTest, NothingIsChosenOnTheTestPart) {
   Rng rng(99);
   for (int64_t row = 0; row < other.rows(); ++row)
     if (changed.count(other.document[row]))
-      for (int64_t j = 0; j < kD; ++j) other.x[row * kD + j] += static_cast<float>(3 * rng.normal());
+      for (int64_t j = 0; j < kD; ++j)
+        other.x[row * kD + j] += static_cast<float>(3 * rng.normal());
   const test::TempFolder folder("unlearning_other");
   test::write_planted(other, folder.path());
   const data::Dataset dataset = data::Dataset::open(folder.path());
   UnlearningInputs in = inputs();
-  const UnlearningInputs changed_in{in.context, dataset, in.table, in.config, in.dictionaries, in.trained,
-                                    half_,      nullptr, 0,        {},        in.log};
+  const UnlearningInputs changed_in{in.context, dataset, in.table, in.config, in.dictionaries,
+                                    in.trained, half_,   nullptr,  0,         {},
+                                    in.log};
   const RunOutcome second = run_unlearning(changed_in, plan(), 5);
   ASSERT_EQ(first.methods.size(), second.methods.size());
   bool outcome_moved = false;
   for (size_t m = 0; m < first.methods.size(); ++m) {
     EXPECT_EQ(first.methods[m].tuning_drop, second.methods[m].tuning_drop) << first.methods[m].name;
-    EXPECT_EQ(first.methods[m].tuning_damage, second.methods[m].tuning_damage) << first.methods[m].name;
+    EXPECT_EQ(first.methods[m].tuning_damage, second.methods[m].tuning_damage)
+        << first.methods[m].name;
     EXPECT_EQ(first.methods[m].chosen, second.methods[m].chosen) << first.methods[m].name;
-    outcome_moved |= first.methods[m].headline()[0].scores.frozen != second.methods[m].headline()[0].scores.frozen;
+    outcome_moved |= first.methods[m].headline()[0].scores.frozen !=
+                     second.methods[m].headline()[0].scores.frozen;
   }
-  EXPECT_TRUE(outcome_moved) << "the change must show in the test part, or the test would show nothing";
+  EXPECT_TRUE(outcome_moved)
+      << "the change must show in the test part, or the test would show nothing";
 }
 
 TEST_F(UnlearningTest, ADocumentInTwoPartsIsRefused) {
@@ -175,7 +193,8 @@ TEST_F(UnlearningTest, PaddingGoesBehindTheLastOrdinaryToken) {
     ASSERT_EQ(padded.rows[e], size + 4);
     for (int64_t i = 0; i < size + 4; ++i) {
       const int64_t row = padded.start[e] + i;
-      const bool filler = i >= size - 1 && i < size + 3;  // a planted text ends with one special token
+      const bool filler =
+          i >= size - 1 && i < size + 3;  // a planted text ends with one special token
       const int64_t source = rows.start[own] + (i < size - 1 ? i : i - 4);
       EXPECT_EQ(padded.special[row], filler ? 0 : rows.special[source]);
       if (!filler) {
@@ -193,8 +212,10 @@ TEST_F(UnlearningTest, APaddedGateIsReported) {
   in.max_length = 64;
   const TaskResult result = report(run_unlearning(in, plan(), 5));
   EXPECT_NE(test::find(result, "edited_share", "gated_steering", "", "forget_padded"), nullptr);
-  EXPECT_NE(test::find(result, "forget_drop", "latents_gated", "oracle", "few_shot_8_padded"), nullptr);
-  EXPECT_EQ(test::find(result, "forget_drop", "latents", "oracle", "few_shot_8_padded"), nullptr) << "has no gate";
+  EXPECT_NE(test::find(result, "forget_drop", "latents_gated", "oracle", "few_shot_8_padded"),
+            nullptr);
+  EXPECT_EQ(test::find(result, "forget_drop", "latents", "oracle", "few_shot_8_padded"), nullptr)
+      << "has no gate";
   in.max_length = 8;
   EXPECT_THROW(run_unlearning(in, plan(), 5), Error);
 }
@@ -203,8 +224,9 @@ TEST_F(UnlearningTest, FineTuningHidesAndKeeps) {
   UnlearningInputs in = inputs();
   in.trainable = [] { return std::make_unique<test::LinearHalf>(kD); };
   const test::LinearHalf untouched(kD);
-  const UnlearningInputs linear{in.context, in.dataset, in.table, in.config,    in.dictionaries, in.trained,
-                                untouched,  nullptr,    0,        in.trainable, in.log};
+  const UnlearningInputs linear{in.context, in.dataset, in.table, in.config, in.dictionaries,
+                                in.trained, untouched,  nullptr,  0,         in.trainable,
+                                in.log};
   const RunOutcome run = run_unlearning(linear, plan(), 5);
   const MethodOutcome& tuned = method(run, "fine_tuning", -1);
   ASSERT_EQ(tuned.settings.size(), 8u);
@@ -216,14 +238,16 @@ TEST_F(UnlearningTest, ClampingIsTheClosedFormAndAClosedGateChangesNothing) {
   const sae::Dictionary dictionary = test::random_dictionary(kD, 60, 8, 5);
   const sae::Dictionary* list[] = {&dictionary};
   const UnlearningPlan p = plan();
-  const UnlearningCorpus corpus =
-      make_corpus(fixture_.context, read_text_rows(*fixture_.dataset, table_, p.texts[0][kEstimate]), list);
+  const UnlearningCorpus corpus = make_corpus(
+      fixture_.context, read_text_rows(*fixture_.dataset, table_, p.texts[0][kEstimate]), list);
   LatentTargets targets{std::vector<uint8_t>(60, 0), std::vector<float>(60, 0.0f)};
-  for (int64_t j = 0; j < 60; j += 2) targets.chosen[j] = 1, targets.target[j] = -0.25f * static_cast<float>(j);
+  for (int64_t j = 0; j < 60; j += 2)
+    targets.chosen[j] = 1, targets.target[j] = -0.25f * static_cast<float>(j);
   const auto edit = clamp_edit(dictionary, 0, targets);
   for (int64_t e = 0; e < 5; ++e) {
     const int64_t start = corpus.rows.start[e], size = corpus.rows.rows[e];
-    std::vector<float> rows(corpus.rows.x.begin() + start * kD, corpus.rows.x.begin() + (start + size) * kD);
+    std::vector<float> rows(corpus.rows.x.begin() + start * kD,
+                            corpus.rows.x.begin() + (start + size) * kD);
     edit->apply(corpus, e, Matrix(rows.data(), size, kD));
     for (int64_t i = 0; i < size; ++i) {
       std::vector<double> expected(corpus.rows.x.begin() + (start + i) * kD,
@@ -234,11 +258,13 @@ TEST_F(UnlearningTest, ClampingIsTheClosedFormAndAClosedGateChangesNothing) {
         const int32_t j = codes.indices[q];
         if (j % 2 || codes.values[q] <= 0) continue;
         for (int64_t k = 0; k < kD; ++k)
-          expected[k] += (targets.target[j] - codes.values[q]) * double(dictionary.w_dec[j * kD + k]);
+          expected[k] +=
+              (targets.target[j] - codes.values[q]) * double(dictionary.w_dec[j * kD + k]);
       }
       for (int64_t k = 0; k < kD; ++k) EXPECT_NEAR(rows[i * kD + k], expected[k], 1e-3);
     }
-    const auto closed = latent_gated_edit(clamp_edit(dictionary, 0, targets), 0, targets.chosen, 1.0);
+    const auto closed =
+        latent_gated_edit(clamp_edit(dictionary, 0, targets), 0, targets.chosen, 1.0);
     EXPECT_FALSE(closed->touches(corpus, e));
   }
 }
@@ -298,14 +324,16 @@ TEST_F(UnlearningTest, AnotherModelsHalvesFailThisTaskAlone) {
   auto tasks = choose_tasks({"unlearning", "core"}, session);
   const auto results = run_tasks(session, tasks);
   const auto of = [&](const std::string& name) {
-    return *std::find_if(results.begin(), results.end(), [&](const TaskResult& r) { return r.name == name; });
+    return *std::find_if(results.begin(), results.end(),
+                         [&](const TaskResult& r) { return r.name == name; });
   };
   EXPECT_EQ(of("core").status, "ok") << of("core").reason;
   EXPECT_EQ(of("unlearning").status, "failed");
   EXPECT_TRUE(of("unlearning").numbers.empty());
   const std::string reason = of("unlearning").reason;
-  for (const std::string& part : {std::string("does not fit: model is 'planted' there, 'a stranger' in"),
-                                  fixture_.dataset->info().path.string(), folder.string()})
+  for (const std::string& part :
+       {std::string("does not fit: model is 'planted' there, 'a stranger' in"),
+        fixture_.dataset->info().path.string(), folder.string()})
     EXPECT_NE(reason.find(part), std::string::npos) << reason;
   EXPECT_EQ(reason.find('\n'), std::string::npos) << reason;
 }
@@ -315,10 +343,19 @@ TEST(Unlearning, LabelsThatMeanNothingAreRefused) {
   fixture.config.unlearning = small_config();
   const TextTable table = text_table(*fixture.dataset);
   const test::MeanHalf half(kD);
-  const UnlearningInputs in{
-      fixture.context,          *fixture.dataset, table, fixture.config.unlearning, {}, {}, half, nullptr, 0, {},
-      [](const std::string&) {}};
-  EXPECT_THROW(run_unlearning(in, plan_unlearning(*fixture.dataset, table, in.config, 5), 5), Error);
+  const UnlearningInputs in{fixture.context,
+                            *fixture.dataset,
+                            table,
+                            fixture.config.unlearning,
+                            {},
+                            {},
+                            half,
+                            nullptr,
+                            0,
+                            {},
+                            [](const std::string&) {}};
+  EXPECT_THROW(run_unlearning(in, plan_unlearning(*fixture.dataset, table, in.config, 5), 5),
+               Error);
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ namespace {
 
 constexpr int64_t kD = 2;
 
-/// The loss of a token is (weight − first dimension of the token before it)²; a step goes down its gradient.
+/// The loss of a token is (weight − first dimension of the token before it)²; a step goes down its
+/// gradient.
 class OneWeight : public sae::TrainableLossHalf {
  public:
   explicit OneWeight(std::vector<float>* seen) : seen_(seen) {}
@@ -24,8 +25,8 @@ class OneWeight : public sae::TrainableLossHalf {
       loss[i] = static_cast<float>(off * off);
     }
   }
-  void step(const float* x, const int64_t* ids, const int64_t* mask, const float* weights, int64_t batch,
-            int64_t length, double rate) override {
+  void step(const float* x, const int64_t* ids, const int64_t* mask, const float* weights,
+            int64_t batch, int64_t length, double rate) override {
     double gradient = 0, total = 0;
     for (int64_t i = 0; i < batch * length; ++i) {
       total += weights[i];
@@ -44,7 +45,8 @@ class OneWeight : public sae::TrainableLossHalf {
   double weight_ = 0;
 };
 
-/// Text e has e + 3 tokens, its number first, and the value 1 everywhere; the token before the last is special.
+/// Text e has e + 3 tokens, its number first, and the value 1 everywhere; the token before the last
+/// is special.
 UnlearningCorpus corpus_of(int64_t texts) {
   UnlearningCorpus corpus;
   TextRows& rows = corpus.rows;
@@ -66,8 +68,8 @@ TEST(Relearning, ItIsTheTrainingItSaysAndTheBetterRateCounts) {
   const UnlearningCorpus corpus = corpus_of(20);
   std::vector<float> seen;
   const auto make = [&] { return std::make_unique<OneWeight>(&seen); };
-  const Relearned got =
-      relearn(make, corpus, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, {12, 13}, {14, 15, 16}, nullptr, 2);
+  const Relearned got = relearn(make, corpus, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, {12, 13},
+                                {14, 15, 16}, nullptr, 2);
   EXPECT_EQ(got.texts, 12);
   EXPECT_EQ(got.rate, kRelearnRates[1]) << "with the smaller one this weight has hardly moved";
   double weight = 0;
@@ -77,7 +79,8 @@ TEST(Relearning, ItIsTheTrainingItSaysAndTheBetterRateCounts) {
   for (size_t i = 0; i < 3; ++i)  // less the first and the special one
     EXPECT_NEAR(got.losses[i], each * static_cast<double>((14 + i) % 4 + 1), 1e-6);
   ASSERT_EQ(std::ssize(seen), 2 * kRelearnSteps * kRelearnBatch) << "two rates";
-  for (int64_t i = 0; i < kRelearnSteps * kRelearnBatch; ++i) EXPECT_EQ(seen[i], i % 12) << "texts in turn";
+  for (int64_t i = 0; i < kRelearnSteps * kRelearnBatch; ++i)
+    EXPECT_EQ(seen[i], i % 12) << "texts in turn";
 }
 
 TEST(Relearning, TheEditIsHeldWhileTrainingAndWhileTesting) {
@@ -86,11 +89,13 @@ TEST(Relearning, TheEditIsHeldWhileTrainingAndWhileTesting) {
   const auto make = [&] { return std::make_unique<OneWeight>(&seen); };
   const auto edit = shift_edit({3, 0}, 1);
   const Relearned got = relearn(make, corpus, {0, 4}, {1}, {2}, edit.get(), 4);
-  // Text 0 has tokens 0, special, 2: the loss of the last is read behind the special one, which no edit touches.
+  // Text 0 has tokens 0, special, 2: the loss of the last is read behind the special one, which no
+  // edit touches.
   double weight = 0;
   for (int64_t s = 0; s < kRelearnSteps; ++s) weight -= kRelearnRates[1] * 100 * 2 * (weight - 1);
   EXPECT_NEAR(got.own_loss, (weight - 1) * (weight - 1), 1e-6);
-  // Text 2 has five tokens; the first three are ordinary and edited: two losses see 4, the last one 1.
+  // Text 2 has five tokens; the first three are ordinary and edited: two losses see 4, the last one
+  // 1.
   const double far = 4 - weight, near = 1 - weight;
   EXPECT_NEAR(got.losses[0], 2 * far * far + near * near, 1e-4);
 }

@@ -1,4 +1,5 @@
-// The unlearning task on a language model, on planted corpora and a model whose losses are known in closed form.
+// The unlearning task on a language model, on planted corpora and a model whose losses are known in
+// closed form.
 #include "eval/unlearning_text.h"
 
 #include <gtest/gtest.h>
@@ -19,8 +20,8 @@ namespace {
 
 constexpr int64_t kD = 24, kCorpora = 4;
 
-/// Predicts a token the better, the more clearly the token before it shows any corpus's direction: the loss is
-/// log(1 + e^(4 − the largest of them)), plus a little for the token's id.
+/// Predicts a token the better, the more clearly the token before it shows any corpus's direction:
+/// the loss is log(1 + e^(4 − the largest of them)), plus a little for the token's id.
 class ClosedForm : public sae::LossHalf {
  public:
   int64_t d() const override { return kD; }
@@ -44,7 +45,8 @@ sae::Dictionary oracle_dictionary() {
 
 class UnlearningTextTest : public ::testing::Test {
  protected:
-  UnlearningTextTest() : fixture_("unlearning_text", {.documents = 600}), table_(text_table(*fixture_.dataset)) {
+  UnlearningTextTest()
+      : fixture_("unlearning_text", {.documents = 600}), table_(text_table(*fixture_.dataset)) {
     UnlearningTextConfig& config = fixture_.config.unlearning_text;
     config.corpus_label = "category";
     config.forget = "class2";
@@ -61,14 +63,17 @@ class UnlearningTextTest : public ::testing::Test {
     return plan_unlearning_text(*fixture_.dataset, table_, fixture_.config.unlearning_text, 5);
   }
   UnlearningTextInputs inputs(Context& context, const data::Dataset& dataset) {
-    UnlearningTextInputs in{context, dataset, table_, fixture_.config.unlearning_text, {}, {}, half_};
+    UnlearningTextInputs in{context, dataset, table_, fixture_.config.unlearning_text,
+                            {},      {},      half_};
     for (const EvalDictionary& d : fixture_.dictionaries) {
       in.dictionaries.push_back(&d.dictionary);
       in.trained.push_back(d.entry.null_kind.empty());
     }
     return in;
   }
-  UnlearningTextOutcome run() { return run_unlearning_text(inputs(fixture_.context, *fixture_.dataset), plan(), 5); }
+  UnlearningTextOutcome run() {
+    return run_unlearning_text(inputs(fixture_.context, *fixture_.dataset), plan(), 5);
+  }
   std::string error_of(const std::function<void()>& body) {
     try {
       body();
@@ -83,7 +88,8 @@ class UnlearningTextTest : public ::testing::Test {
   ClosedForm half_;
 };
 
-const TextOutcome& method(const UnlearningTextOutcome& run, const std::string& name, int dictionary) {
+const TextOutcome& method(const UnlearningTextOutcome& run, const std::string& name,
+                          int dictionary) {
   for (const TextOutcome& m : run.methods)
     if (m.name == name && m.dictionary == dictionary) return m;
   throw Error("no method " + name);
@@ -98,9 +104,11 @@ TEST_F(UnlearningTextTest, APerfectDictionaryForgetsTheCorpusAndItsControlsDoNot
   const TextOutcome& latents = method(outcome, "latents", 0);
   EXPECT_GT(drop(outcome, latents), 0.5);
   EXPECT_LT(outcome.test.percent(latents.losses.at(latents.chosen[0]), false), 3);
-  EXPECT_LT(drop(outcome, method(outcome, "latents", 1)), drop(outcome, latents)) << "a random dictionary's";
+  EXPECT_LT(drop(outcome, method(outcome, "latents", 1)), drop(outcome, latents))
+      << "a random dictionary's";
   EXPECT_LT(drop(outcome, method(outcome, "random_latents", 0)), 0.1);
-  EXPECT_GT(drop(outcome, method(outcome, "gated_steering", -1)), 0.3) << "the planted corpora are a shift apart";
+  EXPECT_GT(drop(outcome, method(outcome, "gated_steering", -1)), 0.3)
+      << "the planted corpora are a shift apart";
 }
 
 TEST_F(UnlearningTextTest, LossesAreTheClosedForm) {
@@ -125,7 +133,8 @@ TEST_F(UnlearningTextTest, LossesAreTheClosedForm) {
       for (float& v : sorted) v = std::fabs(v) - 2.5f;
       std::nth_element(sorted.begin(), sorted.begin() + 3, sorted.end(), std::greater<>());
       const float z = changed[2] - 2.5f;
-      if (!p.special[row - 1] && z > 0 && z >= sorted[3]) changed[2] += static_cast<float>(target) - z;
+      if (!p.special[row - 1] && z > 0 && z >= sorted[3])
+        changed[2] += static_cast<float>(target) - z;
       clamped += ClosedForm::loss(changed.data(), p.tokens[row]);
     }
     EXPECT_NEAR(outcome.test.clean[i], clean, 1e-4);
@@ -150,10 +159,12 @@ TEST_F(UnlearningTextTest, NothingIsChosenOnTheTestPart) {
   test::write_planted(other, folder.path());
   const data::Dataset dataset = data::Dataset::open(folder.path());
   const UnlearningTextOutcome first = run();
-  const UnlearningTextOutcome second = run_unlearning_text(inputs(fixture_.context, dataset), plan(), 5);
+  const UnlearningTextOutcome second =
+      run_unlearning_text(inputs(fixture_.context, dataset), plan(), 5);
   for (size_t m = 0; m < first.methods.size(); ++m) {
     EXPECT_EQ(first.methods[m].tuning_drop, second.methods[m].tuning_drop) << first.methods[m].name;
-    EXPECT_EQ(first.methods[m].tuning_damage, second.methods[m].tuning_damage) << first.methods[m].name;
+    EXPECT_EQ(first.methods[m].tuning_damage, second.methods[m].tuning_damage)
+        << first.methods[m].name;
     EXPECT_EQ(first.methods[m].chosen, second.methods[m].chosen) << first.methods[m].name;
   }
   EXPECT_NE(first.test.clean, second.test.clean) << "the change must show in the test part";
@@ -162,21 +173,26 @@ TEST_F(UnlearningTextTest, NothingIsChosenOnTheTestPart) {
 TEST_F(UnlearningTextTest, SameLossesOnAnyNumberOfThreads) {
   Context one({Device::cpu, 1});
   const UnlearningTextOutcome two = run();
-  const UnlearningTextOutcome alone = run_unlearning_text(inputs(one, *fixture_.dataset), plan(), 5);
-  for (size_t m = 0; m < two.methods.size(); ++m) EXPECT_EQ(two.methods[m].losses, alone.methods[m].losses);
+  const UnlearningTextOutcome alone =
+      run_unlearning_text(inputs(one, *fixture_.dataset), plan(), 5);
+  for (size_t m = 0; m < two.methods.size(); ++m)
+    EXPECT_EQ(two.methods[m].losses, alone.methods[m].losses);
   EXPECT_EQ(two.test.ablated, alone.test.ablated);
 }
 
 TEST_F(UnlearningTextTest, WhatIsMissingIsOneLine) {
   UnlearningTextConfig& config = fixture_.config.unlearning_text;
   config.forget = "class9";
-  EXPECT_NE(error_of([&] { plan(); }).find("has no class 'class9': its classes are class0"), std::string::npos);
+  EXPECT_NE(error_of([&] { plan(); }).find("has no class 'class9': its classes are class0"),
+            std::string::npos);
   config.forget = "class2";
   config.test = 5000;
   EXPECT_NE(error_of([&] { plan(); }).find("corpus 'class2' has"), std::string::npos);
-  EXPECT_NE(error_of([&] { fixture_.run({"unlearning_text"}); }).find("needs --model"), std::string::npos);
+  EXPECT_NE(error_of([&] { fixture_.run({"unlearning_text"}); }).find("needs --model"),
+            std::string::npos);
   config.corpus_label = "corpus";
-  EXPECT_NE(error_of([&] { fixture_.run({"unlearning_text"}); }).find("needs label 'corpus'"), std::string::npos);
+  EXPECT_NE(error_of([&] { fixture_.run({"unlearning_text"}); }).find("needs label 'corpus'"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -22,7 +22,10 @@ D, N, K = 24, 64, 4
 def config(tmp_path, **train):
     settings = {"steps": 400, "warmup_steps": 0, "decay_fraction": 0, "aux_coefficient": 0, **train}
     file = tmp_path / "config.yaml"
-    file.write_text(f"model: {{n: {N}, k: {K}}}\ntrain:\n" + "".join(f"  {k}: {v}\n" for k, v in settings.items()))
+    file.write_text(
+        f"model: {{n: {N}, k: {K}}}\ntrain:\n"
+        + "".join(f"  {k}: {v}\n" for k, v in settings.items())
+    )
     return file
 
 
@@ -32,7 +35,9 @@ def activations(rows, seed=0):
 
 def dictionary(run):
     facts = json.loads((run / "dictionary" / "cfg.json").read_text())
-    return {name: torch.from_numpy(w) for name, w in read_weights(run / "dictionary").items()}, facts["scale"]
+    return {
+        name: torch.from_numpy(w) for name, w in read_weights(run / "dictionary").items()
+    }, facts["scale"]
 
 
 def test_one_step_is_adams_of_autograds_gradient(tmp_path):
@@ -47,7 +52,11 @@ def test_one_step_is_adams_of_autograds_gradient(tmp_path):
         assert encoder.close() == 1
     (before, scale), (after, _) = dictionary(tmp_path / "before"), dictionary(tmp_path / "after")
     # At the training scale: W_enc/s, s·b_dec, s·x.
-    parameters = {"W_enc": before["W_enc"] / scale, "b_enc": before["b_enc"], "b_dec": before["b_dec"] * scale}
+    parameters = {
+        "W_enc": before["W_enc"] / scale,
+        "b_enc": before["b_enc"],
+        "b_dec": before["b_dec"] * scale,
+    }
     for p in parameters.values():
         p.requires_grad_(True)
     pre = (scale * x.double() - parameters["b_dec"]) @ parameters["W_enc"].T + parameters["b_enc"]
@@ -60,7 +69,11 @@ def test_one_step_is_adams_of_autograds_gradient(tmp_path):
     (z @ embeddings.double() - target).pow(2).mean().backward()
     before_step = {name: p.detach().clone() for name, p in parameters.items()}
     torch.optim.Adam(parameters.values(), lr=0.5, eps=1).step()
-    unfold = {"W_enc": after["W_enc"] / scale, "b_enc": after["b_enc"], "b_dec": after["b_dec"] * scale}
+    unfold = {
+        "W_enc": after["W_enc"] / scale,
+        "b_enc": after["b_enc"],
+        "b_dec": after["b_dec"] * scale,
+    }
     for name, p in parameters.items():
         moved, expected = unfold[name] - before_step[name], p.detach() - before_step[name]
         assert expected.norm() > 1e-3, name
@@ -70,7 +83,9 @@ def test_one_step_is_adams_of_autograds_gradient(tmp_path):
 
 def test_the_encoder_learns_what_the_loss_asks_for(tmp_path):
     """y depends on 4 directions of x alone. With the encoder frozen, the embeddings cannot make up for it."""
-    teacher = torch.from_numpy(np.linalg.qr(np.random.default_rng(1).standard_normal((D, D)))[0][:, :4]).float()
+    teacher = torch.from_numpy(
+        np.linalg.qr(np.random.default_rng(1).standard_normal((D, D)))[0][:, :4]
+    ).float()
     losses = {}
     for name, rate in (("trained", 0.003), ("frozen", 1e-12)):
         torch.manual_seed(0)
@@ -100,8 +115,11 @@ def test_wrong_uses_are_told(tmp_path):
     assert encoder._process.wait() == 1 and not (tmp_path / "run" / "checkpoints").exists()
 
     def assay(*arguments, data=b""):
-        return subprocess.run([os.environ["ASSAY"], "bottleneck", file, "--out", tmp_path / "run", *arguments],
-                              input=data, capture_output=True)
+        return subprocess.run(
+            [os.environ["ASSAY"], "bottleneck", file, "--out", tmp_path / "run", *arguments],
+            input=data,
+            capture_output=True,
+        )
 
     done = assay("--set", "data.path=x")
     assert done.returncode == 2 and b"data.path" in done.stderr
@@ -120,7 +138,9 @@ class Learner:
     """Encoder and embeddings learn together; the batch of a step depends on the step alone."""
 
     def __init__(self, file, out, resume="auto", overrides=()):
-        self.encoder = Bottleneck(file, out, os.environ["ASSAY"], error_weight=0.1, overrides=overrides, resume=resume)
+        self.encoder = Bottleneck(
+            file, out, os.environ["ASSAY"], error_weight=0.1, overrides=overrides, resume=resume
+        )
         self.embeddings = torch.zeros(N, 4, requires_grad=True)
         self.optimiser = torch.optim.Adam([self.embeddings], lr=0.02)
 
@@ -136,15 +156,20 @@ class Learner:
 
     def keep(self, path):
         """All of it, under one step."""
-        torch.save({"step": self.encoder.checkpoint(), "embeddings": self.embeddings.detach(),
-                    "optimiser": self.optimiser.state_dict()}, path)
+        torch.save(
+            {
+                "step": self.encoder.checkpoint(),
+                "embeddings": self.embeddings.detach(),
+                "optimiser": self.optimiser.state_dict(),
+            },
+            path,
+        )
 
     def restore(self, path):
         kept = torch.load(path)
         self.embeddings.data = kept["embeddings"]
         self.optimiser.load_state_dict(kept["optimiser"])
         assert self.encoder.step == kept["step"]
-
 
     def follow(self, other):
         """Its embeddings, at the step where both stand."""
@@ -154,8 +179,16 @@ class Learner:
 
 @pytest.mark.parametrize("variant", ["topk", "batch_topk", "jumprelu"])
 def test_killed_stopped_or_left_alone_it_ends_in_the_same_bits(tmp_path, variant):
-    file = config(tmp_path, steps=60, warmup_steps=10, decay_fraction=0.5, checkpoint_every=7, keep_checkpoints=9,
-                  aux_coefficient=0.1, dead_after_tokens=500)
+    file = config(
+        tmp_path,
+        steps=60,
+        warmup_steps=10,
+        decay_fraction=0.5,
+        checkpoint_every=7,
+        keep_checkpoints=9,
+        aux_coefficient=0.1,
+        dead_after_tokens=500,
+    )
     out, kept, choice = tmp_path / "run", tmp_path / "own.pt", [f"model.variant={variant}"]
     whole = Learner(file, tmp_path / "whole", "never", choice)
     whole.learn(60)
@@ -178,7 +211,9 @@ def test_killed_stopped_or_left_alone_it_ends_in_the_same_bits(tmp_path, variant
     stopped.learn(45)
     loss = stopped.loss()
     stopped.encoder._process.send_signal(signal.SIGTERM)
-    assert stopped.encoder._process.wait() == 75  # without the gradient: step 46 is as if it had not begun
+    assert (
+        stopped.encoder._process.wait() == 75
+    )  # without the gradient: step 46 is as if it had not begun
     with pytest.raises(Stopped):
         loss.backward()
     left = Learner(file, out, "auto", choice)
@@ -211,8 +246,11 @@ def test_resuming_names_what_differs_and_passes_over_what_is_damaged(tmp_path, c
     assert learner.encoder._process.wait() == -signal.SIGKILL
     assert checkpoints(out) == [f"step-{step:010}" for step in (4, 8, 12)]
     before = files_of(out)
-    for overrides, resume, message in ((["model.k=5", "train.lr=0.1"], "auto", "model.k is 4 there, 5 now"),
-                                       ([], "never", "--resume auto"), ([], 5, "there are: 12, 8, 4")):
+    for overrides, resume, message in (
+        (["model.k=5", "train.lr=0.1"], "auto", "model.k is 4 there, 5 now"),
+        ([], "never", "--resume auto"),
+        ([], 5, "there are: 12, 8, 4"),
+    ):
         with pytest.raises(RuntimeError, match="status 2"):
             Learner(file, out, resume, overrides)
         assert message in capfd.readouterr().err

@@ -8,8 +8,23 @@ import pytest
 
 ASSAY = os.environ["ASSAY"]
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["harvest", "index", "plan", "train", "sweep", "eval", "encode", "decode", "inspect", "report", "bench",
-            "config", "decoder-shard", "finetune", "bottleneck"]
+COMMANDS = [
+    "harvest",
+    "index",
+    "plan",
+    "train",
+    "sweep",
+    "eval",
+    "encode",
+    "decode",
+    "inspect",
+    "report",
+    "bench",
+    "config",
+    "decoder-shard",
+    "finetune",
+    "bottleneck",
+]
 
 
 def run(*arguments):
@@ -22,7 +37,11 @@ def test_help_names_every_command_and_version_prints_one_line():
     for command in COMMANDS:
         assert f"\n  {command} " in result.stdout
     version = run("--version")
-    assert version.returncode == 0 and version.stdout.startswith("assay ") and len(version.stdout.splitlines()) == 1
+    assert (
+        version.returncode == 0
+        and version.stdout.startswith("assay ")
+        and len(version.stdout.splitlines()) == 1
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,8 +51,18 @@ def test_each_command_explains_itself(command):
     assert result.stdout.count("\n") > 3
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["train"], ["train", "x.yaml"], ["bench", "--rows", "-1"],
-                                       ["bench", "--k", "9", "--latents", "8"], ["bench", "--device", "cuda"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["train"],
+        ["train", "x.yaml"],
+        ["bench", "--rows", "-1"],
+        ["bench", "--k", "9", "--latents", "8"],
+        ["bench", "--device", "cuda"],
+    ],
+)
 def test_usage_errors_exit_with_2(arguments):
     result = run(*arguments)
     assert result.returncode == 2 and result.stderr, arguments
@@ -47,4 +76,5 @@ def test_what_a_device_cannot_heed_is_refused_by_its_name(arguments):
 
 def test_the_committed_reference_is_what_the_program_generates():
     assert run("config", "--reference").stdout == (ROOT / "docs" / "config.md").read_text(), (
-        "docs/config.md is out of date: build/assay config --reference > docs/config.md")
+        "docs/config.md is out of date: build/assay config --reference > docs/config.md"
+    )

@@ -39,8 +39,12 @@ def test_same_loss_as_dense_fp32(tmp_path, dead_percent):
         assert abs(point["difference"]) < LIMIT
         assert point["ours"]["dead"] == point["reference"]["dead"]
         assert 0.9 * p.k < point["ours"]["l0"] <= p.k
-    assert (points[0]["ours"]["dead"] > 0) == (dead_percent > 0), "AuxK is exercised where it should be"
-    assert points[-1]["ours"]["fvu"] < 0.95 * points[0]["ours"]["fvu"], "nothing was learnt: this says nothing"
+    assert (points[0]["ours"]["dead"] > 0) == (dead_percent > 0), (
+        "AuxK is exercised where it should be"
+    )
+    assert points[-1]["ours"]["fvu"] < 0.95 * points[0]["ours"]["fvu"], (
+        "nothing was learnt: this says nothing"
+    )
 
 
 def test_our_memory_beyond_the_state_does_not_grow_with_n(tmp_path):
@@ -116,7 +120,10 @@ def test_others_are_told_from_our_own_processes():
         without, within = Others([]), Others([loop.pid])
         time.sleep(1)
         alone, together = within.share(), without.share()
-        used = [int(v) for v in Path(f"/proc/{loop.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]]
+        used = [
+            int(v)
+            for v in Path(f"/proc/{loop.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        ]
         loop.kill()
     assert sum(used) > 0
     assert 0 < together - alone <= 1.1 / os.cpu_count()

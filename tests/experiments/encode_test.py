@@ -3,7 +3,15 @@
 import h5py
 import numpy as np
 import pytest
-from tiny_data import assay, assay_json, dense_codes, read_weights, rows, write_activations, write_dictionary
+from tiny_data import (
+    assay,
+    assay_json,
+    dense_codes,
+    read_weights,
+    rows,
+    write_activations,
+    write_dictionary,
+)
 
 
 @pytest.fixture
@@ -43,15 +51,35 @@ def test_round_trip_against_numpy(tmp_path, dictionary, count):
     assert assay_json("decode", dictionary, codes, "--out", back)["rows"] == count
     with h5py.File(back) as f:
         assert f["activations"].dtype == np.float32
-        assert np.allclose(f["activations"][:], expected @ weights["W_dec"] + weights["b_dec"], rtol=1e-5, atol=1e-4)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["back.h5", "codes.h5", "dictionary", "x.h5"]
+        assert np.allclose(
+            f["activations"][:],
+            expected @ weights["W_dec"] + weights["b_dec"],
+            rtol=1e-5,
+            atol=1e-4,
+        )
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "back.h5",
+        "codes.h5",
+        "dictionary",
+        "x.h5",
+    ]
 
 
 def test_bytes_do_not_depend_on_threads(tmp_path, dictionary):
     source = write_activations(tmp_path / "x.h5", rows(5000))
     for threads in (1, 3):
-        assay("encode", dictionary, source, "--out", tmp_path / f"c{threads}.h5", "--threads", threads)
-        assay("decode", dictionary, tmp_path / "c1.h5", "--out", tmp_path / f"b{threads}.h5", "--threads", threads)
+        assay(
+            "encode", dictionary, source, "--out", tmp_path / f"c{threads}.h5", "--threads", threads
+        )
+        assay(
+            "decode",
+            dictionary,
+            tmp_path / "c1.h5",
+            "--out",
+            tmp_path / f"b{threads}.h5",
+            "--threads",
+            threads,
+        )
     assert (tmp_path / "c1.h5").read_bytes() == (tmp_path / "c3.h5").read_bytes()
     assert (tmp_path / "b1.h5").read_bytes() == (tmp_path / "b3.h5").read_bytes()
 
@@ -66,7 +94,9 @@ def test_other_hook_half_precision_and_shards(tmp_path, dictionary):
     assert np.allclose(as_dense(tmp_path / "one.h5"), expected, rtol=1e-5, atol=1e-5)
 
     assay("index", source, "--out", tmp_path / "shards")
-    summary = assay_json("encode", dictionary, tmp_path / "shards", "--out", tmp_path / "two.h5", "--hook", "mlp")
+    summary = assay_json(
+        "encode", dictionary, tmp_path / "shards", "--out", tmp_path / "two.h5", "--hook", "mlp"
+    )
     assert np.array_equal(as_dense(tmp_path / "two.h5"), as_dense(tmp_path / "one.h5"))
     content_hash = assay_json("inspect", tmp_path / "shards")["content_hash"]
     with h5py.File(tmp_path / "two.h5") as f:

@@ -30,48 +30,127 @@ def made(tmp_path_factory):
     work = tmp_path_factory.mktemp("finetune")
 
     def python(tool, *arguments):
-        subprocess.run([sys.executable, TOOLS / tool, *map(str, arguments)], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, TOOLS / tool, *map(str, arguments)], check=True, capture_output=True
+        )
 
     python("wordnet.py", "--limit", 400, "--seed", 3, "--out", work / "texts.jsonl")
-    python("tokenise.py", "--model", model, "--texts", work / "texts.jsonl", "--out", work / "corpus.h5")
-    assay("harvest", "--model", model, "--corpus", work / "corpus.h5", "--out", work / "shards", "--dtype", "f32")
+    python(
+        "tokenise.py",
+        "--model",
+        model,
+        "--texts",
+        work / "texts.jsonl",
+        "--out",
+        work / "corpus.h5",
+    )
+    assay(
+        "harvest",
+        "--model",
+        model,
+        "--corpus",
+        work / "corpus.h5",
+        "--out",
+        work / "shards",
+        "--dtype",
+        "f32",
+    )
     config = work / "config.yaml"
-    config.write_text(f"data: {{path: {work / 'shards'}, validation: 0.3, test: 0, lanes: 1}}\n"
-                      "model: {n: 512, k: 8}\ntrain: {steps: 300, batch: 256, lr: 0.002, warmup_steps: 10}\n")
+    config.write_text(
+        f"data: {{path: {work / 'shards'}, validation: 0.3, test: 0, lanes: 1}}\n"
+        "model: {n: 512, k: 8}\ntrain: {steps: 300, batch: 256, lr: 0.002, warmup_steps: 10}\n"
+    )
     assay("train", config, "--out", work / "run")
     return work, model
 
 
 def splice_loss(work, model, run, out):
-    results = assay_json("eval", run, "--data", work / "shards", "--config", work / "config.yaml", "--model", model,
-                         "--tasks", "splice", "--null", "none", "--out", out)
+    results = assay_json(
+        "eval",
+        run,
+        "--data",
+        work / "shards",
+        "--config",
+        work / "config.yaml",
+        "--model",
+        model,
+        "--tasks",
+        "splice",
+        "--null",
+        "none",
+        "--out",
+        out,
+    )
     (task,) = (t for t in results["tasks"] if t["name"] == "splice")
-    (number,) = (n for n in task["numbers"] if n["metric"] == "splice_cosine_loss" and n.get("dictionary"))
+    (number,) = (
+        n for n in task["numbers"] if n["metric"] == "splice_cosine_loss" and n.get("dictionary")
+    )
     return number["value"]
 
 
 def test_held_out_texts_lose_less_and_threads_change_nothing(made, tmp_path):
     work, model = made
-    summary = assay_json("finetune", work / "run", "--model", model, "--out", tmp_path / "one", *SHORT, "--threads", 1)
+    summary = assay_json(
+        "finetune",
+        work / "run",
+        "--model",
+        model,
+        "--out",
+        tmp_path / "one",
+        *SHORT,
+        "--threads",
+        1,
+    )
     assert summary["steps"] == 40 and summary["output_loss_after"] < summary["output_loss_before"]
     before = splice_loss(work, model, work / "run", tmp_path / "before")
     after = splice_loss(work, model, tmp_path / "one", tmp_path / "after")
     assert after < 0.97 * before, (before, after)
-    lines = [json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [10, 20, 30, 40] and lines[-1]["tokens"] == summary["tokens"]
-    about = [json.loads((run / "dictionary" / "cfg.json").read_text()) for run in (work / "run", tmp_path / "one")]
+    lines = [
+        json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [line["step"] for line in lines] == [10, 20, 30, 40] and lines[-1]["tokens"] == summary[
+        "tokens"
+    ]
+    about = [
+        json.loads((run / "dictionary" / "cfg.json").read_text())
+        for run in (work / "run", tmp_path / "one")
+    ]
     assert about[1]["tokens"] == about[0]["tokens"] + summary["tokens"]
     assert {**about[1], "tokens": 0} == {**about[0], "tokens": 0}
 
-    assay("finetune", work / "run", "--model", model, "--out", tmp_path / "two", *SHORT, "--threads", 3)
+    assay(
+        "finetune",
+        work / "run",
+        "--model",
+        model,
+        "--out",
+        tmp_path / "two",
+        *SHORT,
+        "--threads",
+        3,
+    )
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
 
 
 def start(made, out, *arguments):
     work, model = made
-    command = [os.environ["ASSAY"], "finetune", work / "run", "--model", model, "--out", out, "--resume", "auto",
-               "--json", *SHORT, *arguments]
-    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [
+        os.environ["ASSAY"],
+        "finetune",
+        work / "run",
+        "--model",
+        model,
+        "--out",
+        out,
+        "--resume",
+        "auto",
+        "--json",
+        *SHORT,
+        *arguments,
+    ]
+    return subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for_checkpoint(process, out, beyond=""):
@@ -110,8 +189,14 @@ def test_killed_and_damaged_it_ends_in_the_same_bits(made, tmp_path):
     process.send_signal(signal.SIGTERM)
     done, _ = process.communicate()
     interrupted = json.loads(done)
-    assert process.returncode == 75 and interrupted["outcome"] == "interrupted" and interrupted["steps"] < 40
-    assert (out / "checkpoints" / f"step-{interrupted['steps']:010}").is_dir() and not (out / "dictionary").exists()
+    assert (
+        process.returncode == 75
+        and interrupted["outcome"] == "interrupted"
+        and interrupted["steps"] < 40
+    )
+    assert (out / "checkpoints" / f"step-{interrupted['steps']:010}").is_dir() and not (
+        out / "dictionary"
+    ).exists()
 
     process = start(made, out, *often)
     done, errors = process.communicate()
@@ -121,7 +206,10 @@ def test_killed_and_damaged_it_ends_in_the_same_bits(made, tmp_path):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     assert {**json.loads(done), "run": "", "seconds": 0} == {**whole, "run": "", "seconds": 0}
     again = start(made, out)
-    assert json.loads(again.communicate()[0])["outcome"] == "already finished" and again.returncode == 0
+    assert (
+        json.loads(again.communicate()[0])["outcome"] == "already finished"
+        and again.returncode == 0
+    )
 
 
 def test_resuming_names_what_differs(made, tmp_path):
@@ -130,9 +218,13 @@ def test_resuming_names_what_differs(made, tmp_path):
     out = tmp_path / "out"
     assay("finetune", work / "run", "--model", model, "--out", out, *short)
     again = ("finetune", work / "run", "--out", out, "--resume", "auto")
-    line = assay(*again, "--model", model, *short, "--set", "lr=0.1", "--set", "output=logits", status=2)
+    line = assay(
+        *again, "--model", model, *short, "--set", "lr=0.1", "--set", "output=logits", status=2
+    )
     assert "lr is 0.0005 there, 0.1 now" in line and "output is cosine there, logits now" in line
-    assert "--resume auto" in assay("finetune", work / "run", "--model", model, "--out", out, *short, status=2)
+    assert "--resume auto" in assay(
+        "finetune", work / "run", "--model", model, "--out", out, *short, status=2
+    )
     shutil.rmtree(out / "dictionary")
     before = files_of(out)
     assert "lr is 0.0005" in assay(*again, "--model", model, *short, "--set", "lr=0.1", status=2)
@@ -148,10 +240,21 @@ def test_resuming_names_what_differs(made, tmp_path):
     damaged = bytearray(weights_file.read_bytes())
     damaged[-3] ^= 1
     weights_file.write_bytes(damaged)
-    line = assay("finetune", copy, "--model", model, "--out", out, "--resume", "auto", *short, status=1)
+    line = assay(
+        "finetune", copy, "--model", model, "--out", out, "--resume", "auto", *short, status=1
+    )
     assert "the run's dictionary" in line
     assert files_of(out) == before
-    assay(*again, "--model", model, *short, "--set", "checkpoint_every=7", "--set", "checkpoint_minutes=1")
+    assay(
+        *again,
+        "--model",
+        model,
+        *short,
+        "--set",
+        "checkpoint_every=7",
+        "--set",
+        "checkpoint_minutes=1",
+    )
     assert json.loads((out / "dictionary" / "cfg.json").read_text())["n"] == 512
 
 

@@ -44,8 +44,13 @@ def run(tmp_path, test_status, peers=False):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(stat.S_IRWXU)
     path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if "cuda" not in p)
-    return subprocess.run([SCRIPT, tmp_path, tmp_path / "table"], capture_output=True, text=True, cwd=tmp_path,
-                          env={**os.environ, "PATH": path})
+    return subprocess.run(
+        [SCRIPT, tmp_path, tmp_path / "table"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+    )
 
 
 def test_one_row_a_size_with_the_devices_name(tmp_path):
@@ -55,7 +60,11 @@ def test_one_row_a_size_with_the_devices_name(tmp_path):
     assert lines[0].startswith("Stand-in;")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert len(rows) == 2 + 3 and len({len(row) for row in rows}) == 1
-    assert [row[0] for row in rows[2:]] == ["2048, 384, 6144, 32", "2048, 768, 24576, 32", "1024, 2304, 65536, 32"]
+    assert [row[0] for row in rows[2:]] == [
+        "2048, 384, 6144, 32",
+        "2048, 768, 24576, 32",
+        "1024, 2304, 65536, 32",
+    ]
     assert rows[2][1:5] == ["2.048", "0.82", "not measured: no .venv-peers", "2.148"]
     assert rows[2][-1] == "2.048 (1700 GB/s, 85 % of a copy's)"
     summary = json.loads((tmp_path / "table.json").read_text())
@@ -70,5 +79,7 @@ def test_no_table_for_a_build_that_fails_its_tests(tmp_path):
 def test_sparsify_is_beside_us_where_the_peers_are_installed(tmp_path):
     done = run(tmp_path, 0, peers=True)
     assert done.returncode == 0, done.stderr
-    assert "| 2.048 | 0.82 | 4.00 (sparsify-bf16, Triton on) |" in (tmp_path / "table.md").read_text()
+    assert (
+        "| 2.048 | 0.82 | 4.00 (sparsify-bf16, Triton on) |" in (tmp_path / "table.md").read_text()
+    )
     assert len(json.loads((tmp_path / "table.json").read_text())["peers"]) == 3

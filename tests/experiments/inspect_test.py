@@ -20,7 +20,9 @@ def files(tmp_path_factory):
     """One of each kind, made by the binary itself."""
     folder = tmp_path_factory.mktemp("files")
     lang = np.zeros(3000, np.int32)
-    source = write_activations(folder / "x.h5", rows(3000), labels__lang=lang, hooks__mlp=rows(3000, d=8))
+    source = write_activations(
+        folder / "x.h5", rows(3000), labels__lang=lang, hooks__mlp=rows(3000, d=8)
+    )
     with h5py.File(source, "a") as f:
         f["labels/lang"].attrs["classes"] = ["english", "french", "none of these"]
         f.attrs["model"] = "tiny"
@@ -67,7 +69,13 @@ def test_activations(files, name, kind):
 def test_codes(files):
     facts = assay_json("inspect", files / "codes.h5")
     assert (facts["kind"], facts["rows"], facts["pairs"], facts["n"], facts["d"], facts["k"]) == (
-        "codes", 3000, 12000, 64, 24, 4)
+        "codes",
+        3000,
+        12000,
+        64,
+        24,
+        4,
+    )
     assert facts["dictionary_hash"] == assay_json("inspect", files / "run" / "dictionary")["hash"]
     assert facts["source_hash"] == assay_json("inspect", files / "shards")["content_hash"]
 
@@ -82,7 +90,10 @@ def test_run_and_checkpoint(files):
     checkpoint = assay_json("inspect", newest)
     assert {**facts["checkpoint"], "path": ""} == {**checkpoint, "path": ""}
     assert (checkpoint["kind"], checkpoint["step"]) == ("checkpoint", 20)
-    assert checkpoint["state_sha256"] == hashlib.sha256((newest / "state.safetensors").read_bytes()).hexdigest()
+    assert (
+        checkpoint["state_sha256"]
+        == hashlib.sha256((newest / "state.safetensors").read_bytes()).hexdigest()
+    )
     assert checkpoint["tensors"]["W_enc.m"]["shape"] == [64, 24]
 
 

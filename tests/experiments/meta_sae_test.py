@@ -21,7 +21,11 @@ def test_rows_are_the_decoders_directions(tmp_path):
     w = read_weights(dictionary)["W_dec"]
     rows, about = directions_of(tmp_path / "set")
     assert np.allclose(rows, w / np.linalg.norm(w, axis=1, keepdims=True), rtol=1e-6, atol=1e-7)
-    assert about == {"model": "tiny", "hook": "decoder of layer 1", "source_hash": summary["dictionary_hash"]}
+    assert about == {
+        "model": "tiny",
+        "hook": "decoder of layer 1",
+        "source_hash": summary["dictionary_hash"],
+    }
     assert summary["dictionary_hash"] == assay_json("inspect", dictionary)["hash"]
     assert summary["variance"] == pytest.approx(1 - (rows.mean(0) ** 2).sum(), abs=1e-5)
     assert "already" in assay("decoder-shard", dictionary, "--out", tmp_path / "set", status=1)
@@ -49,9 +53,11 @@ def test_a_meta_sae_explains_latents_by_few_meta_latents(tmp_path):
     save_file(weights, dictionary / "dictionary.safetensors")
     assay("decoder-shard", dictionary, "--out", tmp_path / "set")
     config = tmp_path / "config.yaml"
-    config.write_text(f"data: {{path: {tmp_path / 'set'}, validation: 0, test: 0}}\n"
-                      "model: {variant: batch_topk, n: 64, k: 2}\n"
-                      "train: {steps: 600, batch: 512, lr: 0.003, warmup_steps: 10}\n")
+    config.write_text(
+        f"data: {{path: {tmp_path / 'set'}, validation: 0, test: 0}}\n"
+        "model: {variant: batch_topk, n: 64, k: 2}\n"
+        "train: {steps: 600, batch: 512, lr: 0.003, warmup_steps: 10}\n"
+    )
     assay("train", config, "--out", tmp_path / "run")
     about = json.loads((tmp_path / "run" / "dictionary" / "cfg.json").read_text())
     assert about["hook"] == "decoder of layer 1" and about["model"] == "tiny"
@@ -59,7 +65,9 @@ def test_a_meta_sae_explains_latents_by_few_meta_latents(tmp_path):
     assay("encode", tmp_path / "run", tmp_path / "set", "--out", tmp_path / "codes.h5")
     with h5py.File(tmp_path / "codes.h5") as f:
         dense = np.zeros((n, 64))
-        dense[np.repeat(np.arange(n), np.diff(f["row_offsets"][:])), f["indices"][:]] = f["values"][:]
+        dense[np.repeat(np.arange(n), np.diff(f["row_offsets"][:])), f["indices"][:]] = f["values"][
+            :
+        ]
     assert (dense > 0).sum(1).mean() < 3
     x, meta = directions_of(tmp_path / "set")[0], read_weights(tmp_path / "run" / "dictionary")
     total = ((x - x.mean(0)) ** 2).sum()

@@ -20,8 +20,10 @@ def data_set(folder, seed, count=4000):
 
 def config(folder, data, steps=60):
     path = folder / "config.yaml"
-    path.write_text(f"data: {{{data}, lanes: 4, validation: 0, test: 0}}\nmodel: {{n: 64, k: 4}}\n"
-                    f"train: {{steps: {steps}, batch: 64, warmup_steps: 1, checkpoint_every: 5}}\n")
+    path.write_text(
+        f"data: {{{data}, lanes: 4, validation: 0, test: 0}}\nmodel: {{n: 64, k: 4}}\n"
+        f"train: {{steps: {steps}, batch: 64, warmup_steps: 1, checkpoint_every: 5}}\n"
+    )
     return path
 
 
@@ -34,9 +36,21 @@ def test_a_killed_run_on_a_mixture_resumes_to_the_same_bits(tmp_path):
     mixture = "mixture: [" + ", ".join(f'"{w} {s}"' for w, s in zip((0.8, 0.2), sets)) + "]"
     path = config(tmp_path, mixture, steps=600)
     assay("train", path, "--out", tmp_path / "whole")
-    command = [os.environ["ASSAY"], "train", str(path), "--out", str(tmp_path / "cut"), "--resume", "auto"]
+    command = [
+        os.environ["ASSAY"],
+        "train",
+        str(path),
+        "--out",
+        str(tmp_path / "cut"),
+        "--resume",
+        "auto",
+    ]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list((tmp_path / "cut" / "checkpoints").glob("step-*")) if (tmp_path / "cut").exists() else True:
+    while (
+        not list((tmp_path / "cut" / "checkpoints").glob("step-*"))
+        if (tmp_path / "cut").exists()
+        else True
+    ):
         assert child.poll() is None
         time.sleep(0.002)
     child.send_signal(signal.SIGKILL)
@@ -44,7 +58,14 @@ def test_a_killed_run_on_a_mixture_resumes_to_the_same_bits(tmp_path):
     assert not (tmp_path / "cut" / "dictionary").exists()
     assay("train", path, "--out", tmp_path / "cut", "--resume", "auto", "--set", "data.readers=3")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    assay("train", path, "--out", tmp_path / "other", "--set", f'data.mixture=["0.2 {sets[0]}", "0.8 {sets[1]}"]')
+    assay(
+        "train",
+        path,
+        "--out",
+        tmp_path / "other",
+        "--set",
+        f'data.mixture=["0.2 {sets[0]}", "0.8 {sets[1]}"]',
+    )
     assert weights(tmp_path / "other") != weights(tmp_path / "whole")
 
 
@@ -72,8 +93,14 @@ def test_a_corrupt_chunk_stops_the_run_or_is_left_out(tmp_path, skip):
     if not skip:
         assert "corrupt chunk 3" in assay(*arguments, status=1)
         return
-    done = subprocess.run([os.environ["ASSAY"], *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run(
+        [os.environ["ASSAY"], *map(str, arguments)], capture_output=True, text=True
+    )
     assert done.returncode == 0
-    assert "left out:" in done.stderr and "corrupt chunk 3" in done.stderr and "1 corrupt chunk(s)" in done.stderr
+    assert (
+        "left out:" in done.stderr
+        and "corrupt chunk 3" in done.stderr
+        and "1 corrupt chunk(s)" in done.stderr
+    )
     facts = assay_json("inspect", tmp_path / "run" / "dictionary")
     assert facts["data_hash"] != assay_json("inspect", one)["content_hash"]

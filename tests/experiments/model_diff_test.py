@@ -59,7 +59,9 @@ def test_latent_scaling_is_least_squares(strong):
         for x, decoder, bias in zip(hooks, decoders, biases, strict=True):
             without = np.delete(z, j, axis=1) @ np.delete(decoder, j, axis=0) + bias
             betas["error"].append(np.linalg.lstsq(column, (x - without).ravel(), rcond=None)[0][0])
-            betas["reconstruction"].append(np.linalg.lstsq(column, (z @ decoder).ravel(), rcond=None)[0][0])
+            betas["reconstruction"].append(
+                np.linalg.lstsq(column, (z @ decoder).ravel(), rcond=None)[0][0]
+            )
         for kind, of in betas.items():
             assert nu[kind][j] == pytest.approx(of[1 - strong] / of[strong], rel=1e-6), (kind, j)
 
@@ -69,7 +71,9 @@ def test_texts_share_no_document():
     learn, measured, tune = model_diff.choose(records, 40, 20)
     assert len(learn) == 40 and len(measured) == 20 and len(tune) >= 36
     documents = [{r["document"] for r in part} for part in (learn, measured, tune)]
-    assert not (documents[0] & documents[1] or documents[0] & documents[2] or documents[1] & documents[2])
+    assert not (
+        documents[0] & documents[1] or documents[0] & documents[2] or documents[1] & documents[2]
+    )
 
 
 def test_planted_differences_are_found(tmp_path):
@@ -83,9 +87,11 @@ def test_planted_differences_are_found(tmp_path):
         file["document"] = np.arange(12_000)
     assay("index", tmp_path / "pair.h5", "--out", tmp_path / "set")
     config = tmp_path / "config.yaml"
-    config.write_text(f"data: {{path: {tmp_path / 'set'}, more_hooks: [other], lanes: 4, validation: 0.1, test: 0}}\n"
-                      "model: {variant: crosscoder_batch_topk, n: 32, k: 2, threshold: calibrated}\n"
-                      "train: {steps: 1500, batch: 256, lr: 0.003}\n")
+    config.write_text(
+        f"data: {{path: {tmp_path / 'set'}, more_hooks: [other], lanes: 4, validation: 0.1, test: 0}}\n"
+        "model: {variant: crosscoder_batch_topk, n: 32, k: 2, threshold: calibrated}\n"
+        "train: {steps: 1500, batch: 256, lr: 0.003}\n"
+    )
     assay("train", config, "--out", tmp_path / "run")
     args = argparse.Namespace(assay=os.environ["ASSAY"], threads=1)
     judged = model_diff.judge(tmp_path / "run", tmp_path / "pair.h5", args)
@@ -94,7 +100,9 @@ def test_planted_differences_are_found(tmp_path):
     assert judged["confirmed"] >= 0.8 * judged["claimed"], judged
 
     codes = tmp_path / "codes.h5"
-    summary = assay_json("encode", tmp_path / "run", tmp_path / "pair.h5", "--out", codes, "--fvu", "all")
+    summary = assay_json(
+        "encode", tmp_path / "run", tmp_path / "pair.h5", "--out", codes, "--fvu", "all"
+    )
     assert summary["fvu_l0"] == pytest.approx(judged["l0"], rel=1e-4)
     x = [z @ d for d in directions]
     variances = [((h - h.mean(0)) ** 2).sum() for h in x]

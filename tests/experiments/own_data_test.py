@@ -31,27 +31,58 @@ def digits(tmp_path_factory):
     script("own_data/digits.py", "--out", folder / "digits.h5")
     run(ASSAY, "index", folder / "digits.h5", "--out", folder / "shards")
     for seed in (0, 1):
-        run(ASSAY, "train", ROOT / "experiments/own_data/digits.yaml", "--out", folder / f"run{seed}", "--set",
-            f"data.path={folder / 'shards'}", "--set", f"train.seed={seed}", "--set", "train.steps=200")
+        run(
+            ASSAY,
+            "train",
+            ROOT / "experiments/own_data/digits.yaml",
+            "--out",
+            folder / f"run{seed}",
+            "--set",
+            f"data.path={folder / 'shards'}",
+            "--set",
+            f"train.seed={seed}",
+            "--set",
+            "train.steps=200",
+        )
     return folder
 
 
 def evaluate(folder, out, *arguments, status=0):
-    done = run(ASSAY, "eval", *arguments, "--config", ROOT / "experiments/own_data/digits.yaml", "--data",
-               folder / "shards", "--out", out, status=status)
+    done = run(
+        ASSAY,
+        "eval",
+        *arguments,
+        "--config",
+        ROOT / "experiments/own_data/digits.yaml",
+        "--data",
+        folder / "shards",
+        "--out",
+        out,
+        status=status,
+    )
     return json.loads((out / "results.json").read_text()), done
 
 
 def test_labelled_activations_of_anything(digits, tmp_path):
     results, done = evaluate(digits, tmp_path, digits / "run0", digits / "run1", "--quick")
     tasks = {t["name"]: t for t in results["tasks"]}
-    assert {name for name, t in tasks.items() if t["status"] == "ok"} >= {"core", "ood_probing", "probe_regimes",
-                                                                        "comparison"}
-    assert "probe_themes" not in tasks and "'probe_themes' is left out: it needs class 'noun'" in done.stderr
+    assert {name for name, t in tasks.items() if t["status"] == "ok"} >= {
+        "core",
+        "ood_probing",
+        "probe_regimes",
+        "comparison",
+    }
+    assert (
+        "probe_themes" not in tasks
+        and "'probe_themes' is left out: it needs class 'noun'" in done.stderr
+    )
     assert tasks["ood_probing"]["details"]["left_out"] == ["tfidf_lr: the data set has no texts"]
     # Clean digits are easy for any probe on a layer that was trained on them.
-    dense = [n["value"] for n in tasks["ood_probing"]["numbers"]
-             if n["metric"] == "auroc" and n["method"] == "dense_lr" and n["part"] == "id"]
+    dense = [
+        n["value"]
+        for n in tasks["ood_probing"]["numbers"]
+        if n["metric"] == "auroc" and n["method"] == "dense_lr" and n["part"] == "id"
+    ]
     assert dense[0] > 0.95
     pairs = tasks["comparison"]["details"]["dictionaries"]
     assert {(p["a"], p["b"]) for p in pairs} == {("run0", "run1")}
@@ -77,7 +108,14 @@ def test_null_activations(tmp_path, kind):
     (tmp_path / "shards").mkdir()
     with h5py.File(tmp_path / "shards" / "a.h5", "w") as file:
         file["activations"], file["special"], file["document"] = x, special, np.arange(4000) // 4
-    script("nulls/null_activations.py", tmp_path / "shards", "--kind", kind, "--out", tmp_path / "null.h5")
+    script(
+        "nulls/null_activations.py",
+        tmp_path / "shards",
+        "--kind",
+        kind,
+        "--out",
+        tmp_path / "null.h5",
+    )
     with h5py.File(tmp_path / "null.h5") as file:
         null, document = file["activations"][:], file["document"][:]
     x = x[special == 0]
@@ -88,13 +126,26 @@ def test_null_activations(tmp_path, kind):
         assert np.abs(off).max() < 5 / np.sqrt(len(x))
     else:
         np.testing.assert_allclose(null.mean(0), x.mean(0), atol=0.25)
-        np.testing.assert_allclose(np.cov(null.T), np.cov(x.T), atol=0.1 * np.abs(np.cov(x.T)).max())
+        np.testing.assert_allclose(
+            np.cov(null.T), np.cov(x.T), atol=0.1 * np.abs(np.cov(x.T)).max()
+        )
 
 
 def test_frozen_decoders_are_controls_of_their_width(digits, tmp_path):
     for name, options in (("frozen", []), ("soft", ["--cosine", "0.8"])):
-        script("nulls/frozen_decoder.py", digits, "--like", digits / "run0", "--out", tmp_path / name, "--steps", "150",
-               "--batch", "256", *options)
+        script(
+            "nulls/frozen_decoder.py",
+            digits,
+            "--like",
+            digits / "run0",
+            "--out",
+            tmp_path / name,
+            "--steps",
+            "150",
+            "--batch",
+            "256",
+            *options,
+        )
     from safetensors.numpy import load_file
 
     frozen = load_file(tmp_path / "frozen" / "dictionary.safetensors")["W_dec"]
@@ -102,28 +153,69 @@ def test_frozen_decoders_are_controls_of_their_width(digits, tmp_path):
     unit = [w / np.linalg.norm(w, axis=1, keepdims=True) for w in (frozen, soft)]
     cosine = (unit[0] * unit[1]).sum(1)
     assert cosine.min() > 0.799 and cosine.min() < 0.999, "the same start, moved within its cone"
-    results, _ = evaluate(digits, tmp_path / "out", digits / "run0", "--tasks", "core,ood_probing", "--quick",
-                          "--null-dictionary", f"frozen_decoder={tmp_path / 'frozen'}",
-                          "--null-dictionary", f"soft_frozen_decoder={tmp_path / 'soft'}")
+    results, _ = evaluate(
+        digits,
+        tmp_path / "out",
+        digits / "run0",
+        "--tasks",
+        "core,ood_probing",
+        "--quick",
+        "--null-dictionary",
+        f"frozen_decoder={tmp_path / 'frozen'}",
+        "--null-dictionary",
+        f"soft_frozen_decoder={tmp_path / 'soft'}",
+    )
     kinds = {d["name"]: (d["null_kind"], d["parent"]) for d in results["dictionaries"]}
     assert kinds["frozen:frozen_decoder"] == ("frozen_decoder", "")
-    controls = {c["b"] for t in results["tasks"] if t["name"] == "comparison" for c in t["details"]["controls"]}
+    controls = {
+        c["b"]
+        for t in results["tasks"]
+        if t["name"] == "comparison"
+        for c in t["details"]["controls"]
+    }
     assert controls == {"run0:random", "frozen:frozen_decoder", "soft:soft_frozen_decoder"}
-    fvu = {n["dictionary"]: n["value"] for n in results["tasks"][0]["numbers"]
-           if n["metric"] == "fvu" and n["part"] == "validation"}
+    fvu = {
+        n["dictionary"]: n["value"]
+        for n in results["tasks"][0]["numbers"]
+        if n["metric"] == "fvu" and n["part"] == "validation"
+    }
     assert fvu["frozen:frozen_decoder"] < fvu["run0:random"], "the encoder learnt something"
 
 
-@pytest.mark.parametrize("text, says", [("frozen", "KIND=DICT"), ("Frozen=x", "KIND=DICT"), ("=x", "KIND=DICT")])
+@pytest.mark.parametrize(
+    "text, says", [("frozen", "KIND=DICT"), ("Frozen=x", "KIND=DICT"), ("=x", "KIND=DICT")]
+)
 def test_controls_are_named(digits, tmp_path, text, says):
-    done = run(ASSAY, "eval", digits / "run0", "--data", digits / "shards", "--out", tmp_path, "--null-dictionary",
-               text, status=2)
+    done = run(
+        ASSAY,
+        "eval",
+        digits / "run0",
+        "--data",
+        digits / "shards",
+        "--out",
+        tmp_path,
+        "--null-dictionary",
+        text,
+        status=2,
+    )
     assert says in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_scores_follow_the_planted_truth(tmp_path):
-    script("planted_truth.py", "--out", tmp_path, "--draws", "1", "--documents", "400", "--assay", ASSAY)
-    table = {row["score"]: row["spearman"] for row in json.loads((tmp_path / "truth.json").read_text())}
+    script(
+        "planted_truth.py",
+        "--out",
+        tmp_path,
+        "--draws",
+        "1",
+        "--documents",
+        "400",
+        "--assay",
+        ASSAY,
+    )
+    table = {
+        row["score"]: row["spearman"] for row in json.loads((tmp_path / "truth.json").read_text())
+    }
     assert table["core, 1 - FVU (a diagnostic)"] > 0.8
     assert table["ood_probing, ood auroc"] > 0.5
     assert {"probe_regimes, scarcity auroc", "probe_regimes, noise auroc"} <= set(table)

@@ -35,10 +35,17 @@ def noisy_dictionary(planted, folder, n=12, seed=0):
     w = rng.standard_normal((n, truth.shape[1]))
     kept = truth[rng.permutation(len(truth))[: n - 3]]
     w[: len(kept)] = kept + 0.12 * rng.standard_normal(kept.shape)
-    weights = {"W_dec": w * rng.uniform(0.5, 2, (n, 1)), "W_enc": w, "b_enc": np.full(n, -0.1), "b_dec": 0.01 * w[0]}
+    weights = {
+        "W_dec": w * rng.uniform(0.5, 2, (n, 1)),
+        "W_enc": w,
+        "b_enc": np.full(n, -0.1),
+        "b_dec": 0.01 * w[0],
+    }
     cfg = json.loads((planted / "truth" / "cfg.json").read_text())
     folder.mkdir()
-    save_file({k: v.astype(np.float32) for k, v in weights.items()}, folder / "dictionary.safetensors")
+    save_file(
+        {k: v.astype(np.float32) for k, v in weights.items()}, folder / "dictionary.safetensors"
+    )
     (folder / "cfg.json").write_text(json.dumps({**cfg, "n": n}))
     return folder
 
@@ -58,7 +65,9 @@ def test_recovery_agrees_with_scipy(planted, tmp_path, n):
     (found,) = assay_json("recover", dictionary, "--planted", planted, "--rows", 3000)
     weights, truth = read_weights(dictionary), read_weights(planted / "truth")["W_dec"]
     decoder = weights["W_dec"]
-    cosine = decoder @ truth.T / np.linalg.norm(decoder, axis=1)[:, None] / np.linalg.norm(truth, axis=1)
+    cosine = (
+        decoder @ truth.T / np.linalg.norm(decoder, axis=1)[:, None] / np.linalg.norm(truth, axis=1)
+    )
     rows, columns = linear_sum_assignment(-np.abs(cosine))
     assert found["mcc"] == pytest.approx(np.abs(cosine)[rows, columns].mean(), abs=1e-6)
     assert found["recovered"] == pytest.approx((cosine.max(0) > 0.8).mean())
@@ -76,9 +85,13 @@ def test_recovery_agrees_with_scipy(planted, tmp_path, n):
     codes = np.zeros((len(x), n))
     np.put_along_axis(codes, index, value, axis=1)
     error = ((x - codes @ decoder - weights["b_dec"]) ** 2).sum()
-    assert found["ev"] == pytest.approx(1 - error / ((x - x.mean(0)) ** 2).sum(), rel=1e-5, abs=1e-5)
+    assert found["ev"] == pytest.approx(
+        1 - error / ((x - x.mean(0)) ** 2).sum(), rel=1e-5, abs=1e-5
+    )
     assert found["l0"] == pytest.approx((codes > 0).sum(1).mean(), abs=1e-3)
-    true = x @ np.linalg.pinv(truth) > 1e-3  # fewer features than dimensions: the codes follow from x
+    true = (
+        x @ np.linalg.pinv(truth) > 1e-3
+    )  # fewer features than dimensions: the codes follow from x
     assert found["true_l0"] == pytest.approx(true.sum(1).mean())
     fires = codes > 0
     both = (fires & true[:, nearest]).sum(0)
@@ -87,11 +100,24 @@ def test_recovery_agrees_with_scipy(planted, tmp_path, n):
 
 
 def test_a_killed_planting_continues_to_the_same_bytes(tmp_path):
-    arguments = ["plant", "--kind", "independent", "--set", "rows=800000", "--set", "d=4", "--set", "n=8",
-                 "--set", "l0=2"]
+    arguments = [
+        "plant",
+        "--kind",
+        "independent",
+        "--set",
+        "rows=800000",
+        "--set",
+        "d=4",
+        "--set",
+        "n=8",
+        "--set",
+        "l0=2",
+    ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assay(*arguments, "--out", whole)
-    child = subprocess.Popen([os.environ["ASSAY"], *arguments, "--out", str(cut)], stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [os.environ["ASSAY"], *arguments, "--out", str(cut)], stdout=subprocess.DEVNULL
+    )
     while not (cut / "shard-00001.h5").exists():
         assert child.poll() is None
         time.sleep(0.002)
@@ -118,11 +144,26 @@ def test_wrong_uses_are_one_line(planted, tmp_path):
 def test_a_trained_dictionary_finds_few_features_among_many(tmp_path):
     """A dictionary of a few independent features is found by training; the numbers come back in the table too."""
     data = tmp_path / "set"
-    assay("plant", "--kind", "independent", "--set", "d=32", "--set", "n=32", "--set", "l0=2", "--set", "rows=65536",
-          "--out", data)
+    assay(
+        "plant",
+        "--kind",
+        "independent",
+        "--set",
+        "d=32",
+        "--set",
+        "n=32",
+        "--set",
+        "l0=2",
+        "--set",
+        "rows=65536",
+        "--out",
+        data,
+    )
     config = tmp_path / "config.yaml"
-    config.write_text(f"data: {{path: {data}, validation: 0, test: 0}}\nmodel: {{n: 32, k: 2}}\n"
-                      "train: {steps: 600, batch: 512, lr: 0.003, warmup_steps: 10}\n")
+    config.write_text(
+        f"data: {{path: {data}, validation: 0, test: 0}}\nmodel: {{n: 32, k: 2}}\n"
+        "train: {steps: 600, batch: 512, lr: 0.003, warmup_steps: 10}\n"
+    )
     assay("train", config, "--out", tmp_path / "run")
     (found,) = assay_json("recover", tmp_path / "run", "--planted", data, "--rows", 2000)
     assert found["mcc"] > 0.8 and found["recovered"] > 0.7 and found["f1"] > 0.6, found

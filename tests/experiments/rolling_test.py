@@ -11,20 +11,39 @@ import time
 from tests.experiments.tiny_data import assay
 
 ROWS, SHARD, LIMIT = 300_000, 16_384, 6_000_000
-PLANT = ["plant", "--kind", "independent", "--set", "d=8", "--set", "n=16", "--set", "l0=2", "--set", f"rows={ROWS}",
-         "--rows-per-shard", SHARD]
+PLANT = [
+    "plant",
+    "--kind",
+    "independent",
+    "--set",
+    "d=8",
+    "--set",
+    "n=16",
+    "--set",
+    "l0=2",
+    "--set",
+    f"rows={ROWS}",
+    "--rows-per-shard",
+    SHARD,
+]
 
 
 def start(*arguments):
-    return subprocess.Popen([os.environ["ASSAY"], *map(str, arguments)], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [os.environ["ASSAY"], *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def train_arguments(folder, cache, run, steps=1000):
     config = folder / "config.yaml"
-    config.write_text("data: {rolling: true, rolling_wait: 60, lanes: 4, validation: 0, test: 0}\n"
-                      "model: {n: 32, k: 2}\n"
-                      f"train: {{steps: {steps}, batch: 256, warmup_steps: 1, threads: 1, checkpoint_every: 37}}\n")
+    config.write_text(
+        "data: {rolling: true, rolling_wait: 60, lanes: 4, validation: 0, test: 0}\n"
+        "model: {n: 32, k: 2}\n"
+        f"train: {{steps: {steps}, batch: 256, warmup_steps: 1, threads: 1, checkpoint_every: 37}}\n"
+    )
     return ["train", config, "--set", f"data.path={cache}", "--out", run, "--resume", "auto"]
 
 
@@ -52,8 +71,10 @@ def reference(tmp_path):
 def test_kills_of_either_side_do_not_change_a_bit(tmp_path):
     expected = reference(tmp_path)
     cache, run = tmp_path / "cache", tmp_path / "run"
-    commands = {"plant": [*PLANT, "--disk-limit", LIMIT, "--out", cache],
-                "train": train_arguments(tmp_path, cache, run)}
+    commands = {
+        "plant": [*PLANT, "--disk-limit", LIMIT, "--out", cache],
+        "train": train_arguments(tmp_path, cache, run),
+    }
     rng = random.Random(7)
     kills, most, until = 0, 0, time.monotonic() + 90
     sides = {name: start(*command) for name, command in commands.items()}
@@ -81,7 +102,17 @@ def test_kills_of_either_side_do_not_change_a_bit(tmp_path):
 
 def test_a_stopped_trainer_checkpoints_while_it_waits(tmp_path):
     cache, run = tmp_path / "cache", tmp_path / "run"
-    assay(*PLANT[:-2], "--set", "rows=60000", "--rows-per-shard", SHARD, "--disk-limit", "1GB", "--out", cache)
+    assay(
+        *PLANT[:-2],
+        "--set",
+        "rows=60000",
+        "--rows-per-shard",
+        SHARD,
+        "--disk-limit",
+        "1GB",
+        "--out",
+        cache,
+    )
     (cache / "finished.json").unlink()  # as if the harvester were at work
     trainer = start(*train_arguments(tmp_path, cache, run))
     while not list(run.glob("checkpoints/step-*[0-9]")):
@@ -103,19 +134,29 @@ def some_shards(source, cache, names):
 
 def test_a_stop_while_resampling_looks_ahead_changes_no_bit(tmp_path):
     wide, spare, cache, run = (tmp_path / name for name in ("wide", "spare", "cache", "run"))
-    habits = ["--set", "train.resample_every=150", "--set", "train.aux_coefficient=0", "--set",
-              "train.dead_after_tokens=300"]
+    habits = [
+        "--set",
+        "train.resample_every=150",
+        "--set",
+        "train.aux_coefficient=0",
+        "--set",
+        "train.dead_after_tokens=300",
+    ]
     assay(*PLANT, "--disk-limit", "1GB", "--out", wide)
     shutil.copytree(wide, spare)
     whole = start(*train_arguments(tmp_path, wide, tmp_path / "whole"), *habits)
     _, log = whole.communicate(timeout=120)
     assert whole.returncode == 0
     moved = re.findall(r"step (\d+): (\d+) dead latents resampled", log)
-    assert [int(step) for step, _ in moved] == [150, 300, 450, 600, 750] and any(int(count) for _, count in moved)
+    assert [int(step) for step, _ in moved] == [150, 300, 450, 600, 750] and any(
+        int(count) for _, count in moved
+    )
 
     shards = sorted(path.name for path in spare.glob("shard-*.h5"))
     cache.mkdir()
-    some_shards(spare, cache, ["rolling.json", *shards[:4]])  # step 150 stands at row 38,400 and looks 32,768 further
+    some_shards(
+        spare, cache, ["rolling.json", *shards[:4]]
+    )  # step 150 stands at row 38,400 and looks 32,768 further
     trainer = start(*train_arguments(tmp_path, cache, run), *habits)
     while not (run / "checkpoints" / "step-0000000148").exists():
         assert trainer.poll() is None
@@ -133,7 +174,17 @@ def test_a_stop_while_resampling_looks_ahead_changes_no_bit(tmp_path):
 def test_wrong_uses_are_one_line(tmp_path):
     cache, run = tmp_path / "cache", tmp_path / "run"
     assert "at least three shards" in assay(*PLANT, "--disk-limit", "2MB", "--out", cache, status=2)
-    assay(*PLANT[:-2], "--set", "rows=40000", "--rows-per-shard", SHARD, "--disk-limit", "1GB", "--out", cache)
+    assay(
+        *PLANT[:-2],
+        "--set",
+        "rows=40000",
+        "--rows-per-shard",
+        SHARD,
+        "--disk-limit",
+        "1GB",
+        "--out",
+        cache,
+    )
     line = assay(*train_arguments(tmp_path, cache, run), status=1)
     assert "the harvest ended after 3 shards with 40000 rows" in line
     arguments = train_arguments(tmp_path, tmp_path / "none", tmp_path / "other")

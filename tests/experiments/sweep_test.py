@@ -22,6 +22,7 @@ def sweep(config):
         file = config(**{"steps": 60, "checkpoint_every": 25, "dead_after_tokens": 2000, **train})
         file.write_text(file.read_text() + f"sweep: {{{grid}}}\n")
         return file
+
     return write
 
 
@@ -39,7 +40,9 @@ def alone(tmp_path, member):
 
 def test_every_dictionary_has_the_bits_of_its_own_training(tmp_path, sweep):
     out = tmp_path / "sweep"
-    done = run("sweep", sweep(f"variant: [{', '.join(VARIANTS)}], seed: [3, 4]"), "--out", out, "--json")
+    done = run(
+        "sweep", sweep(f"variant: [{', '.join(VARIANTS)}], seed: [3, 4]"), "--out", out, "--json"
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["dictionaries"] == 2 * len(VARIANTS)
     for variant in VARIANTS:
@@ -47,7 +50,9 @@ def test_every_dictionary_has_the_bits_of_its_own_training(tmp_path, sweep):
             member = out / f"{variant}-n256-k6-s{seed}"
             single = alone(tmp_path, member)
             assert weights(single) == weights(member)
-            assert (single / "dictionary/cfg.json").read_bytes() == (member / "dictionary/cfg.json").read_bytes()
+            assert (single / "dictionary/cfg.json").read_bytes() == (
+                member / "dictionary/cfg.json"
+            ).read_bytes()
             assert metrics(single) == metrics(member) and checkpoints(single) == checkpoints(member)
     assert weights(out / "topk-n256-k6-s3") != weights(out / "topk-n256-k6-s4")
 
@@ -59,19 +64,30 @@ def test_each_variant_takes_the_axes_that_govern_it(tmp_path, sweep):
     assert done.returncode == 0, done.stderr
     found = {entry["name"]: entry for entry in results(out)["dictionaries"]}
     # relu knows no k and holds model.k, 6; jumprelu's penalty aims at k.
-    assert set(found) == {"topk-n256-k4-s3", "topk-n256-k6-s3", "relu-n256-k6-w0.5-s3", "relu-n256-k6-w20-s3",
-                          *(f"jumprelu-n256-k{k}-w{w}-s3" for k in (4, 6) for w in (0.5, 20))}
+    assert set(found) == {
+        "topk-n256-k4-s3",
+        "topk-n256-k6-s3",
+        "relu-n256-k6-w0.5-s3",
+        "relu-n256-k6-w20-s3",
+        *(f"jumprelu-n256-k{k}-w{w}-s3" for k in (4, 6) for w in (0.5, 20)),
+    }
     assert [found[f"relu-n256-k6-w{w}-s3"]["sparsity"] for w in (0.5, 20)] == [0.5, 20]
     assert "sparsity" not in found["topk-n256-k4-s3"]
     assert found["relu-n256-k6-w20-s3"]["l0"] < 0.8 * found["relu-n256-k6-w0.5-s3"]["l0"]
-    assert weights(alone(tmp_path, out / "relu-n256-k6-w20-s3")) == weights(out / "relu-n256-k6-w20-s3")
+    assert weights(alone(tmp_path, out / "relu-n256-k6-w20-s3")) == weights(
+        out / "relu-n256-k6-w20-s3"
+    )
     assert "relu, n = 256, k = 6, sparsity = 20" in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize("grid, words", [
-    ("variant: [topk, switch], sparsity: [0.1, 1]", "sweep.sparsity: topk, switch"),
-    ("variant: [relu, gated], k: [4, 6]", "sweep.k: relu, gated"),
-    ("variant: [relu], sparsity: [1, 1.0]", "sweep.sparsity names 1 twice")])
+@pytest.mark.parametrize(
+    "grid, words",
+    [
+        ("variant: [topk, switch], sparsity: [0.1, 1]", "sweep.sparsity: topk, switch"),
+        ("variant: [relu, gated], k: [4, 6]", "sweep.k: relu, gated"),
+        ("variant: [relu], sparsity: [1, 1.0]", "sweep.sparsity names 1 twice"),
+    ],
+)
 def test_an_axis_that_no_variant_takes_is_refused(tmp_path, sweep, grid, words):
     done = run("sweep", sweep(grid), "--out", tmp_path / "sweep")
     assert done.returncode == 2 and words in done.stderr
@@ -79,7 +95,13 @@ def test_an_axis_that_no_variant_takes_is_refused(tmp_path, sweep, grid, words):
 
 
 def test_resampling_members_share_what_they_look_at(tmp_path, sweep):
-    file = sweep("n: [128, 256], k: [4, 6]", resample_every=20, aux_coefficient=0, dead_after_tokens=512, ema=0.9)
+    file = sweep(
+        "n: [128, 256], k: [4, 6]",
+        resample_every=20,
+        aux_coefficient=0,
+        dead_after_tokens=512,
+        ema=0.9,
+    )
     assert run("sweep", file, "--out", tmp_path / "sweep").returncode == 0
     for n in (128, 256):
         for k in (4, 6):
@@ -103,7 +125,9 @@ def test_killed_sweeps_end_in_the_same_bits(tmp_path, sweep):
         name = f"topk-n{n}-k6-s3"
         assert weights(tmp_path / "whole" / name) == weights(tmp_path / "killed" / name)
         assert metrics(tmp_path / "whole" / name) == metrics(tmp_path / "killed" / name)
-    assert results(tmp_path / "killed")["dictionaries"] == results(tmp_path / "whole")["dictionaries"]
+    assert (
+        results(tmp_path / "killed")["dictionaries"] == results(tmp_path / "whole")["dictionaries"]
+    )
 
 
 def test_members_resume_from_different_steps(tmp_path, sweep):
@@ -114,7 +138,9 @@ def test_members_resume_from_different_steps(tmp_path, sweep):
     logs = [metrics(out / f"topk-n{n}-k6-s3") for n in (64, 256)]
     for n, steps in ((64, (60, 40)), (256, (60,))):  # one at 20, one at 40
         for step in steps:
-            subprocess.run(["rm", "-r", out / f"topk-n{n}-k6-s3/checkpoints/step-{step:010}"], check=True)
+            subprocess.run(
+                ["rm", "-r", out / f"topk-n{n}-k6-s3/checkpoints/step-{step:010}"], check=True
+            )
         subprocess.run(["rm", "-r", out / f"topk-n{n}-k6-s3/dictionary"], check=True)
     done = run("sweep", file, "--out", out, "--resume", "auto")
     assert done.returncode == 0, done.stderr
@@ -126,7 +152,9 @@ def test_members_resume_from_different_steps(tmp_path, sweep):
 def test_a_signal_checkpoints_all_and_asks_to_be_requeued(tmp_path, sweep):
     out = tmp_path / "sweep"
     file = sweep("seed: [3, 4]", steps=200_000, checkpoint_every=100_000)
-    process = subprocess.Popen([ASSAY, "sweep", str(file), "--out", str(out)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [ASSAY, "sweep", str(file), "--out", str(out)], stderr=subprocess.PIPE, text=True
+    )
     log = out / "topk-n256-k6-s4" / "metrics.jsonl"
     deadline = time.time() + 60
     while not (log.exists() and log.stat().st_size > 0) and time.time() < deadline:
@@ -168,7 +196,10 @@ def test_the_numbers_are_those_of_the_dictionaries(tmp_path, sweep, shards):
         assert 0 <= entry["dead_share"] <= 1
     assert len(found["agreements"]) == 2  # one pair of seeds a k
     for pair in found["agreements"]:
-        assert pair["first"][:-1] == pair["second"][:-1] and 0 <= pair["shared"] <= pair["latents"] <= 256
+        assert (
+            pair["first"][:-1] == pair["second"][:-1]
+            and 0 <= pair["shared"] <= pair["latents"] <= 256
+        )
 
 
 class Pieces(HTMLParser):
@@ -179,7 +210,9 @@ class Pieces(HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.addresses += [value for key, value in attributes.items() if key in ("src", "href")]
-        self._into = "cell" if tag == "td" else "charts" if attributes.get("id") == "assay-charts" else None
+        self._into = (
+            "cell" if tag == "td" else "charts" if attributes.get("id") == "assay-charts" else None
+        )
 
     def handle_data(self, data):
         if self._into == "cell":
@@ -207,17 +240,26 @@ def test_the_page_shows_every_dictionary_and_loads_nothing(tmp_path, sweep, shar
         assert len(drawn) == 1 and drawn[0]["x"] == entry["l0"] and drawn[0]["y"] == entry["fvu"]
 
 
-@pytest.mark.parametrize(("grid", "settings", "message"), [
-    ("variant: [topk, topj]", [], "topj"),
-    ("k: [4, 4]", [], "sweep.k names 4 twice"),
-    ("k: [4, 400]", [], "topk-n256-k400-s3: model.k = 400 is larger than model.n = 256"),
-    ("sizes: [4]", [], "sizes"),
-    ("n: [0]", [], "sweep.n"),
-    ("k: [4]", ["data.rolling=true"], "data.rolling"),
-    ("k: [4]", ["data.validation=0"], "data.validation"),
-])
+@pytest.mark.parametrize(
+    ("grid", "settings", "message"),
+    [
+        ("variant: [topk, topj]", [], "topj"),
+        ("k: [4, 4]", [], "sweep.k names 4 twice"),
+        ("k: [4, 400]", [], "topk-n256-k400-s3: model.k = 400 is larger than model.n = 256"),
+        ("sizes: [4]", [], "sizes"),
+        ("n: [0]", [], "sweep.n"),
+        ("k: [4]", ["data.rolling=true"], "data.rolling"),
+        ("k: [4]", ["data.validation=0"], "data.validation"),
+    ],
+)
 def test_faults_are_one_clear_line(tmp_path, sweep, grid, settings, message):
-    done = run("sweep", sweep(grid), "--out", tmp_path / "sweep", *[a for s in settings for a in ("--set", s)])
+    done = run(
+        "sweep",
+        sweep(grid),
+        "--out",
+        tmp_path / "sweep",
+        *[a for s in settings for a in ("--set", s)],
+    )
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     assert message in done.stderr
     assert not (tmp_path / "sweep").exists()

@@ -11,7 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 def assay(*arguments, status=0, **options):
     """Runs $ASSAY. Returns stdout where status is 0, else the one line it must have left on stderr."""
-    done = subprocess.run([os.environ["ASSAY"], *map(str, arguments)], capture_output=True, text=True, **options)
+    done = subprocess.run(
+        [os.environ["ASSAY"], *map(str, arguments)], capture_output=True, text=True, **options
+    )
     assert done.returncode == status, f"exit {done.returncode}: {done.stderr}"
     if status == 0:
         return done.stdout
@@ -35,15 +37,36 @@ def write_dictionary(folder, d=24, n=96, k=5, seed=0, **cfg):
         "b_enc": 0.5 * rng.standard_normal(n),
         "b_dec": rng.standard_normal(d),
     }
-    save_file({name: w.astype(np.float32) for name, w in weights.items()}, folder / "dictionary.safetensors")
-    facts = dict(format="assay-dictionary", version=1, variant="topk", d=d, n=n, k=k, model="tiny", revision="r1",
-                 hook="layer 1", scale=0.5, data_hash="", split_rule="", tokens=1234, seed=seed, null_kind="")
+    save_file(
+        {name: w.astype(np.float32) for name, w in weights.items()},
+        folder / "dictionary.safetensors",
+    )
+    facts = dict(
+        format="assay-dictionary",
+        version=1,
+        variant="topk",
+        d=d,
+        n=n,
+        k=k,
+        model="tiny",
+        revision="r1",
+        hook="layer 1",
+        scale=0.5,
+        data_hash="",
+        split_rule="",
+        tokens=1234,
+        seed=seed,
+        null_kind="",
+    )
     (folder / "cfg.json").write_text(json.dumps({**facts, **cfg}))
     return folder
 
 
 def read_weights(folder):
-    return {name: w.astype(np.float64) for name, w in load_file(folder / "dictionary.safetensors").items()}
+    return {
+        name: w.astype(np.float64)
+        for name, w in load_file(folder / "dictionary.safetensors").items()
+    }
 
 
 def rows(count, d=24, seed=1):

@@ -28,12 +28,16 @@ def last_line(result, status):
 def test_the_newest_and_every_so_many_steps_are_kept(tmp_path, config):
     file = config(steps=200, checkpoint_every=10, keep_checkpoints=3, keep_every=45)
     assert run("train", file, "--out", tmp_path / "run").returncode == 0
-    assert checkpoints(tmp_path / "run") == [f"step-{step:010}" for step in (45, 90, 135, 180, 190, 200)]
+    assert checkpoints(tmp_path / "run") == [
+        f"step-{step:010}" for step in (45, 90, 135, 180, 190, 200)
+    ]
 
 
 def test_checkpoints_are_also_written_by_the_clock(tmp_path, config):
     file = config(steps=1_000_000, checkpoint_every=1_000_000, checkpoint_minutes=0.003)
-    process = subprocess.Popen([ASSAY, "train", str(file), "--out", str(tmp_path / "run")], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [ASSAY, "train", str(file), "--out", str(tmp_path / "run")], stderr=subprocess.DEVNULL
+    )
     deadline = time.time() + 60
     while time.time() < deadline and not (tmp_path / "run" / "checkpoints").is_dir():
         time.sleep(0.05)
@@ -58,7 +62,9 @@ def test_what_a_kill_left_of_a_checkpoint_is_never_read_and_goes(tmp_path, confi
     assert checkpoints(folder) == ["step-0000000075", "step-0000000100"]
 
 
-@pytest.mark.parametrize("damage", ["a digit of the position", "no trainer.json", "half a state", "another version"])
+@pytest.mark.parametrize(
+    "damage", ["a digit of the position", "no trainer.json", "half a state", "another version"]
+)
 def test_any_damage_to_a_checkpoint_is_noticed(tmp_path, config, damage):
     file, folder = config(steps=100, keep_checkpoints=1, keep_every=50), tmp_path / "run"
     assert run("train", file, "--out", folder).returncode == 0
@@ -78,7 +84,11 @@ def test_any_damage_to_a_checkpoint_is_noticed(tmp_path, config, damage):
             saved["position"][3][2] += 1
         trainer.write_text(json.dumps(saved))
     result = run("train", file, "--out", folder, "--resume", "auto")
-    assert result.returncode == 0 and "passing it over" in result.stderr and "at step 50" in result.stderr
+    assert (
+        result.returncode == 0
+        and "passing it over" in result.stderr
+        and "at step 50" in result.stderr
+    )
     assert weights(folder) == before
     for name in checkpoints(folder):
         (folder / "checkpoints" / name / "trainer.json").write_text("{}")
@@ -95,14 +105,40 @@ def test_every_changed_setting_is_named_but_those_that_change_nothing(tmp_path, 
     assert run("train", config(steps=50), "--out", folder).returncode == 0
     shutil.rmtree(folder / "dictionary")
     before = files_of(folder)
-    arguments = ["--set", "train.lr=0.01", "--set", "model.k=7", "--set", "data.lanes=4", "--set", "eval.seeds=1"]
-    line = last_line(run("train", config(steps=50), "--out", folder, "--resume", "auto", *arguments), 2)
-    for change in ("train.lr is 0 there, 0.01 now", "model.k is 6 there, 7 now", "data.lanes is 8 there, 4 now"):
+    arguments = [
+        "--set",
+        "train.lr=0.01",
+        "--set",
+        "model.k=7",
+        "--set",
+        "data.lanes=4",
+        "--set",
+        "eval.seeds=1",
+    ]
+    line = last_line(
+        run("train", config(steps=50), "--out", folder, "--resume", "auto", *arguments), 2
+    )
+    for change in (
+        "train.lr is 0 there, 0.01 now",
+        "model.k is 6 there, 7 now",
+        "data.lanes is 8 there, 4 now",
+    ):
         assert change in line
     assert "eval" not in line and files_of(folder) == before
-    harmless = ["--set", "train.checkpoint_minutes=1", "--set", "train.keep_every=10", "--set", "eval.seeds=1",
-                "--set", "train.divergence=7"]
-    assert run("train", config(steps=50), "--out", folder, "--resume", "auto", *harmless).returncode == 0
+    harmless = [
+        "--set",
+        "train.checkpoint_minutes=1",
+        "--set",
+        "train.keep_every=10",
+        "--set",
+        "eval.seeds=1",
+        "--set",
+        "train.divergence=7",
+    ]
+    assert (
+        run("train", config(steps=50), "--out", folder, "--resume", "auto", *harmless).returncode
+        == 0
+    )
 
 
 def test_changed_shards_are_refused(tmp_path, config, shards):
@@ -129,22 +165,36 @@ def test_changed_shards_are_refused(tmp_path, config, shards):
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, config):
     (tmp_path / "file").write_text("in the way")
     result = run("train", config(), "--out", tmp_path / "file" / "run")
-    assert str(tmp_path / "file" / "run") in last_line(result, 1) and len(result.stderr.strip().splitlines()) == 1
+    assert (
+        str(tmp_path / "file" / "run") in last_line(result, 1)
+        and len(result.stderr.strip().splitlines()) == 1
+    )
     result = run("train", config(), "--out", "/proc/assay-run")
-    assert "/proc/assay-run" in last_line(result, 1) and len(result.stderr.strip().splitlines()) == 1
+    assert (
+        "/proc/assay-run" in last_line(result, 1) and len(result.stderr.strip().splitlines()) == 1
+    )
 
 
 def test_a_full_file_system_leaves_the_old_checkpoint(tmp_path, config):
     """A tiny file system of its own: the fourth checkpoint does not fit."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["unshare", "-Urm", "mount", "-t", "tmpfs", "none", disk], capture_output=True).returncode != 0:
+    if (
+        subprocess.run(
+            ["unshare", "-Urm", "mount", "-t", "tmpfs", "none", disk], capture_output=True
+        ).returncode
+        != 0
+    ):
         pytest.skip("this machine does not let a user mount a file system")
     out = tmp_path / "out"
-    script = (f"mount -t tmpfs -o size=1100k none {disk} && "
-              f"{ASSAY} train {config(steps=200, keep_checkpoints=9)} --out {disk}/run; echo $? > {tmp_path}/status; "
-              f"cp -r {disk}/run {out}")
-    result = subprocess.run(["unshare", "-Urm", "bash", "-c", script], capture_output=True, text=True, timeout=120)
+    script = (
+        f"mount -t tmpfs -o size=1100k none {disk} && "
+        f"{ASSAY} train {config(steps=200, keep_checkpoints=9)} --out {disk}/run; echo $? > {tmp_path}/status; "
+        f"cp -r {disk}/run {out}"
+    )
+    result = subprocess.run(
+        ["unshare", "-Urm", "bash", "-c", script], capture_output=True, text=True, timeout=120
+    )
     assert (tmp_path / "status").read_text().strip() == "1", result.stderr
     line = result.stderr.strip().splitlines()[-1]
     assert "checkpoints/step-" in line and "No space left on device" in line
@@ -182,10 +232,14 @@ def poison(folder, name, row):
         before = crc32c(x[first : first + chunk].tobytes())
         x[row, 9] = np.nan
         index = index.replace(before, crc32c(x[first : first + chunk].tobytes()))
-    over = "".join(f"activations f32 32 {f['rows']} {f['chunk_rows']}\n{f['crc32c']['activations']}\n"
-                   for f in yaml.safe_load(index)["files"])
+    over = "".join(
+        f"activations f32 32 {f['rows']} {f['chunk_rows']}\n{f['crc32c']['activations']}\n"
+        for f in yaml.safe_load(index)["files"]
+    )
     content_hash = hashlib.sha256(over.encode()).hexdigest()
-    (folder / "index.yaml").write_text(index.replace(yaml.safe_load(index)["content_hash"], content_hash))
+    (folder / "index.yaml").write_text(
+        index.replace(yaml.safe_load(index)["content_hash"], content_hash)
+    )
 
 
 def test_an_activation_that_is_not_finite_names_its_shard_and_row(tmp_path, config):
@@ -193,14 +247,25 @@ def test_an_activation_that_is_not_finite_names_its_shard_and_row(tmp_path, conf
     clean.mkdir()
     for part in range(8):
         with h5py.File(clean / f"{part}.h5", "w") as file:
-            file["activations"] = np.random.default_rng(part).normal(size=(7500, 32)).astype(np.float32)
+            file["activations"] = (
+                np.random.default_rng(part).normal(size=(7500, 32)).astype(np.float32)
+            )
     assert run("index", *sorted(clean.glob("*.h5")), "--out", clean).returncode == 0
     steps = set()
-    for row in range(17, 7500, 1500):  # some are met at the start, where b_dec is initialised, some on the way
+    for row in range(
+        17, 7500, 1500
+    ):  # some are met at the start, where b_dec is initialised, some on the way
         data, folder = tmp_path / f"data{row}", tmp_path / f"run{row}"
         shutil.copytree(clean, data)
         poison(data, "5.h5", row)
-        arguments = ["--set", f"data.path={data}", "--set", "data.validation=0", "--set", "data.test=0"]
+        arguments = [
+            "--set",
+            f"data.path={data}",
+            "--set",
+            "data.validation=0",
+            "--set",
+            "data.test=0",
+        ]
         line = last_line(run("train", config(checkpoint_every=5), "--out", folder, *arguments), 1)
         assert f"5.h5, row {row}: the activation is not finite" in line
         step = int(line.split("step ")[1].split(":")[0])
@@ -208,7 +273,10 @@ def test_an_activation_that_is_not_finite_names_its_shard_and_row(tmp_path, conf
         if step == 1:
             assert "no checkpoint yet" in line and not (folder / "checkpoints").exists()
         else:
-            assert f"the last good checkpoint is {folder}/checkpoints/step-{(step - 1) // 5 * 5:010}" in line
+            assert (
+                f"the last good checkpoint is {folder}/checkpoints/step-{(step - 1) // 5 * 5:010}"
+                in line
+            )
             assert checkpoints(folder)[-1] == f"step-{(step - 1) // 5 * 5:010}"
     assert len(steps) > 2 and 1 in steps
 
@@ -217,7 +285,11 @@ def test_an_exploding_loss_stops_the_run(tmp_path, config, shards):
     folder = tmp_path / "run"
     arguments = ["--out", folder, "--set", "train.lr=0.5", "--set", "train.warmup_steps=100"]
     line = last_line(run("train", config(checkpoint_every=2, steps=4000), *arguments), 1)
-    assert "train.divergence = 100" in line and "lower train.lr" in line and "last good checkpoint is" in line
+    assert (
+        "train.divergence = 100" in line
+        and "lower train.lr" in line
+        and "last good checkpoint is" in line
+    )
     rows = [int(count) for count in re.findall(r"/[0-7]\.h5 \((\d+) rows of \d+…\d+\)", line)]
     assert len(rows) == 6 and 0 < 256 - sum(rows) < 256 and "and 2 more files" in line
     step = int(line.split("step ")[1].split(":")[0])
@@ -231,17 +303,27 @@ def test_an_exploding_loss_stops_the_run(tmp_path, config, shards):
 
 def test_accumulated_batches_are_one_big_batch(tmp_path, config):
     for name, batch, accumulate in (("big", 512, 1), ("small", 64, 8)):
-        file = config(batch=batch, accumulate=accumulate, steps=150, aux_coefficient=0.1, dead_after_tokens=1)
+        file = config(
+            batch=batch, accumulate=accumulate, steps=150, aux_coefficient=0.1, dead_after_tokens=1
+        )
         assert run("train", file, "--out", tmp_path / name).returncode == 0
     assert weights(tmp_path / "big") == weights(tmp_path / "small")
     assert metrics(tmp_path / "big") == metrics(tmp_path / "small")
     assert any(line["dead"] > 0 for line in metrics(tmp_path / "big")), "AuxK took no part"
 
 
-@pytest.mark.parametrize("shape,decayed", [("linear", lambda p: 1 - p), ("sqrt", lambda p: 1 - math.sqrt(p)),
-                                           ("cosine", lambda p: (1 + math.cos(math.pi * p)) / 2)])
+@pytest.mark.parametrize(
+    "shape,decayed",
+    [
+        ("linear", lambda p: 1 - p),
+        ("sqrt", lambda p: 1 - math.sqrt(p)),
+        ("cosine", lambda p: (1 + math.cos(math.pi * p)) / 2),
+    ],
+)
 def test_the_learning_rate_follows_its_schedule(tmp_path, config, shape, decayed):
-    file = config(steps=100, lr=0.004, warmup_steps=10, decay_fraction=0.4, decay_shape=shape, log_every=1)
+    file = config(
+        steps=100, lr=0.004, warmup_steps=10, decay_fraction=0.4, decay_shape=shape, log_every=1
+    )
     assert run("train", file, "--out", tmp_path / "run").returncode == 0
     for line in metrics(tmp_path / "run"):
         step = line["step"] - 1
@@ -253,7 +335,9 @@ def test_tensorboard_reads_the_same_numbers_after_a_kill(tmp_path, config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     file, folder = config(steps=3000, log_every=3, checkpoint_every=50), tmp_path / "run"
-    process = subprocess.Popen([ASSAY, "train", str(file), "--out", str(folder)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [ASSAY, "train", str(file), "--out", str(folder)], stderr=subprocess.DEVNULL
+    )
     while not (folder / "checkpoints" / "step-0000000050").is_dir():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -263,8 +347,15 @@ def test_tensorboard_reads_the_same_numbers_after_a_kill(tmp_path, config):
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    tags = {"train/loss": "loss", "train/fvu": "fvu", "train/aux_loss": "aux_loss", "train/l0": "l0",
-            "train/dead": "dead", "train/learning_rate": "lr", "speed/tokens_per_s": "tokens_per_s"}
+    tags = {
+        "train/loss": "loss",
+        "train/fvu": "fvu",
+        "train/aux_loss": "aux_loss",
+        "train/l0": "l0",
+        "train/dead": "dead",
+        "train/learning_rate": "lr",
+        "speed/tokens_per_s": "tokens_per_s",
+    }
     assert sorted(events.Tags()["scalars"]) == sorted(tags)
     assert events.file_version == 2.0
     for tag, key in tags.items():
@@ -275,15 +366,33 @@ def test_tensorboard_reads_the_same_numbers_after_a_kill(tmp_path, config):
 
 
 def test_without_tensorboard_there_is_no_folder(tmp_path, config):
-    assert run("train", config(steps=10, tensorboard="false"), "--out", tmp_path / "run").returncode == 0
-    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "config.yaml", "dictionary", "metrics.jsonl"]
+    assert (
+        run("train", config(steps=10, tensorboard="false"), "--out", tmp_path / "run").returncode
+        == 0
+    )
+    assert sorted(os.listdir(tmp_path / "run")) == [
+        "checkpoints",
+        "config.yaml",
+        "dictionary",
+        "metrics.jsonl",
+    ]
 
 
 @pytest.mark.parametrize("moments", ["bf16", "8bit"])
 def test_narrow_moments_survive_a_kill_and_learn_as_fp32_does(tmp_path, config, moments):
     def arguments(name):
-        return ["train", config(steps=600, checkpoint_every=7, resample_every=90, aux_coefficient=0,
-                                dead_after_tokens=2000), "--out", tmp_path / name]
+        return [
+            "train",
+            config(
+                steps=600,
+                checkpoint_every=7,
+                resample_every=90,
+                aux_coefficient=0,
+                dead_after_tokens=2000,
+            ),
+            "--out",
+            tmp_path / name,
+        ]
 
     narrow = ["--set", f"train.optimizer_state={moments}"]
     assert run(*arguments("fp32")).returncode == 0
@@ -299,13 +408,26 @@ def test_narrow_moments_survive_a_kill_and_learn_as_fp32_does(tmp_path, config, 
 
 
 def test_every_habit_survives_a_kill(tmp_path, config):
-    habits = {"clip_norm": 0.05, "ema": 0.99, "resample_every": 40, "aux_coefficient": 0, "dead_after_tokens": 300}
+    habits = {
+        "clip_norm": 0.05,
+        "ema": 0.99,
+        "resample_every": 40,
+        "aux_coefficient": 0,
+        "dead_after_tokens": 300,
+    }
     file = config(steps=600, checkpoint_every=7, **habits)
     result = run("train", file, "--out", tmp_path / "whole")
     assert result.returncode == 0, result.stderr
     moved = re.findall(r"step (\d+): (\d+) dead latents resampled", result.stderr)
-    assert [int(step) for step, _ in moved] == list(range(40, 480, 40)) and any(int(count) for _, count in moved)
+    assert [int(step) for step, _ in moved] == list(range(40, 480, 40)) and any(
+        int(count) for _, count in moved
+    )
     kill_and_finish("train", file, "--out", tmp_path / "killed", "--resume", "auto")
     assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
-    assert run("train", config(steps=600, **{**habits, "ema": 0}), "--out", tmp_path / "last").returncode == 0
+    assert (
+        run(
+            "train", config(steps=600, **{**habits, "ema": 0}), "--out", tmp_path / "last"
+        ).returncode
+        == 0
+    )
     assert weights(tmp_path / "last") != weights(tmp_path / "whole")

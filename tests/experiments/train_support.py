@@ -10,19 +10,30 @@ ASSAY = os.environ["ASSAY"]
 
 
 def run(*arguments, **options):
-    return subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run(
+        [ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options
+    )
 
 
 def limited(kilobytes, *arguments):
     """`run` where no file may grow beyond that, which fails like a full disk."""
-    command = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", ASSAY, *map(str, arguments)]
+    command = [
+        "bash",
+        "-c",
+        f'ulimit -f {kilobytes}; exec "$@"',
+        "bash",
+        ASSAY,
+        *map(str, arguments),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def kill_and_finish(*arguments, kills=3, after=0.3):
     """`run`, killed so often and so many seconds after each start, then once to the end."""
     for _ in range(kills):
-        process = subprocess.Popen([ASSAY, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [ASSAY, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(after)
         process.kill()
         process.wait()
@@ -47,4 +58,6 @@ def checkpoints(folder):
 
 
 def files_of(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }

@@ -1,5 +1,6 @@
-// The screening product on a model of the matrix tiles, written from the instructions' definition: every machine can
-// prove the layout, the tails and the comparison of the code that AMX processors run.
+// The screening product on a model of the matrix tiles, written from the instructions' definition:
+// every machine can prove the layout, the tails and the comparison of the code that AMX processors
+// run.
 #include "kernels/amx_screen.h"
 
 #include <gtest/gtest.h>
@@ -29,7 +30,8 @@ struct ModelTiles {
 
   static void configure() { configured = true; }
   static Tile& use(int t, bool writes) {
-    if (!configured || (!writes && !tiles[t].written)) throw std::logic_error("tile used before it was set");
+    if (!configured || (!writes && !tiles[t].written))
+      throw std::logic_error("tile used before it was set");
     tiles[t].written = true;
     return tiles[t];
   }
@@ -45,7 +47,8 @@ struct ModelTiles {
   }
   template <int T>
   static void store(void* to, int64_t stride) {
-    for (int r = 0; r < 16; ++r) std::memcpy(static_cast<char*>(to) + r * stride, use(T, false).cell[r], 64);
+    for (int r = 0; r < 16; ++r)
+      std::memcpy(static_cast<char*>(to) + r * stride, use(T, false).cell[r], 64);
   }
   template <int C, int A, int B>
   static void multiply() {
@@ -86,12 +89,14 @@ TEST(AmxScreen, MultipliesRoundedPairsAndCompares) {
     // Exactly the two blocks: reading past them is an error that AddressSanitizer sees.
     std::vector<uint32_t> w0(pairs * 16), w1(pairs * 16);
     for (int64_t r = 0; r < screen.rows; ++r) {
-      for (int64_t p = 0; p < pairs; ++p) row[p] = pair(xs[(r * pairs + p) * 2], xs[(r * pairs + p) * 2 + 1]);
+      for (int64_t p = 0; p < pairs; ++p)
+        row[p] = pair(xs[(r * pairs + p) * 2], xs[(r * pairs + p) * 2 + 1]);
       screen.pack(row.data(), pairs, r, panel.data());
     }
     for (int64_t j = 0; j < 32; ++j) {
       for (int64_t p = 0; p < pairs; ++p) {
-        (j < 16 ? w0 : w1)[p * 16 + j % 16] = pair(ws[(j * pairs + p) * 2], ws[(j * pairs + p) * 2 + 1]);
+        (j < 16 ? w0 : w1)[p * 16 + j % 16] =
+            pair(ws[(j * pairs + p) * 2], ws[(j * pairs + p) * 2 + 1]);
       }
     }
     const auto scale = normal(32, 3), bias = normal(32, 4);
@@ -99,15 +104,15 @@ TEST(AmxScreen, MultipliesRoundedPairsAndCompares) {
     threshold[7] = std::numeric_limits<float>::infinity();
     std::vector<float> scores(32 * 32);
     std::vector<uint32_t> hits(32);
-    const uint32_t rows = screen.product(panel.data(), w0.data(), w1.data(), pairs, scale.data(), bias.data(),
-                                         threshold.data(), scores.data(), hits.data());
+    const uint32_t rows = screen.product(panel.data(), w0.data(), w1.data(), pairs, scale.data(),
+                                         bias.data(), threshold.data(), scores.data(), hits.data());
     for (int64_t r = 0; r < 32; ++r) {
       EXPECT_EQ(rows >> r & 1, hits[r] != 0 ? 1u : 0u);
       for (int64_t j = 0; j < 32; ++j) {
         double sum = 0;
         for (int64_t i = 0; i < 2 * pairs; ++i) {
-          sum +=
-              static_cast<double>(to_float(to_bf16(xs[r * 2 * pairs + i]))) * to_float(to_bf16(ws[j * 2 * pairs + i]));
+          sum += static_cast<double>(to_float(to_bf16(xs[r * 2 * pairs + i]))) *
+                 to_float(to_bf16(ws[j * 2 * pairs + i]));
         }
         const double score = sum * scale[j] + bias[j];
         EXPECT_NEAR(scores[r * 32 + j], score, 1e-3) << pairs << ": " << r << "," << j;

@@ -1,4 +1,5 @@
-// The CUDA kernels of backward_update under the emulator: the CPU's bits in every thread order, and the step in double.
+// The CUDA kernels of backward_update under the emulator: the CPU's bits in every thread order, and
+// the step in double.
 #include <gtest/gtest.h>
 
 #include "kernels/backward_update.cuh"
@@ -31,9 +32,11 @@ void expect_sorted(const SparseCase& c) {
     EmulatedMachine machine(order);
     const Buffer<int64_t> row_offsets(machine, p.codes.row_offsets);
     const Buffer<int32_t> indices(machine, p.codes.indices);
-    const Buffer<float> values(machine, p.codes.values), zeros(machine, std::vector<float>(p.codes.pairs()));
+    const Buffer<float> values(machine, p.codes.values),
+        zeros(machine, std::vector<float>(p.codes.pairs()));
     SortByLatentOn<EmulatedMachine> sort(machine, p.n, p.codes.pairs());
-    sort.run({row_offsets.data(), indices.data(), values.data(), zeros.data(), zeros.data()}, p.codes.rows());
+    sort.run({row_offsets.data(), indices.data(), values.data(), zeros.data(), zeros.data()},
+             p.codes.rows());
     for (int64_t j = 0; j <= p.n; ++j) ASSERT_EQ(sort.sorted().offsets[j], expected.offsets[j]);
     for (size_t o = 0; o < expected.pairs.size(); ++o) {
       ASSERT_EQ(sort.sorted().pairs[o].row, expected.rows[o]);
@@ -81,10 +84,10 @@ TEST_P(UpdateCudaTest, EncoderStepMatchesDenseGradientsInDouble) {
   const UpdateProblem before(GetParam());
   UpdateProblem after(GetParam());
   run_emulated(after, emulator::kOrders[3]);
-  const auto gradient =
-      reference::dense_gradients(before.input(), reference::matrix(before.w_enc, before.n, before.d_in),
-                                 reference::matrix(before.w_dec, before.n, before.d))
-          .enc;
+  const auto gradient = reference::dense_gradients(
+                            before.input(), reference::matrix(before.w_enc, before.n, before.d_in),
+                            reference::matrix(before.w_dec, before.n, before.d))
+                            .enc;
   for (size_t i = 0; i < gradient.size(); ++i) {
     double p = before.w_enc[i], m = before.w_enc_m[i], v = before.w_enc_v[i];
     reference::adam(before.options.adam, gradient[i], p, m, v);
@@ -103,7 +106,8 @@ TEST_P(UpdateCudaTest, PairsStandByLatentThenRow) { expect_sorted(GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Cases, UpdateCudaTest, testing::ValuesIn(support::kSparseCases),
                          [](const auto& test) { return test.param.name; });
 
-/// More latents than the centre's gradient has parts, so parts hold several blocks, and than one round of the offsets.
+/// More latents than the centre's gradient has parts, so parts hold several blocks, and than one
+/// round of the offsets.
 constexpr SparseCase kManyLatents{"many_latents", 20, 4200, 5, 80};
 
 TEST(UpdateCuda, PairsOfManyLatentsStandByLatentThenRow) { expect_sorted(kManyLatents); }
@@ -116,7 +120,8 @@ TEST(UpdateCuda, CenterSumsOverUnevenParts) {
   run_emulated(found, emulator::kOrders[2]);
   EXPECT_EQ(found.center, expected.center);
   EXPECT_EQ(found.w_dec, expected.w_dec);
-  const double squares = gradient_squares(context, expected.input(), expected.state(), expected.options);
+  const double squares =
+      gradient_squares(context, expected.input(), expected.state(), expected.options);
   EmulatedMachine machine(emulator::kOrders[2]);
   EXPECT_EQ(gradient_squares_on(machine, found.input(), found.state(), found.options), squares);
 }
@@ -125,7 +130,8 @@ TEST(UpdateCuda, RefusesWhatItsCountersOrSharedMemoryDoNotHold) {
   EmulatedMachine machine;
   EXPECT_THROW(SortByLatentOn<EmulatedMachine>(machine, 4, kMostCounted + 1), UsageError);
   SortByLatentOn<EmulatedMachine> sort(machine, 4, 1);
-  const int64_t rows = static_cast<int64_t>(EmulatedMachine::kMostShared) / 8 * 32;  // 8 bytes a word of 32 rows
+  const int64_t rows =
+      static_cast<int64_t>(EmulatedMachine::kMostShared) / 8 * 32;  // 8 bytes a word of 32 rows
   sort.start();
   sort.place();
   sort.finish(rows);
@@ -134,7 +140,8 @@ TEST(UpdateCuda, RefusesWhatItsCountersOrSharedMemoryDoNotHold) {
     FAIL() << "nothing was thrown";
   } catch (const UsageError& error) {
     EXPECT_STREQ(error.what(),
-                 "sort by latent: order: a block needs 232456 bytes of shared memory and this device has 232448; take "
+                 "sort by latent: order: a block needs 232456 bytes of shared memory and this "
+                 "device has 232448; take "
                  "fewer rows a batch or fewer dimensions");
   }
   EXPECT_THROW(sort.count({}, kMostCounted + 1), UsageError);

@@ -1,5 +1,5 @@
-// The emulator is an instrument: these tests show that it measures (meetings do what a device's do) and that it alarms
-// (divergence, a missing barrier and a stray write are caught).
+// The emulator is an instrument: these tests show that it measures (meetings do what a device's do)
+// and that it alarms (divergence, a missing barrier and a stray write are caught).
 #include "tests/support/cuda_emulator.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +13,8 @@ namespace {
 
 class EmulatorTest : public testing::TestWithParam<Order> {
  protected:
-  void run(const std::function<void(Thread&)>& body, int64_t blocks, int threads, size_t shared_bytes = 0) const {
+  void run(const std::function<void(Thread&)>& body, int64_t blocks, int threads,
+           size_t shared_bytes = 0) const {
     run_blocks(body, blocks, threads, shared_bytes, GetParam());
   }
 };
@@ -104,7 +105,8 @@ TEST_P(EmulatorTest, VotesCountTheirWarpAndTheBlock) {
       1, 64);
   for (int i = 0; i < 64; ++i) {
     uint32_t expected = 0;
-    for (int lane = 0; lane < 32; ++lane) expected |= ((i / 32 * 32 + lane) % 3 == 0 ? 1u : 0u) << lane;
+    for (int lane = 0; lane < 32; ++lane)
+      expected |= ((i / 32 * 32 + lane) % 3 == 0 ? 1u : 0u) << lane;
     EXPECT_EQ(ballots[i], expected);
     EXPECT_EQ(any[i], i / 32 == 1);
     EXPECT_EQ(either[i], 1);
@@ -180,7 +182,8 @@ TEST_P(EmulatorTest, BlocksAreWholeWarps) {
   EXPECT_THROW(run([](Thread&) {}, 1, 0), Violation);
 }
 
-// A write beside an array dies at once under AddressSanitizer, and is found by the guard words without it.
+// A write beside an array dies at once under AddressSanitizer, and is found by the guard words
+// without it.
 #ifdef __SANITIZE_ADDRESS__
 #define EXPECT_STRAY_WRITE_CAUGHT(statement) EXPECT_DEATH(statement, "AddressSanitizer")
 #else
@@ -205,7 +208,8 @@ TEST_P(EmulatorTest, AStrayWriteIsCaught) {
 INSTANTIATE_TEST_SUITE_P(Orders, EmulatorTest, testing::ValuesIn(kOrders));
 
 TEST(Emulator, ARemovedBarrierShowsInSomeOrder) {
-  // Reverses a block's numbers through shared memory; without its barrier, in some order a thread reads too early.
+  // Reverses a block's numbers through shared memory; without its barrier, in some order a thread
+  // reads too early.
   const auto reverse = [](bool with_barrier, Order order) {
     std::vector<int> out(64);
     run_blocks(
@@ -247,7 +251,8 @@ TEST(Emulator, ARemovedBarrierShowsInSomeOrder) {
 }
 
 TEST(Emulator, AWarpRunsAheadOfTheOthers) {
-  // Each warp reads what warp 0 wrote; without a barrier behind the reading, warp 0 may write the next round's first.
+  // Each warp reads what warp 0 wrote; without a barrier behind the reading, warp 0 may write the
+  // next round's first.
   const auto broadcast = [](bool with_barrier, Order order) {
     bool right = true;
     run_blocks(
@@ -307,7 +312,8 @@ TEST(EmulatedMachine, ABatchTravelsWhileTheOneBeforeIsThere) {
   const auto* second = static_cast<const float*>(ring->send());
   EXPECT_EQ(*first, 3);
   EXPECT_EQ(*second, 4);
-  EXPECT_TRUE(std::isnan(*static_cast<float*>(ring->host())));  // nobody may count on what was there
+  EXPECT_TRUE(
+      std::isnan(*static_cast<float*>(ring->host())));  // nobody may count on what was there
 }
 
 TEST(EmulatedMachine, CountsTheHostsWaits) {

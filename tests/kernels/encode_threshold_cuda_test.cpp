@@ -34,7 +34,8 @@ TEST_P(EncodeThresholdCudaTest, HasTheCpusPairsInEveryThreadOrder) {
   for (const emulator::Order& order : emulator::kOrders) {
     EmulatedMachine machine(order);
     Answer found;
-    encode_threshold_on(machine, rows, encoder, theta.data(), band, found.codes, &found.pre, found.flag);
+    encode_threshold_on(machine, rows, encoder, theta.data(), band, found.codes, &found.pre,
+                        found.flag);
     EXPECT_EQ(found.codes.row_offsets, cpu.codes.row_offsets);
     EXPECT_EQ(found.codes.indices, cpu.codes.indices);
     EXPECT_EQ(found.codes.values, cpu.codes.values);
@@ -43,7 +44,8 @@ TEST_P(EncodeThresholdCudaTest, HasTheCpusPairsInEveryThreadOrder) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, EncodeThresholdCudaTest, testing::ValuesIn(support::kThresholdCases),
+INSTANTIATE_TEST_SUITE_P(Cases, EncodeThresholdCudaTest,
+                         testing::ValuesIn(support::kThresholdCases),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

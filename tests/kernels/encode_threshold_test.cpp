@@ -1,4 +1,5 @@
-// encode_threshold, encode_batch_topk and ranked encode_topk against canonical scores taken one by one.
+// encode_threshold, encode_batch_topk and ranked encode_topk against canonical scores taken one by
+// one.
 #include "kernels/encode_threshold.h"
 
 #include <gtest/gtest.h>
@@ -63,8 +64,8 @@ void expect_pairs(const SparseCodes& codes, int64_t rows, const std::vector<Pair
   ASSERT_EQ(codes.pairs(), static_cast<int64_t>(expected.size()));
   size_t p = 0;
   for (int64_t i = 0; i < rows; ++i) {
-    for (auto at = static_cast<size_t>(codes.row_offsets[i]); at < static_cast<size_t>(codes.row_offsets[i + 1]);
-         ++at, ++p) {
+    for (auto at = static_cast<size_t>(codes.row_offsets[i]);
+         at < static_cast<size_t>(codes.row_offsets[i + 1]); ++at, ++p) {
       ASSERT_EQ(expected[p].row, i) << "pair " << p;
       ASSERT_EQ(codes.indices[p], expected[p].index) << "pair " << p;
       ASSERT_EQ(codes.values[p], expected[p].value) << "pair " << p;
@@ -90,7 +91,8 @@ class SelectionTest : public testing::TestWithParam<Isa> {
     SparseCodes codes;
     std::vector<float> pre;
     NumericFlag flag;
-    encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), band, codes, &pre, flag);
+    encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), band, codes,
+                     &pre, flag);
     EXPECT_FALSE(flag.raised());
     expect_pairs(codes, p.rows, expected);
     ASSERT_EQ(pre.size(), expected.size());
@@ -106,10 +108,12 @@ class SelectionTest : public testing::TestWithParam<Isa> {
         if (rank > 0) all.push_back({i, static_cast<int32_t>(j), pre, pre, rank});
       }
     }
-    std::stable_sort(all.begin(), all.end(), [](const Pair& a, const Pair& b) { return a.rank > b.rank; });
+    std::stable_sort(all.begin(), all.end(),
+                     [](const Pair& a, const Pair& b) { return a.rank > b.rank; });
     all.resize(std::min(all.size(), static_cast<size_t>(budget)));
-    std::sort(all.begin(), all.end(),
-              [](const Pair& a, const Pair& b) { return a.row < b.row || (a.row == b.row && a.index < b.index); });
+    std::sort(all.begin(), all.end(), [](const Pair& a, const Pair& b) {
+      return a.row < b.row || (a.row == b.row && a.index < b.index);
+    });
     const ScreenCopy screen = p.copy(context_);
     SparseCodes codes;
     NumericFlag flag;
@@ -129,14 +133,16 @@ TEST_P(SelectionTest, ThresholdEqualsTheCanonicalPairs) {
 }
 
 TEST_P(SelectionTest, ThresholdAtAnyDensity) {
-  expect_threshold(Problem(40, 24, 1500, -5), 0.1f);  // every latent active: lists overflow and are settled
+  expect_threshold(Problem(40, 24, 1500, -5),
+                   0.1f);  // every latent active: lists overflow and are settled
   expect_threshold(Problem(40, 24, 1500, 0), 0.1f);
   expect_threshold(Problem(40, 24, 1500, 9), 0.1f);  // none
 }
 
 TEST_P(SelectionTest, ThresholdIsStrictAndDecidedExactly) {
   Problem p(30, 40, 200);
-  for (int64_t j = 0; j < p.n; ++j) p.theta[j] = p.pre(j % p.rows, j);  // equal in one row: not active there
+  for (int64_t j = 0; j < p.n; ++j)
+    p.theta[j] = p.pre(j % p.rows, j);  // equal in one row: not active there
   expect_threshold(p, 0);
   for (int64_t j = 0; j < p.n; ++j) {  // bias and θ cancel to far below their own size
     p.bias[j] = 1e4f;
@@ -152,7 +158,8 @@ TEST_P(SelectionTest, ThresholdFlagsWhatIsNotFinite) {
   const ScreenCopy screen = p.copy(context_);
   SparseCodes codes;
   NumericFlag flag;
-  encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), 0, codes, nullptr, flag);
+  encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), 0, codes, nullptr,
+                   flag);
   EXPECT_EQ(flag.row(), 17);
   for (const int64_t row : {17, 30}) EXPECT_EQ(codes.row_offsets[row], codes.row_offsets[row + 1]);
   EXPECT_GT(codes.row_offsets[17], codes.row_offsets[16]);
@@ -169,7 +176,8 @@ TEST_P(SelectionTest, ThresholdTakesLargeWeightsAndFlagsOnlyRowsThatOverflow) {
   const ScreenCopy screen = p.copy(context_);
   SparseCodes codes;
   NumericFlag flag;
-  encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), 0, codes, nullptr, flag);
+  encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), 0, codes, nullptr,
+                   flag);
   EXPECT_EQ(flag.row(), 4);
   EXPECT_EQ(codes.row_offsets[4], codes.row_offsets[5]);
   EXPECT_GT(codes.row_offsets[12], codes.row_offsets[5]);
@@ -181,7 +189,8 @@ TEST_P(SelectionTest, AThresholdThatIsNotFiniteFlagsEveryRow) {
   const ScreenCopy screen = p.copy(context_);
   SparseCodes codes;
   NumericFlag flag;
-  encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), 0, codes, nullptr, flag);
+  encode_threshold(context_, p.input(), p.encoder(screen, false), p.theta.data(), 0, codes, nullptr,
+                   flag);
   EXPECT_EQ(flag.row(), 0);
   EXPECT_EQ(codes.rows(), 5);
   EXPECT_EQ(codes.pairs(), 0);
@@ -214,7 +223,8 @@ TEST_P(SelectionTest, BatchOfFewRowsAllPositiveAndOthersEmpty) {
     std::fill_n(p.x.begin() + row * p.d, p.d, 0.0f);
   }
   for (int64_t j = 0; j < p.n; ++j) p.w[j * p.d] = 2;
-  for (const int64_t row : {3, 31}) p.x[row * p.d] = 1e4f;  // every latent is active here, none elsewhere
+  for (const int64_t row : {3, 31})
+    p.x[row * p.d] = 1e4f;  // every latent is active here, none elsewhere
   for (const int64_t budget : {40 * 4, 2 * 700, 3 * 700}) expect_batch(p, budget, false);
 }
 
@@ -224,7 +234,8 @@ TEST_P(SelectionTest, BatchTiesGoToTheSmallerRowThenIndex) {
     std::copy_n(p.w.begin() + j / 8 * 8 * p.d, p.d, p.w.begin() + j * p.d);
     p.bias[j] = p.bias[j / 8 * 8];
   }
-  for (int64_t i = 0; i < p.rows; ++i) std::copy_n(p.x.begin() + i / 4 * 4 * p.d, p.d, p.x.begin() + i * p.d);
+  for (int64_t i = 0; i < p.rows; ++i)
+    std::copy_n(p.x.begin() + i / 4 * 4 * p.d, p.d, p.x.begin() + i * p.d);
   for (const int64_t budget : {37, 40 * 6 + 1, 40 * 9 + 5}) expect_batch(p, budget, false);
 }
 
@@ -253,15 +264,18 @@ TEST_P(SelectionTest, RankScaleChoosesByScaledValue) {
     for (int64_t j = 0; j < p.n; ++j) {
       row.push_back({i, static_cast<int32_t>(j), p.pre(i, j), 0, p.pre(i, j) * p.scale[j]});
     }
-    std::stable_sort(row.begin(), row.end(), [](const Pair& a, const Pair& b) { return a.rank > b.rank; });
+    std::stable_sort(row.begin(), row.end(),
+                     [](const Pair& a, const Pair& b) { return a.rank > b.rank; });
     row.resize(k);
-    std::sort(row.begin(), row.end(), [](const Pair& a, const Pair& b) { return a.index < b.index; });
+    std::sort(row.begin(), row.end(),
+              [](const Pair& a, const Pair& b) { return a.index < b.index; });
     expected.insert(expected.end(), row.begin(), row.end());
   }
   expect_pairs(codes, p.rows, expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, SelectionTest, testing::ValuesIn(support::available_isas()), support::isa_name);
+INSTANTIATE_TEST_SUITE_P(Isa, SelectionTest, testing::ValuesIn(support::available_isas()),
+                         support::isa_name);
 
 TEST(Selection, SameBitsOnAnyNumberOfThreads) {
   const Problem p(333, 64, 900);
@@ -269,8 +283,10 @@ TEST(Selection, SameBitsOnAnyNumberOfThreads) {
   Context one({Device::cpu, 1}), many({Device::cpu, 5});
   const ScreenCopy screen = p.copy(one);
   SparseCodes first, second;
-  encode_threshold(one, p.input(), p.encoder(screen, false), p.theta.data(), 0.1f, first, nullptr, flag);
-  encode_threshold(many, p.input(), p.encoder(screen, false), p.theta.data(), 0.1f, second, nullptr, flag);
+  encode_threshold(one, p.input(), p.encoder(screen, false), p.theta.data(), 0.1f, first, nullptr,
+                   flag);
+  encode_threshold(many, p.input(), p.encoder(screen, false), p.theta.data(), 0.1f, second, nullptr,
+                   flag);
   EXPECT_EQ(first.indices, second.indices);
   EXPECT_EQ(first.values, second.values);
   EXPECT_EQ(first.row_offsets, second.row_offsets);
@@ -286,15 +302,17 @@ TEST(Selection, RefusesWhatDoesNotFit) {
   const ScreenCopy screen = p.copy(context);
   SparseCodes codes;
   NumericFlag flag;
-  EXPECT_THROW(encode_batch_topk(context, p.input(), p.encoder(screen, false), 61, codes, flag), UsageError);
-  EXPECT_THROW(encode_batch_topk(context, p.input(), p.encoder(screen, false), 0, codes, flag), UsageError);
+  EXPECT_THROW(encode_batch_topk(context, p.input(), p.encoder(screen, false), 61, codes, flag),
+               UsageError);
+  EXPECT_THROW(encode_batch_topk(context, p.input(), p.encoder(screen, false), 0, codes, flag),
+               UsageError);
   const float nan = kNan;
-  EXPECT_THROW(
-      encode_threshold(context, p.input(), p.encoder(screen, false), p.theta.data(), nan, codes, nullptr, flag),
-      UsageError);
-  EXPECT_THROW(
-      encode_threshold(context, {p.x.data(), 3, 7}, p.encoder(screen, false), p.theta.data(), 0, codes, nullptr, flag),
-      UsageError);
+  EXPECT_THROW(encode_threshold(context, p.input(), p.encoder(screen, false), p.theta.data(), nan,
+                                codes, nullptr, flag),
+               UsageError);
+  EXPECT_THROW(encode_threshold(context, {p.x.data(), 3, 7}, p.encoder(screen, false),
+                                p.theta.data(), 0, codes, nullptr, flag),
+               UsageError);
 }
 
 }  // namespace

@@ -41,8 +41,8 @@ struct Problem {
   void run(const Eligible& eligible = {}, bool rectify = false) {
     EncodeTopkOn<EmulatedMachine> encode(machine, c.rows, c.n, c.d, c.k);
     const Matrix rows(x.data(), c.rows, c.d);
-    encode.run({{w.data(), c.n, c.d}, bias.data(), copy.view()}, rows, nullptr, rows, eligible, rectify, indices.data(),
-               values.data(), {bad.data()});
+    encode.run({{w.data(), c.n, c.d}, bias.data(), copy.view()}, rows, nullptr, rows, eligible,
+               rectify, indices.data(), values.data(), {bad.data()});
   }
 };
 
@@ -57,7 +57,8 @@ TEST_P(EncodeTopkCudaTest, HasTheCanonicalWinnersInEveryThreadOrder) {
     out.indices.resize(c.rows * c.k);
     out.values.resize(c.rows * c.k);
     NumericFlag flag;
-    const Encoder encoder{{w.data(), c.n, c.d}, bias.data(), nullptr, c.ranked ? scale.data() : nullptr};
+    const Encoder encoder{
+        {w.data(), c.n, c.d}, bias.data(), nullptr, c.ranked ? scale.data() : nullptr};
     encode_topk_on(machine, {x.data(), c.rows, c.d}, encoder, c.k, out, flag);
     support::expect_encoded(c, out.indices, out.values, flag.row());
   }
@@ -65,9 +66,11 @@ TEST_P(EncodeTopkCudaTest, HasTheCanonicalWinnersInEveryThreadOrder) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, EncodeTopkCudaTest, testing::ValuesIn(support::kEncodeCases),
                          [](const auto& test) { return test.param.name; });
-INSTANTIATE_TEST_SUITE_P(HardCases, EncodeTopkCudaTest, testing::ValuesIn(support::kHardEncodeCases),
+INSTANTIATE_TEST_SUITE_P(HardCases, EncodeTopkCudaTest,
+                         testing::ValuesIn(support::kHardEncodeCases),
                          [](const auto& test) { return test.param.name; });
-INSTANTIATE_TEST_SUITE_P(RankedCases, EncodeTopkCudaTest, testing::ValuesIn(support::kRankedEncodeCases),
+INSTANTIATE_TEST_SUITE_P(RankedCases, EncodeTopkCudaTest,
+                         testing::ValuesIn(support::kRankedEncodeCases),
                          [](const auto& test) { return test.param.name; });
 
 TEST(EncodeTopkCuda, TheTilesDoNotMatter) {
@@ -76,7 +79,8 @@ TEST(EncodeTopkCuda, TheTilesDoNotMatter) {
     EmulatedMachine machine(emulator::kOrders[2], tile_bytes);
     Problem problem(machine, c);
     problem.run();
-    support::expect_encoded(c, problem.indices.read(), problem.values.read(), problem.bad.read()[0]);
+    support::expect_encoded(c, problem.indices.read(), problem.values.read(),
+                            problem.bad.read()[0]);
   }
 }
 
@@ -98,7 +102,8 @@ TEST(EncodeTopkCuda, CopyAndNormsHaveTheCpusBits) {
   }
 }
 
-// AuxK: the best among the latents that are silent, fewer than k where there are fewer, negative ones as zeros.
+// AuxK: the best among the latents that are silent, fewer than k where there are fewer, negative
+// ones as zeros.
 TEST(EncodeTopkCuda, OnlyEligibleLatentsWin) {
   for (const int64_t silent_one_in : {2, 40, 1000}) {
     const EncodeCase c{"eligible", 7, 24, 900, 50};
@@ -123,7 +128,8 @@ TEST(EncodeTopkCuda, OnlyEligibleLatentsWin) {
     const auto values = problem.values.read();
     for (int64_t i = 0; i < c.rows; ++i) {
       const auto expected = reference::encode_row(
-          problem.host_x.data() + i * c.d, {w.data(), static_cast<int64_t>(dead.size()), c.d}, bias.data(), winners);
+          problem.host_x.data() + i * c.d, {w.data(), static_cast<int64_t>(dead.size()), c.d},
+          bias.data(), winners);
       for (int64_t p = 0; p < c.k; ++p) {
         EXPECT_EQ(indices[i * c.k + p], p < winners ? dead[expected[p].index] : 0);
         EXPECT_EQ(values[i * c.k + p], p < winners ? std::max(expected[p].value, 0.0f) : 0.0f);

@@ -25,7 +25,8 @@ struct Encoded {
     const auto x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
     ScreenCopy screen(c.n, c.d);
     screen.refresh(context, matrix(w, c.n, c.d));
-    const Encoder encoder{matrix(w, c.n, c.d), bias.data(), &screen, c.ranked ? scale.data() : nullptr};
+    const Encoder encoder{matrix(w, c.n, c.d), bias.data(), &screen,
+                          c.ranked ? scale.data() : nullptr};
     encode_topk(context, matrix(x, c.rows, c.d), encoder, c.k, codes, flag);
   }
 };
@@ -78,14 +79,16 @@ TEST(EncodeTopk, RefusesShapesThatDoNotFit) {
   const ScreenCopy narrow(16, 4);
   SparseCodes codes;
   NumericFlag flag;
-  EXPECT_THROW(encode_topk(context, matrix(x, 1, 8), {matrix(w, 16, 8), bias.data(), &narrow}, 2, codes, flag),
+  EXPECT_THROW(encode_topk(context, matrix(x, 1, 8), {matrix(w, 16, 8), bias.data(), &narrow}, 2,
+                           codes, flag),
                UsageError);
   const Encoder endless{{w.data(), int64_t{1} << 31, 8}, bias.data(), &narrow};
   try {
     encode_topk(context, matrix(x, 1, 8), endless, 2, codes, flag);
     FAIL() << "nothing was thrown";
   } catch (const UsageError& error) {
-    EXPECT_STREQ(error.what(), "encode_topk: n = 2147483648 latents are more than an index holds (2147483647)");
+    EXPECT_STREQ(error.what(),
+                 "encode_topk: n = 2147483648 latents are more than an index holds (2147483647)");
   }
 }
 

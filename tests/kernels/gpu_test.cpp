@@ -1,4 +1,5 @@
-// The CUDA back ends on a device, over the case table of the CPU's and the emulator's tests. Skipped without a device.
+// The CUDA back ends on a device, over the case table of the CPU's and the emulator's tests.
+// Skipped without a device.
 #include <gtest/gtest.h>
 
 #include "kernels/cuda_device.h"
@@ -53,7 +54,8 @@ TEST_P(EncodeGpuTest, HasTheCanonicalWinners) {
   const auto x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
   ScreenCopy screen(c.n, c.d);
   screen.refresh(device, {w.data(), c.n, c.d});
-  const Encoder encoder{{w.data(), c.n, c.d}, bias.data(), &screen, c.ranked ? scale.data() : nullptr};
+  const Encoder encoder{
+      {w.data(), c.n, c.d}, bias.data(), &screen, c.ranked ? scale.data() : nullptr};
   SparseCodes out;
   NumericFlag flag;
   encode_topk(device, {x.data(), c.rows, c.d}, encoder, c.k, out, flag);
@@ -125,8 +127,10 @@ TEST_P(ThresholdGpuTest, HasTheCpusPairs) {
   SparseCodes expected, found;
   std::vector<float> expected_pre, found_pre;
   NumericFlag expected_flag, found_flag;
-  encode_threshold(cpu, rows, encoder, theta.data(), GetParam().band, expected, &expected_pre, expected_flag);
-  encode_threshold(device, rows, encoder, theta.data(), GetParam().band, found, &found_pre, found_flag);
+  encode_threshold(cpu, rows, encoder, theta.data(), GetParam().band, expected, &expected_pre,
+                   expected_flag);
+  encode_threshold(device, rows, encoder, theta.data(), GetParam().band, found, &found_pre,
+                   found_flag);
   EXPECT_EQ(found.row_offsets, expected.row_offsets);
   EXPECT_EQ(found.indices, expected.indices);
   EXPECT_EQ(found.values, expected.values);
@@ -157,7 +161,8 @@ TEST(GpuTest, BatchSelectionHasTheCpusPairs) {
   }
 }
 
-/// A state on the host that a step may start from: every third latent too short to win, so that it dies.
+/// A state on the host that a step may start from: every third latent too short to win, so that it
+/// dies.
 struct StepState {
   std::vector<float> enc, dec, enc_m, enc_v, dec_m, dec_v, b, b_m, b_v, c, c_m, c_v;
   std::vector<int64_t> silent;
@@ -190,7 +195,8 @@ struct StepState {
   }
 };
 
-// The emulator's step is the CPU's (tests/sae/topk_step_cuda_test.cpp); the device's must be the emulator's.
+// The emulator's step is the CPU's (tests/sae/topk_step_cuda_test.cpp); the device's must be the
+// emulator's.
 TEST(GpuTest, StepsHaveTheEmulatorsBits) {
   SKIP_WITHOUT_DEVICE();
   constexpr int64_t kBatch = 96, kN = 700, kD = 52;

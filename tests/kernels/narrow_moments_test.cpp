@@ -1,4 +1,5 @@
-// Adam's moments in bf16 and 8 bits, against exact fp32 moments, naive neighbours and the rounding's expectation.
+// Adam's moments in bf16 and 8 bits, against exact fp32 moments, naive neighbours and the
+// rounding's expectation.
 #include "kernels/narrow_moments.h"
 
 #include <gtest/gtest.h>
@@ -22,8 +23,8 @@ using reference::normal;
 
 const AdamStep kAdam{1e-3f, 0.9f, 0.999f, 1e-8f, 1.0f};
 
-/// The 8-bit map's values in [0, 1] or [−1, 1], from the paper's words: as the decade grows tenfold, the linear
-/// fraction gets one more bit.
+/// The 8-bit map's values in [0, 1] or [−1, 1], from the paper's words: as the decade grows
+/// tenfold, the linear fraction gets one more bit.
 std::vector<double> dynamic_map(bool has_sign) {
   std::vector<double> values{0, 1};
   for (int decade = 0; decade < 7; ++decade) {
@@ -60,7 +61,8 @@ Neighbours among_bf16(double x) {
 struct Exact {
   std::vector<float> gradient, parameter, m, v;
 
-  explicit Exact(int64_t cols) : gradient(normal(cols, 1)), parameter(normal(cols, 2)), m(cols), v(cols) {
+  explicit Exact(int64_t cols)
+      : gradient(normal(cols, 1)), parameter(normal(cols, 2)), m(cols), v(cols) {
     for (int64_t i = 0; i < cols; ++i) gradient[i] *= std::pow(10.0f, -static_cast<float>(i % 5));
     kScalarPrimitives.adam(kAdam, gradient.data(), parameter.data(), m.data(), v.data(), cols);
   }
@@ -81,28 +83,33 @@ TEST_P(NarrowMomentsTest, KeepANeighbourOfTheExactValueAndItsExpectation) {
       near_v.push_back(among_bf16(exact.v[i]));
       continue;
     }
-    const int64_t first = i / kMomentBlock * kMomentBlock, end = std::min(kCols, first + kMomentBlock);
+    const int64_t first = i / kMomentBlock * kMomentBlock,
+                  end = std::min(kCols, first + kMomentBlock);
     double most_m = 0, most_v = 0;
     for (int64_t c = first; c < end; ++c) {
       most_m = std::max<double>(most_m, std::abs(exact.m[c]));
       most_v = std::max<double>(most_v, exact.v[c]);
     }
-    const Neighbours of_m = among(signed_map, exact.m[i] / most_m), of_v = among(unsigned_map, exact.v[i] / most_v);
+    const Neighbours of_m = among(signed_map, exact.m[i] / most_m),
+                     of_v = among(unsigned_map, exact.v[i] / most_v);
     near_m.push_back({of_m.below * most_m, of_m.above * most_m});
     near_v.push_back({std::max(of_v.below, unsigned_map[1]) * most_v, of_v.above * most_v});
   }
   for (int64_t key = 0; key < kKeys; ++key) {
     NarrowMoments moments(GetParam(), 2, kCols);
     std::vector<float> parameter = normal(kCols, 2);
-    moments.step(kScalarPrimitives, kAdam, static_cast<uint64_t>(key), 1, exact.gradient.data(), parameter.data());
+    moments.step(kScalarPrimitives, kAdam, static_cast<uint64_t>(key), 1, exact.gradient.data(),
+                 parameter.data());
     ASSERT_EQ(parameter, exact.parameter) << "the step sees unrounded moments";
     moments.widen(1, m.data(), v.data());
     for (int64_t i = 0; i < kCols; ++i) {
       const auto is = [](double found, double expected) {
         return std::abs(found - expected) <= 1e-6 * std::abs(expected);
       };
-      ASSERT_TRUE(is(m[i], near_m[i].below) || is(m[i], near_m[i].above)) << i << ' ' << m[i] << ' ' << exact.m[i];
-      ASSERT_TRUE(is(v[i], near_v[i].below) || is(v[i], near_v[i].above)) << i << ' ' << v[i] << ' ' << exact.v[i];
+      ASSERT_TRUE(is(m[i], near_m[i].below) || is(m[i], near_m[i].above))
+          << i << ' ' << m[i] << ' ' << exact.m[i];
+      ASSERT_TRUE(is(v[i], near_v[i].below) || is(v[i], near_v[i].above))
+          << i << ' ' << v[i] << ' ' << exact.v[i];
       sum_m[i] += m[i];
       sum_v[i] += v[i];
     }
@@ -123,7 +130,8 @@ TEST_P(NarrowMomentsTest, KeepANeighbourOfTheExactValueAndItsExpectation) {
   }
 }
 
-/// Under gradients of ±1 for 2,000 steps and ±0.1 for 3,000 more, v comes near 0.87 and falls to 0.05.
+/// Under gradients of ±1 for 2,000 steps and ±0.1 for 3,000 more, v comes near 0.87 and falls to
+/// 0.05.
 TEST_P(NarrowMomentsTest, FollowWhereRoundingToTheNearestStalls) {
   constexpr int64_t kCols = 256;
   NarrowMoments moments(GetParam(), 1, kCols);
@@ -132,8 +140,10 @@ TEST_P(NarrowMomentsTest, FollowWhereRoundingToTheNearestStalls) {
   for (int t = 0; t < 5000; ++t) {
     const float size = t < 2000 ? 1.0f : 0.1f;
     // Every third column has a larger gradient, so that blocks have no common size to scale by.
-    for (int64_t i = 0; i < kCols; ++i) gradient[i] = (i % 3 == 0 ? 3.0f : size) * ((i + t) % 2 == 0 ? 1.0f : -1.0f);
-    moments.step(kScalarPrimitives, kAdam, static_cast<uint64_t>(t), 0, gradient.data(), parameter.data());
+    for (int64_t i = 0; i < kCols; ++i)
+      gradient[i] = (i % 3 == 0 ? 3.0f : size) * ((i + t) % 2 == 0 ? 1.0f : -1.0f);
+    moments.step(kScalarPrimitives, kAdam, static_cast<uint64_t>(t), 0, gradient.data(),
+                 parameter.data());
     exact = 0.999f * exact + 0.001f * size * size;
     nearest = to_float(to_bf16(0.999f * nearest + 0.001f * size * size));
     highest = std::max(highest, exact);
@@ -168,7 +178,8 @@ TEST_P(NarrowMomentsTest, ZeroStaysZeroAndClearedRowsBecomeIt) {
     EXPECT_EQ(v, zero);
   }
   moments.widen(2, m.data(), v.data());
-  EXPECT_TRUE(std::all_of(v.begin(), v.end(), [](float value) { return value > 0; })) << "a v > 0 never becomes 0";
+  EXPECT_TRUE(std::all_of(v.begin(), v.end(), [](float value) { return value > 0; }))
+      << "a v > 0 never becomes 0";
 }
 
 TEST_P(NarrowMomentsTest, TakeTheBytesTheyAreSaidToTakeAndNoticeWhatIsNotFinite) {
@@ -186,8 +197,8 @@ TEST_P(NarrowMomentsTest, TakeTheBytesTheyAreSaidToTakeAndNoticeWhatIsNotFinite)
   }
 }
 
-/// One update of a layer of narrow moments by an instruction set on so many threads; two steps, the second from
-/// rounded moments.
+/// One update of a layer of narrow moments by an instruction set on so many threads; two steps, the
+/// second from rounded moments.
 std::vector<float> updated(MomentType type, Isa isa, int threads) {
   constexpr int64_t kRows = 50, kN = 200, kIn = 45, kOut = 300;
   Context context({Device::cpu, threads});
@@ -200,18 +211,21 @@ std::vector<float> updated(MomentType type, Isa isa, int threads) {
     }
     codes.row_offsets.push_back(static_cast<int64_t>(codes.indices.size()));
   }
-  const auto d_values = normal(codes.pairs(), 20), g = normal(kRows * kOut, 21), x = normal(kRows * kIn, 22);
+  const auto d_values = normal(codes.pairs(), 20), g = normal(kRows * kOut, 21),
+             x = normal(kRows * kIn, 22);
   auto enc = normal(kN * kIn, 23), dec = normal(kN * kOut, 24);
   std::vector<float> bias(kN), bias_m(kN), bias_v(kN);
   NarrowMoments enc_moments(type, kN, kIn), dec_moments(type, kN, kOut);
   ScreenCopy screen(kN, kIn);
-  const LatentState state{
-      {enc.data(), kN, kIn}, {nullptr, kN, kIn}, {nullptr, kN, kIn}, {dec.data(), kN, kOut}, {nullptr, kN, kOut},
-      {nullptr, kN, kOut},   bias.data(),        bias_m.data(),      bias_v.data(),          &screen,
-      &enc_moments,          &dec_moments};
+  const LatentState state{{enc.data(), kN, kIn}, {nullptr, kN, kIn},
+                          {nullptr, kN, kIn},    {dec.data(), kN, kOut},
+                          {nullptr, kN, kOut},   {nullptr, kN, kOut},
+                          bias.data(),           bias_m.data(),
+                          bias_v.data(),         &screen,
+                          &enc_moments,          &dec_moments};
   for (const uint64_t key : {7, 8}) {
-    backward_update(context, {&codes, &d_values, matrix(g, kRows, kOut), matrix(x, kRows, kIn)}, state,
-                    {kAdam, true, 1, key}, nullptr);
+    backward_update(context, {&codes, &d_values, matrix(g, kRows, kOut), matrix(x, kRows, kIn)},
+                    state, {kAdam, true, 1, key}, nullptr);
   }
   std::vector<float> m(kOut), v(kOut);
   dec_moments.widen(kN - 1, m.data(), v.data());
@@ -223,14 +237,17 @@ std::vector<float> updated(MomentType type, Isa isa, int threads) {
 
 TEST_P(NarrowMomentsTest, HaveTheSameBitsOnAnyThreadsAndInstructionSet) {
   const std::vector<float> expected = updated(GetParam(), Isa::scalar, 1);
-  EXPECT_NE(expected, updated(GetParam() == MomentType::bf16 ? MomentType::int8 : MomentType::bf16, Isa::scalar, 1));
+  EXPECT_NE(expected, updated(GetParam() == MomentType::bf16 ? MomentType::int8 : MomentType::bf16,
+                              Isa::scalar, 1));
   for (const Isa isa : support::available_isas()) {
     for (const int threads : {1, 3}) EXPECT_EQ(updated(GetParam(), isa, threads), expected);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, NarrowMomentsTest, testing::Values(MomentType::bf16, MomentType::int8),
-                         [](const auto& type) { return type.param == MomentType::bf16 ? "bf16" : "int8"; });
+INSTANTIATE_TEST_SUITE_P(Types, NarrowMomentsTest,
+                         testing::Values(MomentType::bf16, MomentType::int8), [](const auto& type) {
+                           return type.param == MomentType::bf16 ? "bf16" : "int8";
+                         });
 
 TEST(NarrowMoments, AreNamedAsTheFieldNamesThem) {
   EXPECT_EQ(parse_moment_type("fp32"), MomentType::fp32);

@@ -33,7 +33,8 @@ TEST_P(PrimitivesTest, DotHasTheCanonicalBits) {
 TEST_P(PrimitivesTest, DotDoesNotReadPastTheEnd) {
   const auto a = normal(64, 3);
   std::vector<float> poisoned = a;
-  for (size_t i = 37; i < poisoned.size(); ++i) poisoned[i] = std::numeric_limits<float>::quiet_NaN();
+  for (size_t i = 37; i < poisoned.size(); ++i)
+    poisoned[i] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(p_.dot(poisoned.data(), a.data(), 37), p_.dot(a.data(), a.data(), 37));
 }
 
@@ -59,7 +60,8 @@ TEST_P(PrimitivesTest, AdamMatchesTheFormulaInDouble) {
   for (int t = 1; t <= 20; ++t) {
     const auto g = normal(kCount, 100 + t, 1e-3f);
     const double c1 = 1 - std::pow(0.9, t), c2 = 1 - std::pow(0.999, t);
-    const AdamStep step{static_cast<float>(1e-2 / c1), 0.9f, 0.999f, 1e-8f, static_cast<float>(1 / c2)};
+    const AdamStep step{static_cast<float>(1e-2 / c1), 0.9f, 0.999f, 1e-8f,
+                        static_cast<float>(1 / c2)};
     p_.adam(step, g.data(), p.data(), m.data(), v.data(), kCount);
     for (int64_t i = 0; i < kCount; ++i) {
       reference::adam(step, g[i], dp[i], dm[i], dv[i]);
@@ -89,7 +91,8 @@ TEST_P(PrimitivesTest, FourDotsAreFourTimesOne) {
     const float* rows[4] = {b.data(), b.data() + n, b.data() + 2 * n, b.data() + 3 * n};
     float out[4];
     p_.dot4(a.data(), rows, n, out);
-    for (int r = 0; r < 4; ++r) EXPECT_EQ(out[r], reference::canonical_dot(a.data(), rows[r], n)) << n;
+    for (int r = 0; r < 4; ++r)
+      EXPECT_EQ(out[r], reference::canonical_dot(a.data(), rows[r], n)) << n;
   }
 }
 
@@ -104,34 +107,41 @@ TEST_P(PrimitivesTest, RangeIsTheLeastAndTheLargest) {
   }
 }
 
-uint32_t pair_of(float low, float high) { return to_bf16(low).bits | static_cast<uint32_t>(to_bf16(high).bits) << 16; }
+uint32_t pair_of(float low, float high) {
+  return to_bf16(low).bits | static_cast<uint32_t>(to_bf16(high).bits) << 16;
+}
 
-float half(uint32_t bits, int which) { return std::bit_cast<float>(which ? bits & 0xffff0000u : bits << 16); }
+float half(uint32_t bits, int which) {
+  return std::bit_cast<float>(which ? bits & 0xffff0000u : bits << 16);
+}
 
 TEST_P(PrimitivesTest, ScreenMultipliesRoundedPairsAndCompares) {
   const Screen& screen = p_.screen;
   for (const int64_t pairs : {1, 2, 16, 21, 192}) {
     const auto values = normal(2 * pairs * (screen.rows + 32), 11);
-    std::vector<uint32_t> x(pairs * screen.rows), w(2 * pairs * kScreenBlock), panel(screen.panel_size(pairs));
+    std::vector<uint32_t> x(pairs * screen.rows), w(2 * pairs * kScreenBlock),
+        panel(screen.panel_size(pairs));
     size_t next = 0;
     for (auto* part : {&x, &w}) {
       for (uint32_t& v : *part) v = pair_of(values[next], values[next + 1]), next += 2;
     }
-    for (int64_t r = 0; r < screen.rows; ++r) screen.pack(x.data() + r * pairs, pairs, r, panel.data());
+    for (int64_t r = 0; r < screen.rows; ++r)
+      screen.pack(x.data() + r * pairs, pairs, r, panel.data());
     const auto scale = normal(32, 12), threshold = normal(screen.rows, 14, 3);
     auto bias = normal(32, 13);
     bias[9] = -std::numeric_limits<float>::infinity();
     bias[11] = std::numeric_limits<float>::quiet_NaN();
     std::vector<float> scores(screen.rows * 32);
     std::vector<uint32_t> hits(screen.rows);
-    screen.product(panel.data(), w.data(), w.data() + pairs * kScreenBlock, pairs, scale.data(), bias.data(),
-                   threshold.data(), scores.data(), hits.data());
+    screen.product(panel.data(), w.data(), w.data() + pairs * kScreenBlock, pairs, scale.data(),
+                   bias.data(), threshold.data(), scores.data(), hits.data());
     for (int64_t r = 0; r < screen.rows; ++r) {
       for (int64_t j = 0; j < 32; ++j) {
         double sum = 0;
         for (int64_t p = 0; p < pairs; ++p) {
           const uint32_t a = x[r * pairs + p], b = w[(j / 16) * pairs * 16 + p * 16 + j % 16];
-          sum += static_cast<double>(half(a, 0)) * half(b, 0) + static_cast<double>(half(a, 1)) * half(b, 1);
+          sum += static_cast<double>(half(a, 0)) * half(b, 0) +
+                 static_cast<double>(half(a, 1)) * half(b, 1);
         }
         const double score = sum * scale[j] + bias[j];
         const bool hit = (hits[r] >> j & 1) != 0;
@@ -207,7 +217,8 @@ TEST_P(PrimitivesTest, CountAndFilterMatchThePredicate) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, PrimitivesTest, testing::ValuesIn(support::available_isas()), support::isa_name);
+INSTANTIATE_TEST_SUITE_P(Isa, PrimitivesTest, testing::ValuesIn(support::available_isas()),
+                         support::isa_name);
 
 }  // namespace
 }  // namespace assay

@@ -1,5 +1,5 @@
-// The CUDA kernels of sparse_decode and value_gradient under the emulator: the CPU's bits in every thread order, and
-// the naive references.
+// The CUDA kernels of sparse_decode and value_gradient under the emulator: the CPU's bits in every
+// thread order, and the naive references.
 #include <gtest/gtest.h>
 
 #include "kernels/sparse_backward.h"
@@ -26,13 +26,17 @@ struct GuardedCodes {
 
 class SparseCudaTest : public testing::TestWithParam<SparseCase> {
  protected:
-  std::vector<float> decode(const SparseCodes& codes, const std::vector<float>& w, emulator::Order order) const {
+  std::vector<float> decode(const SparseCodes& codes, const std::vector<float>& w,
+                            emulator::Order order) const {
     const SparseCase& c = GetParam();
     const GuardedCodes in(codes);
     const Guarded<float> weights(w), bias(bias_), out(std::vector<float>(c.rows * c.d, -1));
-    const SparseDecodeKernel kernel{
-        in.row_offsets.data(),          in.indices.data(),        in.values.data(), {weights.data(), c.n, c.d},
-        c.bias ? bias.data() : nullptr, {out.data(), c.rows, c.d}};
+    const SparseDecodeKernel kernel{in.row_offsets.data(),
+                                    in.indices.data(),
+                                    in.values.data(),
+                                    {weights.data(), c.n, c.d},
+                                    c.bias ? bias.data() : nullptr,
+                                    {out.data(), c.rows, c.d}};
     emulator::Launcher{order}(kernel, c.rows, sizeof(SparseDecodeKernel::Shared));
     return out.read();
   }
@@ -46,8 +50,10 @@ TEST_P(SparseCudaTest, DecodeHasTheCpusBits) {
   const SparseCodes codes = c.codes();
   const auto w = c.weights();
   std::vector<float> expected(c.rows * c.d);
-  sparse_decode(context_, codes, {w.data(), c.n, c.d}, c.bias ? bias_.data() : nullptr, {expected.data(), c.rows, c.d});
-  for (const emulator::Order& order : emulator::kOrders) EXPECT_EQ(decode(codes, w, order), expected);
+  sparse_decode(context_, codes, {w.data(), c.n, c.d}, c.bias ? bias_.data() : nullptr,
+                {expected.data(), c.rows, c.d});
+  for (const emulator::Order& order : emulator::kOrders)
+    EXPECT_EQ(decode(codes, w, order), expected);
 }
 
 TEST_P(SparseCudaTest, DecodeMatchesTheDenseProduct) {
@@ -97,7 +103,8 @@ TEST_P(SparseCudaTest, ValueGradientHasTheCpusBits) {
     EXPECT_EQ(found, expected);
     for (int64_t i = 0; i < c.rows; ++i) {
       for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
-        const float dot = reference::canonical_dot(g.data() + i * c.d, w.data() + codes.indices[p] * c.d, c.d);
+        const float dot =
+            reference::canonical_dot(g.data() + i * c.d, w.data() + codes.indices[p] * c.d, c.d);
         EXPECT_EQ(found[p], codes.values[p] > 0 ? dot : 0.0f);
       }
     }

@@ -1,4 +1,5 @@
-// Decode, value gradient, the sort by latent, and the fused update, each against a naive dense computation.
+// Decode, value gradient, the sort by latent, and the fused update, each against a naive dense
+// computation.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +21,9 @@ using reference::matrix;
 using reference::normal;
 
 /// Rows of different lengths (some empty), with zeros and negative ones among the values.
-SparseCodes ragged(int64_t rows, int64_t n) { return support::SparseCase{"ragged", rows, n, 1}.codes(); }
+SparseCodes ragged(int64_t rows, int64_t n) {
+  return support::SparseCase{"ragged", rows, n, 1}.codes();
+}
 
 class SparseTest : public testing::TestWithParam<Isa> {
  protected:
@@ -47,8 +50,8 @@ TEST_P(SparseTest, DecodeMatchesTheDenseProduct) {
   }
 }
 
-/// Codes of a density at which rows take turns over several windows of latents, and latents over windows of rows: the
-/// sums still run pair by pair in order, whatever the tiles.
+/// Codes of a density at which rows take turns over several windows of latents, and latents over
+/// windows of rows: the sums still run pair by pair in order, whatever the tiles.
 TEST_P(SparseTest, DenseCodesAreSummedInTheOrderOfTheirPairs) {
   const int64_t rows = 150, n = 700, d = 133;
   const SparseCodes codes = ragged(rows, n);
@@ -75,8 +78,9 @@ TEST_P(SparseTest, DenseCodesAreSummedInTheOrderOfTheirPairs) {
   // With β1 = 0 the first moment is the gradient.
   std::vector<float> we = w, wd = w, m(n * d), v(n * d), dm(n * d), dv(n * d), b(n), bm(n), bv(n);
   ScreenCopy screen(n, d);
-  const LatentState state{{we.data(), n, d}, {m.data(), n, d}, {v.data(), n, d}, {wd.data(), n, d}, {dm.data(), n, d},
-                          {dv.data(), n, d}, b.data(),         bm.data(),        bv.data(),         &screen};
+  const LatentState state{
+      {we.data(), n, d}, {m.data(), n, d}, {v.data(), n, d}, {wd.data(), n, d}, {dm.data(), n, d},
+      {dv.data(), n, d}, b.data(),         bm.data(),        bv.data(),         &screen};
   backward_update(context_, {&codes, &d_values, matrix(g, rows, d), matrix(g, rows, d)}, state,
                   {{1e-3f, 0.0f, 0.999f, 1e-6f, 1.0f}, false}, nullptr);
   EXPECT_EQ(m, enc);
@@ -90,7 +94,8 @@ TEST_P(SparseTest, ValueGradientMatchesAndStopsAtZero) {
   value_gradient(context_, codes, matrix(g, rows, d), matrix(w, n, d), out);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
-      const float expected = reference::canonical_dot(g.data() + i * d, w.data() + codes.indices[p] * d, d);
+      const float expected =
+          reference::canonical_dot(g.data() + i * d, w.data() + codes.indices[p] * d, d);
       EXPECT_EQ(out[p], codes.values[p] > 0 ? expected : 0.0f);
     }
   }
@@ -112,7 +117,8 @@ TEST_P(SparseTest, SortByLatentIsStableAndComplete) {
       }
     }
   }
-  const auto nonzero = std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v != 0; });
+  const auto nonzero =
+      std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v != 0; });
   EXPECT_EQ(seen, nonzero);
 }
 
@@ -142,8 +148,11 @@ struct Layer {
     }
   }
   LatentState state() {
-    return {{we.data(), n, d},  {wem.data(), n, d}, {wev.data(), n, d}, {wd.data(), n, d}, {wdm.data(), n, d},
-            {wdv.data(), n, d}, be.data(),          bem.data(),         bev.data(),        &screen};
+    return {{we.data(), n, d},  {wem.data(), n, d},
+            {wev.data(), n, d}, {wd.data(), n, d},
+            {wdm.data(), n, d}, {wdv.data(), n, d},
+            be.data(),          bem.data(),
+            bev.data(),         &screen};
   }
 };
 
@@ -178,7 +187,8 @@ TEST_P(SparseTest, UpdateMatchesDenseGradientsAndAdamInDouble) {
       reference::adam(step, gd[j * d + c] - along * before.wd[j * d + c], row[c], m, v);
       squares += row[c] * row[c];
     }
-    for (int64_t c = 0; c < d; ++c) EXPECT_NEAR(layer.wd[j * d + c], row[c] / std::sqrt(squares), 1e-5);
+    for (int64_t c = 0; c < d; ++c)
+      EXPECT_NEAR(layer.wd[j * d + c], row[c] / std::sqrt(squares), 1e-5);
     double p = before.be[j], m = 0, v = 0;
     reference::adam(step, gb[j], p, m, v);
     EXPECT_NEAR(layer.be[j], p, 1e-5);
@@ -188,7 +198,8 @@ TEST_P(SparseTest, UpdateMatchesDenseGradientsAndAdamInDouble) {
 TEST_P(SparseTest, UpdateHasTheSameBitsOnAnyThreadsAndInstructionSet) {
   const int64_t rows = 100, n = 333, d = 45;
   const SparseCodes codes = ragged(rows, n);
-  const auto d_values = normal(codes.pairs(), 20), g = normal(rows * d, 21), x = normal(rows * d, 22);
+  const auto d_values = normal(codes.pairs(), 20), g = normal(rows * d, 21),
+             x = normal(rows * d, 22);
   Layer first(n, d), second(n, d);
   std::vector<float> center1(d), center2(d);
   Context one({Device::cpu, 1});
@@ -204,21 +215,25 @@ TEST_P(SparseTest, UpdateHasTheSameBitsOnAnyThreadsAndInstructionSet) {
   EXPECT_EQ(first.screen.norm(), second.screen.norm());
 }
 
-/// An update with every option: other widths of encoder and decoder, two rows of codes an input, weights of their own.
+/// An update with every option: other widths of encoder and decoder, two rows of codes an input,
+/// weights of their own.
 struct GeneralProblem {
   static constexpr int64_t kRows = 40, kInputs = 20, kN = 37, kIn = 19, kOut = 34;
   SparseCodes codes = ragged(kRows, kN);
   std::vector<float> d_values = normal(codes.pairs(), 32), dec_values = normal(codes.pairs(), 33),
-                     d_bias = normal(codes.pairs(), 34), shrink = normal(kN, 35), g = normal(kRows * kOut, 36),
-                     x = normal(kInputs * kIn, 37), we = normal(kN * kIn, 38), wd = normal(kN * kOut, 39),
-                     be = normal(kN, 40);
-  std::vector<float> wem = std::vector<float>(kN * kIn), wev = wem, wdm = std::vector<float>(kN * kOut), wdv = wdm,
-                     bem = std::vector<float>(kN), bev = bem, center = std::vector<float>(kIn);
+                     d_bias = normal(codes.pairs(), 34), shrink = normal(kN, 35),
+                     g = normal(kRows * kOut, 36), x = normal(kInputs * kIn, 37),
+                     we = normal(kN * kIn, 38), wd = normal(kN * kOut, 39), be = normal(kN, 40);
+  std::vector<float> wem = std::vector<float>(kN * kIn), wev = wem,
+                     wdm = std::vector<float>(kN * kOut), wdv = wdm, bem = std::vector<float>(kN),
+                     bev = bem, center = std::vector<float>(kIn);
   ScreenCopy screen{kN, kIn};
-  UpdateOptions options{{1e-2f, 0.0f, 0.999f, 1e9f, 1.0f}, false, 0.25f};  // a huge eps: the step is lr·g / eps
+  UpdateOptions options{
+      {1e-2f, 0.0f, 0.999f, 1e9f, 1.0f}, false, 0.25f};  // a huge eps: the step is lr·g / eps
 
   BackwardInput input() const {
-    return {&codes, &d_values, matrix(g, kRows, kOut), matrix(x, kInputs, kIn), &dec_values, &d_bias, shrink.data()};
+    return {&codes,      &d_values, matrix(g, kRows, kOut), matrix(x, kInputs, kIn),
+            &dec_values, &d_bias,   shrink.data()};
   }
   LatentState state() {
     return {{we.data(), kN, kIn},
@@ -237,7 +252,9 @@ struct GeneralProblem {
 TEST_P(SparseTest, UpdateTakesEveryOption) {
   GeneralProblem p;
   const auto [e, d, b, c] = reference::dense_gradients(p.input(), p.state().w_enc, p.state().w_dec);
-  const auto all = [](const auto& v) { return std::inner_product(v.begin(), v.end(), v.begin(), 0.0); };
+  const auto all = [](const auto& v) {
+    return std::inner_product(v.begin(), v.end(), v.begin(), 0.0);
+  };
   const double squares = gradient_squares(context_, p.input(), p.state(), p.options);
   EXPECT_NEAR(squares / (all(e) + all(d) + all(b)), 1, 1e-5);
   backward_update(context_, p.input(), p.state(), p.options, p.center.data());
@@ -287,7 +304,8 @@ TEST_P(SparseTest, SilentLatentsDecayAndMove) {
   EXPECT_NE(layer.wd, Layer(n, d).wd);
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, SparseTest, testing::ValuesIn(support::available_isas()), support::isa_name);
+INSTANTIATE_TEST_SUITE_P(Isa, SparseTest, testing::ValuesIn(support::available_isas()),
+                         support::isa_name);
 
 }  // namespace
 }  // namespace assay

@@ -18,7 +18,8 @@ using torch::Tensor;
 constexpr int64_t kOut = 7;
 constexpr double kScale = 0.25;
 
-/// out = mean over tokens of tanh(x A + (mean over tokens of x) B): tokens act on one another, padding does not.
+/// out = mean over tokens of tanh(x A + (mean over tokens of x) B): tokens act on one another,
+/// padding does not.
 class TorchHalf : public UpperHalf {
  public:
   TorchHalf() {
@@ -33,23 +34,28 @@ class TorchHalf : public UpperHalf {
     const Tensor mean = (residual * weight).sum(1, true);
     return ((torch::matmul(residual, a_) + torch::matmul(mean, b_)).tanh() * weight).sum(1);
   }
-  void run(const float* residual, const int64_t* mask, int64_t batch, int64_t length, float* out) const override {
-    const Tensor result = forward(tensor(residual, {batch, length, kD}), tokens(mask, batch, length));
+  void run(const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+           float* out) const override {
+    const Tensor result =
+        forward(tensor(residual, {batch, length, kD}), tokens(mask, batch, length));
     std::copy_n(result.to(torch::kFloat32).contiguous().data_ptr<float>(), batch * kOut, out);
   }
-  void gradient(const float* residual, const int64_t* mask, int64_t batch, int64_t length, const float* d_out,
-                float* out, float* d_residual) const override {
+  void gradient(const float* residual, const int64_t* mask, int64_t batch, int64_t length,
+                const float* d_out, float* out, float* d_residual) const override {
     const Tensor x = tensor(residual, {batch, length, kD}).requires_grad_(true);
     const Tensor result = forward(x, tokens(mask, batch, length));
     result.backward(tensor(d_out, {batch, kOut}));
-    std::copy_n(result.detach().to(torch::kFloat32).contiguous().data_ptr<float>(), batch * kOut, out);
-    std::copy_n(x.grad().to(torch::kFloat32).contiguous().data_ptr<float>(), batch * length * kD, d_residual);
+    std::copy_n(result.detach().to(torch::kFloat32).contiguous().data_ptr<float>(), batch * kOut,
+                out);
+    std::copy_n(x.grad().to(torch::kFloat32).contiguous().data_ptr<float>(), batch * length * kD,
+                d_residual);
   }
   static Tensor tensor(const float* values, at::IntArrayRef shape) {
     return torch::from_blob(const_cast<float*>(values), shape, torch::kFloat32).to(torch::kFloat64);
   }
   static Tensor tokens(const int64_t* mask, int64_t batch, int64_t length) {
-    return torch::from_blob(const_cast<int64_t*>(mask), {batch, length}, torch::kInt64).to(torch::kFloat64);
+    return torch::from_blob(const_cast<int64_t*>(mask), {batch, length}, torch::kInt64)
+        .to(torch::kFloat64);
   }
 
  private:
@@ -70,7 +76,8 @@ TextBatch some_texts(int64_t texts) {
   return batch;
 }
 
-double expected_loss(const TorchHalf& half, const TextBatch& batch, OutputLoss kind, const Tensor& reconstruction) {
+double expected_loss(const TorchHalf& half, const TextBatch& batch, OutputLoss kind,
+                     const Tensor& reconstruction) {
   Tensor sum = torch::zeros({}, torch::kFloat64);
   for (size_t t = 0, token = 0, row = 0; t < batch.lengths.size(); ++t) {
     const int64_t length = batch.lengths[t];
@@ -84,7 +91,9 @@ double expected_loss(const TorchHalf& half, const TextBatch& batch, OutputLoss k
     if (kind == OutputLoss::cosine) {
       sum = sum + 1 - torch::cosine_similarity(o, changed, 1)[0];
     } else {
-      sum = sum + (torch::softmax(o, 1) * (torch::log_softmax(o, 1) - torch::log_softmax(changed, 1))).sum();
+      sum =
+          sum + (torch::softmax(o, 1) * (torch::log_softmax(o, 1) - torch::log_softmax(changed, 1)))
+                    .sum();
     }
   }
   const Tensor mean = sum / static_cast<double>(batch.lengths.size());
@@ -123,7 +132,8 @@ TEST_P(EndToEndLoss, IsAutogradsThroughTheModel) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Losses, EndToEndLoss, testing::Values(OutputLoss::cosine, OutputLoss::logits));
+INSTANTIATE_TEST_SUITE_P(Losses, EndToEndLoss,
+                         testing::Values(OutputLoss::cosine, OutputLoss::logits));
 
 TEST(EndToEndLoss, PerfectReconstructionsCostNothing) {
   const TorchHalf half;
@@ -133,7 +143,8 @@ TEST(EndToEndLoss, PerfectReconstructionsCostNothing) {
   end_to_end.load(batch);
   const std::vector<float> x = batch.rows(kD, kScale);
   const SparseCodes none;
-  const OutsideGradient found = end_to_end.differentiate({none, {x.data(), batch.ordinary(), kD}, 0});
+  const OutsideGradient found =
+      end_to_end.differentiate({none, {x.data(), batch.ordinary(), kD}, 0});
   EXPECT_NEAR(end_to_end.divergence(), 0, 1e-12);
   for (const float value : found.d_reconstruction) EXPECT_EQ(value, 0);
 }

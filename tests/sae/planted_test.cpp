@@ -35,16 +35,18 @@ PlantedOptions small(const std::string& kind) {
 
 std::vector<float> draw(Context& context, const PlantedModel& model, int64_t first, int64_t rows) {
   std::vector<float> x(static_cast<size_t>(rows * model.options().d));
-  model.activations(context, first, model.codes(context, first, rows), {x.data(), rows, model.options().d});
+  model.activations(context, first, model.codes(context, first, rows),
+                    {x.data(), rows, model.options().d});
   return x;
 }
 
 class Kinds : public ::testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Planted, Kinds, ::testing::ValuesIn(planted_kinds()), [](const auto& test) {
-  std::string name = test.param;
-  std::erase(name, '-');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Planted, Kinds, ::testing::ValuesIn(planted_kinds()),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 TEST_P(Kinds, FeaturesFireAsOftenAsTheirProbabilitySays) {
   Context context({Device::cpu, 2});
@@ -97,7 +99,9 @@ TEST(Planted, FeaturesAreUnitRowsAndMagnitudesLogNormal) {
 TEST(Planted, AChildFiresWithItsParentAndWithoutItsSiblings) {
   Context context({Device::cpu, 2});
   const PlantedModel model(small("tree"));
-  EXPECT_EQ(std::count_if(model.parents().begin(), model.parents().end(), [](int32_t p) { return p >= 0; }), 4 * 12);
+  EXPECT_EQ(std::count_if(model.parents().begin(), model.parents().end(),
+                          [](int32_t p) { return p >= 0; }),
+            4 * 12);
   const SparseCodes codes = model.codes(context, 0, 20'000);
   int64_t children = 0;
   for (size_t row = 0; row < 20'000; ++row) {
@@ -130,7 +134,8 @@ TEST(Planted, CorrelatedPairsFireTogetherAsTheGaussianCopulaSays) {
   for (size_t row = 0; row < static_cast<size_t>(rows); ++row) {
     for (int64_t p = codes.row_offsets[row]; p < codes.row_offsets[row + 1]; ++p) {
       for (int64_t q = p + 1; q < codes.row_offsets[row + 1]; ++q) {
-        const int32_t i = codes.indices[static_cast<size_t>(p)], j = codes.indices[static_cast<size_t>(q)];
+        const int32_t i = codes.indices[static_cast<size_t>(p)],
+                      j = codes.indices[static_cast<size_t>(q)];
         ++both[static_cast<size_t>(6 * i + j)];
       }
     }
@@ -173,11 +178,14 @@ TEST(Planted, VarianceAndTheExactCodesEvMatchTheClosedForm) {
 TEST(Planted, ModelsThatCannotBeSayWhy) {
   PlantedOptions options = small("independent");
   options.l0 = 100;
-  EXPECT_THAT([&] { PlantedModel{options}; }, ::testing::ThrowsMessage<UsageError>(HasSubstr("lower l0")));
+  EXPECT_THAT([&] { PlantedModel{options}; },
+              ::testing::ThrowsMessage<UsageError>(HasSubstr("lower l0")));
   options = small("tree");
   options.n = 20;
-  EXPECT_THAT([&] { PlantedModel{options}; }, ::testing::ThrowsMessage<UsageError>(HasSubstr("raise n")));
-  EXPECT_THAT([] { planted_kind("x"); }, ::testing::ThrowsMessage<UsageError>(HasSubstr("independent")));
+  EXPECT_THAT([&] { PlantedModel{options}; },
+              ::testing::ThrowsMessage<UsageError>(HasSubstr("raise n")));
+  EXPECT_THAT([] { planted_kind("x"); },
+              ::testing::ThrowsMessage<UsageError>(HasSubstr("independent")));
 }
 
 /// The least total cost over all ways to pair the shorter side.
@@ -199,7 +207,8 @@ double brute_force(const std::vector<float>& cost, int64_t rows, int64_t cols) {
 
 TEST(Assignment, CostsTheLeastOfAllPairings) {
   std::mt19937 engine(5);
-  const std::pair<int64_t, int64_t> shapes[] = {{1, 1}, {1, 5}, {5, 1}, {3, 7}, {7, 3}, {6, 6}, {7, 7}};
+  const std::pair<int64_t, int64_t> shapes[] = {{1, 1}, {1, 5}, {5, 1}, {3, 7},
+                                                {7, 3}, {6, 6}, {7, 7}};
   for (int trial = 0; trial < 70; ++trial) {
     const auto [rows, cols] = shapes[trial % 7];
     std::vector<float> cost(static_cast<size_t>(rows * cols));
@@ -246,7 +255,8 @@ TEST(Recovery, ThePlantedDictionaryScoresOne) {
   for (int64_t i = model.options().n - 1; i >= 0; --i) {
     for (int64_t c = 0; c < 24; ++c) moved.push_back(0.3f * model.features().row(i)[c]);
   }
-  const DirectionMatch match = match_directions(context, model.features(), {moved.data(), model.options().n, 24});
+  const DirectionMatch match =
+      match_directions(context, model.features(), {moved.data(), model.options().n, 24});
   EXPECT_NEAR(match.mcc, 1, 1e-6);
   for (int64_t j = 0; j < model.options().n; ++j) {
     EXPECT_EQ(match.nearest[static_cast<size_t>(j)], model.options().n - 1 - j);
@@ -257,7 +267,8 @@ TEST(Recovery, CopiesAndOppositesAreNotNewFeatures) {
   Context context({Device::cpu, 1});
   const std::vector<float> features{1, 0, 0, 0, 1, 0, 0, 0, 1};
   const std::vector<float> latents{1, 0, 0, 2, 0, 0, 0, -1, 0, 0, 0, 0};
-  const DirectionMatch match = match_directions(context, {features.data(), 3, 3}, {latents.data(), 4, 3});
+  const DirectionMatch match =
+      match_directions(context, {features.data(), 3, 3}, {latents.data(), 4, 3});
   EXPECT_DOUBLE_EQ(match.recovered, 1.0 / 3);   // the opposite of the second is not found
   EXPECT_DOUBLE_EQ(match.uniqueness, 2.0 / 4);  // the zero row falls to the first
   EXPECT_DOUBLE_EQ(match.mcc, 2.0 / 3);
@@ -269,8 +280,8 @@ TEST(Recovery, FiringMatchesAPlainCount) {
   const SparseCodes found{{0, 2, 3, 5}, {0, 1, 1, 0, 2}, {1, 1, 1, 1, 0}};
   FiringCounts counts({0, 1, 1}, 2);
   counts.add(truth, found);
-  // Latent 0 fires in rows 0, 2, its feature in 0, 1: F1 = 2·1/4. Latent 1: rows 0, 1; feature 1, 2: 2·1/4. Latent 2:
-  // 0.
+  // Latent 0 fires in rows 0, 2, its feature in 0, 1: F1 = 2·1/4. Latent 1: rows 0, 1; feature 1,
+  // 2: 2·1/4. Latent 2: 0.
   EXPECT_DOUBLE_EQ(counts.f1(), (0.5 + 0.5 + 0) / 3);
   EXPECT_EQ(counts.dead(), 1);
   EXPECT_DOUBLE_EQ(counts.l0(), 4.0 / 3);

@@ -1,4 +1,5 @@
-// The gradient of the whole loss, AuxK included, against central finite differences of a naive loss in double.
+// The gradient of the whole loss, AuxK included, against central finite differences of a naive loss
+// in double.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -101,7 +102,8 @@ TEST(TopKGradient, MatchesFiniteDifferencesWithAuxK) {
   ASSERT_GT(report.aux_loss, 0);
 
   // After Adam's first step m = (1 − β1)·gradient.
-  const auto check = [&](std::vector<double>& weights, const std::vector<float>& m, const char* name, bool projected) {
+  const auto check = [&](std::vector<double>& weights, const std::vector<float>& m,
+                         const char* name, bool projected) {
     int moved = 0;
     for (size_t i = 0; i < weights.size(); ++i) {
       if (projected) continue;
@@ -137,7 +139,8 @@ TEST(TopKGradient, MatchesFiniteDifferencesWithAuxK) {
       size += std::abs(g[c]);
     }
     for (int64_t c = 0; c < kD; ++c) {
-      EXPECT_NEAR(state.at("W_dec").m[j * kD + c] / 0.1, g[c] - along * before.w_dec[j * kD + c], 2e-4 + 1e-3 * size)
+      EXPECT_NEAR(state.at("W_dec").m[j * kD + c] / 0.1, g[c] - along * before.w_dec[j * kD + c],
+                  2e-4 + 1e-3 * size)
           << j;
     }
   }

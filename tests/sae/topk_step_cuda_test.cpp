@@ -1,4 +1,5 @@
-// The device step under the emulator against the CPU's step: the same winners, parameters, moments and silence.
+// The device step under the emulator against the CPU's step: the same winners, parameters, moments
+// and silence.
 #include <gtest/gtest.h>
 
 #include <limits>

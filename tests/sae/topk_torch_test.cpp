@@ -1,5 +1,5 @@
-// One step of ours against one step of a naive dense implementation with torch's autograd, in double, from 20 states of
-// a real run; and both run freely from the same start.
+// One step of ours against one step of a naive dense implementation with torch's autograd, in
+// double, from 20 states of a real run; and both run freely from the same start.
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -12,11 +12,13 @@ namespace {
 using torch::Tensor;
 
 constexpr int64_t kRows = 256, kD = 48, kN = 400, kK = 8, kAux = 24;
-constexpr double kVariance = 0.9, kLr = 1e-3, kBeta1 = 0.9, kBeta2 = 0.999, kEps = 6.25e-10, kCoefficient = 1.0 / 32;
+constexpr double kVariance = 0.9, kLr = 1e-3, kBeta1 = 0.9, kBeta2 = 0.999, kEps = 6.25e-10,
+                 kCoefficient = 1.0 / 32;
 constexpr int64_t kDeadAfter = kRows;  // soon, so that AuxK has latents to revive
 
 Tensor tensor(const std::vector<float>& values, at::IntArrayRef shape) {
-  return torch::from_blob(const_cast<float*>(values.data()), shape, torch::kFloat32).to(torch::kFloat64);
+  return torch::from_blob(const_cast<float*>(values.data()), shape, torch::kFloat32)
+      .to(torch::kFloat64);
 }
 
 struct Dense {
@@ -49,7 +51,8 @@ struct Dense {
     const Tensor g = p.value.grad();
     p.m = kBeta1 * p.m + (1 - kBeta1) * g;
     p.v = kBeta2 * p.v + (1 - kBeta2) * g * g;
-    p.value -= kLr / (1 - std::pow(kBeta1, t)) * p.m / ((p.v / (1 - std::pow(kBeta2, t))).sqrt() + kEps);
+    p.value -=
+        kLr / (1 - std::pow(kBeta1, t)) * p.m / ((p.v / (1 - std::pow(kBeta2, t))).sqrt() + kEps);
     p.value.mutable_grad().reset();
   }
 
@@ -66,9 +69,11 @@ struct Dense {
     const int64_t count = dead.sum().item<int64_t>();
     if (count > 0) {
       const Tensor r = residual.detach();
-      const Tensor aux = relu_topk(pre.masked_fill(dead.logical_not(), -1e30), std::min(kAux, count));
+      const Tensor aux =
+          relu_topk(pre.masked_fill(dead.logical_not(), -1e30), std::min(kAux, count));
       const Tensor variance = (r - r.mean(0)).pow(2).sum(1).mean();
-      loss = loss + kCoefficient * (r - torch::matmul(aux, w_dec.value)).pow(2).sum(1).mean() / variance;
+      loss = loss +
+             kCoefficient * (r - torch::matmul(aux, w_dec.value)).pow(2).sum(1).mean() / variance;
     }
     loss.backward();
     {
@@ -129,7 +134,9 @@ struct Fixture {
     train.eps = kEps;
     return make_variant({model, with_defaults(train, model, kD), kD, kD, kVariance});
   }
-  static std::vector<float> batch(int64_t t) { return support::planted_activations(kRows, kD, 150, 5, 1000 + t); }
+  static std::vector<float> batch(int64_t t) {
+    return support::planted_activations(kRows, kD, 150, 5, 1000 + t);
+  }
   StepReport run(const std::vector<float>& x) {
     const ConstMatrix rows(x.data(), kRows, kD);
     return variant->step(context, state, {rows, rows}, kLr, flag);

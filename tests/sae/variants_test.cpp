@@ -1,5 +1,5 @@
-// What holds for every variant: the same bits on any threads and instruction set, and a dictionary that is reloaded to
-// the same codes, which are the training step's own rule at the folded scale.
+// What holds for every variant: the same bits on any threads and instruction set, and a dictionary
+// that is reloaded to the same codes, which are the training step's own rule at the folded scale.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -72,10 +72,12 @@ std::pair<std::vector<float>, std::vector<float>> powers_of_two(const VariantOpt
 TEST_P(AnyVariant, ReloadsToTheSameCodesAndHash) {
   Context context({Device::cpu, 2});
   VariantOptions options = small_options(GetParam());
-  if (GetParam() == "crosscoder") options.model.sparsity = 0.1;  // two norms at the default would leave few active
+  if (GetParam() == "crosscoder")
+    options.model.sparsity = 0.1;  // two norms at the default would leave few active
   const auto variant = make_variant(options);
   const State state = some_state(context, *variant, 80, 2e-3);
-  const auto [in, out] = powers_of_two(variant->options());  // folding is exact, so the codes are equal bit for bit
+  const auto [in, out] =
+      powers_of_two(variant->options());  // folding is exact, so the codes are equal bit for bit
   Dictionary dictionary = variant->dictionary(state), folded = dictionary;
   folded.fold(in, out);
   const auto folder = std::filesystem::temp_directory_path() / ("assay_variant_" + GetParam());
@@ -108,21 +110,25 @@ std::vector<std::string> names() {
   for (const VariantEntry* entry : variants()) all.push_back(entry->name);
   return all;
 }
-INSTANTIATE_TEST_SUITE_P(All, AnyVariant, testing::ValuesIn(names()), [](const auto& c) { return c.param; });
+INSTANTIATE_TEST_SUITE_P(All, AnyVariant, testing::ValuesIn(names()),
+                         [](const auto& c) { return c.param; });
 
 /// Published codes are the step's own where no threshold stands in for the batch.
 TEST(Variants, PublishedCodesAreTheSteps) {
-  for (const char* name : {"topk", "matryoshka_topk", "relu", "p_anneal", "gated", "jumprelu", "matching_pursuit",
-                           "switch", "transcoder", "skip_transcoder", "crosscoder"}) {
+  for (const char* name :
+       {"topk", "matryoshka_topk", "relu", "p_anneal", "gated", "jumprelu", "matching_pursuit",
+        "switch", "transcoder", "skip_transcoder", "crosscoder"}) {
     Context context({Device::cpu, 2});
     const auto variant = make_variant(small_options(name, 0));
     State state = some_state(context, *variant, 20);
     const Dictionary dictionary = variant->dictionary(state);
     const auto x = small_batch(50);
     NumericFlag flag;
-    const double l0 = variant->step(context, state, batch_of(x, variant->options().d_out), 1e-3, flag).l0;
+    const double l0 =
+        variant->step(context, state, batch_of(x, variant->options().d_out), 1e-3, flag).l0;
     const SparseCodes codes = dictionary.encode(context, batch_of(x).x);
-    const auto active = std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v > 0; });
+    const auto active =
+        std::count_if(codes.values.begin(), codes.values.end(), [](float v) { return v > 0; });
     EXPECT_DOUBLE_EQ(l0, static_cast<double>(active) / kRows) << name;
   }
 }
@@ -166,7 +172,8 @@ TEST(Matryoshka, PrefixesMustRiseToN) {
   options.model.prefixes = {40, 60};
   EXPECT_THROW(make_variant(options), UsageError);
   options.model.prefixes = {40, kN};
-  EXPECT_EQ(make_variant(options)->dictionary(make_variant(options)->create()).info.prefixes, options.model.prefixes);
+  EXPECT_EQ(make_variant(options)->dictionary(make_variant(options)->create()).info.prefixes,
+            options.model.prefixes);
 }
 
 TEST(Switch, EachRowUsesOneExpertWhoseProbabilityScalesItsCodes) {
@@ -176,13 +183,15 @@ TEST(Switch, EachRowUsesOneExpertWhoseProbabilityScalesItsCodes) {
   const Dictionary dictionary = variant->dictionary(state);
   const auto x = small_batch(50);
   const SparseCodes codes = dictionary.encode(context, batch_of(x).x);
-  const float *router = state.at("router").value.data(), *b_router = state.at("b_router").value.data();
+  const float *router = state.at("router").value.data(),
+              *b_router = state.at("b_router").value.data();
   for (int64_t i = 0; i < kRows; ++i) {
     const float* row = batch_of(x).x.row(i);
     double logits[5], sum = 0;
     for (int64_t e = 0; e < 5; ++e) {
       logits[e] = 0;
-      for (int64_t c = 0; c < kD; ++c) logits[e] += router[e * kD + c] * (std::sqrt(double{kD}) * row[c] - b_router[c]);
+      for (int64_t c = 0; c < kD; ++c)
+        logits[e] += router[e * kD + c] * (std::sqrt(double{kD}) * row[c] - b_router[c]);
       sum += std::exp(logits[e]);
     }
     const int64_t expert = std::max_element(logits, logits + 5) - logits;
@@ -191,7 +200,8 @@ TEST(Switch, EachRowUsesOneExpertWhoseProbabilityScalesItsCodes) {
       const int32_t j = codes.indices[p];
       EXPECT_EQ(j / (kN / 5), expert);
       double pre = state.encoder_bias()[j];
-      for (int64_t c = 0; c < kD; ++c) pre += double(state.encoder().row(j)[c]) * (row[c] - state.decoder_bias()[c]);
+      for (int64_t c = 0; c < kD; ++c)
+        pre += double(state.encoder().row(j)[c]) * (row[c] - state.decoder_bias()[c]);
       EXPECT_NEAR(codes.values[p], std::exp(logits[expert]) / sum * std::max(pre, 0.0), 1e-5);
     }
   }
@@ -214,14 +224,16 @@ TEST(Switch, TheBalanceLossSpreadsTheRows) {
       variant->step(context, state, batch_of(x), 3e-3, flag);
     }
     std::vector<int> rows(5);
-    for (int64_t i = 0; i < kRows; ++i) ++rows[variant->codes().indices[variant->codes().row_offsets[i]] / (kN / 5)];
+    for (int64_t i = 0; i < kRows; ++i)
+      ++rows[variant->codes().indices[variant->codes().row_offsets[i]] / (kN / 5)];
     return *std::max_element(rows.begin(), rows.end()) / static_cast<double>(kRows);
   };
   EXPECT_LT(largest_share(1), 0.4);
   EXPECT_LT(largest_share(1), largest_share(0));
 }
 
-/// Rows of five groups that share no coordinate, group i mod 5: `active` of its own coordinates each, E‖x‖² = 1.
+/// Rows of five groups that share no coordinate, group i mod 5: `active` of its own coordinates
+/// each, E‖x‖² = 1.
 std::vector<float> grouped_batch(int64_t rows, int64_t d, uint64_t seed) {
   constexpr int64_t kActive = 6;
   std::mt19937_64 engine(seed);
@@ -252,7 +264,8 @@ TEST(Switch, TheRouterLearnsWhichGroupARowIsOf) {
     variant->step(context, state, {rows, rows}, options.train.lr, flag);
   }
   int rows[5][5] = {};  // of each group at each expert
-  for (int64_t i = 0; i < kBatch; ++i) ++rows[i % 5][variant->codes().indices[i * kK] / (options.model.n / 5)];
+  for (int64_t i = 0; i < kBatch; ++i)
+    ++rows[i % 5][variant->codes().indices[i * kK] / (options.model.n / 5)];
   std::set<int64_t> experts;
   for (const auto& of_group : rows) {
     const int* most = std::max_element(of_group, of_group + 5);
@@ -270,7 +283,8 @@ TEST(Switch, ExpertsMustDivideTheLatentsAndHoldK) {
   EXPECT_THROW(make_variant(options), UsageError);
 }
 
-/// The first step is TopK's first; a latent may be chosen again, and never is one that does not correlate positively.
+/// The first step is TopK's first; a latent may be chosen again, and never is one that does not
+/// correlate positively.
 TEST(MatchingPursuit, ResidualFallsByEveryValueAndCodesDecodeToIt) {
   Context context({Device::cpu, 2});
   const auto variant = make_variant(small_options("matching_pursuit"));
@@ -297,7 +311,8 @@ TEST(MatchingPursuit, ResidualFallsByEveryValueAndCodesDecodeToIt) {
       for (int64_t c = 0; c < kD; ++c) r[c] -= most * dictionary.w_dec[best * kD + c];
     }
     std::vector<double> found(kN);
-    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) found[codes.indices[p]] = codes.values[p];
+    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p)
+      found[codes.indices[p]] = codes.values[p];
     for (int64_t j = 0; j < kN; ++j) EXPECT_NEAR(found[j], z[j], 1e-5) << i << " " << j;
     for (int64_t c = 0; c < kD; ++c) EXPECT_NEAR(x[i * kD + c] - y[i * kD + c], r[c], 1e-5);
   }

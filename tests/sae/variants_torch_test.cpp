@@ -1,5 +1,6 @@
-// The gradient of every variant against torch's autograd of a naive dense implementation in double, through AuxK,
-// nested reconstructions and thresholds. After Adam's first step m = (1 − β1)·gradient.
+// The gradient of every variant against torch's autograd of a naive dense implementation in double,
+// through AuxK, nested reconstructions and thresholds. After Adam's first step m = (1 −
+// β1)·gradient.
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -16,7 +17,8 @@ using torch::Tensor;
 using Tensors = std::map<std::string, Tensor>;
 
 Tensor tensor(const std::vector<float>& values, at::IntArrayRef shape) {
-  return torch::from_blob(const_cast<float*>(values.data()), shape, torch::kFloat32).to(torch::kFloat64);
+  return torch::from_blob(const_cast<float*>(values.data()), shape, torch::kFloat32)
+      .to(torch::kFloat64);
 }
 
 /// What a dense loss is computed from.
@@ -36,7 +38,9 @@ struct Dense {
     const Tensor r = y - torch::matmul(z, w.at("W_dec")) - w.at("b_dec");
     return w.count("W_skip") ? r - torch::matmul(x, w.at("W_skip").t()) : r;
   }
-  Tensor error(const Tensor& z) const { return error_weight * residual(z).pow(2).sum(1).mean() / kVariance; }
+  Tensor error(const Tensor& z) const {
+    return error_weight * residual(z).pow(2).sum(1).mean() / kVariance;
+  }
   /// Of a crosscoder the sum over its hooks.
   Tensor norms() const {
     const Tensor& d = w.at("W_dec");
@@ -47,18 +51,23 @@ struct Dense {
     return (options.model.sparsity > 0 ? options.model.sparsity : otherwise) / kVariance;
   }
   /// AuxK on the residual of z, where options ask for it; latents are ranked by scale·pre.
-  Tensor aux(const Tensor& z, const Tensor& pre) const { return aux(z, pre, torch::ones({kN}, torch::kFloat64)); }
+  Tensor aux(const Tensor& z, const Tensor& pre) const {
+    return aux(z, pre, torch::ones({kN}, torch::kFloat64));
+  }
   Tensor aux(const Tensor& z, const Tensor& pre, const Tensor& scale) const {
     codes = z;
     const Tensor fired = (z > 0).any(0);
     const Tensor dead = fired.logical_not().logical_and(silent + kRows >= kDeadAfter);
     const int64_t count = dead.sum().item<int64_t>();
-    if (!(options.train.aux_coefficient > 0) || count == 0) return torch::zeros({}, torch::kFloat64);
-    const Tensor r = residual(z).detach(), scores = (pre * scale).masked_fill(dead.logical_not(), -1e30);
+    if (!(options.train.aux_coefficient > 0) || count == 0)
+      return torch::zeros({}, torch::kFloat64);
+    const Tensor r = residual(z).detach(),
+                 scores = (pre * scale).masked_fill(dead.logical_not(), -1e30);
     const Tensor indices = std::get<1>(scores.topk(std::min<int64_t>(5, count), 1));
     const Tensor a = torch::zeros_like(pre).scatter(1, indices, pre.gather(1, indices).relu());
     const Tensor variance = (r - r.mean(0)).pow(2).sum(1).mean();
-    return options.train.aux_coefficient * (r - torch::matmul(a, w.at("W_dec"))).pow(2).sum(1).mean() / variance;
+    return options.train.aux_coefficient *
+           (r - torch::matmul(a, w.at("W_dec"))).pow(2).sum(1).mean() / variance;
   }
 };
 
@@ -95,7 +104,8 @@ Tensor matryoshka(const Dense& d, const Tensor& z, const Tensor& pre) {
 
 /// Heaviside(pre − θ) with the paper's rectangle as the derivative by θ.
 struct Step : torch::autograd::Function<Step> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& pre, const Tensor& theta) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& pre,
+                        const Tensor& theta) {
     context->save_for_backward({pre, theta});
     return (pre > theta).to(torch::kFloat64);
   }
@@ -109,7 +119,8 @@ struct Step : torch::autograd::Function<Step> {
 
 /// pre·H(pre − θ): by pre the mask, by θ −θ/ε in the rectangle.
 struct Jump : torch::autograd::Function<Jump> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& pre, const Tensor& theta) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& pre,
+                        const Tensor& theta) {
     context->save_for_backward({pre, theta});
     return pre * (pre > theta);
   }
@@ -133,7 +144,8 @@ Tensor gated(const Dense& d) {
   const Tensor gate = (dots + d.w.at("b_enc")).relu();
   const Tensor z = (gate > 0) * (d.w.at("r_mag").exp() * dots + d.w.at("b_mag")).relu();
   const Tensor frozen = torch::matmul(gate, d.w.at("W_dec").detach()) + d.w.at("b_dec").detach();
-  return d.error(z) + d.sparsity(0.05) * gate.sum(1).mean() + (d.x - frozen).pow(2).sum(1).mean() / kVariance;
+  return d.error(z) + d.sparsity(0.05) * gate.sum(1).mean() +
+         (d.x - frozen).pow(2).sum(1).mean() / kVariance;
 }
 
 Tensor routed(const Dense& d) {
@@ -143,7 +155,8 @@ Tensor routed(const Dense& d) {
   const Tensor chosen = torch::zeros_like(p).scatter(1, p.argmax(1, true), 1.0);
   const Tensor mask = chosen.repeat_interleave(kN / experts, 1), pre = d.pre(true);
   const auto [values, indices] = pre.masked_fill(mask == 0, -1e30).topk(kK, 1);
-  const Tensor z = torch::zeros_like(pre).scatter(1, indices, values.relu()) * (p * chosen).sum(1, true);
+  const Tensor z =
+      torch::zeros_like(pre).scatter(1, indices, values.relu()) * (p * chosen).sum(1, true);
   const Tensor balance = static_cast<double>(experts) * (chosen.mean(0) * p.mean(0)).sum();
   return d.error(z) + d.options.model.balance * balance + d.aux(z, pre);
 }
@@ -162,20 +175,23 @@ Tensor dense_loss(const Dense& d) {
   }
   if (variant == "relu" || variant == "crosscoder") {
     const Tensor z = pre.relu();
-    return d.error(z) + d.sparsity(5 / std::sqrt(static_cast<double>(kD))) * (z * d.norms()).sum(1).mean() +
+    return d.error(z) +
+           d.sparsity(5 / std::sqrt(static_cast<double>(kD))) * (z * d.norms()).sum(1).mean() +
            d.aux(z, pre);
   }
   if (variant == "p_anneal") {
     const double p = d.numbers.at("p");
     const Tensor z = pre.relu();
-    const Tensor penalty = torch::where(z > 0, (z + 1e-5).pow(p), torch::zeros_like(z)).sum(1).mean();
+    const Tensor penalty =
+        torch::where(z > 0, (z + 1e-5).pow(p), torch::zeros_like(z)).sum(1).mean();
     return d.error(z) + d.sparsity(0.05) * d.numbers.at("rescale") * penalty;
   }
   if (variant == "matryoshka_topk") return matryoshka(d, row_topk(pre, kK), pre);
   if (variant == "matryoshka_batch_topk") return matryoshka(d, batch_topk(pre), pre);
   if (variant == "batch_topk") return d.error(batch_topk(pre)) + d.aux(batch_topk(pre), pre);
   const Tensor z = row_topk(pre, kK);
-  if (variant == "multi_topk") return d.error(z) + d.error(row_topk(pre, 4 * kK)) / 8 + d.aux(z, pre);
+  if (variant == "multi_topk")
+    return d.error(z) + d.error(row_topk(pre, 4 * kK)) / 8 + d.aux(z, pre);
   return d.error(z) + d.aux(z, pre);
 }
 
@@ -197,9 +213,11 @@ struct SomeOutsideLoss : OutsideLoss {
     const std::vector<float> v = direction();
     for (int64_t i = 0; i < kRows; ++i) {
       double dot = 0;
-      for (int64_t c = 0; c < kD; ++c) dot += static_cast<double>(in.reconstruction.row(i)[c]) * v[c];
+      for (int64_t c = 0; c < kD; ++c)
+        dot += static_cast<double>(in.reconstruction.row(i)[c]) * v[c];
       result.loss += 0.3 * dot * dot / kRows;
-      for (const float value : v) result.d_reconstruction.push_back(static_cast<float>(0.6 * dot * value / kRows));
+      for (const float value : v)
+        result.d_reconstruction.push_back(static_cast<float>(0.6 * dot * value / kRows));
     }
     for (const float z : in.codes.values) {
       result.loss += 0.1 * (z + z * z) / kRows;
@@ -224,7 +242,8 @@ void prepare(const Variant& variant, State& state) {
   state.step = 0;
   for (int64_t j = 0; j < kN; j += 4) {
     if (!variant.geometry().tied)
-      state.at("b_enc").value[j] -= 0.15f;  // seldom among the winners, so that AuxK has latents to teach
+      state.at("b_enc").value[j] -=
+          0.15f;  // seldom among the winners, so that AuxK has latents to teach
     state.silent[j] = kDeadAfter;
   }
   for (auto& [name, p] : state.parameters) {
@@ -236,7 +255,8 @@ void prepare(const Variant& variant, State& state) {
       }
     }
     if (name == "r_mag" || name == "b_mag") {
-      for (size_t j = 0; j < p.value.size(); ++j) p.value[j] = 0.02f * (static_cast<float>(j % 7) - 3);
+      for (size_t j = 0; j < p.value.size(); ++j)
+        p.value[j] = 0.02f * (static_cast<float>(j % 7) - 3);
     }
   }
   if (state.numbers.count("p")) state.numbers["p"] = 0.5;
@@ -253,8 +273,11 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
   prepare(*variant, state);
   const auto x = small_batch(77);
   const Tensor whole = tensor(x, {kRows, kD});
-  Dense dense{{}, whole, whole.slice(1, kD - options.d_out), torch::tensor(state.silent), options, state.numbers};
-  for (const auto& [name, p] : state.parameters) dense.w[name] = tensor(p.value, p.shape).requires_grad_(true);
+  Dense dense{
+      {},      whole,        whole.slice(1, kD - options.d_out), torch::tensor(state.silent),
+      options, state.numbers};
+  for (const auto& [name, p] : state.parameters)
+    dense.w[name] = tensor(p.value, p.shape).requires_grad_(true);
   if (GetParam().outside) dense.error_weight = 0.7;
   Tensor loss = dense_loss(dense);
   if (GetParam().outside) loss = loss + SomeOutsideLoss::dense(dense);
@@ -262,8 +285,8 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
 
   NumericFlag flag;
   SomeOutsideLoss outside;
-  const StepReport report =
-      variant->step(context, state, batch_of(x, options.d_out), 1e-4, flag, GetParam().outside ? &outside : nullptr);
+  const StepReport report = variant->step(context, state, batch_of(x, options.d_out), 1e-4, flag,
+                                          GetParam().outside ? &outside : nullptr);
   ASSERT_FALSE(flag.raised());
   EXPECT_NEAR(report.loss, loss.item<double>(), 1e-5 * std::abs(loss.item<double>()));
   if (options.train.aux_coefficient > 0) {
@@ -286,22 +309,24 @@ TEST_P(VariantGradient, IsAutogradsOfTheDenseLoss) {
     }
     const Tensor found = tensor(p.m, p.shape) / (1 - options.train.beta1);
     EXPECT_GT(expected.norm().item<double>(), 1e-4) << name;
-    EXPECT_LT((found - expected).norm().item<double>(), tolerance * expected.norm().item<double>()) << name;
+    EXPECT_LT((found - expected).norm().item<double>(), tolerance * expected.norm().item<double>())
+        << name;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, VariantGradient,
-                         testing::Values(Case{"topk"}, Case{"multi_topk"}, Case{"batch_topk"}, Case{"matryoshka_topk"},
-                                         Case{"matryoshka_batch_topk"}, Case{"relu"}, Case{"relu", "target", 0.25},
-                                         Case{"p_anneal"}, Case{"gated"}, Case{"jumprelu", "target"},
-                                         Case{"jumprelu", "l0"}, Case{"jumprelu", "target", 0.25}, Case{"switch"},
-                                         Case{"switch", "target", 0.25}, Case{"matching_pursuit"}, Case{"transcoder"},
-                                         Case{"skip_transcoder"}, Case{"crosscoder"},
-                                         Case{"crosscoder", "target", 0.25}, Case{"crosscoder_batch_topk"},
+INSTANTIATE_TEST_SUITE_P(
+    All, VariantGradient,
+    testing::Values(Case{"topk"}, Case{"multi_topk"}, Case{"batch_topk"}, Case{"matryoshka_topk"},
+                    Case{"matryoshka_batch_topk"}, Case{"relu"}, Case{"relu", "target", 0.25},
+                    Case{"p_anneal"}, Case{"gated"}, Case{"jumprelu", "target"},
+                    Case{"jumprelu", "l0"}, Case{"jumprelu", "target", 0.25}, Case{"switch"},
+                    Case{"switch", "target", 0.25}, Case{"matching_pursuit"}, Case{"transcoder"},
+                    Case{"skip_transcoder"}, Case{"crosscoder"}, Case{"crosscoder", "target", 0.25},
+                    Case{"crosscoder_batch_topk"},
 
-                                         Case{"topk", "target", -1, true}, Case{"batch_topk", "target", -1, true},
-                                         Case{"matryoshka_topk", "target", -1, true}, Case{"relu", "target", -1, true},
-                                         Case{"jumprelu", "target", -1, true}, Case{"switch", "target", -1, true}));
+                    Case{"topk", "target", -1, true}, Case{"batch_topk", "target", -1, true},
+                    Case{"matryoshka_topk", "target", -1, true}, Case{"relu", "target", -1, true},
+                    Case{"jumprelu", "target", -1, true}, Case{"switch", "target", -1, true}));
 
 }  // namespace
 }  // namespace assay::sae

@@ -17,8 +17,8 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-// Saves the callee's registers on the stack, stores the stack pointer at *rdi, and goes on at the stack rsi. (The
-// standard library's swapcontext makes two system calls a switch.)
+// Saves the callee's registers on the stack, stores the stack pointer at *rdi, and goes on at the
+// stack rsi. (The standard library's swapcontext makes two system calls a switch.)
 asm(R"(
 .text
 .globl assay_fibre_switch
@@ -54,11 +54,16 @@ constexpr size_t kStack = 128 * 1024;
 
 }  // namespace
 
-/// A block's fibres and their scheduler. The fibres switch to the scheduler and back, never to each other.
+/// A block's fibres and their scheduler. The fibres switch to the scheduler and back, never to each
+/// other.
 class Block {
  public:
   Block(const std::function<void(Thread&)>& body, int threads, size_t shared_bytes, Order order)
-      : body_(body), order_(order), random_(order.seed), shared_bytes_(shared_bytes), fibres_(threads) {
+      : body_(body),
+        order_(order),
+        random_(order.seed),
+        shared_bytes_(shared_bytes),
+        fibres_(threads) {
     std::iota(lanes_.begin(), lanes_.end(), 0);
     if (order.kind == Order::descending) std::reverse(lanes_.begin(), lanes_.end());
     for (Fibre& f : fibres_) f.stack.reset(new unsigned char[kStack]);
@@ -114,7 +119,8 @@ class Block {
   void prepare(Fibre& f) {
     f.meeting = Meeting::none;
 #ifdef __SANITIZE_ADDRESS__
-    __asan_unpoison_memory_region(f.stack.get(), kStack);  // frames of the last block never returned
+    __asan_unpoison_memory_region(f.stack.get(),
+                                  kStack);  // frames of the last block never returned
 #endif
 #ifdef __SANITIZE_THREAD__
     if (f.tsan == nullptr) f.tsan = __tsan_create_fiber(0);
@@ -148,7 +154,8 @@ class Block {
 
   void leave(Fibre& f, [[maybe_unused]] bool for_good) {
 #ifdef __SANITIZE_ADDRESS__
-    __sanitizer_start_switch_fiber(for_good ? nullptr : &f.fake_stack, scheduler_bottom_, scheduler_size_);
+    __sanitizer_start_switch_fiber(for_good ? nullptr : &f.fake_stack, scheduler_bottom_,
+                                   scheduler_size_);
 #endif
 #ifdef __SANITIZE_THREAD__
     __tsan_switch_to_fiber(tsan_scheduler_, 0);
@@ -179,11 +186,13 @@ class Block {
   }
 
   bool finished() const {
-    return std::all_of(fibres_.begin(), fibres_.end(), [](const Fibre& f) { return f.meeting == Meeting::done; });
+    return std::all_of(fibres_.begin(), fibres_.end(),
+                       [](const Fibre& f) { return f.meeting == Meeting::done; });
   }
 
   static bool together(const Fibre& a, const Fibre& b) {
-    return a.meeting == b.meeting && a.site.line() == b.site.line() && a.site.column() == b.site.column() &&
+    return a.meeting == b.meeting && a.site.line() == b.site.line() &&
+           a.site.column() == b.site.column() &&
            std::strcmp(a.site.file_name(), b.site.file_name()) == 0;
   }
 
@@ -191,8 +200,8 @@ class Block {
     const Fibre& f = fibres_[thread];
     if (f.meeting == Meeting::done) return fmt::format("thread {} has ended", thread);
     return fmt::format("thread {} waits at a {} ({}:{})", thread,
-                       f.meeting == Meeting::barrier ? "barrier" : "shuffle or vote", f.site.file_name(),
-                       f.site.line());
+                       f.meeting == Meeting::barrier ? "barrier" : "shuffle or vote",
+                       f.site.file_name(), f.site.line());
   }
 
   [[noreturn]] void diverged(int a, int b) const {
@@ -204,8 +213,9 @@ class Block {
                        [](const Fibre& f) { return f.meeting == Meeting::none; });
   }
 
-  /// The warp whose turn it is, −1 for none. In the fixed orders a warp runs as far as the next barrier before another
-  /// starts, as far ahead as a device's warps may drift; in the shuffled ones any warp may go on at any time.
+  /// The warp whose turn it is, −1 for none. In the fixed orders a warp runs as far as the next
+  /// barrier before another starts, as far ahead as a device's warps may drift; in the shuffled
+  /// ones any warp may go on at any time.
   int next_warp() {
     std::vector<int> ready;
     for (int warp = 0; warp < static_cast<int>(fibres_.size()) / kWarp; ++warp) {
@@ -236,7 +246,8 @@ class Block {
     for (Fibre& f : fibres_) f.meeting = Meeting::none;
   }
 
-  /// Every lane waits or has ended: if any is at a shuffle or vote, all must be at the same one, and go on.
+  /// Every lane waits or has ended: if any is at a shuffle or vote, all must be at the same one,
+  /// and go on.
   void release_warp(int first) {
     const auto at_warp = [this](int t) { return fibres_[t].meeting == Meeting::warp; };
     int leader = -1;
@@ -293,7 +304,9 @@ uint32_t Thread::ballot(bool mine, Site site) {
 }
 
 GuardedBytes::GuardedBytes(size_t bytes)
-    : bytes_(bytes), after_(kGuard + (8 - bytes % 8) % 8), memory_(new unsigned char[kGuard + bytes + after_]) {
+    : bytes_(bytes),
+      after_(kGuard + (8 - bytes % 8) % 8),
+      memory_(new unsigned char[kGuard + bytes + after_]) {
   std::memset(memory_.get(), 0xa5, kGuard);
   std::memset(data() + bytes_, 0xa5, after_);
 #ifdef __SANITIZE_ADDRESS__
@@ -312,16 +325,18 @@ void GuardedBytes::check() const {
 #ifndef __SANITIZE_ADDRESS__
   const auto intact = [](unsigned char byte) { return byte == 0xa5; };
   if (!std::all_of(memory_.get(), memory_.get() + kGuard, intact)) {
-    throw Violation(fmt::format("something was written before the start of an array of {} bytes", bytes_));
+    throw Violation(
+        fmt::format("something was written before the start of an array of {} bytes", bytes_));
   }
   if (!std::all_of(data() + bytes_, data() + bytes_ + after_, intact)) {
-    throw Violation(fmt::format("something was written behind the end of an array of {} bytes", bytes_));
+    throw Violation(
+        fmt::format("something was written behind the end of an array of {} bytes", bytes_));
   }
 #endif
 }
 
-void run_blocks(const std::function<void(Thread&)>& body, int64_t blocks, int threads, size_t shared_bytes,
-                Order order) {
+void run_blocks(const std::function<void(Thread&)>& body, int64_t blocks, int threads,
+                size_t shared_bytes, Order order) {
   if (threads % kWarp != 0 || threads == 0) {
     throw Violation(fmt::format("{} threads a block are not whole warps of {}", threads, kWarp));
   }

@@ -1,12 +1,14 @@
 // Runs a CUDA kernel's body on the CPU, so that its logic is tested where there is no GPU.
 //
-// A kernel is a struct whose `template <class Thread> void operator()(Thread&) const` is one thread's work; Thread is
-// the seam (kernels/cuda_thread.cuh on a device, the class below here). Blocks run one after another. A block's threads
-// are fibres that run until they meet: at a barrier, a shuffle or a vote. Shared memory is exactly as large as asked
-// for, poisoned with 0xff (a NaN, a −1) for every block, and fenced by guard words.
+// A kernel is a struct whose `template <class Thread> void operator()(Thread&) const` is one
+// thread's work; Thread is the seam (kernels/cuda_thread.cuh on a device, the class below here).
+// Blocks run one after another. A block's threads are fibres that run until they meet: at a
+// barrier, a shuffle or a vote. Shared memory is exactly as large as asked for, poisoned with 0xff
+// (a NaN, a −1) for every block, and fenced by guard words.
 //
-// What it cannot show: weak memory order between two meetings, alignment faults, speed. Nothing preempts a thread
-// between two meetings, so a race shows as a result that depends on the order of threads: run every order.
+// What it cannot show: weak memory order between two meetings, alignment faults, speed. Nothing
+// preempts a thread between two meetings, so a race shows as a result that depends on the order of
+// threads: run every order.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +21,16 @@
 
 namespace assay::emulator {
 
-/// A kernel broke the rules of the machine: divergence at a meeting, a barrier not all threads reach, a write outside
-/// an allocation.
+/// A kernel broke the rules of the machine: divergence at a meeting, a barrier not all threads
+/// reach, a write outside an allocation.
 class Violation : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// The order in which a block's threads take their turns: ascending or descending (each warp runs on to the next
-/// barrier before another starts), or shuffled (any warp may go on; the lanes in random turn).
+/// The order in which a block's threads take their turns: ascending or descending (each warp runs
+/// on to the next barrier before another starts), or shuffled (any warp may go on; the lanes in
+/// random turn).
 struct Order {
   enum Kind { ascending, descending, shuffled } kind = ascending;
   uint64_t seed = 0;
@@ -40,8 +43,8 @@ using Site = std::source_location;
 
 class Block;
 
-/// One thread of the running block. Meetings identify themselves by their place in the source: threads that meet at
-/// two different places have diverged.
+/// One thread of the running block. Meetings identify themselves by their place in the source:
+/// threads that meet at two different places have diverged.
 class Thread {
  public:
   Thread(Block& block, int index) : block_(block), index_(index) {}
@@ -95,7 +98,8 @@ class Thread {
   int index_;
 };
 
-/// An array between guard words: a write beside it is found by check(), or at once under AddressSanitizer.
+/// An array between guard words: a write beside it is found by check(), or at once under
+/// AddressSanitizer.
 class GuardedBytes {
  public:
   explicit GuardedBytes(size_t bytes);
@@ -117,7 +121,8 @@ class GuardedBytes {
 template <class T>
 class Guarded {
  public:
-  explicit Guarded(const std::vector<T>& values) : bytes_(values.size() * sizeof(T)), count_(values.size()) {
+  explicit Guarded(const std::vector<T>& values)
+      : bytes_(values.size() * sizeof(T)), count_(values.size()) {
     if (count_ != 0) std::memcpy(bytes_.data(), values.data(), bytes_.size());
   }
   T* data() const { return reinterpret_cast<T*>(bytes_.data()); }
@@ -133,15 +138,16 @@ class Guarded {
 };
 
 /// Threads must be a multiple of the warp's 32.
-void run_blocks(const std::function<void(Thread&)>& body, int64_t blocks, int threads, size_t shared_bytes,
-                Order order);
+void run_blocks(const std::function<void(Thread&)>& body, int64_t blocks, int threads,
+                size_t shared_bytes, Order order);
 
 /// Runs kernels as a device's launcher does.
 struct Launcher {
   Order order;
   template <class Kernel>
   void operator()(const Kernel& kernel, int64_t blocks, size_t shared_bytes) const {
-    run_blocks([&kernel](Thread& thread) { kernel(thread); }, blocks, Kernel::kThreads, shared_bytes, order);
+    run_blocks([&kernel](Thread& thread) { kernel(thread); }, blocks, Kernel::kThreads,
+               shared_bytes, order);
   }
 };
 

@@ -12,14 +12,15 @@ struct DenseGradients {
 };
 
 /// Pair by pair as BackwardInput defines them; neither projected nor scaled.
-inline DenseGradients dense_gradients(const BackwardInput& in, ConstMatrix w_enc, ConstMatrix w_dec) {
+inline DenseGradients dense_gradients(const BackwardInput& in, ConstMatrix w_enc,
+                                      ConstMatrix w_dec) {
   const int64_t n = w_enc.rows, d_in = w_enc.cols, d_out = w_dec.cols;
   const SparseCodes& codes = *in.codes;
   const auto& decode = in.dec_values != nullptr ? *in.dec_values : codes.values;
   const auto& encode = *in.d_values;
   const auto& bias = in.d_bias != nullptr ? *in.d_bias : encode;
-  DenseGradients sum{std::vector<double>(n * d_in), std::vector<double>(n * d_out), std::vector<double>(n),
-                     std::vector<double>(d_in)};
+  DenseGradients sum{std::vector<double>(n * d_in), std::vector<double>(n * d_out),
+                     std::vector<double>(n), std::vector<double>(d_in)};
   for (int64_t i = 0; i < codes.rows(); ++i) {
     for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
       if (decode[p] == 0 && encode[p] == 0) continue;

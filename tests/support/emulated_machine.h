@@ -1,5 +1,5 @@
-// The emulator as a Machine (kernels/machine.h): guarded memory, kernels run at once, and a plain host product in place
-// of cuBLASLt's.
+// The emulator as a Machine (kernels/machine.h): guarded memory, kernels run at once, and a plain
+// host product in place of cuBLASLt's.
 #pragma once
 
 #include <map>
@@ -42,14 +42,17 @@ class EmulatedMachine final : public Machine {
     ++waits_;
     std::memcpy(to, from, bytes);
   }
-  /// How often the host would have waited for a device: each copy but an input ring's, each reading not yet arrived.
+  /// How often the host would have waited for a device: each copy but an input ring's, each reading
+  /// not yet arrived.
   int64_t waits() const { return waits_; }
 
-  void product(const bf16* x, int64_t rows, const bf16* w, int64_t latents, int64_t depth, float* out) override {
+  void product(const bf16* x, int64_t rows, const bf16* w, int64_t latents, int64_t depth,
+               float* out) override {
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < latents; ++j) {
         float sum = 0;  // from the end: another order than any of the kernels'
-        for (int64_t c = depth - 1; c >= 0; --c) sum += to_float(x[i * depth + c]) * to_float(w[j * depth + c]);
+        for (int64_t c = depth - 1; c >= 0; --c)
+          sum += to_float(x[i * depth + c]) * to_float(w[j * depth + c]);
         out[i * latents + j] = sum;
       }
     }
@@ -57,7 +60,9 @@ class EmulatedMachine final : public Machine {
   }
   int64_t tile_bytes() const override { return tile_bytes_; }
 
-  std::unique_ptr<InputRing> input_ring(size_t bytes) override { return std::make_unique<Ring>(bytes); }
+  std::unique_ptr<InputRing> input_ring(size_t bytes) override {
+    return std::make_unique<Ring>(bytes);
+  }
   std::unique_ptr<Reading> reading(const void* from, size_t bytes) override {
     return std::make_unique<LateReading>(from, bytes, waits_);
   }
@@ -70,7 +75,8 @@ class EmulatedMachine final : public Machine {
  private:
   class Ring final : public InputRing {
    public:
-    explicit Ring(size_t bytes) : bytes_(bytes), host_(bytes), slots_{GuardedBytes(bytes), GuardedBytes(bytes)} {}
+    explicit Ring(size_t bytes)
+        : bytes_(bytes), host_(bytes), slots_{GuardedBytes(bytes), GuardedBytes(bytes)} {}
     void* host() override { return host_.data(); }
     const void* send() override {
       current_ = 1 - current_;
@@ -89,7 +95,8 @@ class EmulatedMachine final : public Machine {
   /// Arrives at the second question, as a copy does that takes its time.
   class LateReading final : public Reading {
    public:
-    LateReading(const void* from, size_t bytes, int64_t& waits) : from_(from), copy_(bytes), waits_(waits) {}
+    LateReading(const void* from, size_t bytes, int64_t& waits)
+        : from_(from), copy_(bytes), waits_(waits) {}
     void request() override {
       std::memcpy(copy_.data(), from_, copy_.size());
       asked_ = 0;

@@ -8,13 +8,14 @@
 
 namespace assay::support {
 
-/// Against the canonical winners; a row with a score that is not finite, or every row of an encoder that is not finite,
-/// has the documented stand-in. `bad_row` is what the flag holds.
-inline void expect_encoded(const EncodeCase& c, const std::vector<int32_t>& indices, const std::vector<float>& values,
-                           int64_t bad_row) {
+/// Against the canonical winners; a row with a score that is not finite, or every row of an encoder
+/// that is not finite, has the documented stand-in. `bad_row` is what the flag holds.
+inline void expect_encoded(const EncodeCase& c, const std::vector<int32_t>& indices,
+                           const std::vector<float>& values, int64_t bad_row) {
   const auto all_x = c.x(), w = c.w(), bias = c.bias(), scale = c.rank_scale();
   const auto finite = [](float v) { return std::isfinite(v); };
-  const bool encoder = std::all_of(w.begin(), w.end(), finite) && std::all_of(bias.begin(), bias.end(), finite);
+  const bool encoder =
+      std::all_of(w.begin(), w.end(), finite) && std::all_of(bias.begin(), bias.end(), finite);
   int64_t expected_bad = NumericFlag::kNone;
   for (int64_t i = 0; i < c.rows; ++i) {
     const float* x = all_x.data() + i * c.d;

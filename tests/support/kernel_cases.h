@@ -1,5 +1,5 @@
-// The case table of the operations that have several back ends: the CPU's tests, the emulator's and a device's run the
-// same cases against the same references.
+// The case table of the operations that have several back ends: the CPU's tests, the emulator's and
+// a device's run the same cases against the same references.
 #pragma once
 
 #include <algorithm>
@@ -31,15 +31,18 @@ struct TopkCase {
       if (kind == constant) values[i] = -1.5f;
       if (kind == rising) values[i] = static_cast<float>(j - n / 2);
       if (kind == zeros) values[i] = j % 3 == 0 ? -0.0f : j % 3 == 1 ? 0.0f : -std::abs(values[i]);
-      if (kind == infinite) values[i] = j % 5 == 0 ? -kInfinity : j % 7 == 0 ? kInfinity : values[i];
-      if (kind == nan && row % 2 == 1 && j == (row * 37) % n) values[i] = std::numeric_limits<float>::quiet_NaN();
+      if (kind == infinite)
+        values[i] = j % 5 == 0 ? -kInfinity : j % 7 == 0 ? kInfinity : values[i];
+      if (kind == nan && row % 2 == 1 && j == (row * 37) % n)
+        values[i] = std::numeric_limits<float>::quiet_NaN();
     }
     return values;
   }
 };
 inline void PrintTo(const TopkCase& c, std::ostream* out) { *out << c.name; }
 
-/// k on both sides of the kernel's 512, candidates that fill its 2,048 places, sizes beside its 256 and 1,024.
+/// k on both sides of the kernel's 512, candidates that fill its 2,048 places, sizes beside its 256
+/// and 1,024.
 inline const TopkCase kTopkCases[] = {
     {"one_of_one", 1, 1, 1},
     {"one_row_all", 1, 33, 33},
@@ -69,17 +72,19 @@ struct EncodeCase {
   int64_t rows, d, n, k;
   enum Kind {
     random,
-    tied,               ///< latents in groups of eight equal rows: ties cross the edge of the selection
-    constant,           ///< all scores equal: more candidates than there is room for
-    near_ties,          ///< latents differ by less than bf16 can tell apart
-    tiny,               ///< scale 1e-12, every third latent smaller by 1e-4
-    huge,               ///< scale 1e12, the same
-    squares_underflow,  ///< scale 1e-20, weights that are bf16: only x errs, by less than a square can show
-    vanishing,          ///< scale 1e-30: no square is left
-    least,              ///< scale 1e-38: products that vdpbf16ps takes for zero
-    rising,             ///< every latent beats the ones before
-    nan_rows,           ///< rows 1 and 2 are not finite
-    infinite_rows,      ///< one infinity, two of either sign, nothing else
+    /// latents in groups of eight equal rows: ties cross the edge of the selection
+    tied,
+    constant,   ///< all scores equal: more candidates than there is room for
+    near_ties,  ///< latents differ by less than bf16 can tell apart
+    tiny,       ///< scale 1e-12, every third latent smaller by 1e-4
+    huge,       ///< scale 1e12, the same
+    /// scale 1e-20, weights that are bf16: only x errs, by less than a square can show
+    squares_underflow,
+    vanishing,      ///< scale 1e-30: no square is left
+    least,          ///< scale 1e-38: products that vdpbf16ps takes for zero
+    rising,         ///< every latent beats the ones before
+    nan_rows,       ///< rows 1 and 2 are not finite
+    infinite_rows,  ///< one infinity, two of either sign, nothing else
     nan_weight,
     infinite_bias,
     huge_weights,  ///< every fifth latent's weights are finite and their squares are not
@@ -128,7 +133,8 @@ struct EncodeCase {
   }
   std::vector<float> rank_scale() const {
     std::vector<float> ranks = reference::normal(n, 5);
-    for (float& s : ranks) s = (0.05f + std::abs(s)) * (kind == tiny ? 1e-9f : kind == huge ? 1e9f : 1.0f);
+    for (float& s : ranks)
+      s = (0.05f + std::abs(s)) * (kind == tiny ? 1e-9f : kind == huge ? 1e9f : 1.0f);
     for (int64_t j = 0; j < n; ++j) {
       if (kind == tied) ranks[j] = ranks[j / 8 * 8];
       if (kind == constant || kind == near_ties) ranks[j] = 1.75f;
@@ -162,13 +168,15 @@ inline void PrintTo(const EncodeCase& c, std::ostream* out) { *out << c.name; }
 
 /// Sizes beside the tiles' 12 and 192 rows and 32 latents, odd d, k = 1 and k = n.
 inline const EncodeCase kEncodeCases[] = {
-    {"one_of_one", 1, 1, 1, 1},       {"one_row_all", 1, 16, 40, 40},    {"not_a_multiple", 3, 7, 33, 5},
-    {"quickstart", 5, 384, 6144, 32}, {"past_a_tile", 200, 31, 700, 16}, {"all", 64, 48, 97, 97},
-    {"the_largest", 17, 64, 3000, 1}, {"many", 9, 65, 2049, 300},        {"no_rows", 0, 8, 16, 2},
-    {"few_latents", 33, 128, 31, 8},
+    {"one_of_one", 1, 1, 1, 1},        {"one_row_all", 1, 16, 40, 40},
+    {"not_a_multiple", 3, 7, 33, 5},   {"quickstart", 5, 384, 6144, 32},
+    {"past_a_tile", 200, 31, 700, 16}, {"all", 64, 48, 97, 97},
+    {"the_largest", 17, 64, 3000, 1},  {"many", 9, 65, 2049, 300},
+    {"no_rows", 0, 8, 16, 2},          {"few_latents", 33, 128, 31, 8},
 };
 
-/// k on both sides of what a device screens, scores that tie, nearly tie, fill every list, or are not finite.
+/// k on both sides of what a device screens, scores that tie, nearly tie, fill every list, or are
+/// not finite.
 inline const EncodeCase kHardEncodeCases[] = {
     {"many_winners", 2, 17, 2049, 600},
     {"past_what_is_screened", 2, 4, 5000, 4500},
@@ -209,7 +217,8 @@ inline const EncodeCase kRankedEncodeCases[] = {
     {"ranked_overflowing", 3, 20, 300, 8, EncodeCase::overflowing, true},
 };
 
-/// Thresholds for an encoder, any density; `edges`: each is the exact score of one row, which is not above it.
+/// Thresholds for an encoder, any density; `edges`: each is the exact score of one row, which is
+/// not above it.
 struct ThresholdCase {
   const char* name;
   EncodeCase encode;
@@ -222,7 +231,9 @@ struct ThresholdCase {
     const auto x = c.x(), w = c.w(), bias = c.bias();
     for (int64_t j = 0; j < c.n; ++j) {
       theta[j] += level;
-      if (edges) theta[j] = reference::canonical_dot(x.data() + j % c.rows * c.d, w.data() + j * c.d, c.d) + bias[j];
+      if (edges)
+        theta[j] = reference::canonical_dot(x.data() + j % c.rows * c.d, w.data() + j * c.d, c.d) +
+                   bias[j];
     }
     return theta;
   }
@@ -248,7 +259,8 @@ inline const ThresholdCase kThresholdCases[] = {
     {"unscreenable", {"unscreenable", 3, 20, 300, 1, EncodeCase::unscreenable}, 1, 0.1f},
 };
 
-/// Rows of pairs, some rows empty, some values zero or negative; d on both sides of 16 lanes and of 128 threads.
+/// Rows of pairs, some rows empty, some values zero or negative; d on both sides of 16 lanes and of
+/// 128 threads.
 struct SparseCase {
   const char* name;
   int64_t rows, n, d;
@@ -263,7 +275,9 @@ struct SparseCase {
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < n; ++j) {
         const uint64_t draw = engine();
-        if ((empty_rows && i % 5 == 3 && rows > 1) || draw % static_cast<uint64_t>(keep_one_in) != 0) continue;
+        if ((empty_rows && i % 5 == 3 && rows > 1) ||
+            draw % static_cast<uint64_t>(keep_one_in) != 0)
+          continue;
         codes.indices.push_back(static_cast<int32_t>(j));
         const uint64_t value = engine() % 1200;
         codes.values.push_back(value % 6 == 0 ? 0.0f : static_cast<float>(value) / 500.0f - 0.3f);
@@ -292,14 +306,15 @@ inline const SparseCase kSparseCases[] = {
     {"wide_encoder", 7, 30, 21, 4, true, true, true, 530},
 };
 
-/// Everything that backward_update changes, and what it reads. `every_option`: weights of their own for decoder and
-/// bias, a shrinking decoder, inputs that repeat, clipping: what variants ask for.
+/// Everything that backward_update changes, and what it reads. `every_option`: weights of their own
+/// for decoder and bias, a shrinking decoder, inputs that repeat, clipping: what variants ask for.
 struct UpdateProblem {
   int64_t n, d, d_in;
   bool every_option;
   SparseCodes codes;
   std::vector<float> dec_values, d_bias, shrink;
-  std::vector<float> d_values, g, x, w_enc, w_enc_m, w_enc_v, w_dec, w_dec_m, w_dec_v, b_enc, b_enc_m, b_enc_v, center;
+  std::vector<float> d_values, g, x, w_enc, w_enc_m, w_enc_v, w_dec, w_dec_m, w_dec_v, b_enc,
+      b_enc_m, b_enc_v, center;
   ScreenCopy screen;
   UpdateOptions options;
 
@@ -332,7 +347,8 @@ struct UpdateProblem {
     const int64_t rows = codes.rows();
     const int64_t repeats = every_option && rows % 3 == 0 ? 3 : 1;
     BackwardInput in{&codes, &d_values, {g.data(), rows, d}, {x.data(), rows / repeats, d_in}};
-    if (every_option) in.dec_values = &dec_values, in.d_bias = &d_bias, in.dec_shrink = shrink.data();
+    if (every_option)
+      in.dec_values = &dec_values, in.d_bias = &d_bias, in.dec_shrink = shrink.data();
     return in;
   }
   LatentState state() {

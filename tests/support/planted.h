@@ -10,11 +10,13 @@
 namespace assay::support {
 
 /// x [rows, d] with E‖x‖² near 1. Every row sums about `active` of `features` planted directions.
-inline std::vector<float> planted_activations(int64_t rows, int64_t d, int64_t features, int64_t active,
-                                              uint64_t seed) {
-  std::vector<float> directions = reference::normal(features * d, 7'777), mean = reference::normal(d, 7'778, 0.3f);
+inline std::vector<float> planted_activations(int64_t rows, int64_t d, int64_t features,
+                                              int64_t active, uint64_t seed) {
+  std::vector<float> directions = reference::normal(features * d, 7'777),
+                     mean = reference::normal(d, 7'778, 0.3f);
   for (int64_t f = 0; f < features; ++f) {
-    const float length = std::sqrt(kScalarPrimitives.dot(&directions[f * d], &directions[f * d], d));
+    const float length =
+        std::sqrt(kScalarPrimitives.dot(&directions[f * d], &directions[f * d], d));
     for (int64_t c = 0; c < d; ++c) directions[f * d + c] /= length;
   }
   std::mt19937_64 engine(seed);
@@ -26,8 +28,8 @@ inline std::vector<float> planted_activations(int64_t rows, int64_t d, int64_t f
       for (int64_t c = 0; c < d; ++c) x[i * d + c] += size * directions[f * d + c];
     }
     for (int64_t c = 0; c < d; ++c)
-      x[i * d + c] =
-          (x[i * d + c] + mean[c] / std::sqrt(static_cast<float>(d))) / std::sqrt(static_cast<float>(active));
+      x[i * d + c] = (x[i * d + c] + mean[c] / std::sqrt(static_cast<float>(d))) /
+                     std::sqrt(static_cast<float>(active));
   }
   return x;
 }

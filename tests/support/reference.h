@@ -1,4 +1,5 @@
-// Naive references: written for being obviously right, in double or in the documented order of summation.
+// Naive references: written for being obviously right, in double or in the documented order of
+// summation.
 #pragma once
 
 #include <algorithm>
@@ -52,14 +53,20 @@ inline std::vector<float> scores(const float* x, ConstMatrix w, const float* bia
   return pre;
 }
 
-/// The k largest pre-activations (of scale·pre where there is a scale), ties to the smaller index, in index order.
-inline std::vector<Winner> winners(const std::vector<float>& pre, int64_t k, const float* scale = nullptr) {
+/// The k largest pre-activations (of scale·pre where there is a scale), ties to the smaller index,
+/// in index order.
+inline std::vector<Winner> winners(const std::vector<float>& pre, int64_t k,
+                                   const float* scale = nullptr) {
   std::vector<Winner> all(pre.size());
   for (size_t j = 0; j < pre.size(); ++j) all[j] = {static_cast<int32_t>(j), pre[j]};
-  const auto rank = [scale](const Winner& v) { return scale != nullptr ? v.value * scale[v.index] : v.value; };
-  std::stable_sort(all.begin(), all.end(), [&](const Winner& a, const Winner& b) { return rank(a) > rank(b); });
+  const auto rank = [scale](const Winner& v) {
+    return scale != nullptr ? v.value * scale[v.index] : v.value;
+  };
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const Winner& a, const Winner& b) { return rank(a) > rank(b); });
   all.resize(k);
-  std::sort(all.begin(), all.end(), [](const Winner& a, const Winner& b) { return a.index < b.index; });
+  std::sort(all.begin(), all.end(),
+            [](const Winner& a, const Winner& b) { return a.index < b.index; });
   return all;
 }
 
@@ -78,7 +85,8 @@ inline void adam(const AdamStep& s, double gradient, double& p, double& m, doubl
 inline std::vector<Winner> topk_row(const float* z, int64_t n, int64_t k) {
   std::vector<Winner> all(n);
   for (int64_t j = 0; j < n; ++j) all[j] = {static_cast<int32_t>(j), z[j]};
-  std::stable_sort(all.begin(), all.end(), [](const Winner& a, const Winner& b) { return a.value > b.value; });
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Winner& a, const Winner& b) { return a.value > b.value; });
   all.resize(k);
   return all;
 }

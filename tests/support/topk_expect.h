@@ -7,7 +7,8 @@
 
 namespace assay::support {
 
-/// Against the naive reference; a row with a NaN has its documented stand-in. `bad_row` is what the flag holds.
+/// Against the naive reference; a row with a NaN has its documented stand-in. `bad_row` is what the
+/// flag holds.
 inline void expect_topk(const TopkCase& c, TopkOrder order, const std::vector<int32_t>& indices,
                         const std::vector<float>& values, int64_t bad_row) {
   const std::vector<float> z = c.z();
@@ -20,7 +21,8 @@ inline void expect_topk(const TopkCase& c, TopkOrder order, const std::vector<in
     for (int64_t p = 0; p < c.k; ++p) expected[p] = {static_cast<int32_t>(p), 0};
     if (!bad) expected = reference::topk_row(row, c.n, c.k);
     if (!bad && order == TopkOrder::index) {
-      std::sort(expected.begin(), expected.end(), [](const auto& a, const auto& b) { return a.index < b.index; });
+      std::sort(expected.begin(), expected.end(),
+                [](const auto& a, const auto& b) { return a.index < b.index; });
     }
     for (int64_t p = 0; p < c.k; ++p) {
       ASSERT_EQ(indices[i * c.k + p], expected[p].index) << "row " << i << ", pair " << p;
