@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "data/flatbuffer.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

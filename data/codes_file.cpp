@@ -9,11 +9,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "data/atomic_file.h"
+#include "data/base/atomic_file.h"
+#include "data/base/untrusted.h"
 #include "data/hdf5.h"
 #include "data/shard_file.h"
-#include "data/untrusted.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

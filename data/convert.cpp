@@ -9,7 +9,7 @@
 #include "data/npy.h"
 #include "data/safetensors.h"
 #include "data/shard_writer.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -5,9 +5,9 @@
 #include <cstring>
 #include <type_traits>
 
+#include "data/base/untrusted.h"
 #include "data/hdf5.h"
-#include "data/untrusted.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -8,11 +8,11 @@
 #include <limits>
 #include <mutex>
 
-#include "data/crc32c.h"
+#include "data/base/crc32c.h"
 #include "data/index_file.h"
 #include "data/row_file.h"
-#include "kernels/error.h"
-#include "kernels/thread_pool.h"
+#include "kernels/base/error.h"
+#include "kernels/base/thread_pool.h"
 
 namespace assay::data {
 namespace {

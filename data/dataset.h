@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/dtype.h"
-#include "kernels/view.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/view.h"
 
 namespace assay::data {
 

@@ -6,11 +6,11 @@
 #include <numeric>
 #include <vector>
 
-#include "data/atomic_file.h"
+#include "data/base/atomic_file.h"
 #include "data/hdf5.h"
 #include "data/shard_writer.h"
-#include "kernels/error.h"
-#include "kernels/thread_pool.h"
+#include "kernels/base/error.h"
+#include "kernels/base/thread_pool.h"
 
 namespace assay::data {
 namespace {

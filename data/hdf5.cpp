@@ -7,7 +7,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data::hdf5 {
 namespace {

@@ -3,7 +3,7 @@
 //
 // Rules: hold `lock()` around every use in a process that has other threads (the library is not
 // reliably thread-safe, and a child must never be forked while it works). Files from strangers are
-// opened inside `run_isolated` only (data/untrusted.h).
+// opened inside `run_isolated` only (data/base/untrusted.h).
 #pragma once
 
 #include <hdf5.h>
@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/dtype.h"
+#include "kernels/base/dtype.h"
 
 namespace assay::data::hdf5 {
 

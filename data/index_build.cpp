@@ -6,9 +6,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "data/crc32c.h"
+#include "data/base/crc32c.h"
 #include "data/row_file.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "data/index_file.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

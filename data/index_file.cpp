@@ -6,8 +6,8 @@
 #include <cmath>
 #include <set>
 
-#include "data/atomic_file.h"
-#include "kernels/error.h"
+#include "data/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -6,10 +6,10 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "data/base/untrusted.h"
 #include "data/hdf5.h"
 #include "data/layout_json.h"
-#include "data/untrusted.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "data/random.h"
 #include "data/sources.h"
+#include "kernels/base/random.h"
 
 namespace assay::data {
 

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/dtype.h"
-#include "kernels/error.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

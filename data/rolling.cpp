@@ -12,10 +12,10 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "data/atomic_file.h"
+#include "data/base/atomic_file.h"
+#include "data/base/sha256.h"
 #include "data/index_file.h"
-#include "data/sha256.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -9,8 +9,8 @@
 #include <cstring>
 #include <utility>
 
-#include "data/crc32c.h"
-#include "kernels/error.h"
+#include "data/base/crc32c.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -9,9 +9,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "data/atomic_file.h"
-#include "kernels/dtype.h"
-#include "kernels/error.h"
+#include "data/base/atomic_file.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 

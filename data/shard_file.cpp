@@ -7,9 +7,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "data/atomic_file.h"
-#include "data/crc32c.h"
-#include "kernels/error.h"
+#include "data/base/atomic_file.h"
+#include "data/base/crc32c.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -5,11 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "data/atomic_file.h"
+#include "data/base/atomic_file.h"
 #include "data/index_file.h"
 #include "data/rolling.h"
 #include "data/shard_file.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

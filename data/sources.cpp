@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "data/base/sha256.h"
 #include "data/rolling.h"
-#include "data/sha256.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

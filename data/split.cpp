@@ -2,8 +2,8 @@
 
 #include <fmt/core.h>
 
-#include "data/random.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/random.h"
 
 namespace assay::data {
 

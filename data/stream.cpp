@@ -10,12 +10,12 @@
 #include <mutex>
 #include <thread>
 
+#include "data/base/sha256.h"
 #include "data/mixture.h"
 #include "data/pass.h"
 #include "data/rolling.h"
-#include "data/sha256.h"
 #include "data/stream_window.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -19,7 +19,7 @@
 #include "data/dataset.h"
 #include "data/sources.h"
 #include "data/split.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "data/random.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/random.h"
 
 namespace assay::data {
 namespace {

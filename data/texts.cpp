@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "data/base/untrusted.h"
 #include "data/dataset.h"
 #include "data/hdf5.h"
-#include "data/untrusted.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data {
 namespace {

@@ -269,7 +269,7 @@ def text_table(data):
 
 
 def plan(texts, classes, config, seed):
-    """The cells of eval/ood_probing_sample.cpp, the ID test cut to as many negatives as positives."""
+    """The cells of eval/tasks/probing/sample.cpp, the ID test cut to as many negatives as positives."""
     ood = config["eval"]["ood_probing"] if "eval" in config else config["ood_probing"]
     seeds = config["eval"]["seeds"] if "eval" in config else config["seeds"]
     category, domain = texts["label " + ood["class_label"]], texts["label " + ood["domain_label"]]

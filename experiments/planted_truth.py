@@ -6,7 +6,7 @@ Tokens are sums of a few of 96 unit features in 64 dimensions; each of six class
 come in two domains that differ in how often the other features fire; every fourth document is of another kind, from
 which tasks about formats learn what those look like. A dictionary of worth q holds a share q of the true features and
 random directions for the rest, so its worth is known. `assay eval` scores them all; printed is Spearman's correlation
-of each headline score with q, over draws as well, with a bootstrap interval over dictionaries. eval/planted_truth.cpp
+of each headline score with q, over draws as well, with a bootstrap interval over dictionaries. eval/results/planted_truth.cpp
 keeps what the defaults give, for the reliability cards; --check fails where it keeps another figure.
 """
 
@@ -108,7 +108,7 @@ def check(results, measured):
         ):
             if abs(card.get(kept, 9) - measured[score][own]) > 6e-4:
                 sys.exit(
-                    f"planted_truth: {score}: eval/planted_truth.cpp keeps {kept} {card.get(kept)}, measured "
+                    f"planted_truth: {score}: eval/results/planted_truth.cpp keeps {kept} {card.get(kept)}, measured "
                     f"{measured[score][own]:.3f}"
                 )
 

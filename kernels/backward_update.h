@@ -5,12 +5,12 @@
 
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/narrow_moments.h"
 #include "kernels/primitives.h"
 #include "kernels/screen_copy.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 
 namespace assay {
 

@@ -10,11 +10,11 @@
 
 #include <cstdint>
 
-#include "kernels/context.h"
-#include "kernels/numeric_flag.h"
+#include "kernels/base/context.h"
+#include "kernels/base/numeric_flag.h"
+#include "kernels/base/view.h"
 #include "kernels/screen_copy.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 
 namespace assay {
 

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/dtype.h"
-#include "kernels/error.h"
-#include "kernels/mix64.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/error.h"
+#include "kernels/base/mix64.h"
 
 namespace assay {
 

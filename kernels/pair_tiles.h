@@ -8,7 +8,7 @@
 #include <array>
 #include <cstdint>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
 #include "kernels/sparse_codes.h"
 
 namespace assay {

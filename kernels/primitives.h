@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
 
 namespace assay {
 

@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "kernels/context.h"
-#include "kernels/error.h"
+#include "kernels/base/context.h"
+#include "kernels/base/error.h"
 
 /// A table's entry for a CUDA back end: null in a build without CUDA.
 #ifdef ASSAY_CUDA

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <new>
 
-#include "kernels/dtype.h"
+#include "kernels/base/dtype.h"
 
 namespace assay {
 

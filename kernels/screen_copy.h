@@ -5,10 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/primitives.h"
 #include "kernels/screen_bound.h"
-#include "kernels/view.h"
 
 namespace assay {
 

@@ -15,11 +15,11 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/encode_topk.h"
 #include "kernels/primitives.h"
 #include "kernels/screen_bound.h"
-#include "kernels/view.h"
 
 namespace assay {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/back_ends.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "kernels/registry.h"
 
 namespace assay {

@@ -3,9 +3,9 @@
 
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 
 namespace assay {
 

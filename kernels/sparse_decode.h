@@ -1,9 +1,9 @@
 // sparse_decode: reconstructions from codes, touching active latents only.
 #pragma once
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 
 namespace assay {
 

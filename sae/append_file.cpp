@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::sae {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/view.h"
+#include "kernels/base/view.h"
 
 namespace assay::sae {
 

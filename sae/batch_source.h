@@ -8,8 +8,8 @@
 
 #include "data/sources.h"
 #include "data/stream.h"
-#include "kernels/error.h"
-#include "kernels/view.h"
+#include "kernels/base/error.h"
+#include "kernels/base/view.h"
 #include "sae/hooks.h"
 #include "sae/train_config.h"
 #include "sae/variant.h"

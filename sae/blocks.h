@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/primitives.h"
-#include "kernels/view.h"
 
 namespace assay::sae {
 

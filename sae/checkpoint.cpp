@@ -9,10 +9,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "data/atomic_file.h"
+#include "data/base/atomic_file.h"
+#include "data/base/sha256.h"
 #include "data/safetensors.h"
-#include "data/sha256.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::sae {
 

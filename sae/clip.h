@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/backward_update.h"
-#include "kernels/context.h"
+#include "kernels/base/context.h"
 
 namespace assay::sae {
 

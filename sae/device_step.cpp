@@ -2,7 +2,7 @@
 
 #include <fmt/core.h>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::sae {
 

@@ -1,7 +1,7 @@
-// The trainer's state and options as the device step (kernels/topk_step.h) takes them.
+// The trainer's state and options as the device step (kernels/cuda/topk_step.h) takes them.
 #pragma once
 
-#include "kernels/topk_step.h"
+#include "kernels/cuda/topk_step.h"
 #include "sae/state.h"
 #include "sae/variant.h"
 

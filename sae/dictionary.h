@@ -21,9 +21,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 
 namespace assay::sae {
 

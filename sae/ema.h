@@ -3,7 +3,7 @@
 // ExponentialMovingAverage).
 #pragma once
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
 #include "sae/state.h"
 
 namespace assay::sae {

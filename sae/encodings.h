@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/context.h"
-#include "kernels/numeric_flag.h"
+#include "kernels/base/context.h"
+#include "kernels/base/numeric_flag.h"
+#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 #include "sae/dictionary.h"
 
 namespace assay::sae {

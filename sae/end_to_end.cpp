@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::sae {
 

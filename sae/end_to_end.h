@@ -20,8 +20,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/context.h"
-#include "kernels/view.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "sae/model_half.h"
 #include "sae/outside_loss.h"
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data/atomic_file.h"
+#include "data/base/atomic_file.h"
 #include "sae/batch_origin.h"
 #include "sae/device_step.h"
 #include "sae/dictionary.h"

@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
-#include "kernels/context.h"
-#include "kernels/topk_step.h"
+#include "kernels/base/context.h"
+#include "kernels/cuda/topk_step.h"
 #include "sae/batch_source.h"
 #include "sae/metrics_log.h"
 #include "sae/progress.h"

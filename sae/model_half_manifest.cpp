@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "data/sha256.h"
-#include "kernels/error.h"
+#include "data/base/sha256.h"
+#include "kernels/base/error.h"
 #include "sae/model_half.h"
 
 namespace assay::sae {

@@ -17,7 +17,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "data/sha256.h"
+#include "data/base/sha256.h"
 
 namespace assay::sae {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <vector>
 
+#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 
 namespace assay::sae {
 

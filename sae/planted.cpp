@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "kernels/primitives.h"
 #include "kernels/sparse_decode.h"
 

@@ -13,11 +13,11 @@
 #include <string>
 #include <vector>
 
-#include "data/config_fields.h"
-#include "data/random.h"
-#include "kernels/context.h"
+#include "data/base/config_fields.h"
+#include "kernels/base/context.h"
+#include "kernels/base/random.h"
+#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 
 namespace assay::sae {
 

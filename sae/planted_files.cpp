@@ -6,11 +6,11 @@
 #include <fstream>
 #include <map>
 
-#include "data/atomic_file.h"
+#include "data/base/atomic_file.h"
 #include "data/dataset.h"
 #include "data/safetensors.h"
 #include "data/shard_writer.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/dictionary.h"
 #include "sae/planted.h"
 

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "data/statistics.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "kernels/primitives.h"
 #include "sae/assignment.h"
 

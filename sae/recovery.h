@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 #include "sae/dictionary.h"
 #include "sae/planted.h"
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data/random.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/random.h"
 #include "kernels/primitives.h"
 #include "sae/blocks.h"
 #include "sae/dictionary.h"

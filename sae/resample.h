@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "kernels/context.h"
-#include "kernels/view.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "sae/variant.h"
 
 namespace assay::sae {

@@ -9,7 +9,7 @@
 #include <set>
 #include <sstream>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/train_config.h"
 
 namespace assay::sae {

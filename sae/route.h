@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/context.h"
-#include "kernels/numeric_flag.h"
+#include "kernels/base/context.h"
+#include "kernels/base/numeric_flag.h"
+#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 
 namespace assay::sae {
 

@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 #include <spdlog/spdlog.h>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::sae {
 

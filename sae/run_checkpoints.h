@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
 #include "sae/checkpoint.h"
 #include "sae/train_config.h"
 

@@ -5,7 +5,7 @@
 #include <numbers>
 #include <numeric>
 
-#include "data/random.h"
+#include "kernels/base/random.h"
 
 namespace assay::sae {
 

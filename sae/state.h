@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "kernels/backward_update.h"
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/view.h"
 #include "kernels/narrow_moments.h"
 #include "kernels/screen_copy.h"
-#include "kernels/view.h"
 
 namespace assay::sae {
 

@@ -6,8 +6,8 @@
 #include <chrono>
 #include <cstring>
 
-#include "data/crc32c.h"
-#include "kernels/error.h"
+#include "data/base/crc32c.h"
+#include "kernels/base/error.h"
 
 namespace assay::sae {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "data/config_fields.h"
+#include "data/base/config_fields.h"
 #include "data/split.h"
 #include "data/stream.h"
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/batch_source.h"
 #include "sae/member.h"
 #include "sae/resume_check.h"

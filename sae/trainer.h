@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
 #include "sae/resume_check.h"
 #include "sae/train_config.h"
 

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <numeric>
 
-#include "data/random.h"
 #include "kernels/backward_update.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/random.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
 #include "sae/blocks.h"

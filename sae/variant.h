@@ -23,12 +23,12 @@
 #include <string>
 #include <vector>
 
-#include "kernels/context.h"
+#include "kernels/base/context.h"
+#include "kernels/base/numeric_flag.h"
+#include "kernels/base/view.h"
 #include "kernels/encode_topk.h"
-#include "kernels/numeric_flag.h"
 #include "kernels/primitives.h"
 #include "kernels/sparse_codes.h"
-#include "kernels/view.h"
 #include "sae/dictionary.h"
 #include "sae/outside_loss.h"
 #include "sae/state.h"

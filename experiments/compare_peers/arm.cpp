@@ -18,7 +18,7 @@
 #include <sstream>
 #include <string>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/variants/variants.h"
 
 namespace {

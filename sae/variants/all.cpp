@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/variants/variants.h"
 
 namespace assay::sae {

@@ -10,7 +10,7 @@
 // stays 0. There is no AuxK in the source, nor here. Adam with TopK's learning rate, which is ours.
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "kernels/sparse_backward.h"
 #include "sae/blocks.h"
 #include "sae/pursuit.h"

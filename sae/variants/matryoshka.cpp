@@ -5,7 +5,7 @@
 // n/8, n/4 and the rest (SAEBench's).
 #include <fmt/core.h>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/variants/batch_topk.h"
 #include "sae/variants/topk.h"
 #include "sae/variants/variants.h"

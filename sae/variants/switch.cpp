@@ -20,7 +20,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "kernels/primitives.h"
 #include "sae/blocks.h"
 #include "sae/route.h"

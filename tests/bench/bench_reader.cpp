@@ -17,7 +17,7 @@
 
 #include "data/dataset.h"
 #include "data/shard_writer.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace {
 

@@ -8,8 +8,8 @@
 #include <cstdlib>
 
 #include "data/dataset.h"
+#include "kernels/base/error.h"
 #include "kernels/encode_topk.h"
-#include "kernels/error.h"
 #include "sae/dictionary.h"
 #include "tests/support/reference.h"
 

@@ -12,7 +12,7 @@
 #include <map>
 
 #include "data/dataset.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/data/harvest_support.h"
 
 namespace assay::data {

@@ -9,9 +9,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "data/atomic_file.h"
+#include "data/base/atomic_file.h"
+#include "data/base/untrusted.h"
 #include "data/dataset.h"
-#include "data/untrusted.h"
 #include "tests/data/shard_support.h"
 
 namespace assay::data {

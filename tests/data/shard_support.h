@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "data/shard_writer.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::data::testing {
 

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <random>
 
-#include "data/crc32c.h"
+#include "data/base/crc32c.h"
 #include "data/dataset.h"
 #include "tests/data/shard_support.h"
 

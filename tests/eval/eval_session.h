@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "eval/dictionaries.h"
-#include "eval/tasks.h"
+#include "eval/encoding/dictionaries.h"
+#include "eval/tasks/task.h"
 #include "tests/eval/planted_data.h"
 
 namespace assay::eval::test {

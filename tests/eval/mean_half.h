@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/model_half.h"
 
 namespace assay::eval::test {

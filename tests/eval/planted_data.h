@@ -11,7 +11,7 @@
 
 #include "data/dataset.h"
 #include "data/shard_writer.h"
-#include "eval/rng.h"
+#include "kernels/base/rng.h"
 #include "sae/dictionary.h"
 
 namespace assay::eval::test {

@@ -224,4 +224,4 @@ def test_scores_follow_the_planted_truth(tmp_path):
     cards = next(t for t in tasks if t["name"] == "comparison")["details"]["reliability"]
     assert len(cards) > 5
     unknown = [card for card in cards if "correlation_with_truth" not in card]
-    assert not unknown, "eval/planted_truth.cpp lacks a score that the experiment measures"
+    assert not unknown, "eval/results/planted_truth.cpp lacks a score that the experiment measures"

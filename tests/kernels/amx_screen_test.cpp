@@ -11,7 +11,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "kernels/dtype.h"
+#include "kernels/base/dtype.h"
 #include "tests/support/reference.h"
 
 namespace assay {

@@ -9,8 +9,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/base/error.h"
 #include "kernels/encode_batch_topk.h"
-#include "kernels/error.h"
 #include "tests/support/isa.h"
 #include "tests/support/reference.h"
 

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/support/encode_expect.h"
 #include "tests/support/isa.h"
 #include "tests/support/kernel_cases.h"

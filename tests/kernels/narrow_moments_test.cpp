@@ -10,8 +10,8 @@
 #include <limits>
 
 #include "kernels/backward_update.h"
-#include "kernels/dtype.h"
-#include "kernels/error.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/error.h"
 #include "tests/support/isa.h"
 #include "tests/support/reference.h"
 

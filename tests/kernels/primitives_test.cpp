@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/dtype.h"
+#include "kernels/base/dtype.h"
 #include "tests/support/isa.h"
 #include "tests/support/reference.h"
 

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "kernels/backward_update.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "kernels/sparse_backward.h"
 #include "kernels/sparse_decode.h"
 #include "tests/support/dense_gradients.h"

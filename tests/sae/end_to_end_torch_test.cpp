@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/end_to_end.h"
 #include "tests/sae/variant_support.h"
 

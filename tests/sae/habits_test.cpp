@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/ema.h"
 #include "sae/resample.h"
 #include "sae/variants/variants.h"

@@ -16,7 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace assay::sae {
 namespace {

@@ -10,7 +10,7 @@
 #include <random>
 
 #include "data/statistics.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/assignment.h"
 #include "sae/recovery.h"
 

@@ -4,8 +4,8 @@
 
 #include <limits>
 
-#include "kernels/error.h"
-#include "kernels/topk_step.cuh"
+#include "kernels/base/error.h"
+#include "kernels/cuda/topk_step.cuh"
 #include "sae/device_step.h"
 #include "sae/variants/variants.h"
 #include "tests/support/emulated_machine.h"

@@ -8,7 +8,7 @@
 #include <random>
 #include <set>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "sae/resample.h"
 #include "tests/sae/variant_support.h"
 #include "tests/support/isa.h"

@@ -1,8 +1,8 @@
 // Runs a CUDA kernel's body on the CPU, so that its logic is tested where there is no GPU.
 //
 // A kernel is a struct whose `template <class Thread> void operator()(Thread&) const` is one
-// thread's work; Thread is the seam (kernels/cuda_thread.cuh on a device, the class below here).
-// Blocks run one after another. A block's threads are fibres that run until they meet: at a
+// thread's work; Thread is the seam (kernels/cuda/cuda_thread.cuh on a device, the class below
+// here). Blocks run one after another. A block's threads are fibres that run until they meet: at a
 // barrier, a shuffle or a vote. Shared memory is exactly as large as asked for, poisoned with 0xff
 // (a NaN, a −1) for every block, and fenced by guard words.
 //

@@ -1,10 +1,10 @@
-// The emulator as a Machine (kernels/machine.h): guarded memory, kernels run at once, and a plain
-// host product in place of cuBLASLt's.
+// The emulator as a Machine (kernels/cuda/machine.h): guarded memory, kernels run at once, and a
+// plain host product in place of cuBLASLt's.
 #pragma once
 
 #include <map>
 
-#include "kernels/machine.h"
+#include "kernels/cuda/machine.h"
 #include "tests/support/cuda_emulator.h"
 
 namespace assay::emulator {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/numeric_flag.h"
+#include "kernels/base/numeric_flag.h"
 #include "tests/support/kernel_cases.h"
 
 namespace assay::support {

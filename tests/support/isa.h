@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/context.h"
-#include "kernels/error.h"
+#include "kernels/base/context.h"
+#include "kernels/base/error.h"
 
 namespace assay::support {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels/backward_update.h"
-#include "kernels/dtype.h"
+#include "kernels/base/dtype.h"
 #include "kernels/sparse_codes.h"
 #include "kernels/topk.h"
 #include "tests/support/reference.h"

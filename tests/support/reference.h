@@ -9,8 +9,8 @@
 #include <random>
 #include <vector>
 
+#include "kernels/base/view.h"
 #include "kernels/primitives.h"
-#include "kernels/view.h"
 
 namespace assay::reference {
 

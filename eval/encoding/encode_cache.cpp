@@ -1,0 +1,329 @@
+#include "eval/encoding/encode_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "eval/encoding/row_gather.h"
+#include "kernels/base/error.h"
+
+namespace assay::eval {
+namespace {
+
+constexpr int64_t kBlock = 4096;
+constexpr uint64_t kTrainSampleSeed = 0x7472'6169'6e73'6d70;
+enum Part : uint8_t { kNone, kValidation, kTrain };
+
+/// Everything of the pass that does not depend on the dictionary.
+struct Plan {
+  std::vector<uint8_t> part;       // [rows] or empty
+  std::vector<int32_t> slot;       // [rows], −1 = no pooled text; or empty
+  std::vector<uint8_t> wanted;     // [rows]
+  std::vector<int64_t> documents;  // ascending ids of the documents of either part
+  std::vector<double> mean[3];     // [d] by part
+
+  Part part_of(int64_t row) const { return part.empty() ? kNone : static_cast<Part>(part[row]); }
+  int32_t slot_of(int64_t row) const { return slot.empty() ? -1 : slot[row]; }
+};
+
+void plan_statistics(const data::Dataset& dataset, const data::SplitRule& rule, Plan& plan) {
+  plan.part = statistics_parts(dataset, rule);
+  const auto& document = dataset.document();
+  const int64_t d = dataset.hook("activations").d;
+  for (size_t row = 0; row < plan.part.size(); ++row)
+    if (plan.part[row]) plan.documents.push_back(document[row]);
+  std::sort(plan.documents.begin(), plan.documents.end());
+  plan.documents.erase(std::unique(plan.documents.begin(), plan.documents.end()),
+                       plan.documents.end());
+  double count[3] = {};
+  for (auto& mean : plan.mean) mean.assign(static_cast<size_t>(d), 0);
+  gather_rows(dataset, plan.part, kBlock, [&](std::span<const int64_t> rows, ConstMatrix x) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      auto& mean = plan.mean[plan.part[rows[i]]];
+      const float* values = x.row(static_cast<int64_t>(i));
+      for (int64_t j = 0; j < d; ++j) mean[j] += values[j];
+      count[plan.part[rows[i]]] += 1;
+    }
+  });
+  if (count[kValidation] == 0)
+    throw Error(
+        fmt::format("{}: no document falls into the validation split (share {}, seed {}): raise "
+                    "data.validation",
+                    dataset.info().path.string(), rule.validation, rule.seed));
+  for (int p = 0; p < 3; ++p)
+    for (double& m : plan.mean[p]) m /= std::max(1.0, count[p]);
+}
+
+void plan_texts(const data::Dataset& dataset, const TextTable& table,
+                const std::vector<int64_t>& texts, Plan& plan) {
+  const auto& special = dataset.special();
+  plan.slot.assign(special.size(), -1);
+  for (size_t s = 0; s < texts.size(); ++s) {
+    const int64_t t = texts[s];
+    if (table.ordinary[t] == 0)
+      throw Error(fmt::format("{}: text {} has no ordinary tokens to pool",
+                              dataset.info().path.string(), table.number[t]));
+    for (int64_t row = table.first[t]; row < table.first[t] + table.rows[t]; ++row)
+      if (!special[row]) plan.slot[row] = static_cast<int32_t>(s);
+  }
+}
+
+Plan make_plan(const data::Dataset& dataset, const TextTable* table, const EncodeRequest& request,
+               const std::vector<int64_t>& texts, const data::SplitRule& rule) {
+  Plan plan;
+  if (request.statistics) plan_statistics(dataset, rule, plan);
+  if (!texts.empty()) plan_texts(dataset, *table, texts, plan);
+  plan.wanted.assign(static_cast<size_t>(dataset.info().rows), 0);
+  for (int64_t row = 0; row < dataset.info().rows; ++row)
+    plan.wanted[row] = plan.part_of(row) != kNone || plan.slot_of(row) >= 0;
+  return plan;
+}
+
+void close_row(SparseCodes& out) {
+  out.row_offsets.push_back(static_cast<int64_t>(out.indices.size()));
+}
+
+/// A text's codes pooled over its rows, text after text: mean, and on request max and last.
+class TextPool {
+ public:
+  TextPool(int64_t size, bool others)
+      : sum_(static_cast<size_t>(size)), max_(others ? sum_.size() : 0) {}
+  void add(std::span<const int32_t> indices, std::span<const float> values) {
+    last_.clear();
+    for (size_t i = 0; i < indices.size(); ++i) {
+      if (!(values[i] > 0)) continue;
+      if (sum_[indices[i]] == 0) touched_.push_back(indices[i]);
+      sum_[indices[i]] += values[i];
+      if (max_.empty()) continue;
+      max_[indices[i]] = std::max(max_[indices[i]], values[i]);
+      last_.emplace_back(indices[i], values[i]);
+    }
+    ++rows_;
+  }
+  void finish(EncodedDictionary& out) {
+    std::sort(touched_.begin(), touched_.end());
+    for (const int32_t j : touched_) {
+      out.pooled.indices.push_back(j);
+      out.pooled.values.push_back(static_cast<float>(sum_[j] / rows_));
+      sum_[j] = 0;
+    }
+    close_row(out.pooled);
+    if (!max_.empty()) finish_others(out);
+    touched_.clear();
+    rows_ = 0;
+  }
+
+ private:
+  void finish_others(EncodedDictionary& out) {
+    for (const int32_t j : touched_) {
+      out.pooled_max.indices.push_back(j);
+      out.pooled_max.values.push_back(max_[j]);
+      max_[j] = 0;
+    }
+    std::sort(last_.begin(), last_.end());
+    for (const auto& [j, value] : last_) {
+      out.pooled_last.indices.push_back(j);
+      out.pooled_last.values.push_back(value);
+    }
+    close_row(out.pooled_max);
+    close_row(out.pooled_last);
+  }
+
+  std::vector<double> sum_;
+  std::vector<float> max_;
+  std::vector<int32_t> touched_;
+  std::vector<std::pair<int32_t, float>> last_;
+  double rows_ = 0;
+};
+
+void add_row(DocumentSums& sums, const float* x, const float* y, const std::vector<double>& mean,
+             double active) {
+  double error = 0, deviation = 0, xx = 0, yy = 0, xy = 0;
+  for (size_t j = 0; j < mean.size(); ++j) {
+    const double a = x[j], b = y[j];
+    error += (a - b) * (a - b);
+    deviation += (a - mean[j]) * (a - mean[j]);
+    xx += a * a;
+    yy += b * b;
+    xy += a * b;
+  }
+  sums.error += error;
+  sums.deviation += deviation;
+  sums.active += active;
+  if (xx > 0 && yy > 0) sums.cosine += xy / std::sqrt(xx * yy);
+  if (xx > 0) sums.ratio += std::sqrt(yy / xx);
+  sums.tokens += 1;
+}
+
+/// One dictionary's share of the pass.
+class Encoder {
+ public:
+  Encoder(const sae::Dictionary& dictionary, const Plan& plan, const data::Dataset& dataset,
+          bool other_poolings)
+      : dictionary_(dictionary),
+        plan_(plan),
+        document_(dataset.document()),
+        pool_(dictionary.info.n, other_poolings) {
+    for (PartStatistics* part : {&out_.validation, &out_.train}) {
+      part->documents.resize(plan.documents.size());
+      part->firing.resize(static_cast<size_t>(dictionary.info.n));
+    }
+  }
+
+  void block(Context& context, std::span<const int64_t> rows, ConstMatrix x) {
+    const SparseCodes codes = dictionary_.encode(context, x);
+    decoded_.resize(static_cast<size_t>(x.rows * x.cols));
+    const Matrix y(decoded_.data(), x.rows, x.cols);
+    if (!plan_.part.empty()) dictionary_.decode(context, codes, y);
+    for (int64_t i = 0; i < x.rows; ++i) {
+      const size_t first = codes.row_offsets[i],
+                   count = codes.row_offsets[i + 1] - codes.row_offsets[i];
+      const std::span indices(codes.indices.data() + first, count);
+      const std::span values(codes.values.data() + first, count);
+      const Part part = plan_.part_of(rows[i]);
+      if (part != kNone) statistics(part, rows[i], x.row(i), y.row(i), indices, values);
+      if (const int32_t slot = plan_.slot_of(rows[i]); slot >= 0) {
+        if (slot != slot_ && slot_ >= 0) pool_.finish(out_);
+        slot_ = slot;
+        pool_.add(indices, values);
+      }
+    }
+  }
+
+  EncodedDictionary finish(Context& context, int64_t texts) {
+    if (slot_ >= 0) pool_.finish(out_);
+    out_.reconstruction.resize(static_cast<size_t>(texts * dictionary_.info.d));
+    if (texts > 0)
+      dictionary_.decode(context, out_.pooled,
+                         Matrix(out_.reconstruction.data(), texts, dictionary_.info.d));
+    for (PartStatistics* part : {&out_.validation, &out_.train})
+      std::erase_if(part->documents, [](const DocumentSums& s) { return s.tokens == 0; });
+    return std::move(out_);
+  }
+
+ private:
+  void statistics(Part part, int64_t row, const float* x, const float* y,
+                  std::span<const int32_t> indices, std::span<const float> values) {
+    PartStatistics& out = part == kValidation ? out_.validation : out_.train;
+    double active = 0;
+    for (size_t i = 0; i < indices.size(); ++i) {
+      if (!(values[i] > 0)) continue;
+      active += 1;
+      ++out.firing[indices[i]];
+    }
+    const auto place =
+        std::lower_bound(plan_.documents.begin(), plan_.documents.end(), document_[row]);
+    add_row(out.documents[place - plan_.documents.begin()], x, y, plan_.mean[part], active);
+    ++out.tokens;
+  }
+
+  const sae::Dictionary& dictionary_;
+  const Plan& plan_;
+  const std::vector<int64_t>& document_;
+  TextPool pool_;
+  int32_t slot_ = -1;
+  std::vector<float> decoded_;
+  EncodedDictionary out_;
+};
+
+/// The texts' activations, pooled as their rows come by.
+struct DensePool {
+  std::vector<double> sums;
+  std::vector<int64_t> counts;
+  std::vector<float> max, last;  // empty unless asked for
+
+  DensePool(int64_t texts, int64_t d, bool others)
+      : sums(static_cast<size_t>(texts * d)),
+        counts(static_cast<size_t>(texts)),
+        max(others ? sums.size() : 0),
+        last(others ? sums.size() : 0) {}
+
+  void add(const Plan& plan, std::span<const int64_t> rows, ConstMatrix x) {
+    for (int64_t i = 0; i < x.rows; ++i) {
+      const int32_t slot = plan.slot_of(rows[i]);
+      if (slot < 0) continue;
+      const size_t at = static_cast<size_t>(slot * x.cols);
+      for (int64_t j = 0; j < x.cols; ++j) sums[at + j] += x.row(i)[j];
+      if (!max.empty()) {
+        for (int64_t j = 0; j < x.cols; ++j)
+          max[at + j] = counts[slot] ? std::max(max[at + j], x.row(i)[j]) : x.row(i)[j];
+        std::copy_n(x.row(i), x.cols, last.begin() + static_cast<int64_t>(at));
+      }
+      ++counts[slot];
+    }
+  }
+};
+
+void check_dimensions(const data::Dataset& dataset,
+                      std::span<const sae::Dictionary* const> dictionaries) {
+  const int64_t d = dataset.hook("activations").d;
+  for (const sae::Dictionary* dictionary : dictionaries)
+    if (dictionary->info.d != d)
+      throw UsageError(fmt::format(
+          "a dictionary has d = {} but the activations of {} have d = {}: evaluate it on the model "
+          "and layer it was trained on",
+          dictionary->info.d, dataset.info().path.string(), d));
+}
+
+}  // namespace
+
+int64_t EncodeCache::slot(int64_t text) const {
+  const auto found = std::lower_bound(texts.begin(), texts.end(), text);
+  if (found == texts.end() || *found != text)
+    throw Error(fmt::format("text {} was not requested from the encoding pass", text));
+  return found - texts.begin();
+}
+
+std::vector<uint8_t> statistics_parts(const data::Dataset& dataset, const data::SplitRule& rule) {
+  const auto& document = dataset.document();
+  const auto& special = dataset.special();
+  std::vector<uint8_t> part(document.size(), kNone);
+  double validation = 0, train = 0;
+  for (size_t row = 0; row < part.size(); ++row) {
+    if (special[row]) continue;
+    const data::Split split = data::split_of(document[row], rule);
+    part[row] = split == data::Split::validation ? kValidation
+                : split == data::Split::train    ? kTrain
+                                                 : kNone;
+    validation += part[row] == kValidation;
+    train += part[row] == kTrain;
+  }
+  const data::SplitRule sample{train > validation ? validation / train : 1.0, 0,
+                               rule.seed ^ kTrainSampleSeed};
+  for (size_t row = 0; row < part.size(); ++row)
+    if (part[row] == kTrain && data::split_of(document[row], sample) != data::Split::validation)
+      part[row] = kNone;
+  return part;
+}
+
+EncodeCache encode_once(Context& context, const data::Dataset& dataset, const TextTable* texts,
+                        std::span<const sae::Dictionary* const> dictionaries,
+                        const EncodeRequest& request, const data::SplitRule& rule) {
+  check_dimensions(dataset, dictionaries);
+  EncodeCache cache;
+  cache.d = dataset.hook("activations").d;
+  cache.texts = request.texts;
+  std::sort(cache.texts.begin(), cache.texts.end());
+  cache.texts.erase(std::unique(cache.texts.begin(), cache.texts.end()), cache.texts.end());
+  const int64_t count = static_cast<int64_t>(cache.texts.size());
+  const Plan plan = make_plan(dataset, texts, request, cache.texts, rule);
+  std::vector<Encoder> encoders;
+  for (const sae::Dictionary* dictionary : dictionaries)
+    encoders.emplace_back(*dictionary, plan, dataset, request.other_poolings);
+  DensePool pool(count, cache.d, request.other_poolings);
+  gather_rows(dataset, plan.wanted, kBlock, [&](std::span<const int64_t> rows, ConstMatrix x) {
+    for (Encoder& encoder : encoders) encoder.block(context, rows, x);
+    pool.add(plan, rows, x);
+  });
+  cache.dense.resize(pool.sums.size());
+  for (size_t i = 0; i < pool.sums.size(); ++i)
+    cache.dense[i] =
+        static_cast<float>(pool.sums[i] / static_cast<double>(pool.counts[i / cache.d]));
+  cache.dense_max = std::move(pool.max);
+  cache.dense_last = std::move(pool.last);
+  for (Encoder& encoder : encoders) cache.dictionaries.push_back(encoder.finish(context, count));
+  return cache;
+}
+
+}  // namespace assay::eval

@@ -1,0 +1,70 @@
+// Linear probes: the form that all of them take, and logistic regression. Features are [n, f]
+// row-major fp32, everything inside is double in a fixed order: the same input and seed give the
+// same bits. Single-threaded and reentrant: run classes side by side on the thread pool. Errors
+// (assay::Error, one line): shapes that do not fit, a class missing from the labels, a label other
+// than 0 and 1, a non-finite feature (row and column named), a solver that did not converge.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "eval/statistics/stats.h"
+#include "kernels/base/view.h"
+
+namespace assay::eval {
+
+/// Anything that gives rows a score; higher = rather positive.
+class Scorer {
+ public:
+  virtual ~Scorer() = default;
+  /// x [m, f] with the f it was fitted on → m scores. Error on another f.
+  virtual std::vector<double> score(ConstMatrix x) const = 0;
+};
+
+/// score = bias + Σ_j weights[j] · x[columns[j]]. Standardisation is folded in: weights and bias
+/// are in the features' own units.
+struct LinearProbe : Scorer {
+  int64_t features = 0;          ///< f of the matrix it was fitted on
+  std::vector<int64_t> columns;  ///< the features used, distinct; empty = all, in order
+  std::vector<double> weights;   ///< [columns or f]
+  double bias = 0;
+  double c = 0;         ///< the C that cross-validation took; 0 where there is none
+  double cv_auroc = 0;  ///< its mean AUROC over the folds; 0 where nothing was chosen
+
+  std::vector<double> score(ConstMatrix x) const override;
+};
+
+enum class Penalty { l2, l1 };
+
+/// min over w, b of penalty(w) + C · Σ_i s_i log(1 + exp(−(2y_i − 1)(w·z_i + b))), penalty = ½‖w‖²
+/// or ‖w‖₁, the intercept free: scikit-learn's LogisticRegression. z = (x − mean)/sd over the
+/// training rows (sd with 1/n). A constant feature gets weight 0, and so does one whose sd is below
+/// 1e-12 of the largest.
+struct LogisticOptions {
+  Penalty penalty = Penalty::l2;
+  /// ascending, > 0; empty = default_c_grid(penalty); one value = no cross-validation
+  std::vector<double> c_grid;
+  /// stratified; at most the rarer class's count, which must then be >= 2
+  int folds = 5;
+  bool balanced = false;    ///< s_i = n / (2 · count of y_i's class) instead of 1
+  bool standardise = true;  ///< false: z = x
+};
+
+/// l2: 1e-4 … 1 by tens. l1: .01, .03, .1, .3, 1.
+std::vector<double> default_c_grid(Penalty penalty);
+
+/// C is the one with the best mean AUROC over the folds, ties (within 1e-12) to the smaller C; then
+/// fitted on all rows. Standardisation is over all training rows, once.
+/// l2: L-BFGS preconditioned by the Cholesky factor of I + C/4·ZᵀZ (Böhning and Lindsay's bound);
+/// where f > n exactly the same problem in at most n coordinates, from the pivoted Cholesky factor
+/// of ZZᵀ. Ends with a gradient below 1e-8·min(1, C·Σs). l1: proximal Newton with coordinate
+/// descent over an active set (newGLMNET, Yuan et al. 2012); ends with a subgradient below
+/// 1e-6·min(1, C·Σs). In the folds 1e-4·C·Σs: enough for ranks. Time O(n·f·min(n, f)), measured 50
+/// ms at 600×384 and 0.2 s (l1: 1 s) at 600×6144 with folds; where n > f > 2000 the factor of f×f
+/// is the cost. Memory 16·n·f + 16·min(n, f)² bytes and a few vectors.
+LinearProbe fit_logistic(ConstMatrix x, Labels y, const LogisticOptions& options, uint64_t seed);
+
+/// Fold of each row, 0 … folds − 1: each class shuffled, then dealt in turn.
+std::vector<int> stratified_folds(Labels y, int folds, uint64_t seed);
+
+}  // namespace assay::eval

@@ -1,0 +1,29 @@
+// How numbers and names are shown to people.
+#pragma once
+
+#include <string>
+
+#include "eval/results/results.h"
+#include "eval/statistics/stats.h"
+
+namespace assay::eval::report {
+
+/// "dense_lr" as "logistic regression", "latents_top4" as "4 latents"; unknown names as they are.
+std::string method_name(const std::string& method);
+/// Several methods, "latents_top4 / latents_top16", each by its name.
+std::string method_names(const std::string& methods);
+/// "fvu" as "FVU", …; unknown names as they are.
+std::string metric_name(const std::string& metric);
+/// About four significant digits; shares and AUROC with three decimals, counts whole.
+std::string value_text(double value);
+std::string signed_text(double value);
+/// "[0.713, 0.801]", or "" where there is none.
+std::string interval_text(const Number& number, bool with_sign = false);
+/// "0.750 [0.713, 0.801]".
+std::string estimate_text(const Estimate& estimate, bool with_sign = false);
+/// 1234567 as "1,234,567".
+std::string count_text(int64_t count);
+/// Control characters (escape sequences in a terminal) replaced by '?'.
+std::string printable(const std::string& text);
+
+}  // namespace assay::eval::report

@@ -1,0 +1,286 @@
+#include "eval/results/compare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "eval/results/compare_parts.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval {
+namespace compare_parts {
+namespace {
+
+/// Mean of every arm over the units of one half, or of the other.
+double half_mean(const std::vector<Cell>& cells, const std::vector<int64_t>& units, size_t half) {
+  double sum = 0;
+  int64_t count = 0;
+  for (const Cell& cell : cells) {
+    const auto place = std::lower_bound(units.begin(), units.end(), cell.task) - units.begin();
+    if (static_cast<size_t>(place) % 2 != half) continue;
+    sum += cell.value;
+    ++count;
+  }
+  return sum / static_cast<double>(count);
+}
+
+const Arm& best_on(const std::vector<const Arm*>& arms, const std::vector<int64_t>& units,
+                   size_t half) {
+  const Arm* best = nullptr;
+  double highest = 0;
+  for (const Arm* arm : arms) {
+    const double mean = half_mean(arm->cells, units, half);
+    if (best && mean <= highest) continue;
+    best = arm;
+    highest = mean;
+  }
+  return *best;
+}
+
+}  // namespace
+
+std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
+                                            const std::vector<int64_t>& units) {
+  if (arms.empty() || units.size() < 2) return std::nullopt;
+  Chosen chosen;
+  std::vector<std::string> methods;
+  for (const size_t half : {size_t{0}, size_t{1}}) {
+    const Arm& arm = best_on(arms, units, 1 - half);
+    if (std::find(methods.begin(), methods.end(), arm.method) == methods.end())
+      methods.push_back(arm.method);
+    for (const Cell& cell : arm.cells) {
+      const auto place = std::lower_bound(units.begin(), units.end(), cell.task) - units.begin();
+      if (static_cast<size_t>(place) % 2 == half) chosen.cells.push_back(cell);
+    }
+  }
+  chosen.methods = fmt::format("{}", fmt::join(methods, " / "));
+  return chosen;
+}
+
+int64_t resamples_for(size_t family) {
+  return std::clamp<int64_t>(100 * static_cast<int64_t>(family), kResamples, 20000);
+}
+
+void adjust(const std::vector<Paired*>& family) {
+  std::vector<double> p;
+  for (const Paired* pair : family) p.push_back(pair->difference.p);
+  if (p.empty()) return;
+  const std::vector<double> adjusted = holm(p);
+  for (size_t i = 0; i < family.size(); ++i) family[i]->p_holm = adjusted[i];
+}
+
+void note_l0(Paired& pair, std::optional<double> a, std::optional<double> b) {
+  if (!a || !b || !(*b > 0)) return;
+  pair.l0_ratio = *a / *b;
+  pair.matched = std::abs(*pair.l0_ratio - 1) <= kMatchedL0;
+}
+
+}  // namespace compare_parts
+
+namespace {
+
+using namespace compare_parts;
+
+/// Scores of one (metric, part) as arms, better = higher, checked to cover the same cells.
+std::vector<Arm> arms_of(const TaskResult& task, const Score& like) {
+  std::vector<Arm> arms;
+  std::optional<std::set<std::pair<int64_t, int64_t>>> covered;
+  for (const Score& score : task.scores) {
+    if (score.metric != like.metric || score.part != like.part) continue;
+    Arm arm{score.dictionary, score.method, score.headline, {}};
+    std::set<std::pair<int64_t, int64_t>> keys;
+    const double sign = like.higher_is_better ? 1 : -1;
+    for (const ScoreCell& cell : score.cells) {
+      arm.cells.push_back({cell.unit, kAnyDictionary, cell.run, sign * cell.value});
+      keys.insert({cell.unit, cell.run});
+    }
+    if (!covered) covered = keys;
+    if (keys != *covered || keys.size() != score.cells.size() || keys.empty())
+      throw Error(fmt::format(
+          "{}: scores of '{}' ({}): arm {} of '{}' does not have the cells of the other arms",
+          task.name, score.metric, score.part, score.method, score.dictionary));
+    arms.push_back(std::move(arm));
+  }
+  return arms;
+}
+
+Estimate flip_to_metric(Estimate estimate, bool higher_is_better) {
+  if (higher_is_better) return estimate;
+  estimate.value = -estimate.value;
+  estimate.interval = {-estimate.interval[1], -estimate.interval[0]};
+  return estimate;
+}
+
+class TableMaker {
+ public:
+  TableMaker(const Results& results, const TaskResult& task, const Score& like)
+      : results_(results), arms_(arms_of(task, like)) {
+    table_.task = task.name;
+    table_.title = task.title;
+    table_.metric = like.metric;
+    table_.part = like.part;
+    table_.caveat = task.caveat;
+    table_.higher_is_better = like.higher_is_better;
+    std::set<int64_t> units, runs;
+    for (const Cell& cell : arms_.front().cells) {
+      units.insert(cell.task);
+      runs.insert(cell.seed);
+    }
+    units_.assign(units.begin(), units.end());
+    table_.units = std::ssize(units_);
+    table_.runs = std::ssize(runs);
+    seed_ = derive_seed(results.seed, {'C'});
+  }
+
+  ScoreTable make() {
+    choose_baseline();
+    for (const DictionaryEntry& entry : results_.dictionaries) add_card(entry);
+    add_controls();
+    judge();
+    add_settings(results_, arms_, seed_, table_);
+    return std::move(table_);
+  }
+
+ private:
+  void choose_baseline() {
+    baseline_ = choose_on_other_units(arms_of_dictionary(""), units_);
+    if (!baseline_) return;
+    const Estimate estimate = hierarchical_bootstrap(baseline_->cells, seed_);
+    table_.baseline =
+        ChosenArm{baseline_->methods, flip_to_metric(estimate, table_.higher_is_better)};
+  }
+
+  std::vector<const Arm*> arms_of_dictionary(const std::string& name) const {
+    std::vector<const Arm*> arms;
+    for (const Arm& arm : arms_)
+      if (arm.dictionary == name) arms.push_back(&arm);
+    return arms;
+  }
+
+  void add_card(const DictionaryEntry& entry) {
+    const std::vector<const Arm*> arms = arms_of_dictionary(entry.name);
+    if (arms.empty()) return;
+    const Arm& headline = headline_arm(arms_, entry.name);
+    Card card;
+    card.dictionary = entry.name;
+    card.null_kind = entry.null_kind;
+    card.method = headline.method;
+    card.value =
+        flip_to_metric(hierarchical_bootstrap(headline.cells, seed_), table_.higher_is_better);
+    if (const auto chosen = choose_on_other_units(arms, units_)) {
+      const Estimate estimate = hierarchical_bootstrap(chosen->cells, seed_);
+      card.chosen = ChosenArm{chosen->methods, flip_to_metric(estimate, table_.higher_is_better)};
+      if (baseline_ && entry.null_kind.empty()) {
+        Paired pair;
+        pair.a = entry.name;
+        pair.b = baseline_->methods;
+        pair.difference = paired_difference(chosen->cells, baseline_->cells, seed_,
+                                            resamples_for(results_.dictionaries.size()));
+        card.beside = pair;
+      }
+    }
+    table_.cards.push_back(std::move(card));
+  }
+
+  /// A control belongs to the dictionary it was built like, or, where it was trained and passed, to
+  /// every dictionary of its width.
+  bool is_control_of(const DictionaryEntry& control, const DictionaryEntry& own) const {
+    if (control.null_kind.empty() || control.n != own.n) return false;
+    return control.parent.empty() || control.parent == own.name;
+  }
+
+  void add_controls() {
+    std::vector<Paired*> family;
+    for (Card& card : table_.cards) {
+      if (!card.null_kind.empty()) continue;
+      for (const DictionaryEntry& control : results_.dictionaries) {
+        if (!is_control_of(control, entry_of(results_, card.dictionary)) ||
+            arms_of_dictionary(control.name).empty())
+          continue;
+        Paired pair;
+        pair.a = card.dictionary;
+        pair.b = control.name;
+        pair.difference = paired_difference(headline_arm(arms_, card.dictionary).cells,
+                                            headline_arm(arms_, control.name).cells, seed_,
+                                            resamples_for(results_.dictionaries.size()));
+        note_l0(pair, measured_l0(results_, pair.a), measured_l0(results_, pair.b));
+        card.minus_nulls.push_back(pair);
+      }
+    }
+    for (Card& card : table_.cards)
+      for (Paired& pair : card.minus_nulls) family.push_back(&pair);
+    adjust(family);
+  }
+
+  void judge() {
+    std::vector<Paired*> family;
+    for (Card& card : table_.cards)
+      if (card.beside) family.push_back(&*card.beside);
+    adjust(family);
+    for (Card& card : table_.cards) {
+      if (!card.beside || card.beside->p_holm >= kAlpha) continue;
+      card.verdict =
+          card.beside->difference.value > 0 ? Verdict::dictionary_leads : Verdict::baseline_wins;
+    }
+  }
+
+  const Results& results_;
+  std::vector<Arm> arms_;
+  std::vector<int64_t> units_;
+  std::optional<Chosen> baseline_;
+  uint64_t seed_ = 0;
+  ScoreTable table_;
+};
+
+}  // namespace
+
+namespace compare_parts {
+
+const Arm& headline_arm(const std::vector<Arm>& arms, const std::string& dictionary) {
+  const Arm* found = nullptr;
+  for (const Arm& arm : arms) {
+    if (arm.dictionary != dictionary || !arm.headline) continue;
+    if (found) throw Error(fmt::format("scores: '{}' has two headline arms", dictionary));
+    found = &arm;
+  }
+  if (!found) throw Error(fmt::format("scores: '{}' has no headline arm", dictionary));
+  return *found;
+}
+
+const DictionaryEntry& entry_of(const Results& results, const std::string& name) {
+  for (const DictionaryEntry& entry : results.dictionaries)
+    if (entry.name == name) return entry;
+  throw Error(fmt::format("scores: no dictionary '{}'", name));
+}
+
+}  // namespace compare_parts
+
+Comparison compare(const Results& results) {
+  Comparison comparison;
+  for (const TaskResult& task : results.tasks) {
+    if (task.status == "failed") continue;
+    std::set<std::pair<std::string, std::string>> done;
+    for (const Score& score : task.scores) {
+      if (!done.insert({score.metric, score.part}).second) continue;
+      const bool ok = task.status == "ok";
+      if (ok) comparison.tables.push_back(TableMaker(results, task, score).make());
+      comparison.panel.push_back(
+          metric_state(task, score, ok ? &comparison.tables.back() : nullptr));
+    }
+  }
+  return comparison;
+}
+
+std::optional<double> measured_l0(const Results& results, const std::string& dictionary) {
+  for (const TaskResult& task : results.tasks) {
+    if (task.name != "core" || task.status != "ok") continue;
+    for (const Number& n : task.numbers)
+      if (n.metric == "l0" && n.part == "validation" && n.dictionary == dictionary) return n.value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace assay::eval

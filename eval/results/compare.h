@@ -1,0 +1,151 @@
+// Any number of dictionaries compared, from the scores of a results file alone
+// (TaskResult::scores): score cards, paired differences, rankings, and how far each metric can be
+// trusted. docs/evaluation.md, "Comparing dictionaries".
+//
+// Differences are signed so that positive is better, whatever the metric. Intervals are
+// hierarchical bootstraps (2000 resamples; more where a family has more than 20 members, so that
+// Holm's adjustment can still reject), unadjusted; p are adjusted by Holm within a family (all
+// baselines of a table, all controls, all pairs of dictionaries, all pairs of settings).
+// Deterministic in Results::seed. Tasks that are withheld or failed are left out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eval/results/planted_truth.h"
+#include "eval/results/results.h"
+#include "eval/statistics/stats.h"
+
+namespace assay::eval {
+
+/// L0 of two dictionaries counts as matched within this share.
+inline constexpr double kMatchedL0 = 0.05;
+/// Dictionary seeds that a setting needs before it is ranked.
+inline constexpr int64_t kRankingSeeds = 3;
+inline constexpr double kAlpha = 0.05;
+
+/// a − b on the same cells.
+struct Paired {
+  std::string a, b;  ///< dictionaries, settings, or the arm of a baseline
+  Estimate difference;
+  double p_holm = 1;
+  std::optional<double> l0_ratio;  ///< L0 of a over L0 of b, where both are known
+  bool matched = false;            ///< both L0 are known and within kMatchedL0
+};
+
+/// A pair of settings, or of single dictionaries, and whether one may be called better.
+struct RankedPair : Paired {
+  /// Training seeds a setting with which a difference of this size would exceed the reseed spread;
+  /// of settings.
+  std::optional<int64_t> seeds_needed;
+  bool ranked = false;
+  std::string reason;  ///< why not; "" where ranked
+};
+
+/// An arm chosen on other units: units are cut in two by turns, and each half takes the arm that is
+/// best on the other half (ties to the arm listed first). No choice is made on the units it is
+/// scored on.
+struct ChosenArm {
+  /// "latents_top16", or both halves' choices: "latents_top4 / latents_top16"
+  std::string methods;
+  Estimate value;
+};
+
+enum class Verdict {
+  baseline_wins,  ///< the difference is below 0 after Holm
+  open,           ///< it is not told apart from 0
+  dictionary_leads
+};
+
+/// One dictionary in one table.
+struct Card {
+  std::string dictionary, null_kind;
+  std::string method;  ///< the headline arm, fixed beforehand
+  Estimate value;
+  std::optional<ChosenArm> chosen;  ///< where the table has 2 or more units
+  /// chosen − best baseline, both chosen on other units; trained dictionaries
+  std::optional<Paired> beside;
+  Verdict verdict = Verdict::open;  ///< of `beside`
+  /// headline − the control's headline, for its own and for passed controls
+  std::vector<Paired> minus_nulls;
+};
+
+/// Dictionaries that differ in their training seed alone.
+struct Setting {
+  std::string name;
+  std::vector<std::string> members;
+  double mean = 0;
+  std::optional<double> sd;  ///< over the members' means; of 2 or more
+};
+
+/// The reliability card: how far a metric can be trusted, from what stands in the table and from
+/// planted dictionaries.
+struct Reliability {
+  /// between evaluation runs of one dictionary, pooled; of a single run
+  std::optional<double> rerun_sd;
+  int64_t runs = 0;                 ///< evaluation runs a value averages
+  std::optional<double> reseed_sd;  ///< between training seeds of one setting, pooled over settings
+  int64_t reseed_df = 0;            ///< its degrees of freedom
+  /// Difference of two settings' means that kRankingSeeds seeds each can tell from reseeding:
+  /// t(.975, df)·sd·√(2/3).
+  std::optional<double> detectable;
+  /// Difference of two dictionaries' values that evaluating them once more could make: t(.975,
+  /// df)·rerun_sd·√(2/runs), unpaired. A reseed adds to it.
+  std::optional<double> rerun_detectable;
+  /// smallest headline − control over trained dictionaries and controls
+  std::optional<double> null_gap;
+  bool separates_null = false;  ///< every such difference is above 0 after Holm
+  std::optional<PlantedTruth> truth;
+};
+
+struct ScoreTable {
+  std::string task, title, metric, part;
+  std::string caveat;  ///< the task's; stands behind every verdict
+  bool higher_is_better = true;
+  int64_t units = 0, runs = 0;
+  std::optional<ChosenArm> baseline;  ///< the best baseline, chosen on other units
+  std::vector<Card> cards;            ///< in the order of the results' dictionaries
+  std::vector<RankedPair> pairs;      ///< of trained dictionaries
+  std::vector<Setting> settings;
+  std::vector<RankedPair> setting_pairs;
+  Reliability reliability;
+};
+
+/// Did a metric pass its own checks on this run, and what may it be used for?
+struct MetricState {
+  std::string task, title, metric, part;
+  bool passed = false;  ///< the task's checks hold and every control is beaten
+  int64_t checks_passed = 0, checks = 0;
+  /// "told apart", "not told apart", "none ran"; "" where the task is withheld
+  std::string controls;
+  std::string use;  ///< what it may be used for, in words
+};
+
+struct Comparison {
+  std::vector<ScoreTable> tables;
+  std::vector<MetricState> panel;  ///< every metric with scores, those of withheld tasks too
+};
+
+/// Throws Error where a table's arms do not cover the same cells, or a dictionary has not exactly
+/// one headline.
+Comparison compare(const Results& results);
+
+/// The comparison as a task of the results file ("comparison"): numbers with intervals, and flat
+/// tables in details.
+TaskResult comparison_task(const Comparison& comparison, uint64_t seed);
+
+/// Several results of the same data, settings, seed and split as one, so that dictionaries
+/// evaluated apart compare. Names met again with another hash get " (2)"; a dictionary met again
+/// (same name and hash) counts once. nullopt with `why` where they do not belong together. Task
+/// details, checks of the first; numbers and scores of all.
+std::optional<Results> merge_results(const std::vector<const Results*>& parts, std::string& why);
+
+/// Validation L0 as task core measured it; nothing where it did not run.
+std::optional<double> measured_l0(const Results& results, const std::string& dictionary);
+
+/// "A simple baseline wins here: …" for people, with the task's caveat; "" for a control.
+std::string verdict_sentence(const ScoreTable& table, const Card& card);
+
+}  // namespace assay::eval

@@ -1,0 +1,240 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "eval/report/format.h"
+#include "eval/results/compare.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval {
+namespace {
+
+Number number_of(const ScoreTable& table, const Estimate& estimate, const std::string& metric,
+                 const std::string& a, uint64_t seed) {
+  Number n;
+  n.metric = metric;
+  n.dictionary = a;
+  n.part = table.part.empty() ? table.task : fmt::format("{}, {}", table.task, table.part);
+  n.value = estimate.value;
+  n.interval = estimate.interval;
+  n.interval_kind =
+      fmt::format("hierarchical bootstrap over {} units × {} runs", table.units, table.runs);
+  n.n = table.units;
+  n.n_unit = "units";
+  n.seed = seed;
+  return n;
+}
+
+nlohmann::json pair_row(const ScoreTable& table, const Paired& pair) {
+  nlohmann::json row = {{"task", table.task},
+                        {"metric", table.metric},
+                        {"part", table.part},
+                        {"a", pair.a},
+                        {"b", pair.b},
+                        {"difference", pair.difference.value},
+                        {"low", pair.difference.interval[0]},
+                        {"high", pair.difference.interval[1]},
+                        {"p_holm", pair.p_holm},
+                        {"matched_l0", pair.matched}};
+  if (pair.l0_ratio) row["l0_ratio"] = *pair.l0_ratio;
+  return row;
+}
+
+nlohmann::json ranked_row(const ScoreTable& table, const RankedPair& pair) {
+  nlohmann::json row = pair_row(table, pair);
+  row["ranked"] = pair.ranked;
+  row["why_not"] = pair.reason;
+  if (pair.seeds_needed) row["seeds_needed"] = *pair.seeds_needed;
+  return row;
+}
+
+nlohmann::json reliability_row(const ScoreTable& table) {
+  const Reliability& r = table.reliability;
+  nlohmann::json row = {
+      {"task", table.task}, {"metric", table.metric}, {"part", table.part}, {"runs", r.runs}};
+  if (r.rerun_sd) row["between_runs_sd"] = *r.rerun_sd;
+  if (r.reseed_sd) row["reseed_sd"] = *r.reseed_sd;
+  row["reseed_df"] = r.reseed_df;
+  if (r.detectable) row["detectable_difference"] = *r.detectable;
+  if (r.rerun_detectable) row["detectable_between_evaluations"] = *r.rerun_detectable;
+  if (r.null_gap) row["smallest_gap_to_control"] = *r.null_gap;
+  row["separates_controls"] = r.separates_null;
+  if (r.truth) {
+    row["correlation_with_truth"] = r.truth->correlation;
+    row["correlation_low"] = r.truth->interval[0];
+    row["correlation_high"] = r.truth->interval[1];
+  }
+  return row;
+}
+
+nlohmann::json panel_row(const MetricState& state) {
+  return {{"task", state.task},
+          {"metric", state.metric},
+          {"part", state.part},
+          {"passed", state.passed},
+          {"checks_passed", state.checks_passed},
+          {"checks", state.checks},
+          {"controls", state.controls},
+          {"use", state.use}};
+}
+
+void add_cards(const ScoreTable& table, uint64_t seed, TaskResult& result) {
+  for (const Card& card : table.cards) {
+    if (card.beside) {
+      Number n =
+          number_of(table, card.beside->difference, "minus_best_baseline", card.dictionary, seed);
+      n.method = fmt::format("{} - {}", card.chosen->methods, card.beside->b);
+      n.control = card.beside->b;
+      result.numbers.push_back(n);
+      nlohmann::json row = pair_row(table, *card.beside);
+      row["verdict"] = verdict_sentence(table, card);
+      result.details["baselines"].push_back(row);
+    }
+    for (const Paired& pair : card.minus_nulls) {
+      Number n = number_of(table, pair.difference, "minus_control", card.dictionary, seed);
+      n.method = card.method;
+      n.control = pair.b;
+      result.numbers.push_back(n);
+      result.details["controls"].push_back(pair_row(table, pair));
+    }
+  }
+}
+
+/// Which tasks ran, with which settings: parts are merged task by task.
+std::string outcome(const Results& results) {
+  nlohmann::json tasks = nlohmann::json::array();
+  for (const TaskResult& task : results.tasks)
+    tasks.push_back({task.name, task.details.value("settings", nlohmann::json())});
+  return tasks.dump();
+}
+
+/// Why `b` cannot stand beside `a`; "" where it can.
+std::string mismatch(const Results& a, const Results& b) {
+  if (a.version != b.version) return fmt::format("Assay {} and {}", a.version, b.version);
+  if (a.dataset_hash != b.dataset_hash) return "different data";
+  if (a.split_rule != b.split_rule) return "different splits";
+  if (a.seed != b.seed) return fmt::format("evaluation seeds {} and {}", a.seed, b.seed);
+  if (outcome(a) != outcome(b)) return "different tasks or settings";
+  return "";
+}
+
+/// The name a dictionary of a later part gets: its own, a numbered one where that is taken by other
+/// weights.
+std::string free_name(const Results& merged, const DictionaryEntry& entry, bool& known) {
+  known = false;
+  std::string name = entry.name;
+  for (int i = 2;; ++i) {
+    const auto same = std::find_if(merged.dictionaries.begin(), merged.dictionaries.end(),
+                                   [&](const DictionaryEntry& d) { return d.name == name; });
+    if (same == merged.dictionaries.end()) return name;
+    if (same->hash == entry.hash) {
+      known = true;
+      return name;
+    }
+    name = fmt::format("{} ({})", entry.name, i);
+  }
+}
+
+void append(const Results& part, Results& merged) {
+  for (const LeftOut& left : part.left_out) {
+    const bool known =
+        std::any_of(merged.left_out.begin(), merged.left_out.end(),
+                    [&](const LeftOut& l) { return l.name == left.name && l.path == left.path; });
+    if (!known) merged.left_out.push_back(left);
+  }
+  std::map<std::string, std::string> names;  // of dictionaries that are new
+  for (DictionaryEntry entry : part.dictionaries) {
+    bool known = false;
+    const std::string name = free_name(merged, entry, known);
+    if (known) continue;
+    names[entry.name] = name;
+    if (names.count(entry.parent)) entry.parent = names[entry.parent];
+    entry.name = name;
+    merged.dictionaries.push_back(entry);
+  }
+  for (size_t t = 0; t < part.tasks.size(); ++t) {
+    TaskResult& task = merged.tasks[t];
+    if (part.tasks[t].status != "ok" && task.status == "ok") {
+      task.status = part.tasks[t].status;
+      task.reason = part.tasks[t].reason;
+    }
+    for (Number number : part.tasks[t].numbers) {
+      if (!names.count(number.dictionary)) continue;
+      number.dictionary = names[number.dictionary];
+      task.numbers.push_back(number);
+    }
+    for (Score score : part.tasks[t].scores) {
+      if (!names.count(score.dictionary)) continue;
+      score.dictionary = names[score.dictionary];
+      task.scores.push_back(score);
+    }
+  }
+}
+
+}  // namespace
+
+std::string verdict_sentence(const ScoreTable& table, const Card& card) {
+  if (!card.beside) return "";
+  const auto arms = [](const std::string& methods) { return report::method_names(methods); };
+  const Paired& pair = *card.beside;
+  const char* words = card.verdict == Verdict::baseline_wins ? "A simple baseline wins here"
+                      : card.verdict == Verdict::dictionary_leads
+                          ? "The dictionary leads"
+                          : "Not told apart from a simple baseline";
+  return fmt::format("{}: {} {} against {} {}, difference {} [{}, {}], Holm p {:.3f}.{}", words,
+                     arms(pair.b), report::value_text(table.baseline->value.value),
+                     arms(card.chosen->methods), report::value_text(card.chosen->value.value),
+                     report::signed_text(pair.difference.value),
+                     report::signed_text(pair.difference.interval[0]),
+                     report::signed_text(pair.difference.interval[1]), pair.p_holm,
+                     table.caveat.empty() ? "" : " Caveat: " + table.caveat);
+}
+
+TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
+  TaskResult result;
+  result.name = "comparison";
+  result.title = "Dictionaries compared";
+  result.question =
+      "For whoever must choose among dictionaries, or between a dictionary and none: which "
+      "differences are real, "
+      "beside baselines, controls and reseeding?";
+  result.status = "ok";
+  const uint64_t own = derive_seed(seed, {'C'});
+  for (const char* key :
+       {"baselines", "controls", "dictionaries", "settings", "reliability", "panel"})
+    result.details[key] = nlohmann::json::array();
+  for (const ScoreTable& table : comparison.tables) {
+    add_cards(table, own, result);
+    for (const RankedPair& pair : table.pairs) {
+      Number n = number_of(table, pair.difference, "difference", pair.a, own);
+      n.method = fmt::format("{} - {}", pair.a, pair.b);
+      n.control = pair.b;
+      result.numbers.push_back(n);
+      result.details["dictionaries"].push_back(ranked_row(table, pair));
+    }
+    for (const RankedPair& pair : table.setting_pairs)
+      result.details["settings"].push_back(ranked_row(table, pair));
+    result.details["reliability"].push_back(reliability_row(table));
+  }
+  for (const MetricState& state : comparison.panel)
+    result.details["panel"].push_back(panel_row(state));
+  return result;
+}
+
+std::optional<Results> merge_results(const std::vector<const Results*>& parts, std::string& why) {
+  if (parts.empty()) return std::nullopt;
+  Results merged = *parts.front();
+  const auto is_comparison = [](const TaskResult& task) { return task.name == "comparison"; };
+  std::erase_if(merged.tasks, is_comparison);
+  for (size_t i = 1; i < parts.size(); ++i) {
+    Results part = *parts[i];
+    std::erase_if(part.tasks, is_comparison);
+    why = mismatch(merged, part);
+    if (!why.empty()) return std::nullopt;
+    append(part, merged);
+  }
+  return merged;
+}
+
+}  // namespace assay::eval

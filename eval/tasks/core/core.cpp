@@ -1,0 +1,143 @@
+#include "eval/tasks/core/core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "eval/statistics/stats.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::core {
+namespace {
+
+constexpr double kBinsPerDecade = 4;
+
+int64_t dead_latents(const PartStatistics& part) {
+  return std::count(part.firing.begin(), part.firing.end(), 0);
+}
+
+/// Latents by log10 of their firing share; never-firing ones have no logarithm and are counted
+/// apart.
+nlohmann::json density_histogram(const PartStatistics& part) {
+  std::vector<int> bins;
+  for (const int64_t count : part.firing)
+    if (count > 0)
+      bins.push_back(static_cast<int>(
+          std::floor(kBinsPerDecade * std::log10(double(count) / double(part.tokens)))));
+  nlohmann::json result = nlohmann::json::array();
+  if (bins.empty()) return result;
+  // A latent that fires on every token closes the last bin instead of opening an empty decade.
+  for (int& bin : bins) bin = std::min(bin, -1);
+  const int low = *std::min_element(bins.begin(), bins.end()),
+            high = *std::max_element(bins.begin(), bins.end());
+  for (int bin = low; bin <= high; ++bin)
+    result.push_back({{"log10_low", bin / kBinsPerDecade},
+                      {"log10_high", (bin + 1) / kBinsPerDecade},
+                      {"count", std::count(bins.begin(), bins.end(), bin)}});
+  return result;
+}
+
+struct Ratio {
+  const char* metric;
+  double DocumentSums::*numerator;
+  double DocumentSums::*denominator;
+};
+constexpr Ratio kRatios[] = {{"fvu", &DocumentSums::error, &DocumentSums::deviation},
+                             {"l0", &DocumentSums::active, &DocumentSums::tokens},
+                             {"cosine", &DocumentSums::cosine, &DocumentSums::tokens},
+                             {"l2_ratio", &DocumentSums::ratio, &DocumentSums::tokens}};
+
+/// The documents of a part, for the question whether training saw them.
+std::vector<int64_t> documents_of(const Session& session, uint8_t part) {
+  const auto parts = statistics_parts(session.dataset, session.rule);
+  const auto& document = session.dataset.document();
+  std::vector<int64_t> result;
+  for (size_t row = 0; row < parts.size(); ++row)
+    if (parts[row] == part) result.push_back(document[row]);
+  std::sort(result.begin(), result.end());
+  result.erase(std::unique(result.begin(), result.end()), result.end());
+  return result;
+}
+
+class CoreTask : public Task {
+ public:
+  std::string name() const override { return "core"; }
+  std::string title() const override { return "Reconstruction and latent use"; }
+  std::string question() const override {
+    return "For whoever trains a dictionary: does it reconstruct unseen activations, at what "
+           "sparsity, and how many of "
+           "its latents are used? A diagnostic of training, not a score of worth.";
+  }
+  void request(const Session&, EncodeRequest& request) override { request.statistics = true; }
+
+  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+    const std::vector<int64_t> validation = documents_of(session, 1),
+                               train = documents_of(session, 2);
+    for (size_t i = 0; i < session.dictionaries.size(); ++i) {
+      const EncodedDictionary& encoded = cache.dictionaries[i];
+      add_part(session, i, encoded.validation, "validation", validation, result);
+      if (encoded.train.tokens > 0) add_part(session, i, encoded.train, "train", train, result);
+      const std::string& key = session.dictionaries[i].entry.name;
+      result.details["density_histogram"][key] = density_histogram(encoded.validation);
+      result.details["dead"][key] = dead_latents(encoded.validation);
+    }
+  }
+
+ private:
+  static void add_part(const Session& session, size_t i, const PartStatistics& part,
+                       const std::string& name, const std::vector<int64_t>& documents,
+                       TaskResult& result) {
+    const EvalDictionary& dictionary = session.dictionaries[i];
+    Number base;
+    base.dictionary = dictionary.entry.name;
+    base.part = name;
+    base.seed = derive_seed(session.seed, {i, name == "train"});
+    base.test_seen_in_training = seen_in_training(session, dictionary, documents);
+    base.control = dictionary.entry.null_kind;
+    base.n = part.tokens;
+    base.n_unit = "tokens";
+    if (std::none_of(part.documents.begin(), part.documents.end(),
+                     [](const auto& d) { return d.deviation > 0; }))
+      throw Error(fmt::format(
+          "core: the activations of the {} part do not vary: there is nothing to explain", name));
+    for (const Ratio& ratio : kRatios) {
+      std::vector<double> above, below;
+      for (const DocumentSums& d : part.documents) {
+        above.push_back(d.*ratio.numerator);
+        below.push_back(d.*ratio.denominator);
+      }
+      const Estimate estimate = bootstrap_ratio(above, below, base.seed, session.config.resamples);
+      Number number = base;
+      number.metric = ratio.metric;
+      number.value = estimate.value;
+      number.interval = estimate.interval;
+      number.interval_kind = fmt::format("bootstrap over {} documents", part.documents.size());
+      result.numbers.push_back(number);
+    }
+    add_counts(part, base, result);
+  }
+
+  static void add_counts(const PartStatistics& part, Number base, TaskResult& result) {
+    const int64_t latents = static_cast<int64_t>(part.firing.size()), dead = dead_latents(part);
+    Number number = base;
+    number.metric = "dead_share";
+    number.value = static_cast<double>(dead) / static_cast<double>(latents);
+    number.interval = wilson(dead, latents);
+    number.interval_kind = fmt::format("Wilson over latents, at {} tokens", part.tokens);
+    number.n = latents;
+    number.n_unit = "latents";
+    result.numbers.push_back(number);
+    base.metric = "tokens";
+    base.value = static_cast<double>(part.tokens);
+    base.interval_kind = "exact count";
+    result.numbers.push_back(base);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_core_task() { return std::make_unique<CoreTask>(); }
+
+}  // namespace assay::eval::core

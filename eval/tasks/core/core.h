@@ -1,0 +1,24 @@
+// Task "core": how much of the activations a dictionary keeps, and how many of its latents live.
+//
+// Definitions (ordinary tokens only, raw scale, sums over the whole part, never means of batch
+// ratios):
+//   fvu         Σ‖x − x̂‖² / Σ‖x − μ‖², μ = mean of the part
+//   l0          mean number of latents with values > 0
+//   dead_share  share of latents that fire on no token of the part
+//   cosine      mean cos(x, x̂)          l2_ratio  mean ‖x̂‖/‖x‖
+//   tokens      tokens of the part
+// Parts: "validation", and "train", a sample of training documents of about the same size.
+// Intervals resample documents (μ held fixed); dead_share has Wilson's over latents.
+// details["density_histogram"][dictionary]: counts of latents by log10 of the share of validation
+// tokens they fire on, [{log10_low, log10_high, count}], and details["dead"].
+#pragma once
+
+#include <memory>
+
+#include "eval/tasks/task.h"
+
+namespace assay::eval::core {
+
+std::unique_ptr<Task> make_core_task();
+
+}  // namespace assay::eval::core

@@ -1,0 +1,122 @@
+#include "eval/tasks/core/splice.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "eval/statistics/stats.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+#include "sae/model_half.h"
+
+namespace assay::eval::core {
+namespace {
+
+/// Losses of one variant summed over each document's texts.
+struct DocumentLosses {
+  std::vector<double> loss, texts;
+};
+
+template <class Pick>
+DocumentLosses by_document(const std::vector<SpliceLoss>& losses, const Pick& pick) {
+  std::map<int64_t, std::pair<double, double>> sums;
+  for (const SpliceLoss& loss : losses) {
+    sums[loss.document].first += pick(loss);
+    sums[loss.document].second += 1;
+  }
+  DocumentLosses result;
+  for (const auto& [document, sum] : sums) {
+    result.loss.push_back(sum.first);
+    result.texts.push_back(sum.second);
+  }
+  return result;
+}
+
+class SpliceTask : public Task {
+ public:
+  std::string name() const override { return "splice"; }
+  std::string title() const override { return "Reconstructions spliced into the model"; }
+  std::string question() const override {
+    return "For whoever means to intervene through a dictionary: how much of what the model "
+           "computes from these "
+           "activations "
+           "survives when reconstructions take their place?";
+  }
+  std::string missing(const Session& session) const override {
+    return lacks_halves(session, sae::HalfOutput::embedding);
+  }
+  void request(const Session&, EncodeRequest&) override {}
+
+  void run(const Session& session, const EncodeCache&, TaskResult& result) override {
+    const SpliceConfig& config = session.config.splice;
+    const data::HookInfo& hook = session.dataset.hook("activations");
+    const TextTable table = text_table(session.dataset);
+    const std::vector<int64_t> texts =
+        choose_splice_texts(table, session.rule, config.texts, derive_seed(session.seed, {'t'}));
+    if (texts.empty())
+      throw Error("splice: the validation split holds no text: raise data.validation");
+    std::vector<const sae::Dictionary*> dictionaries;
+    for (const EvalDictionary& d : session.dictionaries) dictionaries.push_back(&d.dictionary);
+    const auto folder = sae::ModelFolder::open(session.model, session.trust_model_code);
+    const data::DatasetInfo& info = session.dataset.info();
+    sae::check_fit(folder, hook.d, info.model, info.hook, info.path.string());
+    // TorchScript rather than the compiled half: it runs on any CPU, and a few hundred texts need
+    // no speed.
+    const auto upper =
+        sae::load_upper_half(folder, sae::HalfKind::script, session.context.pool().threads());
+    const auto losses = splice_losses(session.context, session.dataset, table, texts, dictionaries,
+                                      hook.mean, *upper, config.batch);
+    report(session, losses, result);
+  }
+
+ private:
+  static void report(const Session& session, const std::vector<SpliceLoss>& losses,
+                     TaskResult& result) {
+    const DocumentLosses zero = by_document(losses, [](const SpliceLoss& l) { return l.zero; });
+    const DocumentLosses mean = by_document(losses, [](const SpliceLoss& l) { return l.mean; });
+    Number base;
+    base.part = "validation";
+    base.n = std::ssize(losses);
+    base.n_unit = "texts";
+    base.interval_kind = fmt::format("bootstrap over {} documents", zero.loss.size());
+    base.seed = derive_seed(session.seed, {'b'});
+    const auto add = [&](const char* metric, const Estimate& estimate) {
+      base.metric = metric;
+      base.value = estimate.value;
+      base.interval = estimate.interval;
+      result.numbers.push_back(base);
+    };
+    const auto mean_of = [&](const DocumentLosses& l) {
+      return bootstrap_ratio(l.loss, l.texts, base.seed, session.config.resamples);
+    };
+    const auto recovered = [&](const DocumentLosses& l, const DocumentLosses& worst) {
+      std::vector<double> gain;
+      for (size_t i = 0; i < l.loss.size(); ++i) gain.push_back(worst.loss[i] - l.loss[i]);
+      return bootstrap_ratio(gain, worst.loss, base.seed, session.config.resamples);
+    };
+    base.method = "zero_ablation";
+    add("splice_cosine_loss", mean_of(zero));
+    base.method = "mean_ablation";
+    add("splice_cosine_loss", mean_of(mean));
+    base.method.clear();
+    std::vector<int64_t> documents;
+    for (const SpliceLoss& loss : losses) documents.push_back(loss.document);
+    for (size_t i = 0; i < session.dictionaries.size(); ++i) {
+      const EvalDictionary& dictionary = session.dictionaries[i];
+      const DocumentLosses own =
+          by_document(losses, [i](const SpliceLoss& l) { return l.dictionaries[i]; });
+      base.dictionary = dictionary.entry.name;
+      base.control = dictionary.entry.null_kind;
+      base.test_seen_in_training = seen_in_training(session, dictionary, documents);
+      add("splice_cosine_loss", mean_of(own));
+      add("splice_recovered_zero", recovered(own, zero));
+      add("splice_recovered_mean", recovered(own, mean));
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_splice_task() { return std::make_unique<SpliceTask>(); }
+
+}  // namespace assay::eval::core

@@ -1,0 +1,180 @@
+#include "eval/tasks/debugging/debugging.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "eval/learners/probes.h"
+#include "eval/tasks/hidden_goals/numbers.h"
+#include "eval/tasks/debugging/data.h"
+#include "eval/tasks/spurious/format_pool.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::debugging {
+namespace {
+
+using hidden_goals::Credit;
+using hidden_goals::GoalArm;
+using hidden_goals::GoalCases;
+using hidden_goals::GoalScores;
+using spurious::lacks_formats;
+
+constexpr int64_t kFeatures[] = {1, 4, 16};  // how many of the most separating features speak
+
+/// 2·AUROC − 1 of a feature for each artefact on the reference texts.
+std::vector<double> name_feature(const std::vector<double>& values, const DebuggingRun& run,
+                                 int64_t artefacts) {
+  std::vector<double> names;
+  for (int64_t a = 0; a < artefacts; ++a) {
+    std::vector<uint8_t> labels;
+    for (size_t i = 0; i < values.size(); ++i)
+      labels.push_back(run.has[static_cast<int64_t>(i) * artefacts + a]);
+    names.push_back(2 * auroc(values, labels) - 1);
+  }
+  return names;
+}
+
+/// The mean name of the features that separate a data set best, each with the sign of its
+/// difference.
+GoalScores name_top_features(const std::string& method, const Features& x,
+                             const Features& reference, const std::vector<uint8_t>& labels,
+                             const DebuggingRun& run, int64_t artefacts) {
+  const std::vector<int64_t> ranked = rank_features(x.view(), labels);
+  GoalScores result{method, {}, {}};
+  std::vector<double> sum(static_cast<size_t>(artefacts));
+  int64_t done = 0;
+  for (const int64_t m : kFeatures) {
+    for (; done < std::min<int64_t>(m, std::ssize(ranked)); ++done) {
+      double difference = 0;
+      for (int64_t i = 0; i < x.rows; ++i)
+        difference += (labels[i] ? 1 : -1) * x.values[i * x.cols + ranked[done]];
+      std::vector<double> values;
+      for (int64_t i = 0; i < reference.rows; ++i)
+        values.push_back(reference.values[i * x.cols + ranked[done]]);
+      const std::vector<double> names = name_feature(values, run, artefacts);
+      for (size_t a = 0; a < sum.size(); ++a) sum[a] += difference > 0 ? names[a] : -names[a];
+    }
+    result.settings.push_back(fmt::format("{} features", m));
+    result.scores.push_back(sum);
+    for (double& score : result.scores.back())
+      score /= static_cast<double>(std::max<int64_t>(1, done));
+  }
+  return result;
+}
+
+/// The ceiling: how much more positives have each artefact than negatives.
+GoalScores rates(const LabelledTexts& set, const std::vector<uint8_t>& has, int64_t artefacts) {
+  std::vector<double> difference(static_cast<size_t>(artefacts));
+  for (size_t i = 0; i < set.labels.size(); ++i)
+    for (int64_t a = 0; a < artefacts; ++a)
+      difference[a] += (set.labels[i] ? 1 : -1) * has[static_cast<int64_t>(i) * artefacts + a];
+  return {"rates", {""}, {difference}};
+}
+
+struct Namer {
+  const Session& session;
+  const EncodeCache& cache;
+  const DebuggingRun& run;
+  int64_t artefacts;
+
+  std::vector<GoalArm> name(size_t index) const {
+    const LabelledTexts& set = run.sets[index];
+    const uint64_t seed = derive_seed(session.seed, {'z', index});
+    std::vector<GoalArm> arms;
+    const auto add = [&](GoalScores scores, int dictionary) {
+      GoalArm arm{scores.method, dictionary, true, std::move(scores.settings), {}};
+      for (auto& row : scores.scores) arm.scores.push_back({std::move(row)});
+      arms.push_back(std::move(arm));
+    };
+    add(rates(set, run.set_has[index], artefacts), -1);
+    const Features x = gather_dense(cache, cache.dense, set.texts);
+    const Features reference = gather_dense(cache, cache.dense, run.reference);
+    add(name_top_features("neurons", x, reference, set.labels, run, artefacts), -1);
+    for (const auto& [method, kind] : {std::pair("diff_means", ProbeKind::diff_means),
+                                       std::pair("dense_lr", ProbeKind::logistic)}) {
+      const auto probe = fit_probe(kind, x.view(), set.labels, {}, seed);
+      add({method, {""}, {name_feature(probe->score(reference.view()), run, artefacts)}}, -1);
+    }
+    for (size_t k = 0; k < cache.dictionaries.size(); ++k) {
+      const SparseCodes& pooled = cache.dictionaries[k].pooled;
+      const std::vector<int32_t> latents = active_latents(cache, pooled, set.texts);
+      add(name_top_features("latents", gather_latents(cache, pooled, set.texts, latents),
+                            gather_latents(cache, pooled, run.reference, latents), set.labels, run,
+                            artefacts),
+          static_cast<int>(k));
+    }
+    return arms;
+  }
+};
+
+class DebuggingTask : public Task {
+ public:
+  std::string name() const override { return "debugging"; }
+  std::string title() const override { return "Debugging a data set"; }
+  std::string question() const override {
+    return "For whoever is about to train on labelled texts: do the latents that separate the "
+           "classes show an artefact "
+           "in the data, and do they stay quiet where there is none?";
+  }
+  std::string missing(const Session& session) const override {
+    return lacks_formats(session.dataset, session.config.spurious);
+  }
+
+  void request(const Session& session, EncodeRequest& request) override {
+    table_ = text_table(session.dataset);
+    plan_ = plan_debugging(session.dataset, table_, session.config.spurious, session.config.seeds,
+                           derive_seed(session.seed, {'k'}));
+    for (const DebuggingRun& run : plan_.runs) {
+      request.texts.insert(request.texts.end(), run.reference.begin(), run.reference.end());
+      for (const LabelledTexts& set : run.sets)
+        request.texts.insert(request.texts.end(), set.texts.begin(), set.texts.end());
+    }
+  }
+
+  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+    GoalCases cases;
+    cases.half = plan_.half;
+    std::vector<GoalArm> arms;
+    for (const DebuggingRun& run : plan_.runs) {
+      const Namer namer{session, cache, run, std::ssize(plan_.artefacts)};
+      std::vector<std::vector<GoalArm>> named(run.sets.size());
+      session.context.pool().run(std::ssize(run.sets),
+                                 [&](int64_t i, int) { named[i] = namer.name(i); });
+      for (const auto& one : named) merge(one, arms);
+      cases.organisms.insert(cases.organisms.end(), run.cases.begin(), run.cases.end());
+    }
+    report_goals(session, {plan_.artefacts, {100}, 100, "rates", {"latents"}, "data sets"}, cases,
+                 arms, seen_by_dictionary(session), result);
+  }
+
+ private:
+  static void merge(const std::vector<GoalArm>& one, std::vector<GoalArm>& arms) {
+    if (arms.empty()) {
+      arms = one;
+      return;
+    }
+    for (size_t a = 0; a < arms.size(); ++a)
+      for (size_t s = 0; s < arms[a].scores.size(); ++s)
+        arms[a].scores[s].push_back(one[a].scores[s][0]);
+  }
+
+  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const {
+    std::vector<int64_t> documents;
+    for (const DebuggingRun& run : plan_.runs)
+      for (const int64_t t : run.reference) documents.push_back(table_.document[t]);
+    std::vector<std::optional<bool>> seen;
+    for (const EvalDictionary& dictionary : session.dictionaries)
+      seen.push_back(seen_in_training(session, dictionary, documents));
+    return seen;
+  }
+
+  TextTable table_;
+  DebuggingPlan plan_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_debugging_task() { return std::make_unique<DebuggingTask>(); }
+
+}  // namespace assay::eval::debugging

@@ -1,0 +1,33 @@
+// The numbers, checks and details of the hidden-goal task.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "eval/tasks/hidden_goals/scores.h"
+#include "eval/tasks/task.h"
+
+namespace assay::eval::hidden_goals {
+
+/// What a task that plants and names things is about.
+struct GoalSetup {
+  std::vector<std::string> names;    ///< of the candidates
+  std::vector<int64_t> strengths;    ///< percent
+  int64_t headline = 100;            ///< one of strengths
+  std::string ceiling;               ///< the arm that nothing may be above; it is no baseline
+  std::vector<std::string> latents;  ///< arms of every dictionary; the first is its headline
+  std::string unit = "organisms";
+};
+
+/// Numbers, scores, checks and details but details["organisms"]. `seen[i]`: did dictionary i train
+/// on the labelled texts.
+void report_goals(const Session& session, const GoalSetup& setup, const GoalCases& cases,
+                  const std::vector<GoalArm>& arms, const std::vector<std::optional<bool>>& seen,
+                  TaskResult& result);
+
+/// details["organisms"]: how many of each kind and strength, and the mean and least of how well
+/// they were fitted on unseen texts: fits [organisms], whose name is `fit`.
+void describe_organisms(const GoalCases& cases, const std::string& fit,
+                        const std::vector<double>& fits, TaskResult& result);
+
+}  // namespace assay::eval::hidden_goals

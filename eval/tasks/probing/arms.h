@@ -1,0 +1,70 @@
+// The arms of the OOD probing task: one cell's probes, on dense activations, words, latents and
+// reconstructions.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eval/encoding/pooled.h"
+#include "eval/tasks/probing/sample.h"
+#include "eval/tasks/settings.h"
+
+namespace assay::eval::probing {
+
+/// AUROC of one probe on both tests.
+struct ArmScore {
+  std::string method;
+  double id = 0, ood = 0;
+};
+
+/// A cell's features in one space.
+struct CellFeatures {
+  Features train, id, ood;
+};
+
+/// A cell's rows of a pooled dense matrix (activations or reconstructions).
+CellFeatures dense_features(const EncodeCache& cache, const std::vector<float>& pooled,
+                            const ProbingCell& cell);
+/// A cell's pooled codes on the latents that are active on its training texts.
+CellFeatures latent_features(const EncodeCache& cache, const SparseCodes& pooled,
+                             const ProbingCell& cell);
+
+/// dense_lr, diff_means, lda, pca_lr, knn, neurons_topK for every K of config.top_k (at most d).
+std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense,
+                                 const OodConfig& config, uint64_t seed);
+/// tfidf_lr. `texts` by text number.
+ArmScore text_arm(const ProbingCell& cell, const TextTable& table,
+                  const std::vector<std::string>& texts, uint64_t seed);
+/// latents_topK for every K, latents_all, latents_all_one_scale, latents_l1. `latents` holds the
+/// latents active on the training texts: the others are constant there, so no probe could use them.
+std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& latents,
+                                  const OodConfig& config, uint64_t seed);
+/// reconstruction_lr: the dense probe on pooled reconstructions.
+ArmScore reconstruction_arm(const ProbingCell& cell, const CellFeatures& reconstruction,
+                            uint64_t seed);
+/// Difference of means.
+ArmScore diff_means_arm(const ProbingCell& cell, const CellFeatures& dense);
+/// latents_topK for every K of config.top_k.
+std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const CellFeatures& latents,
+                                         const OodConfig& config, uint64_t seed);
+/// One k-sparse probe: the k features of best contrast on the training part, then logistic
+/// regression on them.
+ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features,
+                   int64_t k, uint64_t seed);
+/// Logistic regression on all features.
+ArmScore logistic_arm(const std::string& method, const ProbingCell& cell,
+                      const CellFeatures& features, uint64_t seed);
+
+/// The cell's training part cut in two, by class: four fifths to train on, the rest as both tests.
+/// What is chosen by its scores is chosen without the test part.
+ProbingCell inner_cell(const ProbingCell& cell, uint64_t seed);
+/// The arm of `arms` whose partner of the same name in `inner` has the best id score (ties to the
+/// earlier), as `method`.
+ArmScore choose_arm(const std::string& method, const std::vector<ArmScore>& inner,
+                    const std::vector<ArmScore>& arms);
+
+/// The cell with its training labels permuted: what the arms find where there is nothing to find.
+ProbingCell permute_labels(const ProbingCell& cell, uint64_t seed);
+
+}  // namespace assay::eval::probing

@@ -1,0 +1,257 @@
+#include "eval/tasks/probing/ood_probing.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "eval/tasks/probing/scores.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::probing {
+namespace {
+
+struct Scored {
+  int dictionary;  // −1 = none
+  bool permuted;
+  ArmScore score;
+};
+
+/// Everything the cells read.
+struct Inputs {
+  const Session& session;
+  const EncodeCache& cache;
+  const TextTable& table;
+  const std::optional<std::vector<std::string>>& texts;
+};
+
+/// One arm under each pooling, chosen by the inner cell: `arm` fits and tests on a cell's features
+/// in one pooling.
+template <class Arm>
+ArmScore choose_pooling(const std::string& method, const ProbingCell& cell,
+                        const ProbingCell& inner, const Arm& arm) {
+  std::vector<ArmScore> outer_scores, inner_scores;
+  for (const int pooling : {0, 1, 2}) {
+    outer_scores.push_back(arm(cell, pooling));
+    inner_scores.push_back(arm(inner, pooling));
+    outer_scores.back().method = inner_scores.back().method = std::to_string(pooling);
+  }
+  return choose_arm(method + "_pooled", inner_scores, outer_scores);
+}
+
+std::vector<ArmScore> pooled_dense_arms(const Inputs& in, const ProbingCell& cell,
+                                        const ProbingCell& inner, uint64_t seed) {
+  const std::vector<float>* spaces[] = {&in.cache.dense, &in.cache.dense_max, &in.cache.dense_last};
+  const int64_t k = in.session.config.ood.headline_k;
+  const auto features = [&](const ProbingCell& c, int p) {
+    return dense_features(in.cache, *spaces[p], c);
+  };
+  return {choose_pooling("dense_lr", cell, inner,
+                         [&](const ProbingCell& c, int p) {
+                           return logistic_arm("", c, features(c, p), seed);
+                         }),
+          choose_pooling(fmt::format("neurons_top{}", k), cell, inner,
+                         [&](const ProbingCell& c, int p) {
+                           return top_k_arm("", c, features(c, p), k, seed);
+                         })};
+}
+
+ArmScore pooled_latent_arm(const Inputs& in, const ProbingCell& cell, const ProbingCell& inner,
+                           const EncodedDictionary& encoded, uint64_t seed) {
+  const SparseCodes* spaces[] = {&encoded.pooled, &encoded.pooled_max, &encoded.pooled_last};
+  const int64_t k = in.session.config.ood.headline_k;
+  return choose_pooling(
+      fmt::format("latents_top{}", k), cell, inner, [&](const ProbingCell& c, int p) {
+        return top_k_arm("", c, latent_features(in.cache, *spaces[p], c), k, seed);
+      });
+}
+
+/// What the dictionary-free part of a cell hands to each dictionary's.
+struct Cells {
+  const ProbingCell &cell, &permuted, &inner;
+  std::vector<ArmScore> dense, inner_dense;  // the baselines a quiver may choose from
+};
+
+void score_dictionary(const Inputs& in, const Cells& cells, int index, uint64_t seed,
+                      std::vector<Scored>& scored) {
+  const OodConfig& config = in.session.config.ood;
+  const EncodedDictionary& encoded = in.cache.dictionaries[static_cast<size_t>(index)];
+  const CellFeatures latents = latent_features(in.cache, encoded.pooled, cells.cell);
+  std::vector<ArmScore> arms = latent_arms(cells.cell, latents, config, seed);
+  for (const ArmScore& arm : arms) scored.push_back(Scored{index, false, arm});
+  const std::string headline = fmt::format("latents_top{}", config.headline_k);
+  scored.push_back(
+      Scored{index, true, top_k_arm(headline, cells.permuted, latents, config.headline_k, seed)});
+  const CellFeatures reconstruction = dense_features(in.cache, encoded.reconstruction, cells.cell);
+  scored.push_back(Scored{index, false, reconstruction_arm(cells.cell, reconstruction, seed)});
+  // Ties go to the baselines, which stand first.
+  std::vector<ArmScore> inner = cells.inner_dense, outer = cells.dense;
+  const CellFeatures inner_latents = latent_features(in.cache, encoded.pooled, cells.inner);
+  for (ArmScore& arm : sparse_latent_arms(cells.inner, inner_latents, config, seed))
+    inner.push_back(std::move(arm));
+  inner.push_back(logistic_arm("latents_all", cells.inner, inner_latents, seed));
+  for (ArmScore& arm : arms) outer.push_back(std::move(arm));
+  scored.push_back(Scored{index, false, choose_arm("quiver_latents", inner, outer)});
+  scored.push_back(
+      Scored{index, false, pooled_latent_arm(in, cells.cell, cells.inner, encoded, seed)});
+}
+
+std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
+  const uint64_t seed = derive_seed(in.session.seed, {'c', static_cast<uint64_t>(cell.category),
+                                                      static_cast<uint64_t>(cell.run)});
+  const ProbingCell permuted = permute_labels(cell, derive_seed(seed, {1})),
+                    inner = inner_cell(cell, derive_seed(seed, {2}));
+  std::vector<Scored> scored;
+  const CellFeatures dense = dense_features(in.cache, in.cache.dense, cell);
+  const OodConfig& config = in.session.config.ood;
+  const Cells cells{
+      cell, permuted, inner, dense_arms(cell, dense, config, seed),
+      dense_arms(inner, dense_features(in.cache, in.cache.dense, inner), config, seed)};
+  for (const ArmScore& arm : cells.dense) scored.push_back(Scored{-1, false, arm});
+  scored.push_back(Scored{-1, false, choose_arm("quiver_dense", cells.inner_dense, cells.dense)});
+  for (const ArmScore& arm : pooled_dense_arms(in, cell, inner, seed))
+    scored.push_back(Scored{-1, false, arm});
+  if (in.texts) scored.push_back(Scored{-1, false, text_arm(cell, in.table, *in.texts, seed)});
+  scored.push_back(Scored{-1, true, logistic_arm("dense_lr", permuted, dense, seed)});
+  for (size_t i = 0; i < in.cache.dictionaries.size(); ++i)
+    score_dictionary(in, cells, static_cast<int>(i), seed, scored);
+  return scored;
+}
+
+/// One shift: what to call it, and which texts its probes learn from and are tested on.
+struct Shift {
+  std::string name, title, question;
+  ProbingPlan (*plan)(const data::Dataset&, const TextTable&, const EvalConfig&, uint64_t seed);
+  std::string (*missing)(const data::Dataset&, const EvalConfig&);  ///< as Task::missing
+};
+
+bool has_class(const data::Dataset& dataset, const std::string& label, const std::string& name) {
+  for (const data::LabelInfo& info : dataset.info().labels)
+    if (info.name == label)
+      return std::find(info.classes.begin(), info.classes.end(), name) != info.classes.end();
+  return false;
+}
+
+/// The default themes are WordNet's: on other data the task is left out, until its own are named.
+std::string missing_themes(const data::Dataset& dataset, const EvalConfig& config) {
+  for (const std::string& kind : {config.themes.source, config.themes.target})
+    if (!has_class(dataset, config.ood.filter_label, kind))
+      return fmt::format(
+          "needs class '{}' of label '{}' (probe_themes.source and .target, "
+          "ood_probing.filter_label)",
+          kind, config.ood.filter_label);
+  for (const std::string& pair : config.themes.pairs)
+    if (has_class(dataset, config.ood.class_label, pair.substr(0, pair.find('=')))) return "";
+  return fmt::format("needs probe_themes.pairs of classes that label '{}' has",
+                     config.ood.class_label);
+}
+
+class OodProbingTask : public Task {
+ public:
+  explicit OodProbingTask(Shift shift) : shift_(std::move(shift)) {}
+  std::string name() const override { return shift_.name; }
+  std::string title() const override { return shift_.title; }
+  std::string question() const override { return shift_.question; }
+  std::string missing(const Session& session) const override {
+    return shift_.missing(session.dataset, session.config);
+  }
+
+  void request(const Session& session, EncodeRequest& request) override {
+    const OodConfig& config = session.config.ood;
+    if (std::find(config.top_k.begin(), config.top_k.end(), config.headline_k) ==
+        config.top_k.end())
+      throw Error(
+          fmt::format("{}: headline_k = {} is not one of top_k", shift_.name, config.headline_k));
+    table_ = text_table(session.dataset);
+    plan_ = shift_.plan(session.dataset, table_, session.config, derive_seed(session.seed, {'p'}));
+    request.other_poolings = true;
+    for (const ProbingCell& cell : plan_.cells)
+      for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood})
+        request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+  }
+
+  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+    const auto texts = data::read_texts(session.dataset.info().path);
+    if (!texts) {
+      plan_.left_out.push_back("tfidf_lr: the data set has no texts");
+      session.log(fmt::format("{}: tfidf_lr is left out: {} has no texts", shift_.name,
+                              session.dataset.info().path.string()));
+    }
+    const Inputs inputs{session, cache, table_, texts};
+    std::vector<std::vector<Scored>> scored(plan_.cells.size());
+    session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
+      scored[static_cast<size_t>(i)] = score_cell(inputs, plan_.cells[static_cast<size_t>(i)]);
+    });
+    ScoreTable table;
+    for (size_t i = 0; i < scored.size(); ++i)
+      for (const Scored& s : scored[i])
+        table.add({s.score.method, s.dictionary, s.permuted}, plan_.cells[i], s.score);
+    const auto seen = seen_by_dictionary(session);
+    report_scores(session, plan_, table, seen, result);
+    report_differences(session, table, seen, result);
+    describe_classes(result);
+  }
+
+ private:
+  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const {
+    std::vector<int64_t> documents;
+    for (const ProbingCell& cell : plan_.cells)
+      for (const LabelledTexts* part : {&cell.id, &cell.ood})
+        for (const int64_t t : part->texts) documents.push_back(table_.document[t]);
+    std::vector<std::optional<bool>> seen;
+    for (const EvalDictionary& dictionary : session.dictionaries)
+      seen.push_back(seen_in_training(session, dictionary, documents));
+    return seen;
+  }
+
+  void describe_classes(TaskResult& result) const {
+    const auto positives = [](const LabelledTexts& part) {
+      return std::count(part.labels.begin(), part.labels.end(), 1);
+    };
+    nlohmann::json rows = nlohmann::json::array();
+    for (const ProbingCell& cell : plan_.cells)
+      rows.push_back({{"class", plan_.classes[static_cast<size_t>(cell.category)]},
+                      {"run", cell.run},
+                      {"train_positives", positives(cell.train)},
+                      {"train", cell.train.texts.size()},
+                      {"id_positives", positives(cell.id)},
+                      {"id", cell.id.texts.size()},
+                      {"ood_positives", positives(cell.ood)},
+                      {"ood", cell.ood.texts.size()}});
+    result.details["classes"] = std::move(rows);
+    result.details["runs"] = plan_.runs;
+    if (!plan_.left_out.empty()) result.details["left_out"] = plan_.left_out;
+  }
+
+  Shift shift_;
+  TextTable table_;
+  ProbingPlan plan_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_ood_probing_task() {
+  return std::make_unique<OodProbingTask>(Shift{
+      "ood_probing", "Out-of-distribution probing",
+      "For whoever wants to monitor a model for a concept: does a few-latent probe learnt on one "
+      "kind of text "
+      "still work on another, and does it beat the same probe without a dictionary?",
+      [](const data::Dataset& dataset, const TextTable& table, const EvalConfig& config,
+         uint64_t seed) { return plan_probing(dataset, table, config.ood, config.seeds, seed); },
+      [](const data::Dataset&, const EvalConfig&) { return std::string(); }});
+}
+
+std::unique_ptr<Task> make_probe_themes_task() {
+  return std::make_unique<OodProbingTask>(
+      Shift{"probe_themes", "Probing across word classes",
+            "For whoever needs a probe to follow a concept into new surface forms: learnt on one "
+            "kind of word, does it "
+            "know the same theme in another kind?",
+            [](const data::Dataset& dataset, const TextTable& table, const EvalConfig& config,
+               uint64_t seed) {
+              return plan_themes(dataset, table, config.ood, config.themes, config.seeds, seed);
+            },
+            missing_themes});
+}
+
+}  // namespace assay::eval::probing

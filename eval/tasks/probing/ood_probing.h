@@ -1,0 +1,33 @@
+// Task "ood_probing": probes that learn classes on one domain (definitions), tested on unseen
+// documents of the same domain (ID) and of another (OOD: usage examples), on latents, on dense
+// baselines and on controls. docs/evaluation.md has the protocol.
+//
+// Numbers: "auroc" (parts id, ood) per arm and dictionary, "auroc_permuted_labels" (the label
+// null), "auroc_difference" (paired, cell by cell). Values are means over classes × runs; intervals
+// resample classes and runs (stats.h). quiver_dense and quiver_latents take, probe by probe, the
+// arm that is best on a fifth of the training texts, among the baselines, and among baselines and
+// latents. dense_lr_pooled, neurons_topK_pooled and latents_topK_pooled (K = headline_k) take the
+// pooling of tokens to texts (mean, max or last) that is best on the same fifth; all other arms
+// pool by the mean.
+//
+// The score of a dictionary is auroc, part ood, method latents_top<headline_k>.
+//
+// Check: every label null's mean is compatible with .5 (bootstrap p, Holm over the nulls, at .05),
+// else "withheld".
+//
+// details: classes (texts per part), per_class (class, method, dictionary, id, ood), differences
+// (p, Holm's p), left_out.
+#pragma once
+
+#include <memory>
+
+#include "eval/tasks/task.h"
+
+namespace assay::eval::probing {
+
+std::unique_ptr<Task> make_ood_probing_task();
+/// Task "probe_themes": the same arms and numbers under a second shift, from one kind of word to
+/// another (ThemesConfig).
+std::unique_ptr<Task> make_probe_themes_task();
+
+}  // namespace assay::eval::probing

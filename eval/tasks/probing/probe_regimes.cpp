@@ -1,0 +1,240 @@
+#include "eval/tasks/probing/probe_regimes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "eval/tasks/probing/scores.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::probing {
+namespace {
+
+/// The `positives` first positives and the `negatives` first negatives; never more than there are.
+LabelledTexts take(const LabelledTexts& part, int64_t positives, int64_t negatives) {
+  LabelledTexts taken;
+  for (const auto& [wanted, label] : {std::pair(positives, 1), std::pair(negatives, 0)}) {
+    int64_t left = wanted;
+    for (size_t i = 0; i < part.texts.size() && left > 0; ++i) {
+      if (part.labels[i] != label) continue;
+      taken.texts.push_back(part.texts[i]);
+      taken.labels.push_back(part.labels[i]);
+      --left;
+    }
+  }
+  return taken;
+}
+
+void flip(LabelledTexts& part, int64_t percent, uint64_t seed) {
+  const std::vector<uint8_t> before = part.labels;
+  for (const uint8_t label : {uint8_t{1}, uint8_t{0}}) {
+    std::vector<size_t> rows;
+    for (size_t i = 0; i < before.size(); ++i)
+      if (before[i] == label) rows.push_back(i);
+    Rng rng(derive_seed(seed, {label}));
+    rng.shuffle(std::span(rows));
+    const auto count =
+        static_cast<size_t>(std::llround(static_cast<double>(rows.size() * percent) / 100));
+    for (size_t i = 0; i < count; ++i) part.labels[rows[i]] = 1 - label;
+  }
+}
+
+std::string part_of(const Regime& regime, const char* test) {
+  const char* unit = regime.family == "scarcity"    ? "a class"
+                     : regime.family == "imbalance" ? "% positive"
+                                                    : "% flipped";
+  return fmt::format("{}, {} {}", test, regime.level, unit);
+}
+
+struct Scored {
+  size_t regime;
+  ArmKey key;
+  ArmScore score;
+};
+
+/// One cell under every regime, on features gathered once: a damaged training part is a choice of
+/// their rows.
+class CellScorer {
+ public:
+  CellScorer(const Session& session, const EncodeCache& cache, const std::vector<Regime>& regimes)
+      : session_(session), cache_(cache), regimes_(regimes) {}
+
+  std::vector<Scored> score(const ProbingCell& cell) const {
+    std::vector<Scored> scored;
+    const uint64_t seed = derive_seed(session_.seed, {'r', static_cast<uint64_t>(cell.category),
+                                                      static_cast<uint64_t>(cell.run)});
+    for (size_t r = 0; r < regimes_.size(); ++r) {
+      const ProbingCell damaged = damage(cell, regimes_[r], derive_seed(seed, {r}));
+      const CellFeatures dense = dense_features(cache_, cache_.dense, damaged);
+      const bool first = r == 0 || regimes_[r].family != regimes_[r - 1].family;
+      score_dense(damaged, dense, r, first, seed, scored);
+      for (size_t i = 0; i < cache_.dictionaries.size(); ++i)
+        score_dictionary(damaged, r, i, seed, scored);
+    }
+    return scored;
+  }
+
+ private:
+  void score_dense(const ProbingCell& cell, const CellFeatures& dense, size_t regime,
+                   bool with_null, uint64_t seed, std::vector<Scored>& scored) const {
+    const auto add = [&](ArmScore score, bool permuted) {
+      scored.push_back({regime, ArmKey{score.method, -1, permuted}, score});
+    };
+    add(logistic_arm("dense_lr", cell, dense, seed), false);
+    add(diff_means_arm(cell, dense), false);
+    for (const int64_t k : session_.config.ood.top_k)
+      add(top_k_arm(fmt::format("neurons_top{}", k), cell, dense, k, seed), false);
+    if (with_null)
+      add(logistic_arm("dense_lr", permute_labels(cell, derive_seed(seed, {1})), dense, seed),
+          true);
+  }
+
+  void score_dictionary(const ProbingCell& cell, size_t regime, size_t index, uint64_t seed,
+                        std::vector<Scored>& scored) const {
+    const EncodedDictionary& encoded = cache_.dictionaries[index];
+    const int dictionary = static_cast<int>(index);
+    const CellFeatures latents = latent_features(cache_, encoded.pooled, cell);
+    for (const int64_t k : session_.config.ood.top_k) {
+      const std::string method = fmt::format("latents_top{}", k);
+      scored.push_back(
+          {regime, ArmKey{method, dictionary, false}, top_k_arm(method, cell, latents, k, seed)});
+    }
+    const CellFeatures reconstruction = dense_features(cache_, encoded.reconstruction, cell);
+    const ArmScore arm = reconstruction_arm(cell, reconstruction, seed);
+    scored.push_back({regime, ArmKey{arm.method, dictionary, false}, arm});
+  }
+
+  const Session& session_;
+  const EncodeCache& cache_;
+  const std::vector<Regime>& regimes_;
+};
+
+class ProbeRegimesTask : public Task {
+ public:
+  std::string name() const override { return "probe_regimes"; }
+  std::string title() const override { return "Probing with few, skewed or noisy labels"; }
+  std::string question() const override {
+    return "For whoever has a handful of labels, rare positives or unreliable annotators: does a "
+           "dictionary help where "
+           "a probe on plain activations has too little to learn from?";
+  }
+
+  void request(const Session& session, EncodeRequest& request) override {
+    const TextTable table = text_table(session.dataset);
+    regimes_ = regimes_of(session.config.regimes);
+    if (regimes_.empty())
+      throw Error("probe_regimes: no levels of scarcity, positive_percent or flipped_percent");
+    plan_ = plan_probing(session.dataset, table, session.config.ood, session.config.seeds,
+                         derive_seed(session.seed, {'p'}));
+    for (const ProbingCell& cell : plan_.cells)
+      for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood}) {
+        request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+        if (part == &cell.train) continue;
+        for (const int64_t t : part->texts) tested_.push_back(table.document[t]);
+      }
+  }
+
+  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+    const CellScorer scorer(session, cache, regimes_);
+    std::vector<std::vector<Scored>> scored(plan_.cells.size());
+    session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
+      scored[static_cast<size_t>(i)] = scorer.score(plan_.cells[static_cast<size_t>(i)]);
+    });
+    std::vector<ScoreTable> tables(regimes_.size());
+    for (size_t i = 0; i < scored.size(); ++i)
+      for (const Scored& s : scored[i]) tables[s.regime].add(s.key, plan_.cells[i], s.score);
+    std::vector<std::optional<bool>> seen;
+    for (const EvalDictionary& d : session.dictionaries)
+      seen.push_back(seen_in_training(session, d, tested_));
+    for (size_t r = 0; r < regimes_.size(); ++r) report_regime(session, r, tables[r], seen, result);
+    add_scores(session, tables, result);
+  }
+
+ private:
+  void report_regime(const Session& session, size_t r, const ScoreTable& table,
+                     const std::vector<std::optional<bool>>& seen, TaskResult& result) const {
+    TaskResult own;
+    report_scores(session, plan_, table, seen, own);
+    nlohmann::json& curves = result.details["curves"];
+    for (Number& number : own.numbers) {
+      if (number.part == "ood" && number.metric == "auroc")
+        curves.push_back({{"family", regimes_[r].family},
+                          {"level", regimes_[r].level},
+                          {"method", number.method},
+                          {"dictionary", number.dictionary},
+                          {"ood", number.value},
+                          {"low", (*number.interval)[0]},
+                          {"high", (*number.interval)[1]}});
+      number.part = part_of(regimes_[r], number.part.c_str());
+      result.numbers.push_back(std::move(number));
+    }
+    for (Check& check : own.checks) {
+      check.name += ", " + part_of(regimes_[r], "train");
+      result.checks.push_back(std::move(check));
+    }
+  }
+
+  /// One table a family: its levels are further runs.
+  void add_scores(const Session& session, const std::vector<ScoreTable>& tables,
+                  TaskResult& result) const {
+    const std::string headline = fmt::format("latents_top{}", session.config.ood.headline_k);
+    for (size_t r = 0; r < regimes_.size(); ++r)
+      for (const ArmCells& arm : tables[r].arms()) {
+        if (arm.key.permuted || arm.key.method == "reconstruction_lr") continue;
+        const std::string dictionary =
+            arm.key.dictionary < 0
+                ? ""
+                : session.dictionaries[static_cast<size_t>(arm.key.dictionary)].entry.name;
+        auto at = std::find_if(result.scores.begin(), result.scores.end(), [&](const Score& s) {
+          return s.part == regimes_[r].family && s.method == arm.key.method &&
+                 s.dictionary == dictionary;
+        });
+        if (at == result.scores.end())
+          at = result.scores.insert(at, Score{"auroc",
+                                              regimes_[r].family,
+                                              arm.key.method,
+                                              dictionary,
+                                              arm.key.method == headline,
+                                              true,
+                                              {}});
+        for (const Cell& cell : arm.ood)
+          at->cells.push_back(
+              {cell.task, static_cast<int64_t>(r) * plan_.runs + cell.seed, cell.value});
+      }
+  }
+
+  std::vector<Regime> regimes_;
+  ProbingPlan plan_;
+  std::vector<int64_t> tested_;
+};
+
+}  // namespace
+
+std::vector<Regime> regimes_of(const RegimesConfig& config) {
+  std::vector<Regime> regimes;
+  for (const int64_t level : config.scarcity) regimes.push_back({"scarcity", level});
+  for (const int64_t level : config.positive_percent) regimes.push_back({"imbalance", level});
+  for (const int64_t level : config.flipped_percent) regimes.push_back({"noise", level});
+  return regimes;
+}
+
+ProbingCell damage(const ProbingCell& cell, const Regime& regime, uint64_t seed) {
+  ProbingCell damaged = cell;
+  const int64_t positives = std::count(cell.train.labels.begin(), cell.train.labels.end(), 1);
+  if (regime.family == "scarcity") {
+    damaged.train = take(cell.train, regime.level, regime.level);
+  } else if (regime.family == "imbalance") {
+    const int64_t kept =
+        std::max<int64_t>(2, std::llround(static_cast<double>(positives * regime.level) / 100));
+    damaged.train = take(cell.train, kept, positives - kept);
+  } else {
+    flip(damaged.train, regime.level, seed);
+  }
+  return damaged;
+}
+
+std::unique_ptr<Task> make_probe_regimes_task() { return std::make_unique<ProbeRegimesTask>(); }
+
+}  // namespace assay::eval::probing

@@ -1,0 +1,175 @@
+#include "eval/tasks/probing/saebench_probing.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "eval/learners/linear.h"
+#include "eval/tasks/probing/arms.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::probing {
+namespace {
+
+constexpr int64_t kLatents[] = {1, 2, 5};
+
+/// As many negatives as positives, the first of each.
+LabelledTexts balanced(const LabelledTexts& part) {
+  const int64_t ones = std::count(part.labels.begin(), part.labels.end(), 1);
+  const int64_t each = std::min(ones, std::ssize(part.labels) - ones);
+  LabelledTexts result;
+  for (const uint8_t label : {uint8_t{1}, uint8_t{0}}) {
+    int64_t left = each;
+    for (size_t i = 0; i < part.texts.size() && left > 0; ++i) {
+      if (part.labels[i] != label) continue;
+      result.texts.push_back(part.texts[i]);
+      result.labels.push_back(label);
+      --left;
+    }
+  }
+  return result;
+}
+
+/// Features by |difference of means|, the largest first; ties to the smaller index.
+std::vector<int64_t> by_mean_difference(ConstMatrix x, Labels y) {
+  std::vector<double> difference(static_cast<size_t>(x.cols));
+  const double ones = static_cast<double>(std::count(y.begin(), y.end(), 1)),
+               zeros = static_cast<double>(x.rows) - ones;
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (int64_t j = 0; j < x.cols; ++j)
+      difference[j] += y[i] ? x.row(i)[j] / ones : -x.row(i)[j] / zeros;
+  std::vector<int64_t> order(difference.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return std::abs(difference[a]) > std::abs(difference[b]);
+  });
+  return order;
+}
+
+Features columns_of(const Features& features, const std::vector<int64_t>& columns) {
+  Features out{features.rows, std::ssize(columns), {}};
+  for (int64_t i = 0; i < features.rows; ++i)
+    for (const int64_t c : columns) out.values.push_back(features.values[i * features.cols + c]);
+  return out;
+}
+
+double probe_accuracy(const Features& train, Labels labels, const Features& test, Labels truth) {
+  LogisticOptions options;
+  options.c_grid = {1.0};
+  options.standardise = false;
+  return accuracy(fit_logistic(train.view(), labels, options, 0).score(test.view()), truth);
+}
+
+struct Measured {
+  std::string method;
+  int dictionary;
+  double accuracy;
+};
+
+std::vector<Measured> measure(const EncodeCache& cache, const ProbingCell& cell) {
+  std::vector<Measured> result;
+  const CellFeatures dense = dense_features(cache, cache.dense, cell);
+  result.push_back(
+      {"dense", -1, probe_accuracy(dense.train, cell.train.labels, dense.id, cell.id.labels)});
+  for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
+    const CellFeatures latents = latent_features(cache, cache.dictionaries[i].pooled, cell);
+    const std::vector<int64_t> order = by_mean_difference(latents.train.view(), cell.train.labels);
+    for (const int64_t k : kLatents) {
+      const std::vector<int64_t> chosen(order.begin(),
+                                        order.begin() + std::min<int64_t>(k, std::ssize(order)));
+      result.push_back({fmt::format("latents_top{}", k), static_cast<int>(i),
+                        probe_accuracy(columns_of(latents.train, chosen), cell.train.labels,
+                                       columns_of(latents.id, chosen), cell.id.labels)});
+    }
+  }
+  return result;
+}
+
+class SaebenchProbingTask : public Task {
+ public:
+  std::string name() const override { return "saebench_probing"; }
+  std::string title() const override { return "Sparse probing as SAEBench defines it"; }
+  std::string question() const override {
+    return "For whoever compares with published SAEBench tables: what would its sparse probing say "
+           "of these "
+           "dictionaries on these texts?";
+  }
+
+  void request(const Session& session, EncodeRequest& request) override {
+    const TextTable table = text_table(session.dataset);
+    plan_ = plan_probing(session.dataset, table, session.config.ood, session.config.seeds,
+                         derive_seed(session.seed, {'p'}));
+    for (ProbingCell& cell : plan_.cells) {
+      cell.id = balanced(cell.id);
+      cell.ood = {};
+      for (const LabelledTexts* part : {&cell.train, &cell.id}) {
+        request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+        if (part == &cell.id)
+          for (const int64_t t : part->texts) tested_.push_back(table.document[t]);
+      }
+    }
+  }
+
+  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+    std::vector<std::vector<Measured>> measured(plan_.cells.size());
+    session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
+      measured[static_cast<size_t>(i)] = measure(cache, plan_.cells[static_cast<size_t>(i)]);
+    });
+    nlohmann::json rows = nlohmann::json::array();
+    for (size_t arm = 0; arm < measured.front().size(); ++arm) {
+      const Measured& like = measured.front()[arm];
+      const std::string dictionary =
+          like.dictionary < 0
+              ? ""
+              : session.dictionaries[static_cast<size_t>(like.dictionary)].entry.name;
+      std::vector<Cell> cells;
+      for (size_t i = 0; i < measured.size(); ++i) {
+        const ProbingCell& cell = plan_.cells[i];
+        cells.push_back({cell.category, kAnyDictionary, cell.run, measured[i][arm].accuracy});
+        rows.push_back({{"class", plan_.classes[static_cast<size_t>(cell.category)]},
+                        {"run", cell.run},
+                        {"method", like.method},
+                        {"dictionary", dictionary},
+                        {"accuracy", measured[i][arm].accuracy}});
+      }
+      add_number(session, like, dictionary, cells, result);
+    }
+    result.details["per_cell"] = std::move(rows);
+  }
+
+ private:
+  void add_number(const Session& session, const Measured& like, const std::string& dictionary,
+                  const std::vector<Cell>& cells, TaskResult& result) const {
+    Number n;
+    n.seed = derive_seed(session.seed, {'B'});
+    const Estimate estimate = hierarchical_bootstrap(cells, n.seed, session.config.resamples);
+    n.metric = "saebench_accuracy";
+    n.method = like.method;
+    n.dictionary = dictionary;
+    n.part = "id";
+    n.value = estimate.value;
+    n.interval = estimate.interval;
+    n.interval_kind = "hierarchical bootstrap over classes × (evaluation seed, document half)";
+    n.n = std::ssize(plan_.classes);
+    n.n_unit = "classes";
+    if (like.dictionary >= 0) {
+      const EvalDictionary& own = session.dictionaries[static_cast<size_t>(like.dictionary)];
+      n.test_seen_in_training = seen_in_training(session, own, tested_);
+      n.control = own.entry.null_kind;
+    }
+    result.numbers.push_back(n);
+  }
+
+  ProbingPlan plan_;
+  std::vector<int64_t> tested_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_saebench_probing_task() {
+  return std::make_unique<SaebenchProbingTask>();
+}
+
+}  // namespace assay::eval::probing

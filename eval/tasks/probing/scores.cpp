@@ -1,0 +1,219 @@
+#include "eval/tasks/probing/scores.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::probing {
+namespace {
+
+constexpr double kAlpha = 0.05;
+constexpr const char* kIntervalKind =
+    "hierarchical bootstrap over classes × (evaluation seed, document half)";
+
+std::string dictionary_name(const Session& session, int index) {
+  return index < 0 ? "" : session.dictionaries[static_cast<size_t>(index)].entry.name;
+}
+
+/// The control that a dictionary is to be read against: the first one built like it.
+std::string control_of(const Session& session, int index) {
+  if (index < 0) return "";
+  const EvalDictionary& own = session.dictionaries[static_cast<size_t>(index)];
+  if (!own.entry.null_kind.empty()) return own.entry.null_kind;
+  for (const EvalDictionary& d : session.dictionaries)
+    if (d.entry.parent == own.entry.name) return d.entry.name;
+  return "";
+}
+
+Number number_of(const Estimate& estimate, std::string metric, std::string method, std::string part,
+                 int64_t classes, uint64_t seed) {
+  Number number;
+  number.metric = std::move(metric);
+  number.method = std::move(method);
+  number.part = std::move(part);
+  number.value = estimate.value;
+  number.interval = estimate.interval;
+  number.interval_kind = kIntervalKind;
+  number.n = classes;
+  number.n_unit = "classes";
+  number.seed = seed;
+  return number;
+}
+
+/// Two-sided p of "the mean is .5".
+double p_of_chance(std::vector<Cell> cells, uint64_t seed, int64_t resamples) {
+  for (Cell& cell : cells) cell.value -= 0.5;
+  return hierarchical_bootstrap(cells, seed, resamples).p;
+}
+
+struct NullTest {
+  std::string name;
+  Estimate estimate;
+  double p;
+};
+
+void add_checks(const std::vector<NullTest>& tests, TaskResult& result) {
+  std::vector<double> p;
+  for (const NullTest& test : tests) p.push_back(test.p);
+  const std::vector<double> adjusted = holm(p);
+  for (size_t i = 0; i < tests.size(); ++i)
+    result.checks.push_back(
+        {"label null: " + tests[i].name, adjusted[i] >= kAlpha,
+         fmt::format(
+             "AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels, p of chance {:.3f} (Holm {:.3f})",
+             tests[i].estimate.value, tests[i].estimate.interval[0], tests[i].estimate.interval[1],
+             tests[i].p, adjusted[i])});
+}
+
+/// One arm's value per class, over its runs.
+void add_per_class(const ArmCells& arm, const std::string& dictionary, const ProbingPlan& plan,
+                   nlohmann::json& rows) {
+  for (size_t c = 0; c < plan.classes.size(); ++c) {
+    double id = 0, ood = 0, count = 0;
+    for (size_t i = 0; i < arm.id.size(); ++i) {
+      if (arm.id[i].task != static_cast<int64_t>(c)) continue;
+      id += arm.id[i].value;
+      ood += arm.ood[i].value;
+      count += 1;
+    }
+    rows.push_back({{"class", plan.classes[c]},
+                    {"method", arm.key.method},
+                    {"dictionary", dictionary},
+                    {"id", id / count},
+                    {"ood", ood / count}});
+  }
+}
+
+/// The arms that dictionaries are compared by: k-sparse probes on latents; the baselines are all
+/// arms that need none.
+void add_score(const Session& session, const ArmCells& arm, TaskResult& result) {
+  const bool sparse = arm.key.method.rfind("latents_top", 0) == 0;
+  if (arm.key.permuted || (arm.key.dictionary >= 0 && !sparse)) return;
+  Score score{"auroc", "ood", arm.key.method, dictionary_name(session, arm.key.dictionary), false,
+              true,    {}};
+  score.headline = arm.key.method == fmt::format("latents_top{}", session.config.ood.headline_k);
+  for (const Cell& cell : arm.ood) score.cells.push_back({cell.task, cell.seed, cell.value});
+  result.scores.push_back(std::move(score));
+}
+
+struct Difference {
+  ArmKey a, b;
+  std::string method;
+};
+
+/// The comparisons of one trained dictionary; fixed beforehand, whatever comes out.
+std::vector<Difference> differences_of(const Session& session, const ScoreTable& table, int index) {
+  const OodConfig& config = session.config.ood;
+  const std::string headline = fmt::format("latents_top{}", config.headline_k);
+  std::vector<Difference> list;
+  const auto add = [&](const std::string& a, const std::string& b, int b_dictionary,
+                       std::string method) {
+    list.push_back(
+        Difference{ArmKey{a, index, false}, ArmKey{b, b_dictionary, false}, std::move(method)});
+  };
+  for (size_t j = 0; j < session.dictionaries.size(); ++j) {
+    const EvalDictionary& other = session.dictionaries[j];
+    if (other.entry.parent == session.dictionaries[static_cast<size_t>(index)].entry.name)
+      add(headline, headline, static_cast<int>(j),
+          fmt::format("{} - {}_top{}", headline, other.entry.null_kind, config.headline_k));
+  }
+  for (const int64_t k : config.top_k)
+    add(fmt::format("latents_top{}", k), fmt::format("neurons_top{}", k), -1,
+        fmt::format("latents_top{0} - neurons_top{0}", k));
+  for (const ArmCells& arm : table.arms())
+    if (arm.key.dictionary < 0 && !arm.key.permuted && arm.key.method.rfind("neurons_", 0) != 0)
+      add(headline, arm.key.method, -1, fmt::format("{} - {}", headline, arm.key.method));
+  for (const char* arm : {"latents_all", "latents_all_one_scale", "reconstruction_lr"})
+    add(arm, "dense_lr", -1, fmt::format("{} - dense_lr", arm));
+  add("quiver_latents", "quiver_dense", -1, "quiver_latents - quiver_dense");
+  for (const std::string& other :
+       {std::string("dense_lr_pooled"), fmt::format("neurons_top{}_pooled", config.headline_k)})
+    add(headline + "_pooled", other, -1, fmt::format("{}_pooled - {}", headline, other));
+  return list;
+}
+
+}  // namespace
+
+void ScoreTable::add(const ArmKey& key, const ProbingCell& cell, const ArmScore& score) {
+  auto arm =
+      std::find_if(arms_.begin(), arms_.end(), [&](const ArmCells& a) { return a.key == key; });
+  if (arm == arms_.end()) arm = arms_.insert(arm, ArmCells{key, {}, {}});
+  arm->id.push_back({cell.category, kAnyDictionary, cell.run, score.id});
+  arm->ood.push_back({cell.category, kAnyDictionary, cell.run, score.ood});
+}
+
+const ArmCells& ScoreTable::at(const ArmKey& key) const {
+  const auto arm =
+      std::find_if(arms_.begin(), arms_.end(), [&](const ArmCells& a) { return a.key == key; });
+  if (arm == arms_.end())
+    throw Error(fmt::format("ood_probing: arm '{}' was not scored", key.method));
+  return *arm;
+}
+
+void report_scores(const Session& session, const ProbingPlan& plan, const ScoreTable& table,
+                   const std::vector<std::optional<bool>>& seen, TaskResult& result) {
+  std::vector<NullTest> nulls;
+  nlohmann::json per_class = nlohmann::json::array();
+  const uint64_t seed = derive_seed(session.seed, {'s'});
+  for (const ArmCells& arm : table.arms()) {
+    const std::string dictionary = dictionary_name(session, arm.key.dictionary);
+    for (const auto& [part, cells] : {std::pair("id", &arm.id), std::pair("ood", &arm.ood)}) {
+      const Estimate estimate = hierarchical_bootstrap(*cells, seed, session.config.resamples);
+      Number number = number_of(estimate, arm.key.permuted ? "auroc_permuted_labels" : "auroc",
+                                arm.key.method, part, std::ssize(plan.classes), seed);
+      number.dictionary = dictionary;
+      if (arm.key.dictionary >= 0)
+        number.test_seen_in_training = seen[static_cast<size_t>(arm.key.dictionary)];
+      number.control =
+          arm.key.permuted ? "permuted_labels" : control_of(session, arm.key.dictionary);
+      result.numbers.push_back(number);
+      if (arm.key.permuted)
+        nulls.push_back({fmt::format("{}{} {}", arm.key.method,
+                                     dictionary.empty() ? "" : " of " + dictionary, part),
+                         estimate, p_of_chance(*cells, seed, session.config.resamples)});
+    }
+    if (!arm.key.permuted) add_per_class(arm, dictionary, plan, per_class);
+    add_score(session, arm, result);
+  }
+  result.details["per_class"] = std::move(per_class);
+  add_checks(nulls, result);
+}
+
+void report_differences(const Session& session, const ScoreTable& table,
+                        const std::vector<std::optional<bool>>& seen, TaskResult& result) {
+  const uint64_t seed = derive_seed(session.seed, {'d'});
+  std::vector<double> p;
+  nlohmann::json rows = nlohmann::json::array();
+  for (size_t i = 0; i < session.dictionaries.size(); ++i) {
+    if (!session.dictionaries[i].entry.null_kind.empty()) continue;
+    for (const Difference& difference : differences_of(session, table, static_cast<int>(i))) {
+      const ArmCells &a = table.at(difference.a), &b = table.at(difference.b);
+      const Estimate estimate = paired_difference(a.ood, b.ood, seed, session.config.resamples);
+      std::vector<int64_t> classes;
+      for (const Cell& cell : a.ood) classes.push_back(cell.task);
+      std::sort(classes.begin(), classes.end());
+      const int64_t count = std::unique(classes.begin(), classes.end()) - classes.begin();
+      Number number =
+          number_of(estimate, "auroc_difference", difference.method, "ood", count, seed);
+      number.dictionary = session.dictionaries[i].entry.name;
+      number.test_seen_in_training = seen[i];
+      number.control = difference.b.dictionary >= 0
+                           ? dictionary_name(session, difference.b.dictionary)
+                           : difference.b.method;
+      result.numbers.push_back(number);
+      rows.push_back({{"dictionary", number.dictionary},
+                      {"method", number.method},
+                      {"value", number.value},
+                      {"p", estimate.p}});
+      p.push_back(estimate.p);
+    }
+  }
+  const std::vector<double> adjusted = p.empty() ? p : holm(p);
+  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
+  result.details["differences"] = std::move(rows);
+}
+
+}  // namespace assay::eval::probing

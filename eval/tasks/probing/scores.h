@@ -1,0 +1,51 @@
+// The table of scores of the OOD probing task, and the numbers drawn from it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eval/results/results.h"
+#include "eval/statistics/stats.h"
+#include "eval/tasks/probing/arms.h"
+#include "eval/tasks/task.h"
+
+namespace assay::eval::probing {
+
+/// Who made a score: an arm on a dictionary (index into the session's, −1 = none), with true or
+/// permuted labels.
+struct ArmKey {
+  std::string method;
+  int dictionary = -1;
+  bool permuted = false;
+  bool operator==(const ArmKey&) const = default;
+};
+
+/// All cells of one arm.
+struct ArmCells {
+  ArmKey key;
+  std::vector<Cell> id, ood;
+};
+
+class ScoreTable {
+ public:
+  /// Arms keep the order in which they first came.
+  void add(const ArmKey& key, const ProbingCell& cell, const ArmScore& score);
+  const std::vector<ArmCells>& arms() const { return arms_; }
+  /// Throws Error where no such arm was scored.
+  const ArmCells& at(const ArmKey& key) const;
+
+ private:
+  std::vector<ArmCells> arms_;
+};
+
+/// Numbers "auroc" and "auroc_permuted_labels", the label-null checks, and details["per_class"].
+/// `seen[i]`: did dictionary i train on the test texts.
+void report_scores(const Session& session, const ProbingPlan& plan, const ScoreTable& table,
+                   const std::vector<std::optional<bool>>& seen, TaskResult& result);
+
+/// Numbers "auroc_difference" of every trained dictionary, and details["differences"].
+void report_differences(const Session& session, const ScoreTable& table,
+                        const std::vector<std::optional<bool>>& seen, TaskResult& result);
+
+}  // namespace assay::eval::probing

@@ -1,0 +1,197 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "eval/tasks/task.h"
+#include "kernels/base/error.h"
+
+namespace assay::eval {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void fail(TaskResult& result, const std::exception& error) {
+  result.status = "failed";
+  result.reason = error.what();
+  result.numbers.clear();
+  result.scores.clear();
+  result.caveat.clear();
+  result.details = {{"settings", result.details["settings"]}};
+}
+
+void withhold_on_failed_checks(TaskResult& result) {
+  for (const Check& check : result.checks) {
+    if (check.passed || result.status == "withheld") continue;
+    result.status = "withheld";
+    result.reason = fmt::format("check '{}' failed: {}", check.name, check.detail);
+  }
+}
+
+/// One pass for all tasks; where it throws, every task fails for the same reason.
+std::optional<EncodeCache> encode(const Session& session, const EncodeRequest& request,
+                                  std::vector<TaskResult>& results) {
+  try {
+    std::optional<TextTable> texts;
+    if (!request.texts.empty()) texts = text_table(session.dataset);
+    std::vector<const sae::Dictionary*> dictionaries;
+    for (const EvalDictionary& d : session.dictionaries) dictionaries.push_back(&d.dictionary);
+    return encode_once(session.context, session.dataset, texts ? &*texts : nullptr, dictionaries,
+                       request, session.rule);
+  } catch (const UsageError&) {
+    throw;
+  } catch (const std::exception& error) {
+    for (TaskResult& result : results)
+      if (result.status == "ok") fail(result, error);
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::string lacks_halves(const Session& session, sae::HalfOutput output) {
+  const bool embedding = output == sae::HalfOutput::embedding;
+  const char* wanted = embedding ? "a sentence encoder" : "a causal language model";
+  if (session.model.empty())
+    return fmt::format("needs --model, the folder with the exported halves of {}", wanted);
+  try {
+    if (sae::ModelFolder::open(session.model, session.trust_model_code).output == output) return {};
+  } catch (const Error&) {
+    return {};
+  }
+  return fmt::format("needs the halves of {}, {} has those of {}", wanted, session.model.string(),
+                     embedding ? "a causal language model" : "a sentence encoder");
+}
+
+std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names,
+                                                const Session& session) {
+  std::vector<std::unique_ptr<Task>> chosen;
+  std::vector<std::string> known;
+  for (auto& task : all_tasks()) {
+    known.push_back(task->name());
+    const bool named = std::find(names.begin(), names.end(), task->name()) != names.end();
+    if (!names.empty() && !named) continue;
+    if (!named && !task->by_default()) {
+      session.log(fmt::format("task '{0}' is left out: it takes long; ask for it with --tasks {0}",
+                              task->name()));
+      continue;
+    }
+    const std::string missing = task->missing(session);
+    if (named && !missing.empty())
+      throw UsageError(fmt::format("task '{}' {}", task->name(), missing));
+    if (missing.empty())
+      chosen.push_back(std::move(task));
+    else
+      session.log(fmt::format("task '{}' is left out: it {}", task->name(), missing));
+  }
+  for (const std::string& name : names)
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      const std::string near = config::nearest(name, known);
+      throw UsageError(fmt::format("no task '{}'{}: the tasks are {}", name,
+                                   near.empty() ? "" : " (nearest: " + near + ")",
+                                   fmt::join(known, ", ")));
+    }
+  return chosen;
+}
+
+std::vector<TaskResult> run_tasks(const Session& session,
+                                  std::vector<std::unique_ptr<Task>>& tasks) {
+  std::vector<TaskResult> results(tasks.size());
+  EncodeRequest request;
+  EvalConfig config = session.config;
+  const std::string settings =
+      config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    results[i].name = tasks[i]->name();
+    results[i].title = tasks[i]->title();
+    results[i].question = tasks[i]->question();
+    results[i].status = "ok";
+    results[i].details["settings"] = settings;
+    try {
+      EncodeRequest own;
+      tasks[i]->request(session, own);
+      request.statistics |= own.statistics;
+      request.other_poolings |= own.other_poolings;
+      request.texts.insert(request.texts.end(), own.texts.begin(), own.texts.end());
+    } catch (const std::exception& error) {
+      fail(results[i], error);
+    }
+  }
+  auto start = std::chrono::steady_clock::now();
+  session.log(fmt::format("encoding for {} dictionaries", session.dictionaries.size()));
+  const std::optional<EncodeCache> cache = encode(session, request, results);
+  session.log(fmt::format("encoded in {:.1f} s", seconds_since(start)));
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    if (results[i].status == "ok") {
+      start = std::chrono::steady_clock::now();
+      try {
+        tasks[i]->run(session, *cache, results[i]);
+        check_finite(results[i]);
+        withhold_on_failed_checks(results[i]);
+      } catch (const std::exception& error) {
+        fail(results[i], error);
+      }
+      results[i].seconds = seconds_since(start);
+    }
+    session.log(fmt::format("task {}: {} in {:.1f} s{}{}", results[i].name, results[i].status,
+                            results[i].seconds, results[i].reason.empty() ? "" : ": ",
+                            results[i].reason));
+  }
+  return results;
+}
+
+std::optional<bool> seen_in_training(const Session& session, const EvalDictionary& dictionary,
+                                     const std::vector<int64_t>& documents) {
+  const sae::DictionaryInfo& info = dictionary.dictionary.info;
+  if (info.null_kind == "random") return false;
+  const auto rule = parse_split_rule(info.split_rule);
+  if (!rule || info.data_hash.empty() || info.data_hash != session.dataset.info().content_hash)
+    return std::nullopt;
+  return std::any_of(documents.begin(), documents.end(), [&](int64_t document) {
+    return data::split_of(document, *rule) == data::Split::train;
+  });
+}
+
+std::optional<data::SplitRule> parse_split_rule(const std::string& text) {
+  data::SplitRule rule;
+  unsigned long long seed = 0;
+  int read = 0;
+  if (std::sscanf(text.c_str(), "validation=%lf,test=%lf,seed=%llu%n", &rule.validation, &rule.test,
+                  &seed, &read) != 3 ||
+      static_cast<size_t>(read) != text.size())
+    return std::nullopt;
+  rule.seed = seed;
+  const bool shares = rule.validation >= 0 && rule.test >= 0 && rule.validation + rule.test <= 1;
+  return shares ? std::optional(rule) : std::nullopt;
+}
+
+std::string format_split_rule(const data::SplitRule& rule) {
+  return fmt::format("validation={},test={},seed={}", rule.validation, rule.test, rule.seed);
+}
+
+data::SplitRule common_split_rule(const data::Dataset& dataset,
+                                  const std::vector<EvalDictionary>& dictionaries,
+                                  const data::SplitRule& otherwise) {
+  std::optional<data::SplitRule> common;
+  std::string owner;
+  for (const EvalDictionary& d : dictionaries) {
+    const sae::DictionaryInfo& info = d.dictionary.info;
+    if (!info.null_kind.empty() || info.data_hash != dataset.info().content_hash) continue;
+    const auto rule = parse_split_rule(info.split_rule);
+    if (!rule) continue;
+    if (common && format_split_rule(*common) != format_split_rule(*rule))
+      throw UsageError(fmt::format(
+          "dictionaries {} and {} trained with different splits ({} and {}): no validation part is "
+          "unseen by both; evaluate them apart",
+          owner, d.entry.name, format_split_rule(*common), info.split_rule));
+    common = rule;
+    owner = d.entry.name;
+  }
+  return common.value_or(otherwise);
+}
+
+}  // namespace assay::eval

@@ -1,0 +1,285 @@
+#include "eval/tasks/spurious/fixes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
+#include "eval/learners/probes.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::spurious {
+namespace {
+
+/// Features of a cell in one space: train, anti, within usual, within other.
+using Parts = std::array<Features, 4>;
+
+std::array<const LabelledTexts*, 4> parts_of(const SpuriousCell& cell, size_t share) {
+  return {&cell.train[share], &cell.anti, &cell.within[0], &cell.within[1]};
+}
+
+Parts dense_parts(const EncodeCache& cache, const SpuriousCell& cell, size_t share) {
+  Parts parts;
+  for (size_t i = 0; i < parts.size(); ++i)
+    parts[i] = gather_dense(cache, cache.dense, parts_of(cell, share)[i]->texts);
+  return parts;
+}
+
+Parts latent_parts(const EncodeCache& cache, const SparseCodes& pooled, const SpuriousCell& cell,
+                   size_t share, const std::vector<int32_t>& latents) {
+  Parts parts;
+  for (size_t i = 0; i < parts.size(); ++i)
+    parts[i] = gather_latents(cache, pooled, parts_of(cell, share)[i]->texts, latents);
+  return parts;
+}
+
+/// Logistic regression on the columns (empty = all), and its AUROCs.
+SpuriousScore test(std::string fix, int64_t strength, const Parts& x, const SpuriousCell& cell,
+                   size_t share, const std::vector<int64_t>& columns, uint64_t seed,
+                   const LogisticOptions& options = {}) {
+  const auto parts = parts_of(cell, share);
+  const LinearProbe probe =
+      columns.empty() ? fit_logistic(x[0].view(), parts[0]->labels, options, seed)
+                      : fit_columns(x[0].view(), parts[0]->labels, columns, options, seed);
+  const auto score = [&](size_t i) { return auroc(probe.score(x[i].view()), parts[i]->labels); };
+  return {std::move(fix), strength, score(1), (score(2) + score(3)) / 2};
+}
+
+/// Mean and sd (1/n) of a column.
+std::array<double, 2> moments(const Features& x, int64_t column) {
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < x.rows; ++i) sum += x.values[i * x.cols + column];
+  const double mean = sum / static_cast<double>(x.rows);
+  for (int64_t i = 0; i < x.rows; ++i) {
+    const double away = x.values[i * x.cols + column] - mean;
+    squares += away * away;
+  }
+  return {mean, std::sqrt(squares / static_cast<double>(x.rows))};
+}
+
+/// x z-scored by the training part, and behind it a column: `scores` of the training texts,
+/// z-scored, times `strength`; the same for all texts (the mean: 0) in the tests.
+Parts with_covariate(const Parts& x, const std::vector<double>& scores, double strength) {
+  Parts result;
+  for (size_t part = 0; part < x.size(); ++part) {
+    result[part] = {x[part].rows, x[part].cols + 1, {}};
+    result[part].values.resize(static_cast<size_t>(result[part].rows * result[part].cols));
+  }
+  const int64_t d = x[0].cols;
+  for (int64_t j = 0; j < d; ++j) {
+    const auto [mean, sd] = moments(x[0], j);
+    for (size_t part = 0; part < x.size(); ++part)
+      for (int64_t i = 0; i < x[part].rows && sd > 0; ++i)
+        result[part].values[i * (d + 1) + j] =
+            static_cast<float>((x[part].values[i * d + j] - mean) / sd);
+  }
+  Features column{std::ssize(scores), 1, {scores.begin(), scores.end()}};
+  const auto [mean, sd] = moments(column, 0);
+  for (int64_t i = 0; i < x[0].rows && sd > 0; ++i)
+    result[0].values[i * (d + 1) + d] = static_cast<float>(strength * (scores[i] - mean) / sd);
+  return result;
+}
+
+/// What the formats differ by within a document that has texts of both: mean of the usual less mean
+/// of the other.
+Features paired_differences(const Features& x, const TextTable& texts, const LabelledTexts& formats) {
+  std::map<int64_t, std::array<std::vector<int64_t>, 2>> rows;  // of each document, by format
+  for (size_t i = 0; i < formats.texts.size(); ++i)
+    rows[texts.document[formats.texts[i]]][formats.labels[i]].push_back(static_cast<int64_t>(i));
+  Features result{0, x.cols, {}};
+  for (const auto& [document, own] : rows) {
+    if (own[0].empty() || own[1].empty()) continue;
+    std::vector<double> difference(static_cast<size_t>(x.cols));
+    for (const size_t label : {0, 1})
+      for (const int64_t row : own[label])
+        for (int64_t j = 0; j < x.cols; ++j)
+          difference[j] += (label ? 1.0 : -1.0) * x.values[row * x.cols + j] /
+                           static_cast<double>(own[label].size());
+    result.values.insert(result.values.end(), difference.begin(), difference.end());
+    ++result.rows;
+  }
+  return result;
+}
+
+Parts erased(const Parts& x, const Eraser& eraser) {
+  Parts result = x;
+  for (Features& part : result)
+    eraser.apply(part.view(), {part.values.data(), part.rows, part.cols});
+  return result;
+}
+
+Eraser first_directions(const Eraser& eraser, int64_t rank) {
+  Eraser result = eraser;
+  const auto size = static_cast<size_t>(std::min(rank, eraser.rank()) * eraser.features());
+  result.left.resize(size);
+  result.right.resize(size);
+  return result;
+}
+
+/// All columns but those of the first `count` entries of `dropped`. `latents` are the columns'
+/// latents, ascending.
+std::vector<int64_t> kept_columns(const std::vector<int32_t>& latents,
+                                  const std::vector<int32_t>& dropped, int64_t count) {
+  std::vector<uint8_t> gone(latents.size());
+  for (int64_t i = 0; i < std::min<int64_t>(count, std::ssize(dropped)); ++i) {
+    const auto at = std::lower_bound(latents.begin(), latents.end(), dropped[i]);
+    if (at != latents.end() && *at == dropped[i]) gone[at - latents.begin()] = 1;
+  }
+  std::vector<int64_t> kept;
+  for (size_t i = 0; i < gone.size(); ++i)
+    if (!gone[i]) kept.push_back(static_cast<int64_t>(i));
+  return kept;
+}
+
+/// Takes the part of the decoding that latents [from, to) of `ranked` made away from each text's
+/// pooled activations.
+void subtract_latents(const EncodeCache& cache, const sae::Dictionary& dictionary,
+                      const SparseCodes& pooled, const std::vector<int64_t>& texts,
+                      const std::vector<uint8_t>& taken, Features& x) {
+  for (int64_t i = 0; i < x.rows; ++i) {
+    const int64_t slot = cache.slot(texts[i]);
+    float* row = x.values.data() + i * x.cols;
+    for (int64_t p = pooled.row_offsets[slot]; p < pooled.row_offsets[slot + 1]; ++p) {
+      if (!taken[pooled.indices[p]]) continue;
+      const float* direction = dictionary.w_dec.data() + pooled.indices[p] * x.cols;
+      for (int64_t j = 0; j < x.cols; ++j) row[j] -= pooled.values[p] * direction[j];
+    }
+  }
+}
+
+LogisticOptions as_they_are() {
+  LogisticOptions options;
+  options.standardise = false;
+  return options;
+}
+
+void score_edits(const EncodeCache& cache, const sae::Dictionary& dictionary,
+                 const SparseCodes& pooled, const SpuriousCell& cell, size_t share,
+                 const LinearProbe& probe, const LatentFormat& format, const SpuriousConfig& config,
+                 uint64_t seed, std::vector<SpuriousScore>& scores) {
+  Parts x = dense_parts(cache, cell, share);
+  const std::vector<double> scores_of_format = probe.score(x[0].view());
+  scores.push_back(test("edit", 0, x, cell, share, {}, seed));
+  int64_t done = 0;
+  for (const int64_t m : config.latents) {
+    std::vector<uint8_t> taken(static_cast<size_t>(dictionary.info.n));
+    for (; done < std::min<int64_t>(m, std::ssize(format.ranked)); ++done)
+      taken[format.ranked[done]] = 1;
+    for (size_t i = 0; i < x.size(); ++i)
+      subtract_latents(cache, dictionary, pooled, parts_of(cell, share)[i]->texts, taken, x[i]);
+    scores.push_back(test("edit", m, x, cell, share, {}, seed));
+    const auto times = static_cast<double>(config.covariate.back());
+    scores.push_back(test("edit_covariate", m, with_covariate(x, scores_of_format, times), cell,
+                          share, {}, seed, as_they_are()));
+  }
+}
+
+void permute(SpuriousCell& cell, size_t share, uint64_t seed) {
+  Rng(derive_seed(seed, {'n'})).shuffle(std::span(cell.train[share].labels));
+}
+
+}  // namespace
+
+DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts,
+                               const LabelledTexts& formats, const SpuriousConfig& config,
+                               uint64_t seed) {
+  const Features x = gather_dense(cache, cache.dense, formats.texts);
+  LogisticOptions one_c;
+  one_c.c_grid = {1};  // cross-validation in each of its rounds would cost 25 times as much
+  const int64_t rank =
+      std::min(cache.d - 1, *std::max_element(config.inlp.begin(), config.inlp.end()));
+  DenseFormat format{fit_mean_projection(x.view(), formats.labels),
+                     fit_leace(x.view(), formats.labels),
+                     fit_inlp(x.view(), formats.labels, std::max<int64_t>(1, rank), one_c, seed),
+                     std::nullopt,
+                     rank_features(x.view(), formats.labels),
+                     fit_logistic(x.view(), formats.labels, {}, seed)};
+  if (const Features pairs = paired_differences(x, texts, formats); pairs.rows > 0)
+    format.paired = fit_paired_projection(pairs.view(), config.paired.back());
+  return format;
+}
+
+LatentFormat learn_latent_format(const EncodeCache& cache, const SparseCodes& pooled,
+                                 const LabelledTexts& formats, uint64_t seed) {
+  const std::vector<int32_t> latents = active_latents(cache, pooled, formats.texts);
+  const Features x = gather_latents(cache, pooled, formats.texts, latents);
+  LatentFormat result;
+  for (const int64_t column : rank_features(x.view(), formats.labels))
+    result.ranked.push_back(latents[column]);
+  result.random = result.ranked;
+  Rng(derive_seed(seed, {'r'})).shuffle(std::span(result.random));
+  return result;
+}
+
+std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const SpuriousCell& cell,
+                                             size_t share, const DenseFormat& format,
+                                             const SpuriousConfig& config, uint64_t seed) {
+  const Parts x = dense_parts(cache, cell, share);
+  std::vector<SpuriousScore> scores{test("dense", 0, x, cell, share, {}, seed)};
+  scores.push_back(
+      test("mean_difference", 1, erased(x, format.mean_difference), cell, share, {}, seed));
+  scores.push_back(test("leace", 1, erased(x, format.leace), cell, share, {}, seed));
+  for (const int64_t rank : config.inlp)
+    scores.push_back(
+        test("inlp", rank, erased(x, first_directions(format.inlp, rank)), cell, share, {}, seed));
+  const std::vector<double> scores_of_format = format.probe.score(x[0].view());
+  const auto beside_format = [&](const char* fix, int64_t strength, const Parts& parts,
+                                 int64_t times) {
+    scores.push_back(test(fix, strength,
+                          with_covariate(parts, scores_of_format, static_cast<double>(times)), cell,
+                          share, {}, seed, as_they_are()));
+  };
+  for (const int64_t times : config.covariate) beside_format("covariate", times, x, times);
+  for (const int64_t rank : config.paired) {
+    if (!format.paired || rank >= cache.d) continue;
+    const Parts projected = erased(x, first_directions(*format.paired, rank));
+    scores.push_back(test("paired", rank, projected, cell, share, {}, seed));
+    beside_format("paired_covariate", rank, projected, config.covariate.back());
+  }
+  for (const int64_t count : config.neurons) {
+    if (count >= cache.d) continue;
+    std::vector<int64_t> kept(format.neurons.begin() + count, format.neurons.end());
+    std::sort(kept.begin(), kept.end());
+    scores.push_back(test("neurons_drop", count, x, cell, share, kept, seed));
+  }
+  return scores;
+}
+
+std::vector<SpuriousScore> score_latent_fixes(const EncodeCache& cache,
+                                              const sae::Dictionary& dictionary,
+                                              const SparseCodes& pooled, const SpuriousCell& cell,
+                                              size_t share, const LinearProbe& probe,
+                                              const LatentFormat& format,
+                                              const SpuriousConfig& config, uint64_t seed) {
+  const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
+  const Parts x = latent_parts(cache, pooled, cell, share, latents);
+  std::vector<SpuriousScore> scores{test("latents", 0, x, cell, share, {}, seed)};
+  for (const auto& [fix, order] :
+       {std::pair("latents_drop", &format.ranked), std::pair("latents_random", &format.random)})
+    for (const int64_t m : config.latents) {
+      const std::vector<int64_t> kept = kept_columns(latents, *order, m);
+      // Without a latent left every text scores alike.
+      scores.push_back(kept.empty() ? SpuriousScore{fix, m, .5, .5}
+                                    : test(fix, m, x, cell, share, kept, seed));
+    }
+  score_edits(cache, dictionary, pooled, cell, share, probe, format, config, seed, scores);
+  return scores;
+}
+
+SpuriousScore score_dense_null(const EncodeCache& cache, SpuriousCell cell, size_t share,
+                               uint64_t seed) {
+  permute(cell, share, seed);
+  return test("dense", 0, dense_parts(cache, cell, share), cell, share, {}, seed);
+}
+
+SpuriousScore score_latent_null(const EncodeCache& cache, const SparseCodes& pooled,
+                                SpuriousCell cell, size_t share, uint64_t seed) {
+  permute(cell, share, seed);
+  const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
+  return test("latents", 0, latent_parts(cache, pooled, cell, share, latents), cell, share, {},
+              seed);
+}
+
+}  // namespace assay::eval::spurious

@@ -1,0 +1,77 @@
+// The fixes of the spurious-correlation task: what is taken away before a probe is trained, each at
+// several strengths.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eval/encoding/pooled.h"
+#include "eval/learners/erasure.h"
+#include "eval/tasks/settings.h"
+#include "eval/tasks/spurious/sample.h"
+
+namespace assay::eval::spurious {
+
+/// What the format texts of one run say: erasers, and dimensions by contrast. Classes play no part.
+struct DenseFormat {
+  Eraser mean_difference, leace, inlp;  ///< inlp's first r directions are the eraser of rank r
+  /// likewise; nothing where no document has texts of both formats
+  std::optional<Eraser> paired;
+  /// all dimensions, the largest contrast between formats first
+  std::vector<int64_t> neurons;
+  LinearProbe probe;  ///< usual format or other?
+};
+DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts,
+                               const LabelledTexts& formats, const SpuriousConfig& config,
+                               uint64_t seed);
+
+/// The same for a dictionary: latents that fire on the format texts by contrast, and the same
+/// latents in random order.
+struct LatentFormat {
+  std::vector<int32_t> ranked, random;
+};
+LatentFormat learn_latent_format(const EncodeCache& cache, const SparseCodes& pooled,
+                                 const LabelledTexts& formats, uint64_t seed);
+
+/// One probe after one fix.
+struct SpuriousScore {
+  std::string fix;       ///< "inlp", "latents_drop", …
+  int64_t strength = 0;  ///< directions, dimensions or latents taken away; 0 = none
+  double anti = 0;       ///< AUROC on the anti part
+  double within = 0;     ///< mean AUROC within either format
+};
+
+/// Every fix on dense activations, logistic regression behind it: mean_difference, leace (strength
+/// 1), inlp, neurons_drop, covariate, and where pairs could be learnt paired and paired_covariate.
+/// Strength 0, no fix, is named "dense" and comes first; it belongs to every one of them.
+/// covariate: the format probe's score (of the untouched activations), z-scored and multiplied by
+/// the strength, stands beside the z-scored activations in training and is held constant in the
+/// test (adjustment for a confounder: Landeiro and Culotta 2016). paired_covariate: the projection,
+/// and the covariate at its last strength. `share`: index into cell.train.
+std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const SpuriousCell& cell,
+                                             size_t share, const DenseFormat& format,
+                                             const SpuriousConfig& config, uint64_t seed);
+
+/// Every fix on one dictionary. latents_drop: logistic regression on all latents but the top m by
+/// format; latents_random: but m of those that fire, at random; edit: the top m latents' parts of
+/// the decoding are taken from the activations (what the dictionary does not explain stays), dense
+/// logistic regression behind it; edit_covariate: and the covariate at its last strength beside
+/// them, `probe` being the format's. Strength 0 of the first two is "latents", first; of the edits
+/// it is "edit".
+std::vector<SpuriousScore> score_latent_fixes(const EncodeCache& cache,
+                                              const sae::Dictionary& dictionary,
+                                              const SparseCodes& pooled, const SpuriousCell& cell,
+                                              size_t share, const LinearProbe& probe,
+                                              const LatentFormat& format,
+                                              const SpuriousConfig& config, uint64_t seed);
+
+/// "dense" and "latents" with the training labels permuted: what there is to find where there is
+/// nothing.
+SpuriousScore score_dense_null(const EncodeCache& cache, SpuriousCell cell, size_t share,
+                               uint64_t seed);
+SpuriousScore score_latent_null(const EncodeCache& cache, const SparseCodes& pooled,
+                                SpuriousCell cell, size_t share, uint64_t seed);
+
+}  // namespace assay::eval::spurious

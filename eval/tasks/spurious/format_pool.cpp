@@ -1,0 +1,92 @@
+#include "eval/tasks/spurious/format_pool.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "data/split.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::spurious {
+
+std::string lacks_formats(const data::Dataset& dataset, const SpuriousConfig& config) {
+  for (const auto& [setting, label] : {std::pair("class_label", &config.class_label),
+                                       std::pair("format_label", &config.format_label),
+                                       std::pair("filter_label", &config.filter_label)}) {
+    if (!has_label(dataset, *label))
+      return fmt::format("needs label '{}' (spurious.{})", *label, setting);
+  }
+  return {};
+}
+
+FormatPool format_pool(const data::Dataset& dataset, const TextTable& table,
+                       const SpuriousConfig& config) {
+  FormatPool pool;
+  pool.category = text_labels(dataset, table, config.class_label);
+  pool.names = dataset.label(config.class_label).classes;
+  pool.format = text_labels(dataset, table, config.format_label);
+  pool.formats[kUsual] = class_index(dataset.label(config.format_label), config.usual);
+  pool.formats[kOther] = class_index(dataset.label(config.format_label), config.other);
+  pool.filter = text_labels(dataset, table, config.filter_label);
+  pool.kept = class_index(dataset.label(config.filter_label), config.filter_class);
+  pool.reference = class_index(dataset.label(config.filter_label), config.reference_class);
+  for (int64_t t = 0; t < table.size(); ++t)
+    if (pool.category[t] >= std::ssize(pool.names))
+      throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes",
+                              dataset.info().path.string(), table.number[t], config.class_label,
+                              pool.category[t], pool.names.size()));
+  return pool;
+}
+
+std::array<FormatHalf, 2> cut_halves(const FormatPool& pool, const TextTable& table,
+                                     uint64_t seed) {
+  std::vector<std::pair<uint64_t, int64_t>> keyed;
+  for (int64_t t = 0; t < table.size(); ++t)
+    if (table.ordinary[t] > 0)
+      keyed.emplace_back(derive_seed(seed, {1, static_cast<uint64_t>(table.number[t])}), t);
+  std::sort(keyed.begin(), keyed.end());
+  std::array<FormatHalf, 2> halves;
+  for (FormatHalf& half : halves) half.by_class.resize(pool.names.size());
+  for (const auto& [key, t] : keyed) {
+    const bool usual = pool.format[t] == pool.formats[kUsual];
+    if (!usual && pool.format[t] != pool.formats[kOther]) continue;
+    FormatHalf& half =
+        halves[data::split_of(table.document[t], {0.5, 0, seed}) == data::Split::validation];
+    const Format format = usual ? kUsual : kOther;
+    if (pool.filter[t] == pool.reference) half.reference[format].push_back(t);
+    if (pool.filter[t] != pool.kept || pool.category[t] < 0) continue;
+    half.all[format].push_back(t);
+    half.by_class[pool.category[t]][format].push_back(t);
+  }
+  return halves;
+}
+
+std::vector<int32_t> choose_format_classes(const FormatPool& pool,
+                                           const std::vector<std::array<FormatHalf, 2>>& cuts,
+                                           const SpuriousConfig& config) {
+  std::vector<int32_t> chosen;
+  std::vector<int64_t> others(pool.names.size());
+  for (int32_t c = 0; c < std::ssize(pool.names); ++c) {
+    bool enough = true;
+    for (const auto& halves : cuts)
+      for (const FormatHalf& half : halves) {
+        for (const auto& texts : half.by_class[c]) enough &= std::ssize(texts) >= config.min_texts;
+        others[c] += std::ssize(half.by_class[c][kOther]);
+      }
+    if (enough) chosen.push_back(c);
+  }
+  std::stable_sort(chosen.begin(), chosen.end(),
+                   [&](int32_t a, int32_t b) { return others[a] > others[b]; });
+  if (std::ssize(chosen) > config.classes) chosen.resize(static_cast<size_t>(config.classes));
+  if (chosen.size() < 2)
+    throw Error(fmt::format(
+        "{} of {} classes of '{}' have {} texts of '{}' and of '{}' in every half of the "
+        "documents, and 2 are needed: harvest more texts or lower min_texts",
+        chosen.size(), pool.names.size(), config.class_label, config.min_texts, config.usual,
+        config.other));
+  return chosen;
+}
+
+}  // namespace assay::eval::spurious

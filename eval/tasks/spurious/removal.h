@@ -1,0 +1,21 @@
+// Task "targeted_removal": SCR and TPP (Karvonen et al. 2024) by SAEBench's definitions
+// (eval/tasks/spurious/removal_scores.h), on a split by documents, with neurons, controls and an
+// oracle under the same treatment.
+//
+// SCR's two attributes are two classes and two formats; TPP's are the classes, one against the
+// rest. Numbers: "scr" and "tpp", part "n 20" and so on (latents ablated), methods "latents" of
+// each dictionary, "neurons", "oracle". Intervals resample pairs of classes (scr) or classes (tpp)
+// and runs. The scores of a dictionary are both at the headline n. Check: no arm is above the
+// oracle (one latent an attribute: LEACE fitted on training and test texts, a ceiling and no arm)
+// at the headline n; else "withheld". details: classes.
+#pragma once
+
+#include <memory>
+
+#include "eval/tasks/task.h"
+
+namespace assay::eval::spurious {
+
+std::unique_ptr<Task> make_removal_task();
+
+}  // namespace assay::eval::spurious

@@ -1,0 +1,347 @@
+#include "eval/tasks/spurious/scores.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "eval/report/format.h"
+#include "eval/results/compare_parts.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::spurious {
+namespace {
+
+constexpr const char* kDenseFixes[] = {
+    "mean_difference", "leace", "inlp", "neurons_drop", "paired", "covariate", "paired_covariate"};
+constexpr const char* kLatentFixes[] = {"latents_drop", "latents_random", "edit", "edit_covariate"};
+
+/// Share of the gap between no fix and the ceiling below which no fix is a repair.
+constexpr double kRepaired = 0.5;
+
+bool is_none(const FixCells& row) { return row.strength == 0; }
+
+/// The dense fixes that the data allowed.
+std::vector<std::string> dense_fixes(const FixTable& table) {
+  std::vector<std::string> fixes;
+  for (const char* fix : kDenseFixes)
+    if (table.strengths(fix, -1, 0).size() > 1) fixes.emplace_back(fix);
+  return fixes;
+}
+
+std::string method_of(const FixCells& row) {
+  return is_none(row) ? row.fix : fmt::format("{}_{}", row.fix, row.strength);
+}
+
+double mean_on(const FixCells& row, const std::vector<int8_t>& half, int8_t tuning) {
+  double sum = 0, count = 0;
+  for (size_t i = 0; i < row.anti.size(); ++i)
+    if (half[row.anti[i].task] == tuning) {
+      sum += (row.anti[i].value + row.within[i].value) / 2;
+      count += 1;
+    }
+  return sum / count;
+}
+
+class Reporter {
+ public:
+  Reporter(const Session& session, const SpuriousPlan& plan,
+           const std::vector<std::optional<bool>>& seen, TaskResult& result)
+      : session_(session), plan_(plan), seen_(seen), result_(result) {}
+
+  std::string part(size_t share) const {
+    return fmt::format("share {:.2f}",
+                       static_cast<double>(session_.config.spurious.shares[share]) / 100);
+  }
+  std::string name(int dictionary) const {
+    return dictionary < 0 ? "" : session_.dictionaries[static_cast<size_t>(dictionary)].entry.name;
+  }
+  Estimate mean(const std::vector<Cell>& cells) const {
+    return hierarchical_bootstrap(cells, seed_, session_.config.resamples);
+  }
+  Estimate difference(const std::vector<Cell>& a, const std::vector<Cell>& b, size_t family) const {
+    return paired_difference(
+        a, b, seed_, std::max(session_.config.resamples, compare_parts::resamples_for(family)));
+  }
+
+  Number& add(const std::string& metric, const std::string& method, int dictionary, size_t share,
+              const Estimate& estimate) {
+    Number number;
+    number.metric = metric;
+    number.method = method;
+    number.part = part(share);
+    number.value = estimate.value;
+    number.interval = estimate.interval;
+    number.interval_kind = "hierarchical bootstrap over classes × (evaluation seed, document half)";
+    number.n = std::ssize(plan_.classes);
+    number.n_unit = "classes";
+    number.seed = seed_;
+    number.dictionary = name(dictionary);
+    if (dictionary >= 0) {
+      number.test_seen_in_training = seen_[static_cast<size_t>(dictionary)];
+      number.control = session_.dictionaries[static_cast<size_t>(dictionary)].entry.null_kind;
+    }
+    result_.numbers.push_back(number);
+    return result_.numbers.back();
+  }
+
+  void row(const FixCells& row) {
+    if (row.permuted) {
+      add("anti_auroc_permuted_labels", method_of(row), row.dictionary, row.share, mean(row.anti))
+          .control = "permuted_labels";
+      return;
+    }
+    if (row.fix == "edit" && is_none(row)) return;  // the dense probe again
+    add("anti_auroc", method_of(row), row.dictionary, row.share, mean(row.anti));
+    add("within_auroc", method_of(row), row.dictionary, row.share, mean(row.within));
+  }
+
+  void chosen(const ChosenFix& fix) {
+    add("anti_auroc", fix.fix, fix.dictionary, 0, mean(fix.anti));
+    add("within_auroc", fix.fix, fix.dictionary, 0, mean(fix.within));
+    Score score{"anti_auroc", part(0), fix.fix, name(fix.dictionary), fix.fix == "latents_drop",
+                true,         {}};
+    for (const Cell& cell : fix.anti) score.cells.push_back({cell.task, cell.seed, cell.value});
+    result_.scores.push_back(std::move(score));
+    for (const int half : {0, 1})
+      strengths_.push_back({{"fix", fix.fix},
+                            {"dictionary", name(fix.dictionary)},
+                            {"half", half},
+                            {"strength", fix.strength[half]}});
+  }
+  const nlohmann::json& strengths() const { return strengths_; }
+
+ private:
+  const Session& session_;
+  const SpuriousPlan& plan_;
+  const std::vector<std::optional<bool>>& seen_;
+  TaskResult& result_;
+  nlohmann::json strengths_ = nlohmann::json::array();
+  uint64_t seed_ = derive_seed(session_.seed, {'s', 'c'});
+};
+
+void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& result) {
+  std::vector<const FixCells*> rows;
+  std::vector<Estimate> estimates;
+  std::vector<double> p;
+  for (const FixCells& row : table.rows()) {
+    if (!row.permuted) continue;
+    std::vector<Cell> cells = row.anti;
+    for (Cell& cell : cells) cell.value -= .5;
+    rows.push_back(&row);
+    estimates.push_back(reporter.mean(cells));
+    p.push_back(estimates.back().p);
+  }
+  const std::vector<double> adjusted = holm(p);
+  for (size_t i = 0; i < rows.size(); ++i)
+    result.checks.push_back(
+        {fmt::format("label null: {}{}", rows[i]->fix,
+                     rows[i]->dictionary < 0 ? "" : " of " + reporter.name(rows[i]->dictionary)),
+         adjusted[i] >= kAlpha,
+         fmt::format("AUROC less .5: {:+.3f} [{:+.3f}, {:+.3f}] with permuted labels, p {:.3f} "
+                     "(Holm {:.3f})",
+                     estimates[i].value, estimates[i].interval[0], estimates[i].interval[1], p[i],
+                     adjusted[i])});
+}
+
+/// A perfect fix at the headline share does as well as a probe whose training texts never had the
+/// correlation.
+void check_ceiling(const Reporter& reporter, const FixTable& table,
+                   const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
+  const FixCells& ceiling = table.at("dense", 0, -1, ceiling_share, false);
+  std::vector<Estimate> differences;
+  std::vector<double> p;
+  for (const ChosenFix& fix : chosen) {
+    differences.push_back(reporter.difference(fix.anti, ceiling.anti, chosen.size()));
+    p.push_back(differences.back().p);
+  }
+  const std::vector<double> adjusted = holm(p);
+  std::string above;
+  for (size_t i = 0; i < chosen.size(); ++i)
+    if (differences[i].value > 0 && adjusted[i] < kAlpha)
+      above += fmt::format("{}{} by {:.3f}", above.empty() ? "" : ", ", chosen[i].fix,
+                           differences[i].value);
+  const Estimate value = reporter.mean(ceiling.anti);
+  result.checks.push_back(
+      {"oracle: nothing is above training without the correlation", above.empty(),
+       above.empty() ? fmt::format("ceiling {:.3f} [{:.3f}, {:.3f}], {} fixes compared",
+                                   value.value, value.interval[0], value.interval[1], chosen.size())
+                     : above});
+}
+
+/// A fix may lead others and still be no repair.
+void add_caveat(const Reporter& reporter, const FixTable& table,
+                const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
+  const double none = reporter.mean(table.at("dense", 0, -1, 0, false).anti).value;
+  const double ceiling = reporter.mean(table.at("dense", 0, -1, ceiling_share, false).anti).value;
+  if (!(ceiling > none)) return;
+  const ChosenFix* best = nullptr;
+  double highest = 0;
+  for (const ChosenFix& fix : chosen) {
+    const double value = reporter.mean(fix.anti).value;
+    if (best && value <= highest) continue;
+    best = &fix;
+    highest = value;
+  }
+  const double closed = (highest - none) / (ceiling - none);
+  if (closed >= kRepaired) return;
+  result.caveat = fmt::format(
+      "no fix closes half of the gap between no fix ({:.3f}) and training without the correlation "
+      "({:.3f}); the best, "
+      "{}, closes {:.0f} %.",
+      none, ceiling, report::method_name(best->fix), 100 * closed);
+}
+
+std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& plan,
+                                  const FixTable& table) {
+  std::vector<ChosenFix> chosen;
+  for (const std::string& fix : dense_fixes(table))
+    chosen.push_back(choose_fix(table, fix, -1, 0, plan.half));
+  for (size_t i = 0; i < session.dictionaries.size(); ++i)
+    for (const char* fix : kLatentFixes)
+      chosen.push_back(choose_fix(table, fix, static_cast<int>(i), 0, plan.half));
+  return chosen;
+}
+
+const ChosenFix& find_fix(const std::vector<ChosenFix>& chosen, const std::string& fix,
+                          int dictionary) {
+  return *std::find_if(chosen.begin(), chosen.end(), [&](const ChosenFix& c) {
+    return c.fix == fix && c.dictionary == dictionary;
+  });
+}
+
+/// A comparison: `a` less the cells of `b`.
+struct Pair {
+  const ChosenFix* a;
+  std::string other, control;
+  const std::vector<Cell>* b;
+};
+
+void write_differences(Reporter& reporter, const std::vector<Pair>& pairs, TaskResult& result) {
+  nlohmann::json rows = nlohmann::json::array();
+  std::vector<double> p;
+  for (const auto& [a, other, control, b] : pairs) {
+    const Estimate estimate = reporter.difference(a->anti, *b, pairs.size());
+    Number& number = reporter.add("anti_auroc_difference", fmt::format("{} - {}", a->fix, other),
+                                  a->dictionary, 0, estimate);
+    number.control = control;
+    rows.push_back({{"dictionary", number.dictionary},
+                    {"method", number.method},
+                    {"value", number.value},
+                    {"p", estimate.p}});
+    p.push_back(estimate.p);
+  }
+  const std::vector<double> adjusted = p.empty() ? p : holm(p);
+  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
+  result.details["differences"] = std::move(rows);
+}
+
+/// The comparisons of every trained dictionary; fixed beforehand, whatever comes out.
+void report_differences(const Session& session, Reporter& reporter, const FixTable& table,
+                        const std::vector<ChosenFix>& chosen, TaskResult& result) {
+  std::vector<Pair> pairs;
+  const auto add = [&](const ChosenFix& a, const std::string& other, const std::string& control,
+                       const std::vector<Cell>& b) {
+    pairs.push_back({&a, other, control, &b});
+  };
+  for (size_t i = 0; i < session.dictionaries.size(); ++i) {
+    const DictionaryEntry& entry = session.dictionaries[i].entry;
+    if (!entry.null_kind.empty()) continue;
+    const auto own = static_cast<int>(i);
+    for (const char* fix : {"latents_drop", "edit", "edit_covariate"}) {
+      const ChosenFix& a = find_fix(chosen, fix, own);
+      for (size_t j = 0; j < session.dictionaries.size(); ++j)
+        if (session.dictionaries[j].entry.parent == entry.name)
+          add(a, session.dictionaries[j].entry.null_kind + "_" + fix,
+              session.dictionaries[j].entry.name, find_fix(chosen, fix, static_cast<int>(j)).anti);
+      for (const std::string& dense : dense_fixes(table))
+        add(a, dense, dense, find_fix(chosen, dense, -1).anti);
+    }
+    add(find_fix(chosen, "latents_drop", own), "latents_random", "latents_random",
+        find_fix(chosen, "latents_random", own).anti);
+    add(find_fix(chosen, "latents_drop", own), "latents", "latents",
+        table.at("latents", 0, own, 0, false).anti);
+  }
+  write_differences(reporter, pairs, result);
+}
+
+}  // namespace
+
+void FixTable::add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted,
+                   const SpuriousScore& score) {
+  auto row = std::find_if(rows_.begin(), rows_.end(), [&](const FixCells& r) {
+    return r.fix == score.fix && r.strength == score.strength && r.dictionary == dictionary &&
+           r.share == share && r.permuted == permuted;
+  });
+  if (row == rows_.end())
+    row =
+        rows_.insert(row, FixCells{score.fix, score.strength, dictionary, share, permuted, {}, {}});
+  row->anti.push_back({cell.category, kAnyDictionary, cell.run, score.anti});
+  row->within.push_back({cell.category, kAnyDictionary, cell.run, score.within});
+}
+
+const FixCells& FixTable::at(const std::string& fix, int64_t strength, int dictionary, size_t share,
+                             bool permuted) const {
+  const auto row = std::find_if(rows_.begin(), rows_.end(), [&](const FixCells& r) {
+    return r.fix == fix && r.strength == strength && r.dictionary == dictionary &&
+           r.share == share && r.permuted == permuted;
+  });
+  if (row == rows_.end()) throw Error(fmt::format("spurious: fix '{}' was not scored", fix));
+  return *row;
+}
+
+std::vector<const FixCells*> FixTable::strengths(const std::string& fix, int dictionary,
+                                                 size_t share) const {
+  const std::string none = dictionary < 0              ? "dense"
+                           : fix.rfind("edit", 0) == 0 ? "edit"
+                                                       : "latents";
+  std::vector<const FixCells*> list{&at(none, 0, dictionary, share, false)};
+  for (const FixCells& row : rows_)
+    if (row.fix == fix && row.dictionary == dictionary && row.share == share && !row.permuted &&
+        !is_none(row))
+      list.push_back(&row);
+  return list;
+}
+
+const FixCells& choose_strength(const std::vector<const FixCells*>& strengths,
+                                const std::vector<int8_t>& half, int8_t tuning) {
+  const FixCells* best = strengths.front();
+  for (const FixCells* row : strengths)
+    if (mean_on(*row, half, tuning) > mean_on(*best, half, tuning) + 1e-12) best = row;
+  return *best;
+}
+
+ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictionary, size_t share,
+                     const std::vector<int8_t>& half) {
+  const std::vector<const FixCells*> strengths = table.strengths(fix, dictionary, share);
+  ChosenFix chosen{fix, dictionary, {}, {}, {}};
+  for (const int8_t own : {0, 1}) {
+    const FixCells& row = choose_strength(strengths, half, static_cast<int8_t>(1 - own));
+    chosen.strength[own] = row.strength;
+    for (size_t i = 0; i < row.anti.size(); ++i) {
+      if (half[row.anti[i].task] != own) continue;
+      chosen.anti.push_back(row.anti[i]);
+      chosen.within.push_back(row.within[i]);
+    }
+  }
+  return chosen;
+}
+
+void report_spurious(const Session& session, const SpuriousPlan& plan, const FixTable& table,
+                     const std::vector<std::optional<bool>>& seen, TaskResult& result) {
+  Reporter reporter(session, plan, seen, result);
+  const std::vector<ChosenFix> chosen = choose_all(session, plan, table);
+  for (const ChosenFix& fix : chosen) reporter.chosen(fix);
+  for (const FixCells& row : table.rows()) reporter.row(row);
+  report_differences(session, reporter, table, chosen, result);
+  check_nulls(reporter, table, result);
+  const auto& shares = session.config.spurious.shares;
+  const auto ceiling =
+      static_cast<size_t>(std::find(shares.begin(), shares.end(), 50) - shares.begin());
+  check_ceiling(reporter, table, chosen, ceiling, result);
+  add_caveat(reporter, table, chosen, ceiling, result);
+  result.details["strengths_chosen"] = reporter.strengths();
+  result.details["classes"] = plan.classes;
+}
+
+}  // namespace assay::eval::spurious

@@ -1,0 +1,60 @@
+// Cells of the spurious-correlation task, strengths chosen on other classes, and the numbers drawn
+// from them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eval/statistics/stats.h"
+#include "eval/tasks/spurious/fixes.h"
+#include "eval/tasks/task.h"
+
+namespace assay::eval::spurious {
+
+/// A fix at one strength on one dictionary (−1 = none) at one share (index into config.shares).
+struct FixCells {
+  std::string fix;
+  int64_t strength = 0;
+  int dictionary = -1;
+  size_t share = 0;
+  bool permuted = false;
+  std::vector<Cell> anti, within;
+};
+
+class FixTable {
+ public:
+  void add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted,
+           const SpuriousScore& score);
+  const std::vector<FixCells>& rows() const { return rows_; }
+  /// All strengths of a fix, no fix first. `dictionary` −1: its no fix is "dense"; "latents" for
+  /// latents_drop and latents_random; "edit" for the edits.
+  std::vector<const FixCells*> strengths(const std::string& fix, int dictionary,
+                                         size_t share) const;
+  const FixCells& at(const std::string& fix, int64_t strength, int dictionary, size_t share,
+                     bool permuted) const;
+
+ private:
+  std::vector<FixCells> rows_;
+};
+
+/// A fix whose strength was chosen for either half of the classes on the other half.
+struct ChosenFix {
+  std::string fix;
+  int dictionary = -1;
+  int64_t strength[2] = {0, 0};  ///< for the classes of half 0, of half 1
+  std::vector<Cell> anti, within;
+};
+
+/// The strength with the best mean of anti and within over cells of classes in half `tuning`; ties
+/// to the weaker.
+const FixCells& choose_strength(const std::vector<const FixCells*>& strengths,
+                                const std::vector<int8_t>& half, int8_t tuning);
+ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictionary, size_t share,
+                     const std::vector<int8_t>& half);
+
+/// Numbers, scores, checks and details. `seen[i]`: did dictionary i train on the test texts.
+void report_spurious(const Session& session, const SpuriousPlan& plan, const FixTable& table,
+                     const std::vector<std::optional<bool>>& seen, TaskResult& result);
+
+}  // namespace assay::eval::spurious

@@ -1,0 +1,151 @@
+#include "eval/tasks/spurious/spurious.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "eval/tasks/spurious/format_pool.h"
+#include "eval/tasks/spurious/scores.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::spurious {
+namespace {
+
+struct Scored {
+  int dictionary;
+  size_t share;
+  bool permuted;
+  SpuriousScore score;
+};
+
+/// What the formats look like in one run.
+struct RunFormats {
+  DenseFormat dense;
+  std::vector<LatentFormat> latents;  // one a dictionary
+};
+
+void check_settings(const SpuriousConfig& config) {
+  for (const auto& [key, list] :
+       {std::pair("shares", &config.shares), std::pair("latents", &config.latents),
+        std::pair("inlp", &config.inlp), std::pair("paired", &config.paired),
+        std::pair("neurons", &config.neurons), std::pair("covariate", &config.covariate)}) {
+    const bool ascending =
+        std::is_sorted(list->begin(), list->end()) || key == std::string("shares");
+    if (list->empty() || !ascending)
+      throw Error(fmt::format("spurious: {} = [{}]: expected ascending numbers, at least one", key,
+                              fmt::join(*list, ", ")));
+  }
+  if (std::find(config.shares.begin(), config.shares.end(), 50) == config.shares.end())
+    throw Error("spurious: shares lack 50, the ceiling that fixes are checked against");
+}
+
+class SpuriousTask : public Task {
+ public:
+  std::string name() const override { return "spurious"; }
+  std::string title() const override { return "Removing a spurious correlation"; }
+  std::string question() const override {
+    return "For whoever has training data in which the concept goes with something else: does "
+           "dropping the latents of "
+           "that something repair a probe better than erasing directions, and at what cost?";
+  }
+  std::string missing(const Session& session) const override {
+    return lacks_formats(session.dataset, session.config.spurious);
+  }
+
+  void request(const Session& session, EncodeRequest& request) override {
+    const SpuriousConfig& config = session.config.spurious;
+    check_settings(config);
+    table_ = text_table(session.dataset);
+    plan_ = plan_spurious(session.dataset, table_, config, session.config.seeds,
+                          derive_seed(session.seed, {'u'}));
+    const auto want = [&](const LabelledTexts& part) {
+      request.texts.insert(request.texts.end(), part.texts.begin(), part.texts.end());
+    };
+    for (const LabelledTexts& part : plan_.formats) want(part);
+    for (const SpuriousCell& cell : plan_.cells) {
+      for (const LabelledTexts& part : cell.train) want(part);
+      for (const LabelledTexts* part : {&cell.anti, &cell.within[0], &cell.within[1]}) want(*part);
+    }
+  }
+
+  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+    std::vector<RunFormats> formats(static_cast<size_t>(plan_.runs));
+    session.context.pool().run(
+        plan_.runs, [&](int64_t run, int) { formats[run] = learn(session, cache, run); });
+    drop_unpaired(formats);
+    std::vector<std::vector<Scored>> scored(plan_.cells.size());
+    session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
+      const SpuriousCell& cell = plan_.cells[static_cast<size_t>(i)];
+      scored[static_cast<size_t>(i)] = score_cell(session, cache, cell, formats[cell.run]);
+    });
+    FixTable table;
+    for (size_t i = 0; i < scored.size(); ++i)
+      for (const Scored& s : scored[i])
+        table.add(plan_.cells[i], s.dictionary, s.share, s.permuted, s.score);
+    report_spurious(session, plan_, table, seen_by_dictionary(session), result);
+  }
+
+ private:
+  RunFormats learn(const Session& session, const EncodeCache& cache, int64_t run) const {
+    const uint64_t seed = derive_seed(session.seed, {'f', static_cast<uint64_t>(run)});
+    const LabelledTexts& part = plan_.formats[run];
+    RunFormats formats{learn_dense_format(cache, table_, part, session.config.spurious, seed), {}};
+    for (const EncodedDictionary& encoded : cache.dictionaries)
+      formats.latents.push_back(learn_latent_format(cache, encoded.pooled, part, seed));
+    return formats;
+  }
+
+  /// Arms must have the same cells in every run.
+  static void drop_unpaired(std::vector<RunFormats>& formats) {
+    if (std::all_of(formats.begin(), formats.end(),
+                    [](const RunFormats& f) { return f.dense.paired.has_value(); }))
+      return;
+    for (RunFormats& f : formats) f.dense.paired.reset();
+  }
+
+  static std::vector<Scored> score_cell(const Session& session, const EncodeCache& cache,
+                                        const SpuriousCell& cell, const RunFormats& formats) {
+    const SpuriousConfig& config = session.config.spurious;
+    const uint64_t seed = derive_seed(
+        session.seed, {'x', static_cast<uint64_t>(cell.category), static_cast<uint64_t>(cell.run)});
+    std::vector<Scored> scored;
+    const auto add = [&](int dictionary, size_t share, std::vector<SpuriousScore> scores) {
+      for (SpuriousScore& s : scores) scored.push_back({dictionary, share, false, std::move(s)});
+    };
+    for (size_t share = 0; share < cell.train.size(); ++share)
+      add(-1, share, score_dense_fixes(cache, cell, share, formats.dense, config, seed));
+    scored.push_back({-1, 0, true, score_dense_null(cache, cell, 0, seed)});
+    for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
+      const sae::Dictionary& dictionary = session.dictionaries[i].dictionary;
+      const SparseCodes& pooled = cache.dictionaries[i].pooled;
+      for (size_t share = 0; share < cell.train.size(); ++share)
+        add(static_cast<int>(i), share,
+            score_latent_fixes(cache, dictionary, pooled, cell, share, formats.dense.probe,
+                               formats.latents[i], config, seed));
+      scored.push_back(
+          {static_cast<int>(i), 0, true, score_latent_null(cache, pooled, cell, 0, seed)});
+    }
+    return scored;
+  }
+
+  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const {
+    std::vector<int64_t> documents;
+    for (const SpuriousCell& cell : plan_.cells)
+      for (const LabelledTexts* part : {&cell.anti, &cell.within[0], &cell.within[1]})
+        for (const int64_t t : part->texts) documents.push_back(table_.document[t]);
+    std::vector<std::optional<bool>> seen;
+    for (const EvalDictionary& dictionary : session.dictionaries)
+      seen.push_back(seen_in_training(session, dictionary, documents));
+    return seen;
+  }
+
+  TextTable table_;
+  SpuriousPlan plan_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_spurious_task() { return std::make_unique<SpuriousTask>(); }
+
+}  // namespace assay::eval::spurious

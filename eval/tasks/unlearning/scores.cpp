@@ -1,0 +1,404 @@
+#include "eval/tasks/unlearning/scores.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "eval/statistics/stats.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace assay::eval::unlearning {
+namespace {
+
+constexpr double kAlpha = 0.05;
+
+/// What is read from one class of one run. `clean` are its untouched texts.
+using Reading = std::function<double(const ClassOutcome& edited, const PanelScores& clean,
+                                     const RunOutcome& run, size_t c)>;
+/// Which outcomes of a run: one a class.
+using Source = std::function<const std::vector<ClassOutcome>&(const RunOutcome& run)>;
+
+struct Arm {
+  std::string method, dictionary, control;
+  int index = -1;  ///< of the dictionary
+};
+
+class Report {
+ public:
+  Report(const Session& session, const std::vector<UnlearningRecord>& runs,
+         const std::vector<std::optional<bool>>& seen, TaskResult& result)
+      : session_(session),
+        config_(session.config.unlearning),
+        runs_(runs),
+        seen_(seen),
+        result_(result) {
+    headline_ = static_cast<size_t>(
+        std::find(config_.labels.begin(), config_.labels.end(), config_.headline_labels) -
+        config_.labels.begin());
+  }
+  void fill();
+
+ private:
+  std::vector<Cell> cells(const Source& source, const Reading& reading) const;
+  std::vector<Cell> clean_cells(
+      const std::function<double(const RunOutcome&, size_t)>& reading) const;
+  Estimate add(const Arm& arm, const char* metric, const std::string& part,
+               const std::vector<Cell>& values, const char* unit = "");
+  void add_drops(const Arm& arm, const Source& source);
+  void add_costs(const Arm& arm, const Source& source);
+  void add_gate(const Arm& arm, const Source& source, bool gated);
+  void add_frontier(const Arm& arm, size_t method);
+  void add_score(const Arm& arm, const Source& source);
+  void add_nulls();
+  void add_oracle_check(const std::vector<Arm>& arms);
+  void add_differences(const std::vector<Arm>& arms);
+  void add_details(const std::vector<Arm>& arms);
+  std::vector<Arm> arms() const;
+  Reading few_shot(size_t labels) const;
+  static Source headline_of(size_t method) {
+    return [method](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
+      return run.methods[method].headline();
+    };
+  }
+  int64_t class_number(const std::string& name) const {
+    return class_index(session_.dataset.label(config_.class_label), name);
+  }
+
+  const Session& session_;
+  const UnlearningConfig& config_;
+  const std::vector<UnlearningRecord>& runs_;
+  const std::vector<std::optional<bool>>& seen_;
+  TaskResult& result_;
+  size_t headline_ = 0;
+};
+
+std::string few_shot_name(int64_t labels) { return fmt::format("few_shot_{}", labels); }
+
+Reading Report::few_shot(size_t labels) const {
+  return [labels](const ClassOutcome& edited, const PanelScores& clean, const RunOutcome&, size_t) {
+    return forget_drop(edited.scores.few_shot[labels], clean.few_shot[labels]);
+  };
+}
+
+std::vector<Cell> Report::cells(const Source& source, const Reading& reading) const {
+  return clean_cells([&](const RunOutcome& run, size_t c) {
+    return reading(source(run)[c], run.clean[c], run, c);
+  });
+}
+
+std::vector<Cell> Report::clean_cells(
+    const std::function<double(const RunOutcome&, size_t)>& reading) const {
+  std::vector<Cell> values;
+  for (size_t r = 0; r < runs_.size(); ++r)
+    for (size_t c = 0; c < runs_[r].outcome.classes.size(); ++c)
+      values.push_back({class_number(runs_[r].outcome.classes[c]), kAnyDictionary,
+                        static_cast<int64_t>(r), reading(runs_[r].outcome, c)});
+  return values;
+}
+
+Estimate Report::add(const Arm& arm, const char* metric, const std::string& part,
+                     const std::vector<Cell>& values, const char* unit) {
+  Number number;
+  number.metric = metric;
+  number.method = arm.method;
+  number.dictionary = arm.dictionary;
+  number.part = part;
+  number.seed = derive_seed(session_.seed, {'u'});
+  const Estimate estimate = hierarchical_bootstrap(values, number.seed, session_.config.resamples);
+  number.value = estimate.value;
+  number.interval = estimate.interval;
+  number.interval_kind =
+      runs_.size() > 1 ? "hierarchical bootstrap over classes × evaluation seeds"
+                       : "bootstrap over classes; one evaluation seed, whose noise is not in it";
+  number.n = std::ssize(runs_[0].outcome.classes);
+  number.n_unit = "classes";
+  number.unit = unit;
+  number.control = arm.control;
+  if (arm.index >= 0) number.test_seen_in_training = seen_[static_cast<size_t>(arm.index)];
+  result_.numbers.push_back(std::move(number));
+  return estimate;
+}
+
+void Report::add_drops(const Arm& arm, const Source& source) {
+  add(arm, "forget_drop", "frozen",
+      cells(source, [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
+        return forget_drop(e.scores.frozen, clean.frozen);
+      }));
+  for (size_t i = 0; i < config_.labels.size(); ++i)
+    add(arm, "forget_drop", few_shot_name(config_.labels[i]), cells(source, few_shot(i)));
+  add(arm, "forget_drop", "all_labels",
+      cells(source, [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
+        return forget_drop(e.scores.retrained, clean.retrained);
+      }));
+}
+
+void Report::add_costs(const Arm& arm, const Source& source) {
+  add(arm, "retain_damage", "test",
+      cells(source,
+            [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
+              return 100 * (clean.retain_accuracy - e.scores.retain_accuracy);
+            }),
+      "points");
+  add(arm, "neighbour_damage", "test",
+      cells(source,
+            [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
+              return 100 * (clean.neighbour_accuracy - e.scores.neighbour_accuracy);
+            }),
+      "points");
+  add(arm, "retain_cosine", "test",
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.scores.retain_cosine;
+      }));
+  add(arm, "neighbour_cosine", "test",
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.scores.neighbour_cosine;
+      }));
+}
+
+void Report::add_gate(const Arm& arm, const Source& source, bool gated) {
+  add(arm, "edited_share", "forget",
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.forget_edited;
+      }));
+  add(arm, "edited_share", "retained",
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.retain_edited;
+      }));
+  if (!gated || runs_[0].outcome.padded_clean.empty()) return;
+  // Where no setting was chosen nothing is edited, padded or not.
+  add(arm, "edited_share", "forget_padded",
+      cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
+        return e.padded_edited.value_or(0);
+      }));
+  add(arm, "forget_drop", few_shot_name(config_.headline_labels) + "_padded",
+      cells(source, [](const ClassOutcome& e, const auto&, const RunOutcome& run, size_t c) {
+        return forget_drop(e.padded_auc.value_or(run.padded_clean[c]), run.padded_clean[c]);
+      }));
+}
+
+void Report::add_frontier(const Arm& arm, size_t method) {
+  for (size_t b = 0; b < config_.budgets.size(); ++b) {
+    const Source source = [method, b](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
+      return run.methods[method].outcome.at(run.methods[method].chosen[b]);
+    };
+    const std::string part = fmt::format("budget_{}", config_.budgets[b]);
+    add(arm, "frontier_drop", part, cells(source, few_shot(headline_)));
+    add(arm, "frontier_damage", part,
+        cells(source,
+              [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
+                return 100 * (clean.retain_accuracy - e.scores.retain_accuracy);
+              }),
+        "points");
+  }
+}
+
+/// What dictionaries are compared by: the headline few-shot drop. Random latents are a control, no
+/// arm to choose.
+void Report::add_score(const Arm& arm, const Source& source) {
+  if (arm.method == "random_latents") return;
+  Score score;
+  score.metric = "forget_drop";
+  score.part = few_shot_name(config_.headline_labels);
+  score.method = arm.method;
+  score.dictionary = arm.dictionary;
+  score.headline = arm.method == "latents";
+  for (const Cell& cell : cells(source, few_shot(headline_)))
+    score.cells.push_back({cell.task, cell.seed, cell.value});
+  result_.scores.push_back(std::move(score));
+}
+
+void Report::add_nulls() {
+  std::vector<double> p;
+  std::vector<Check> checks;
+  const auto test = [&](const std::string& part,
+                        const std::function<double(const PanelScores&)>& reading) {
+    const Arm arm{"untouched", "", "permuted_labels", -1};
+    std::vector<Cell> values =
+        clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.permuted[c]); });
+    const Estimate estimate = add(arm, "auroc_permuted_labels", part, values);
+    for (Cell& cell : values) cell.value -= 0.5;
+    p.push_back(
+        hierarchical_bootstrap(values, derive_seed(session_.seed, {'u'}), session_.config.resamples)
+            .p);
+    checks.push_back({"label null: " + part, false,
+                      fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels",
+                                  estimate.value, estimate.interval[0], estimate.interval[1])});
+    add({"untouched", "", "", -1}, "probe_auroc", part,
+        clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.clean[c]); }));
+  };
+  for (size_t i = 0; i < config_.labels.size(); ++i)
+    test(few_shot_name(config_.labels[i]), [i](const PanelScores& s) { return s.few_shot[i]; });
+  test("all_labels", [](const PanelScores& s) { return s.retrained; });
+  const std::vector<double> adjusted = holm(p);
+  for (size_t i = 0; i < checks.size(); ++i) {
+    checks[i].passed = adjusted[i] >= kAlpha;
+    checks[i].detail += fmt::format(", p of chance {:.3f} (Holm {:.3f})", p[i], adjusted[i]);
+    result_.checks.push_back(checks[i]);
+  }
+}
+
+void Report::add_oracle_check(const std::vector<Arm>& all) {
+  const auto oracle = cells(
+      [](const RunOutcome& run) -> const auto& { return run.oracle; }, few_shot(headline_));
+  double worst = 1e300;
+  Estimate closest;
+  std::string name;
+  for (size_t m = 0; m < all.size(); ++m) {
+    const Estimate difference =
+        paired_difference(oracle, cells(headline_of(m), few_shot(headline_)),
+                          derive_seed(session_.seed, {'o'}), session_.config.resamples);
+    if (difference.value >= worst) continue;
+    worst = difference.value;
+    closest = difference;
+    name = all[m].dictionary.empty() ? all[m].method : all[m].method + " of " + all[m].dictionary;
+  }
+  result_.checks.push_back(
+      {"the oracle is on top", closest.interval[1] >= 0,
+       fmt::format("forget drop of the oracle minus that of {}, the next: {:.3f} [{:.3f}, {:.3f}]",
+                   name, closest.value, closest.interval[0], closest.interval[1])});
+}
+
+/// The comparisons that scores do not make; fixed beforehand, whatever comes out.
+void Report::add_differences(const std::vector<Arm>& all) {
+  constexpr std::pair<const char*, const char*> kPairs[] = {
+      {"latents", "random_latents"},
+      {"latents_gated", "latents"},
+      {"latents_lda_gated", "latents"},
+      {"latents_gated", "gated_steering"},
+      {"latents_lda_gated", "gated_steering"}};
+  const auto place = [&](const std::string& method, const std::string& dictionary) {
+    return std::find_if(all.begin(), all.end(),
+                        [&](const Arm& arm) {
+                          return arm.method == method &&
+                                 (arm.dictionary == dictionary || arm.dictionary.empty());
+                        }) -
+           all.begin();
+  };
+  std::vector<double> p;
+  nlohmann::json rows = nlohmann::json::array();
+  for (const EvalDictionary& d : session_.dictionaries) {
+    for (const auto& [a, b] : kPairs) {
+      const auto first = place(a, d.entry.name), second = place(b, d.entry.name);
+      if (first == std::ssize(all) || second == std::ssize(all)) continue;
+      const Estimate difference =
+          paired_difference(cells(headline_of(static_cast<size_t>(first)), few_shot(headline_)),
+                            cells(headline_of(static_cast<size_t>(second)), few_shot(headline_)),
+                            derive_seed(session_.seed, {'d'}), session_.config.resamples);
+      rows.push_back({{"dictionary", d.entry.name},
+                      {"difference", fmt::format("{} - {}", a, b)},
+                      {"value", difference.value},
+                      {"low", difference.interval[0]},
+                      {"high", difference.interval[1]},
+                      {"p", difference.p}});
+      p.push_back(difference.p);
+    }
+  }
+  const std::vector<double> adjusted = p.empty() ? p : holm(p);
+  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
+  result_.details["differences"] = std::move(rows);
+}
+
+void Report::add_details(const std::vector<Arm>& all) {
+  nlohmann::json points = nlohmann::json::array(), grid = points, classes = points, near = points,
+                 left = points;
+  for (size_t r = 0; r < runs_.size(); ++r) {
+    const RunOutcome& run = runs_[r].outcome;
+    for (const std::string& line : run.left_out) left.push_back(line);
+    for (size_t c = 0; c < run.classes.size(); ++c) {
+      std::string names;
+      for (const int32_t o : run.nearest[c]) names += (names.empty() ? "" : ", ") + run.classes[o];
+      near.push_back({{"run", r}, {"class", run.classes[c]}, {"neighbours", names}});
+    }
+    for (size_t m = 0; m < run.methods.size(); ++m) {
+      const MethodOutcome& own = run.methods[m];
+      const nlohmann::json base = {
+          {"run", r}, {"method", all[m].method}, {"dictionary", all[m].dictionary}};
+      const auto with = [&base](nlohmann::json row) {
+        row.update(base);
+        return row;
+      };
+      for (size_t s = 0; s < own.settings.size(); ++s)
+        grid.push_back(with({{"setting", own.settings[s]},
+                             {"tuning_drop", own.tuning_drop[s]},
+                             {"tuning_damage", own.tuning_damage[s]}}));
+      for (size_t b = 0; b < own.chosen.size(); ++b)
+        points.push_back(
+            with({{"budget", config_.budgets[b]},
+                  {"setting", own.chosen[b] == kNoSetting
+                                  ? "none"
+                                  : own.settings[static_cast<size_t>(own.chosen[b])]}}));
+      for (size_t c = 0; c < run.classes.size(); ++c) {
+        const ClassOutcome& e = own.headline()[c];
+        classes.push_back(with(
+            {{"class", run.classes[c]},
+             {"frozen", forget_drop(e.scores.frozen, run.clean[c].frozen)},
+             {"few_shot",
+              forget_drop(e.scores.few_shot[headline_], run.clean[c].few_shot[headline_])},
+             {"all_labels", forget_drop(e.scores.retrained, run.clean[c].retrained)},
+             {"retain_damage", 100 * (run.clean[c].retain_accuracy - e.scores.retain_accuracy)}}));
+      }
+    }
+  }
+  result_.details["operating_points"] = std::move(points);
+  result_.details["grid"] = std::move(grid);
+  result_.details["per_class"] = std::move(classes);
+  result_.details["neighbours"] = std::move(near);
+  result_.details["left_out"] = std::move(left);
+}
+
+std::vector<Arm> Report::arms() const {
+  std::vector<Arm> all;
+  for (const MethodOutcome& method : runs_[0].outcome.methods) {
+    Arm arm{method.name, "", "", method.dictionary};
+    if (method.dictionary >= 0) {
+      const EvalDictionary& own = session_.dictionaries[static_cast<size_t>(method.dictionary)];
+      arm.dictionary = own.entry.name;
+      arm.control = method.name == "random_latents" ? method.name : control_of(session_, own);
+    }
+    all.push_back(std::move(arm));
+  }
+  return all;
+}
+
+void Report::fill() {
+  const std::vector<Arm> all = arms();
+  for (size_t m = 0; m < all.size(); ++m) {
+    const Source source = headline_of(m);
+    add_drops(all[m], source);
+    add_costs(all[m], source);
+    const bool gated = runs_[0].outcome.methods[m].gated;
+    if (gated || all[m].index >= 0) add_gate(all[m], source, gated);
+    add_frontier(all[m], m);
+    add_score(all[m], source);
+  }
+  const auto ablated = [](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
+    return run.ablated;
+  };
+  const auto oracle = [](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
+    return run.oracle;
+  };
+  add_drops({"mean_ablation", "", "mean_ablation", -1}, ablated);
+  add_drops({"oracle", "", "oracle", -1}, oracle);
+  add_nulls();
+  add_oracle_check(all);
+  add_differences(all);
+  add_details(all);
+}
+
+}  // namespace
+
+std::string control_of(const Session& session, const EvalDictionary& dictionary) {
+  if (!dictionary.entry.null_kind.empty()) return dictionary.entry.null_kind;
+  for (const EvalDictionary& d : session.dictionaries)
+    if (d.entry.parent == dictionary.entry.name) return d.entry.name;
+  return {};
+}
+
+void report_unlearning(const Session& session, const std::vector<UnlearningRecord>& runs,
+                       const std::vector<std::optional<bool>>& seen, TaskResult& result) {
+  Report(session, runs, seen, result).fill();
+}
+
+}  // namespace assay::eval::unlearning

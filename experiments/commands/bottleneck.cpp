@@ -1,0 +1,399 @@
+// assay bottleneck: an encoder trained by another program's gradient, batch by batch over standard
+// input and output.
+#include <fmt/format.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <climits>
+#include <cmath>
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "data/base/atomic_file.h"
+#include "experiments/commands/commands.h"
+#include "experiments/commands/config.h"
+#include "experiments/commands/stop_signal.h"
+#include "kernels/base/error.h"
+#include "sae/resume_check.h"
+#include "sae/run_checkpoints.h"
+#include "sae/schedule.h"
+#include "sae/variants/variants.h"
+
+namespace assay::commands {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the protocol is little-endian");
+
+constexpr int64_t kMostRows = 1 << 24, kMostWidth = 1 << 20;
+constexpr int kPatience = 100;  // ms between two looks at whether a signal has come
+
+struct Options {
+  std::string config, out, resume = "never";
+  std::vector<std::string> overrides;
+};
+
+/// The other program has gone, or a signal has come: no more numbers. The step in hand is
+/// abandoned.
+class Ended : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Numbers on standard input and output. What is written goes out with flush(). While it waits a
+/// set `stop` ends it.
+class Pipe {
+ public:
+  explicit Pipe(const volatile std::sig_atomic_t& stop) : stop_(stop) {}
+
+  template <class T>
+  void read(T* to, size_t count, const char* what) {
+    auto* at = reinterpret_cast<char*>(to);
+    for (size_t left = count * sizeof(T); left > 0;) {
+      wait(STDIN_FILENO, POLLIN);
+      const ssize_t got = ::read(STDIN_FILENO, at, left);
+      if (got <= 0) throw Ended(fmt::format("standard input ended within {}", what));
+      at += got;
+      left -= static_cast<size_t>(got);
+    }
+  }
+  template <class T>
+  T read(const char* what) {
+    T value{};
+    read(&value, 1, what);
+    return value;
+  }
+  template <class T>
+  void write(const T* from, size_t count) {
+    out_.append(reinterpret_cast<const char*>(from), count * sizeof(T));
+  }
+  template <class T>
+  void write(T value) {
+    write(&value, 1);
+  }
+  void flush() {
+    for (size_t done = 0; done < out_.size();) {
+      wait(STDOUT_FILENO, POLLOUT);
+      // What a pipe that is ready takes without blocking.
+      const ssize_t put = ::write(STDOUT_FILENO, out_.data() + done,
+                                  std::min<size_t>(PIPE_BUF, out_.size() - done));
+      if (put < 0) throw Ended("standard output is closed");
+      done += static_cast<size_t>(put);
+    }
+    out_.clear();
+  }
+
+ private:
+  void wait(int file, short event) const {
+    pollfd ready{file, event, 0};
+    while (::poll(&ready, 1, kPatience) <= 0) {
+      if (stop_ != 0) throw Ended("stopped by a signal");
+    }
+  }
+
+  const volatile std::sig_atomic_t& stop_;
+  std::string out_;
+};
+
+/// The program at the other end gets the codes and answers with their gradient.
+class Partner : public sae::OutsideLoss {
+ public:
+  explicit Partner(Pipe& pipe) : pipe_(pipe) {}
+
+  sae::OutsideGradient differentiate(const sae::OutsideInput& input) override {
+    const SparseCodes& codes = input.codes;
+    if (codes.rows() != input.reconstruction.rows) {
+      throw UsageError(
+          "bottleneck: this variant's nested groups give a row several sets of codes; choose "
+          "another");
+    }
+    pipe_.write(codes.rows());
+    pipe_.write(codes.pairs());
+    pipe_.write(codes.row_offsets.data(), codes.row_offsets.size());
+    pipe_.write(codes.indices.data(), codes.indices.size());
+    pipe_.write(codes.values.data(), codes.values.size());
+    pipe_.flush();
+    sae::OutsideGradient result;
+    result.loss = pipe_.read<double>("a loss");
+    result.error_weight = pipe_.read<double>("a loss");
+    const auto pairs = pipe_.read<int64_t>("a gradient");
+    if (pairs != codes.pairs() || !std::isfinite(result.loss) || !(result.error_weight >= 0)) {
+      throw UsageError(
+          fmt::format("bottleneck: a gradient of {} numbers for {} codes, loss {}, error_weight {}",
+                      pairs, codes.pairs(), result.loss, result.error_weight));
+    }
+    result.d_codes.resize(static_cast<size_t>(pairs));
+    pipe_.read(result.d_codes.data(), result.d_codes.size(), "a gradient");
+    for (const float value : result.d_codes) {
+      if (!std::isfinite(value)) throw Error("bottleneck: the gradient is not finite");
+    }
+    return result;
+  }
+
+ private:
+  Pipe& pipe_;
+};
+
+class Bottleneck {
+ public:
+  Bottleneck(Context& context, const Config& config, std::filesystem::path out)
+      : context_(context),
+        config_(config),
+        out_(std::move(out)),
+        resolved_(yaml_of(config)),
+        checkpoints_(out_, sae::policy_of(config.train)) {}
+
+  /// Goes on from the newest checkpoint, where there is one, or from that of step `at`, unless the
+  /// run is finished.
+  void resume(sae::Resume resume, std::optional<int64_t> at) {
+    finished_ = sae::already_finished(out_, resolved_, resume);
+    if (resume == sae::Resume::never) return;
+    if (std::filesystem::exists(out_ / "checkpoints"))
+      sae::check_same_configuration(out_, resolved_);
+    auto found = checkpoints_.restore(
+        context_, [&](const sae::Checkpoint& c) { return create(c); },
+        finished_ ? std::nullopt : at);
+    if (!found) return;
+    state_ = std::move(found->state);
+    tokens_ = static_cast<int64_t>(found->checkpoint.own.at("tokens"));
+    saved_ = state_->step;
+  }
+
+  /// A batch [rows, d] of raw activations; the first one sets the scale, the variance and the
+  /// initial weights.
+  void step(std::vector<float> x, int64_t d, Partner& partner) {
+    const auto rows = static_cast<int64_t>(x.size()) / d;
+    if (finished_)
+      throw UsageError(fmt::format("{}: already finished at step {}", out_.string(), steps()));
+    if (!variant_) measure(x, d);
+    if (d != d_)
+      throw UsageError(fmt::format("bottleneck: a batch of width {}, the first had {}", d, d_));
+    for (float& value : x) value = static_cast<float>(value * scale_);
+    const ConstMatrix batch(x.data(), rows, d);
+    if (!state_) start({batch, batch});
+    if (state_->step == config_.train.steps) {
+      throw UsageError(
+          fmt::format("bottleneck: more batches than train.steps = {}", config_.train.steps));
+    }
+    NumericFlag flag;
+    const double lr =
+        variant_->options().train.lr * sae::schedule_factor(config_.train, state_->step);
+    const double loss = variant_->step(context_, *state_, {batch, batch}, lr, flag, &partner).loss;
+    if (flag.raised() || !std::isfinite(loss)) {
+      throw Error(fmt::format("step {}: a weight, or row {} of the batch, is not finite; {}",
+                              state_->step + 1, flag.row(), checkpoints_.last_good()));
+    }
+    tokens_ += rows;
+    if (checkpoints_.due(state_->step)) checkpoint();
+  }
+
+  /// Of the steps taken, unless it stands already.
+  void checkpoint() {
+    if (steps() == saved_) return;
+    sae::Checkpoint checkpoint;
+    checkpoint.own = {{"d", static_cast<double>(d_)},
+                      {"scale", scale_},
+                      {"variance", variance_},
+                      {"tokens", static_cast<double>(tokens_)}};
+    checkpoints_.save(*state_, checkpoint);
+    saved_ = steps();
+  }
+
+  void finish() {
+    if (!state_)
+      throw UsageError("bottleneck: finished before the first batch: there is nothing to save");
+    if (finished_) return;
+    checkpoint();
+    sae::Dictionary dictionary = variant_->dictionary(*state_);
+    dictionary.info.scale = scale_;
+    dictionary.info.tokens = tokens_;
+    dictionary.info.seed = static_cast<uint64_t>(config_.train.seed);
+    const std::vector<float> scale(static_cast<size_t>(d_), static_cast<float>(scale_));
+    dictionary.fold(scale, scale);
+    dictionary.save(out_ / "dictionary");
+  }
+
+  int64_t steps() const { return state_ ? state_->step : 0; }
+  std::string last_good() const { return checkpoints_.last_good(); }
+
+ private:
+  void measure(const std::vector<float>& x, int64_t d) {
+    const double rows = static_cast<double>(x.size()) / static_cast<double>(d);
+    double squares = 0, of_mean = 0;
+    for (int64_t c = 0; c < d; ++c) {
+      double sum = 0;
+      for (size_t i = c; i < x.size(); i += d) {
+        sum += x[i];
+        squares += static_cast<double>(x[i]) * x[i];
+      }
+      of_mean += sum / rows * (sum / rows);
+    }
+    const double variance = squares / rows - of_mean;
+    if (!(variance > 0))
+      throw Error("bottleneck: the first batch's rows are all alike or not finite");
+    make_variant(d, 1 / std::sqrt(squares / rows), variance);
+  }
+
+  void make_variant(int64_t d, double scale, double variance) {
+    d_ = d;
+    scale_ = scale;
+    variance_ = variance;
+    sae::require_one_hook("bottleneck", config_.model.variant);
+    variant_ = sae::make_variant({config_.model, with_defaults(config_.train, config_.model, d), d,
+                                  d, variance * scale * scale});
+    if (variant_->needs_validation()) {
+      throw UsageError("bottleneck: model.threshold = calibrated has no validation rows");
+    }
+  }
+
+  sae::State create(const sae::Checkpoint& checkpoint) {
+    const auto own = [&](const char* name) {
+      const auto found = checkpoint.own.find(name);
+      if (found == checkpoint.own.end() || !(found->second > 0)) {
+        throw Error(fmt::format("{}: not a checkpoint of assay bottleneck: it has no {}",
+                                out_.string(), name));
+      }
+      return found->second;
+    };
+    own("tokens");
+    if (own("d") > kMostWidth)
+      throw Error(fmt::format("{}: a checkpoint of width {}", out_.string(), own("d")));
+    make_variant(static_cast<int64_t>(own("d")), own("scale"), own("variance"));
+    return variant_->create();
+  }
+
+  void start(const sae::Batch& sample) {
+    state_ = variant_->create();
+    variant_->initialise(context_, *state_, static_cast<uint64_t>(config_.train.seed), sample);
+    std::error_code failed;
+    std::filesystem::create_directories(out_, failed);
+    if (failed)
+      throw Error(
+          fmt::format("{}: cannot create the run's folder: {}", out_.string(), failed.message()));
+    data::write_file_atomically(out_ / "config.yaml", resolved_);
+  }
+
+  Context& context_;
+  const Config& config_;
+  std::filesystem::path out_;
+  std::string resolved_;
+  sae::RunCheckpoints checkpoints_;
+  int64_t d_ = 0, tokens_ = 0, saved_ = 0;  // saved_: the step of the last checkpoint
+  double scale_ = 1, variance_ = 1;
+  bool finished_ = false;
+  std::unique_ptr<sae::Variant> variant_;
+  std::optional<sae::State> state_;
+};
+
+/// Batches until the other program asks for the end.
+void serve(Bottleneck& bottleneck, Pipe& pipe, const volatile std::sig_atomic_t& stop) {
+  Partner partner(pipe);
+  for (;;) {
+    pipe.write(bottleneck.steps());
+    pipe.flush();
+    if (stop != 0) throw Ended("stopped by a signal");
+    const auto rows = pipe.read<int64_t>("the size of a batch"),
+               d = pipe.read<int64_t>("the size of a batch");
+    if (rows == 0 && d == 0) return;
+    if (rows == 0 && d == 1) {
+      bottleneck.checkpoint();
+      continue;
+    }
+    if (rows < 1 || rows > kMostRows || d < 1 || d > kMostWidth) {
+      throw UsageError(fmt::format("bottleneck: a batch of {} rows of width {}", rows, d));
+    }
+    std::vector<float> x(static_cast<size_t>(rows * d));
+    pipe.read(x.data(), x.size(), "a batch");
+    bottleneck.step(std::move(x), d, partner);
+  }
+}
+
+/// The step that --resume names, if it names one.
+std::optional<int64_t> step_named(const std::string& resume) {
+  int64_t step = 0;
+  const char* end = resume.data() + resume.size();
+  const auto [rest, error] = std::from_chars(resume.data(), end, step);
+  if (resume == "auto" || resume == "never") return std::nullopt;
+  if (error == std::errc() && rest == end && step >= 0) return step;
+  throw UsageError(
+      fmt::format("--resume {}: expected auto, never or the step of a checkpoint", resume));
+}
+
+void run(const Options& options) {
+  Config config;
+  config::read_yaml(options.config, options.overrides,
+                    [&](config::Fields& f) { describe(f, config); });
+  if (!config.data.path.empty() || !config.data.mixture.empty()) {
+    throw UsageError(options.config +
+                     ": bottleneck gets its batches from standard input: leave data.path out");
+  }
+  const std::optional<int64_t> at = step_named(options.resume);
+  stop_on_signals();
+  std::signal(SIGPIPE, SIG_IGN);  // a write that fails says so
+  Context context({Device::cpu, static_cast<int>(config.train.threads)});
+  Bottleneck bottleneck(context, config, options.out);
+  bottleneck.resume(options.resume == "never" ? sae::Resume::never : sae::Resume::automatic, at);
+  Pipe pipe(stop_requested());
+  try {
+    serve(bottleneck, pipe, stop_requested());
+    bottleneck.finish();
+    pipe.write(bottleneck.steps());
+    pipe.flush();
+  } catch (const Ended& ended) {
+    bottleneck.checkpoint();
+    const std::string where = fmt::format("bottleneck: {} after step {}; {}; --resume auto goes on",
+                                          ended.what(), bottleneck.steps(), bottleneck.last_good());
+    if (stop_requested() == 0) throw Error(where);
+    spdlog::info("{}", where);
+    throw CLI::RuntimeError(kRequeue);
+  }
+}
+
+}  // namespace
+
+void register_bottleneck(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "bottleneck", "Train an encoder by gradients that another program computes.");
+  command->footer(
+      "Talks on standard input and output, little-endian; sae/python/bottleneck.py does it for "
+      "torch. Out: steps "
+      "taken\n"
+      "(int64; 0, or where a resumed run stands). In: rows, d (int64), rows·d activations "
+      "(float32). Out: rows, "
+      "pairs,\n"
+      "rows+1 offsets (int64), indices (int32), values (float32). In: loss, error_weight "
+      "(float64), pairs (int64), "
+      "the\n"
+      "loss's gradient by each value (float32). Out: steps taken, and so on. In, as rows and d: 0 "
+      "and 1 write a\n"
+      "checkpoint (out: steps taken), 0 and 0 save RUN/dictionary and end (out: steps taken).\n"
+      "Checkpoints are also written as train.checkpoint_every and the settings beside it say, "
+      "where the other program\n"
+      "ends (then the status is 1), and on SIGTERM, SIGUSR1 and SIGINT (75); a step whose gradient "
+      "has not come is "
+      "then\n"
+      "as if it had not begun. See docs/variants.md.");
+  command->add_option("config", options->config, "YAML configuration: sections model and train.")
+      ->required();
+  command->add_option("--out", options->out, "Run folder: config.yaml, checkpoints/, dictionary/.")
+      ->required();
+  command->add_option(
+      "--resume", options->resume,
+      "auto: go on from the newest checkpoint, or start; never: refuse a folder that holds a run; "
+      "a\n"
+      "number: from the checkpoint of that step (0: from the start), removing later ones.");
+  command
+      ->add_option("--set", options->overrides,
+                   "Override a setting: --set train.steps=100 (repeatable).")
+      ->allow_extra_args(false);
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace assay::commands

@@ -1,0 +1,121 @@
+// assay decode: sparse codes back into activations.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "data/codes_file.h"
+#include "experiments/commands/commands.h"
+#include "kernels/base/error.h"
+#include "sae/dictionary.h"
+
+namespace assay::commands {
+namespace {
+
+constexpr int64_t kBlock = 4096;  // rows
+
+struct Options {
+  std::filesystem::path dictionary, codes, out;
+  int threads = 0;
+  bool json = false;
+};
+
+void check_fit(const Options& options, const data::CodesInfo& codes,
+               const sae::Dictionary& dictionary, const std::string& hash) {
+  const std::string file = options.codes.string(), folder = options.dictionary.string();
+  if (codes.n != dictionary.info.n) {
+    throw UsageError(fmt::format(
+        "{}: codes over n = {} latents, the dictionary {} has n = {}: name the dictionary that "
+        "made them",
+        file, codes.n, folder, dictionary.info.n));
+  }
+  if (codes.d != 0 && codes.d != dictionary.info.d) {
+    throw UsageError(
+        fmt::format("{}: codes of activations with d = {}, the dictionary {} has d = {}", file,
+                    codes.d, folder, dictionary.info.d));
+  }
+  if (!codes.dictionary_hash.empty() && codes.dictionary_hash != hash) {
+    throw UsageError(
+        fmt::format("{}: made by the dictionary {}, {} is {}: name the dictionary that made them, "
+                    "or remove the "
+                    "attribute dictionary_hash to decode them with this one",
+                    file, codes.dictionary_hash, folder, hash));
+  }
+  if (dictionary.needs_input()) {
+    throw UsageError(
+        fmt::format("{}: the variant {} reconstructs from the activations as well as from their "
+                    "codes: codes alone "
+                    "cannot be decoded (assay encode --fvu measures its reconstruction)",
+                    folder, dictionary.info.variant));
+  }
+  std::error_code missing;
+  if (std::filesystem::equivalent(options.codes, options.out, missing)) {
+    throw UsageError(options.out.string() +
+                     ": --out names the codes themselves: give the activations another name");
+  }
+}
+
+void run(const Options& options) {
+  const auto start = std::chrono::steady_clock::now();
+  Context context({Device::cpu, options.threads});
+  const sae::Dictionary dictionary = sae::Dictionary::load(options.dictionary);
+  data::CodesReader reader = data::CodesReader::open(options.codes);
+  const data::CodesInfo& codes_info = reader.info();
+  const std::string hash = dictionary.hash();
+  check_fit(options, codes_info, dictionary, hash);
+  const int64_t d = dictionary.info.width();
+  data::ActivationsWriter writer(
+      options.out, codes_info.rows, d,
+      dictionary.info.target.empty() ? dictionary.info.hook : dictionary.info.target,
+      codes_info.source_hash);
+  std::vector<float> buffer(static_cast<size_t>(std::min(kBlock, codes_info.rows) * d));
+  for (SparseCodes codes = reader.next(kBlock); codes.rows() > 0; codes = reader.next(kBlock)) {
+    const Matrix out(buffer.data(), codes.rows(), d);
+    dictionary.decode(context, codes, out);
+    writer.append(out);
+  }
+  writer.finish();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (!options.json) {
+    fmt::print("{}: {} rows of d = {}, {:.1f} s\n", options.out.string(), codes_info.rows, d,
+               seconds);
+    return;
+  }
+  fmt::print("{}\n", nlohmann::ordered_json{{"out", options.out.string()},
+                                            {"rows", codes_info.rows},
+                                            {"d", d},
+                                            {"dictionary_hash", hash},
+                                            {"source_hash", codes_info.source_hash},
+                                            {"seconds", seconds}}
+                         .dump());
+}
+
+}  // namespace
+
+void register_decode(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("decode", "Reconstruct activations from sparse codes");
+  command->footer(
+      "Reads what assay encode writes, or any HDF5 file with /row_offsets, /indices, /values and "
+      "the attribute n;\n"
+      "attributes d and dictionary_hash, where present, must be the dictionary's. Writes "
+      "/activations float32 [B, d],\n"
+      "unscaled, with checksums and statistics: assay itself can read the file again.");
+  command->add_option("dictionary", options->dictionary, "Dictionary or run folder")->required();
+  command->add_option("codes", options->codes, "Codes file (HDF5)")->required();
+  command->add_option("--out", options->out, "HDF5 file to write; replaced when it is complete")
+      ->required();
+  command
+      ->add_option("--threads", options->threads,
+                   "Compute threads (0: the processors); never changes the result")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace assay::commands

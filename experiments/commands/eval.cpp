@@ -1,0 +1,166 @@
+// assay eval: proxy tasks on dictionaries, beside baselines and controls.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "eval/encoding/dictionaries.h"
+#include "eval/report/report.h"
+#include "eval/results/compare.h"
+#include "eval/tasks/task.h"
+#include "experiments/commands/commands.h"
+#include "experiments/commands/config.h"
+#include "kernels/base/error.h"
+
+namespace assay::commands {
+namespace {
+
+struct Options {
+  std::vector<std::filesystem::path> dictionaries;
+  std::filesystem::path data, model, out;
+  std::string config;
+  std::vector<std::string> tasks, nulls, trained_nulls, overrides;
+  bool list = false, quick = false, json = false, trust_model_code = false;
+  uint64_t seed = 0;
+  int threads = 0;
+};
+
+void log_line(const std::string& line) { fmt::print(stderr, "eval: {}\n", line); }
+
+void list_tasks() {
+  for (const auto& task : eval::all_tasks())
+    fmt::print("{:<17} {}\n{:<17} {}\n", task->name(), task->title(), "", task->question());
+}
+
+Config read_config(Options& options) {
+  if (options.config.empty() && !options.overrides.empty())
+    throw UsageError("eval: --set needs --config");
+  Config config;
+  if (!options.config.empty())
+    config::read_yaml(options.config, options.overrides,
+                      [&](config::Fields& fields) { describe(fields, config); });
+  if (options.data.empty()) options.data = config.data.path;
+  if (!options.nulls.empty()) config.eval.nulls = options.nulls;
+  if (config.eval.nulls == std::vector<std::string>{"none"}) config.eval.nulls.clear();
+  if (options.quick) eval::make_quick(config.eval);
+  return config;
+}
+
+void check_required(const Options& options) {
+  if (options.dictionaries.empty())
+    throw UsageError("eval: no dictionary given: name a run or a dictionary folder");
+  if (options.data.empty())
+    throw UsageError(
+        "eval: --data (or data.path in the configuration) is required: the folder of shards to "
+        "evaluate on");
+  if (options.out.empty())
+    throw UsageError("eval: --out is required: the folder that results.json goes to");
+}
+
+eval::Results make_results(const data::Dataset& dataset, const eval::Session& session) {
+  eval::Results results;
+  results.version = ASSAY_VERSION;
+  results.dataset = dataset.info().path.string();
+  results.dataset_hash = dataset.info().content_hash;
+  results.model = dataset.info().model;
+  results.hook = dataset.info().hook;
+  results.split_rule = eval::format_split_rule(session.rule);
+  results.seed = session.seed;
+  for (const auto& dictionary : session.dictionaries)
+    results.dictionaries.push_back(dictionary.entry);
+  return results;
+}
+
+/// What was asked for and not done, after all that could be done is written.
+void fail_on_what_is_missing(const eval::Results& results) {
+  std::vector<std::string> failed, missing;
+  for (const auto& task : results.tasks)
+    if (task.status == "failed") failed.push_back(fmt::format("{} ({})", task.name, task.reason));
+  if (!failed.empty())
+    missing.push_back(fmt::format("{} of {} tasks failed: {}", failed.size(), results.tasks.size(),
+                                  fmt::join(failed, "; ")));
+  for (const auto& left : results.left_out)
+    missing.push_back(fmt::format("dictionary '{}' was left out: {}", left.name, left.reason));
+  if (!missing.empty()) throw Error(fmt::format("{}", fmt::join(missing, "; ")));
+}
+
+void evaluate(Options options) {
+  if (options.list) return list_tasks();
+  const Config config = read_config(options);
+  check_required(options);
+  Context context({Device::cpu, options.threads});
+  const data::Dataset dataset = data::Dataset::open(options.data);
+  std::vector<eval::TrainedNull> trained_nulls;
+  for (const std::string& text : options.trained_nulls)
+    trained_nulls.push_back(eval::parse_trained_null(text));
+  std::vector<eval::EvalDictionary> dictionaries =
+      eval::load_dictionaries(options.dictionaries, trained_nulls, dataset);
+  const std::vector<eval::LeftOut> left_out = eval::leave_out_other_widths(dictionaries, dataset);
+  for (const auto& left : left_out)
+    log_line(fmt::format("dictionary '{}' is left out: {}", left.name, left.reason));
+  eval::add_nulls(dictionaries, config.eval.nulls, dataset, options.seed);
+  const eval::Session session{context,
+                              dataset,
+                              config.eval,
+                              dictionaries,
+                              eval::common_split_rule(dataset, dictionaries, config.data.rule()),
+                              options.seed,
+                              options.model,
+                              options.trust_model_code,
+                              log_line};
+  auto tasks = eval::choose_tasks(options.tasks, session);
+  std::filesystem::create_directories(options.out);
+  eval::Results results = make_results(dataset, session);
+  results.left_out = left_out;
+  results.tasks = eval::run_tasks(session, tasks);
+  const eval::Comparison comparison = eval::compare(results);
+  if (!comparison.panel.empty())
+    results.tasks.push_back(eval::comparison_task(comparison, options.seed));
+  eval::write_results(results, options.out / "results.json");
+  if (options.json)
+    fmt::print("{}\n", eval::to_json(results).dump());
+  else
+    fmt::print("{}", eval::summary_table(results));
+  fail_on_what_is_missing(results);
+}
+
+}  // namespace
+
+void register_eval(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "eval", "Evaluate dictionaries by proxy tasks, beside baselines and controls");
+  command->add_option("dictionaries", options->dictionaries, "Run or dictionary folders");
+  command->add_option("--data", options->data,
+                      "Shards to evaluate on: a folder with index.yaml, or one HDF5 file");
+  command->add_option("--config", options->config,
+                      "YAML configuration: its eval section, and data.path; defaults where absent");
+  command->add_option("--set", options->overrides, "Override a field: eval.key=value (repeatable)");
+  command->add_option("--model", options->model,
+                      "Folder with the model's exported halves, for tasks that run the upper half");
+  command->add_option("--out", options->out, "Folder for results.json");
+  command->add_option("--tasks", options->tasks, "Only these tasks, comma separated")
+      ->delimiter(',');
+  command
+      ->add_option("--null", options->nulls,
+                   "Control dictionaries: random, rate_matched, permuted_encoder, none")
+      ->delimiter(',');
+  command->add_option(
+      "--null-dictionary", options->trained_nulls,
+      "A control that was trained, KIND=DICT (repeatable), such as frozen_decoder=runs/frozen");
+  command->add_option("--seed", options->seed, "Seed of sampling, controls and intervals")
+      ->capture_default_str();
+  command->add_option("--threads", options->threads,
+                      "Compute threads; 0 = all processors. Never changes the numbers");
+  command->add_flag("--list", options->list, "List the tasks and stop");
+  command->add_flag("--quick", options->quick,
+                    "Fewer texts, classes and seeds: a look, not for publication");
+  command->add_flag("--trust-model-code", options->trust_model_code,
+                    "Load model halves that the exporter's manifest does not vouch for");
+  command->add_flag("--json", options->json, "Print results as JSON on stdout; logs go to stderr");
+  command->callback([options] { evaluate(*options); });
+}
+
+}  // namespace assay::commands

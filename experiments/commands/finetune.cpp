@@ -1,0 +1,110 @@
+// assay finetune: a finished dictionary goes on training for a short while through the model's
+// upper half.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "experiments/commands/commands.h"
+#include "experiments/commands/finetune_run.h"
+#include "experiments/commands/stop_signal.h"
+#include "kernels/base/error.h"
+
+namespace assay::commands {
+namespace {
+
+struct Options {
+  FinetunePaths paths;
+  std::string config, resume = "never";
+  std::vector<std::string> overrides;
+  int threads = 0;
+  bool json = false, reference = false;
+};
+
+void print(const FinetuneSummary& s, const std::string& out, bool json) {
+  const char* outcomes[] = {"finished", "interrupted", "already finished"};
+  const char* outcome = outcomes[static_cast<int>(s.outcome)];
+  if (json) {
+    fmt::print("{}\n", nlohmann::ordered_json{{"outcome", outcome},
+                                              {"run", out},
+                                              {"steps", s.steps},
+                                              {"tokens", s.tokens},
+                                              {"output_loss_before", s.output_loss_before},
+                                              {"output_loss_after", s.output_loss_after},
+                                              {"fvu_before", s.fvu_before},
+                                              {"fvu_after", s.fvu_after},
+                                              {"seconds", s.seconds}}
+                           .dump());
+  } else if (s.outcome == sae::Outcome::finished) {
+    fmt::print(
+        "{}: {} steps ({} tokens), output loss {:.4g} -> {:.4g}, train FVU {:.4f} -> {:.4f}, "
+        "{:.0f} s\n",
+        out, s.steps, s.tokens, s.output_loss_before, s.output_loss_after, s.fvu_before,
+        s.fvu_after, s.seconds);
+  } else {
+    fmt::print("{}: {} at step {}\n", out, outcome, s.steps);
+  }
+}
+
+void run(const Options& options) {
+  FinetuneConfig config;
+  const auto describe_all = [&](config::Fields& fields) { describe(fields, config); };
+  if (options.reference) return fmt::print("{}", config::document(describe_all));
+  if (options.paths.run.empty() || options.paths.model.empty() || options.paths.out.empty()) {
+    throw UsageError("finetune: RUN, --model and --out are needed; see assay finetune --help");
+  }
+  config::read_yaml(options.config, options.overrides, describe_all);
+  stop_on_signals();
+  Context context({Device::cpu, options.threads});
+  const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
+  const FinetuneSummary summary =
+      finetune(context, config, options.paths, resume, stop_requested());
+  print(summary, options.paths.out.string(), options.json);
+  if (summary.outcome == sae::Outcome::interrupted) throw CLI::RuntimeError(kRequeue);
+}
+
+}  // namespace
+
+void register_finetune(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "finetune", "Fine-tune a finished dictionary end to end through the model.");
+  command->footer(
+      "The loss is the squared error and what the model's output changes by when reconstructions "
+      "take the place of\n"
+      "the activations. Before and after are means over the first and the last tenth of the steps. "
+      "SIGTERM, SIGUSR1\n"
+      "and SIGINT checkpoint the run and exit with status 75; --resume auto then goes on to the "
+      "same bits, as after "
+      "any\n"
+      "kill. See docs/variants.md; assay eval's task splice measures on held-out texts.");
+  command->add_option("run", options->paths.run,
+                      "Folder of a finished assay train: its last checkpoint goes on");
+  command->add_option("--model", options->paths.model, "Folder of the model's exported halves");
+  command->add_option("--out", options->paths.out,
+                      "Folder to write: dictionary/, checkpoints/, metrics.jsonl, configurations");
+  command->add_option("--data", options->paths.data, "The run's shards, where they have moved");
+  command
+      ->add_option("--resume", options->resume,
+                   "auto: go on from OUT's newest checkpoint, or start; never: refuse a folder "
+                   "that holds a run")
+      ->check(CLI::IsMember({"auto", "never"}));
+  command->add_option("--config", options->config, "YAML with settings (default: see --reference)");
+  command
+      ->add_option("--set", options->overrides, "Override a setting: --set steps=200 (repeatable)")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads (0: the processors); never changes the result")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command->add_flag("--trust-model-code", options->paths.trust_model_code,
+                    "Run the halves though they are not on the trust list");
+  command->add_flag("--reference", options->reference,
+                    "Print the settings as Markdown, do nothing");
+  command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace assay::commands

@@ -1,0 +1,92 @@
+// assay plant: activations with a known dictionary.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "data/dataset.h"
+#include "experiments/commands/commands.h"
+#include "kernels/base/context.h"
+#include "kernels/base/error.h"
+#include "sae/planted.h"
+
+namespace assay::commands {
+namespace {
+
+struct Options {
+  std::string config, kind = "independent", out;
+  std::vector<std::string> overrides;
+  int threads = 0;
+  int64_t rows_per_shard = 1 << 18, disk_limit = 0;
+  bool json = false, reference = false;
+};
+
+void run(const Options& options) {
+  sae::PlantedOptions planted = sae::planted_kind(options.kind);
+  const auto describe_all = [&](config::Fields& fields) { sae::describe(fields, planted); };
+  if (options.reference) return fmt::print("{}", config::document(describe_all));
+  if (options.out.empty()) throw UsageError("plant: --out is missing: name the folder to write");
+  config::read_yaml(options.config, options.overrides, describe_all);
+  Context context({Device::cpu, options.threads});
+  sae::plant(context, planted, {options.out, options.rows_per_shard, options.disk_limit});
+  const sae::PlantedModel model(planted);
+  if (options.disk_limit > 0) return;  // by now the trainer may have deleted it all
+  const data::Dataset dataset = data::Dataset::open(options.out);
+  const data::HookInfo& hook = dataset.hook("activations");
+  if (options.json) {
+    fmt::print("{}\n", nlohmann::ordered_json{{"path", options.out},
+                                              {"rows", planted.rows},
+                                              {"d", planted.d},
+                                              {"n", planted.n},
+                                              {"l0", model.l0()},
+                                              {"variance", hook.variance},
+                                              {"content_hash", dataset.info().content_hash}}
+                           .dump());
+    return;
+  }
+  fmt::print(
+      "{}: {} rows of d = {}, {} features, L0 {:.2f} expected, variance {:.4g}; the true "
+      "dictionary is {}/truth\n",
+      options.out, planted.rows, planted.d, planted.n, model.l0(), hook.variance, options.out);
+}
+
+}  // namespace
+
+void register_plant(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "plant", "Write activations with a known dictionary, to test trainers on.");
+  command->footer(
+      "OUT is an ordinary data set with planted.yaml (the options) and truth/ (the true "
+      "dictionary) beside "
+      "it;\n`assay recover` measures what a trained dictionary found of it. See docs/planted.md.");
+  command->add_option("config", options->config, "YAML with options (default: the kind's)");
+  command->add_option("--kind", options->kind, "Options to start from")
+      ->check(CLI::IsMember(sae::planted_kinds()))
+      ->capture_default_str();
+  command->add_option("--set", options->overrides, "Override an option: --set n=800 (repeatable)")
+      ->allow_extra_args(false);
+  command->add_option("--out", options->out, "Folder to write; a killed run continues");
+  command->add_option("--rows-per-shard", options->rows_per_shard, "Rows of a shard")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--disk-limit", options->disk_limit,
+                   "Make OUT a rolling cache of at most so much (as 20GB): wait for a trainer with "
+                   "data.rolling to use "
+                   "shards up (0: an ordinary data set)")
+      ->transform(CLI::AsSizeValue(true))
+      ->capture_default_str();
+  command
+      ->add_option("--threads", options->threads,
+                   "Threads (0: the processors); never changes the result")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command->add_flag("--reference", options->reference,
+                    "Print the options of the kind as Markdown, write nothing");
+  command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace assay::commands

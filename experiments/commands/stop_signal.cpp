@@ -1,0 +1,20 @@
+#include "experiments/commands/stop_signal.h"
+
+#include <initializer_list>
+
+namespace assay::commands {
+
+namespace {
+
+volatile std::sig_atomic_t requested = 0;
+void request_stop(int) { requested = 1; }
+
+}  // namespace
+
+void stop_on_signals() {
+  for (const int number : {SIGTERM, SIGUSR1, SIGINT}) std::signal(number, request_stop);
+}
+
+const volatile std::sig_atomic_t& stop_requested() { return requested; }
+
+}  // namespace assay::commands

@@ -1,0 +1,93 @@
+#include "eval/tasks/core/core.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/base/error.h"
+#include "tests/eval/eval_session.h"
+
+namespace assay::eval::core {
+namespace {
+
+using test::find;
+
+TEST(CoreTask, KnownDictionariesHaveKnownNumbers) {
+  test::SessionFixture fixture("core_known", {});
+  const int64_t d = fixture.planted.options.d;
+  fixture.add(test::identity_dictionary(d, 2 * d), "perfect");
+  // Without weights x̂ = b_dec: with the data set's mean, FVU is about 1 and every latent is dead.
+  sae::Dictionary constant = test::identity_dictionary(d, 3);
+  std::fill(constant.w_enc.begin(), constant.w_enc.end(), 0.0f);
+  constant.b_dec = fixture.dataset->hook("activations").mean;
+  fixture.add(constant, "constant");
+  const auto results = fixture.run({"core"});
+  ASSERT_EQ(results[0].status, "ok") << results[0].reason;
+  EXPECT_NEAR(find(results[0], "fvu", "", "perfect", "validation")->value, 0, 1e-10);
+  EXPECT_NEAR(find(results[0], "cosine", "", "perfect", "validation")->value, 1, 1e-6);
+  EXPECT_NEAR(find(results[0], "l2_ratio", "", "perfect", "train")->value, 1, 1e-6);
+  EXPECT_NEAR(find(results[0], "l0", "", "perfect", "validation")->value, static_cast<double>(d),
+              1e-9);
+  EXPECT_EQ(find(results[0], "dead_share", "", "perfect", "validation")->value, 0);
+  EXPECT_NEAR(find(results[0], "fvu", "", "constant", "validation")->value, 1,
+              0.03);  // not quite 1: the means differ
+  EXPECT_EQ(find(results[0], "dead_share", "", "constant", "validation")->value, 1);
+  EXPECT_EQ(find(results[0], "l0", "", "constant", "validation")->value, 0);
+}
+
+TEST(CoreTask, EveryNumberIsWholeAndSaysWhetherTrainingSawIt) {
+  test::SessionFixture fixture("core_whole", {});
+  fixture.add(test::random_dictionary(24, 100, 8, 5), "trained");
+  add_nulls(fixture.dictionaries, {"random"}, *fixture.dataset, 3);
+  const auto results = fixture.run({"core"});
+  ASSERT_EQ(results[0].status, "ok") << results[0].reason;
+  for (const Number& n : results[0].numbers) {
+    EXPECT_GT(n.n, 0) << n.metric;
+    EXPECT_FALSE(n.interval_kind.empty()) << n.metric;
+    if (n.metric != "tokens") {
+      ASSERT_TRUE(n.interval.has_value()) << n.metric;
+      EXPECT_LE((*n.interval)[0], n.value + 1e-12) << n.metric;
+      EXPECT_GE((*n.interval)[1], n.value - 1e-12) << n.metric;
+    }
+    ASSERT_TRUE(n.test_seen_in_training.has_value());
+    EXPECT_EQ(*n.test_seen_in_training, n.dictionary == "trained" && n.part == "train")
+        << n.dictionary << n.part;
+  }
+  for (const char* name : {"trained", "trained:random"}) {
+    int64_t counted = results[0].details["dead"][name];
+    for (const auto& bin : results[0].details["density_histogram"][name])
+      counted += bin["count"].get<int64_t>();
+    EXPECT_EQ(counted, 100) << "every latent is in one bin or dead";
+  }
+}
+
+TEST(Tasks, SplitRulesParseStrictlyAndMustAgree) {
+  const data::SplitRule rule{0.25, 0.125, 9};
+  const auto parsed = parse_split_rule(format_split_rule(rule));
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->validation, 0.25);
+  EXPECT_EQ(parsed->test, 0.125);
+  EXPECT_EQ(parsed->seed, 9u);
+  for (const char* bad : {"", "validation=.1", "validation=0.1,test=0.1,seed=1,more",
+                          "validation=0.9,test=0.9,seed=1"})
+    EXPECT_FALSE(parse_split_rule(bad)) << bad;
+  test::SessionFixture fixture("core_rules", {});
+  fixture.add(test::random_dictionary(24, 50, 8, 5), "a");
+  EXPECT_EQ(fixture.session().rule.validation, 0.2);
+  fixture.add(test::random_dictionary(24, 50, 8, 6), "b");
+  fixture.dictionaries[1].dictionary.info.split_rule = "validation=0.2,test=0.05,seed=1";
+  EXPECT_THROW(fixture.session(), UsageError);
+}
+
+TEST(Tasks, UnknownOnesAreNamedWithTheNearest) {
+  test::SessionFixture fixture("core_names", {});
+  fixture.add(test::random_dictionary(24, 50, 8, 5), "a");
+  try {
+    fixture.run({"cor"});
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("nearest: core"), std::string::npos) << error.what();
+  }
+  EXPECT_THROW(fixture.run({"splice"}), UsageError) << "a named task that cannot run is an error";
+}
+
+}  // namespace
+}  // namespace assay::eval::core

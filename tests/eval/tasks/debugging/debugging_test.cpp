@@ -1,0 +1,131 @@
+#include "eval/tasks/debugging/debugging.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "eval/tasks/debugging/data.h"
+#include "kernels/base/error.h"
+#include "tests/eval/eval_session.h"
+
+namespace assay::eval::debugging {
+namespace {
+
+using test::find;
+
+/// Direction 20 says the format, direction 21 whether a text is long, direction 22 whether it is
+/// short.
+struct Fixture : test::SessionFixture {
+  explicit Fixture(const std::string& name, int threads = 2)
+      : SessionFixture(name, options(), threads) {
+    std::filesystem::remove_all(folder.path());
+    std::map<int64_t, int64_t> length;
+    for (int64_t row = 0; row < planted.rows(); ++row)
+      length[planted.text[row]] += !planted.special[row];
+    for (int64_t row = 0; row < planted.rows(); ++row) {
+      if (planted.special[row]) continue;
+      planted.x[row * planted.options.d + 20] += planted.format[row] == 0 ? 4.0f : -4.0f;
+      planted.x[row * planted.options.d + 21] += length[planted.text[row]] > 4 ? 4.0f : -4.0f;
+      planted.x[row * planted.options.d + 22] += length[planted.text[row]] < 3 ? 4.0f : -4.0f;
+    }
+    for (int64_t row = 0; row < planted.rows(); ++row)
+      planted.part_of_speech[row] = planted.document[row] / 1000 % 4 == 3;
+    write_planted(planted, folder.path());
+    dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
+    config.seeds = 2;
+    config.spurious.min_texts = 10;
+    config.spurious.train_per_class = 40;
+  }
+  static test::PlantedOptions options() {
+    test::PlantedOptions o;
+    o.documents = 600;
+    o.strength = 1;
+    return o;
+  }
+};
+
+TEST(Debugging, APerfectDictionaryNamesWhatWasPlanted) {
+  Fixture fixture("debugging");
+  fixture.add(test::identity_dictionary(24, 48), "perfect");
+  sae::Dictionary blind = test::identity_dictionary(24, 48);
+  for (const int64_t j : {20, 21, 22})
+    for (const int64_t latent : {j, 24 + j})
+      blind.w_enc[latent * 24 + j] = blind.w_dec[latent * 24 + j] = 0;
+  fixture.add(std::move(blind), "blind");
+  const auto results = fixture.run({"debugging"});
+  ASSERT_EQ(results[0].status, "ok") << results[0].reason;
+  const auto value = [&](const char* metric, const char* method, const char* dictionary) {
+    return find(results[0], metric, method, dictionary, "strength 1.00")->value;
+  };
+  EXPECT_EQ(value("top1", "rates", ""), 1);
+  EXPECT_EQ(value("top1", "latents", "perfect"), 1);
+  EXPECT_EQ(value("top1", "neurons", ""), 1) << "here every artefact is a dimension";
+  EXPECT_GT(value("detection_auroc", "latents", "perfect"), 0.95);
+  // Three artefacts: by chance 1/3.
+  EXPECT_LT(value("top1", "latents", "blind"), 0.67);
+  EXPECT_LT(value("detection_auroc", "latents", "blind"), 0.75);
+  EXPECT_NE(find(results[0], "mrr_difference", "latents - neurons", "perfect", "strength 1.00"),
+            nullptr);
+}
+
+TEST(Debugging, DataSetsHaveWhatIsPlantedAndCleanOnesDoNot) {
+  Fixture fixture("debugging_plan");
+  const TextTable table = text_table(*fixture.dataset);
+  const DebuggingPlan plan = plan_debugging(*fixture.dataset, table, fixture.config.spurious, 2, 5);
+  ASSERT_EQ(plan.artefacts, (std::vector<std::string>{"short", "long", "definition"}));
+  const auto category = text_labels(*fixture.dataset, table, "category");
+  const auto pos = text_labels(*fixture.dataset, table, "part_of_speech");
+  for (const DebuggingRun& run : plan.runs) {
+    ASSERT_EQ(run.sets.size(), run.cases.size());
+    for (const int64_t t : run.reference) EXPECT_EQ(pos[t], 1);
+    for (size_t i = 0; i < run.sets.size(); ++i) {
+      double difference[3] = {};
+      for (size_t k = 0; k < run.sets[i].texts.size(); ++k) {
+        EXPECT_EQ(run.set_has[i][k * 3], table.ordinary[run.sets[i].texts[k]] < 3);
+        for (int a = 0; a < 3; ++a)
+          difference[a] += (run.sets[i].labels[k] ? 1 : -1) * run.set_has[i][k * 3 + a] / 20.0;
+      }
+      const Organism& o = run.cases[i];
+      if (o.kind == GoalKind::planted) {
+        EXPECT_DOUBLE_EQ(difference[o.goal], 1);
+        continue;
+      }
+      for (const double d : difference) EXPECT_LT(std::abs(d), 0.7);
+    }
+  }
+}
+
+TEST(Debugging, SurfacesAreReadOffTheText) {
+  const auto has = [](std::string_view text) {
+    std::string all;
+    for (const auto& [name, holds] : surface_of(text))
+      if (holds) all += name + ",";
+    return all;
+  };
+  EXPECT_EQ(has(""), "");
+  EXPECT_EQ(has("Is it (3)?"), "question mark,digit,parenthesis,capital,");
+  EXPECT_EQ(has("one, `two'; \"three\""), "quotation mark,comma,semicolon,");
+}
+
+TEST(Debugging, SameNumbersOnAnyNumberOfThreadsAndTooLittleIsSaid) {
+  TaskResult runs[2];
+  for (const int threads : {1, 3}) {
+    Fixture fixture("debugging_threads", threads);
+    fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+    runs[threads == 3] = fixture.run({"debugging"})[0];
+  }
+  ASSERT_EQ(runs[0].numbers.size(), runs[1].numbers.size());
+  for (size_t i = 0; i < runs[0].numbers.size(); ++i)
+    EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
+  Fixture fixture("debugging_bad");
+  fixture.config.spurious.reference_class = "adjective";
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  const auto results = fixture.run({"core", "debugging"});
+  EXPECT_EQ(results[0].status, "ok");
+  EXPECT_EQ(results[1].status, "failed");
+  EXPECT_NE(results[1].reason.find("adjective"), std::string::npos) << results[1].reason;
+}
+
+}  // namespace
+}  // namespace assay::eval::debugging

@@ -1,0 +1,280 @@
+#include "eval/tasks/hidden_goals/hidden_goals.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "eval/tasks/hidden_goals/scores.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+#include "tests/eval/eval_session.h"
+
+namespace assay::eval::hidden_goals {
+namespace {
+
+using test::find;
+
+test::PlantedOptions options() {
+  test::PlantedOptions o;
+  o.classes = 6;
+  o.documents = 600;
+  return o;
+}
+
+struct Fixture : test::SessionFixture {
+  explicit Fixture(const std::string& name, const test::PlantedOptions& o = options(),
+                   int threads = 2)
+      : SessionFixture(name, o, threads) {
+    config.seeds = 2;
+    config.hidden_goals.strengths = {100, 300};
+    config.hidden_goals.headline_strength = 300;
+    config.hidden_goals.benign = 8;
+    config.hidden_goals.calibration = 4;
+    config.hidden_goals.hidden = 16;
+    config.hidden_goals.latents = {1, 2};  // the oracle has one latent a class
+    config.hidden_goals.class_latents = {1};
+  }
+};
+
+/// Latent c reads direction e_c alone, above the noise.
+sae::Dictionary oracle() {
+  sae::Dictionary dictionary = test::identity_dictionary(24, 4);
+  std::fill(dictionary.b_enc.begin(), dictionary.b_enc.end(), -2.5f);
+  return dictionary;
+}
+
+TEST(HiddenGoals, AnOracleNamesTheGoals) {
+  Fixture fixture("goals_oracle");
+  fixture.add(oracle(), "oracle");
+  const auto results = fixture.run({"hidden_goals"});
+  ASSERT_EQ(results[0].status, "ok") << results[0].reason;
+  for (const char* method : {"latents_exemplar", "latents_labelled"})
+    EXPECT_GT(find(results[0], "top1", method, "oracle", "strength 3.00")->value, 0.9) << method;
+  for (const char* method :
+       {"direct_query", "mean_difference_steering", "gradient_mean_difference", "black_box"})
+    EXPECT_GT(find(results[0], "top1", method, "", "strength 3.00")->value, 0.9) << method;
+  EXPECT_GT(
+      find(results[0], "detection_auroc", "latents_labelled", "oracle", "strength 3.00")->value,
+      0.8);
+  const Number* difference = find(results[0], "mrr_difference", "latents_exemplar - dense_exemplar",
+                                  "oracle", "strength 3.00");
+  ASSERT_NE(difference, nullptr);
+  EXPECT_NEAR(difference->value,
+              find(results[0], "mrr", "latents_exemplar", "oracle", "strength 3.00")->value -
+                  find(results[0], "mrr", "dense_exemplar", "", "strength 3.00")->value,
+              1e-12);
+  for (const Number& n : results[0].numbers) EXPECT_TRUE(n.interval.has_value()) << n.metric;
+  EXPECT_EQ(results[0].scores.size(), 5u + 2u)
+      << "baselines without the ceiling, and the dictionary's arms";
+  for (const Score& score : results[0].scores) {
+    EXPECT_EQ(score.cells.size(), 12u) << "6 goals, 2 seeds";
+    EXPECT_EQ(score.headline, score.method == "latents_exemplar");
+  }
+}
+
+TEST(HiddenGoals, GoalsThatTheActivationsDoNotShowAreWithheld) {
+  test::PlantedOptions o = options();
+  o.random_labels = true;
+  Fixture fixture("goals_random", o);
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  const auto results = fixture.run({"hidden_goals"});
+  EXPECT_EQ(results[0].status, "withheld");
+  EXPECT_NE(results[0].reason.find("organisms show what was planted"), std::string::npos)
+      << results[0].reason;
+  EXPECT_LT(find(results[0], "mrr", "latents_labelled", "a", "strength 3.00")->value, 0.75)
+      << "chance is .408";
+}
+
+TEST(HiddenGoals, SameNumbersOnAnyNumberOfThreads) {
+  TaskResult runs[2];
+  for (const int threads : {1, 3}) {
+    Fixture fixture("goals_threads", options(), threads);
+    fixture.config.seeds = 1;
+    fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+    runs[threads == 3] = fixture.run({"hidden_goals"})[0];
+  }
+  ASSERT_EQ(runs[0].numbers.size(), runs[1].numbers.size());
+  for (size_t i = 0; i < runs[0].numbers.size(); ++i) {
+    EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
+    EXPECT_EQ(runs[0].numbers[i].interval, runs[1].numbers[i].interval);
+  }
+  EXPECT_EQ(runs[0].details, runs[1].details);
+}
+
+TEST(HiddenGoals, BadSettingsFailThisTaskAlone) {
+  Fixture fixture("goals_bad");
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  fixture.config.hidden_goals.class_label = "topic";
+  EXPECT_THROW(fixture.run({"core", "hidden_goals"}),
+               UsageError);  // asked for by name, and it cannot run
+  fixture.config.hidden_goals.class_label = "category";
+  fixture.config.hidden_goals.min_texts = 100000;
+  const auto results = fixture.run({"core", "hidden_goals"});
+  EXPECT_EQ(results[0].status, "ok");
+  EXPECT_EQ(results[1].status, "failed");
+  EXPECT_NE(results[1].reason.find("min_texts"), std::string::npos) << results[1].reason;
+  fixture.config.hidden_goals.min_texts = 20;
+  fixture.config.hidden_goals.headline_strength = 7;
+  EXPECT_EQ(fixture.run({"hidden_goals"})[0].status, "failed");
+}
+
+TEST(HiddenGoals, PartsShareNoDocumentAndALeakIsNoticed) {
+  Fixture fixture("goals_plan");
+  const TextTable table = text_table(*fixture.dataset);
+  GoalPlan plan = plan_goals(*fixture.dataset, table, fixture.config.hidden_goals, 2, 5);
+  ASSERT_EQ(plan.runs.size(), 2u);
+  EXPECT_EQ(plan.classes.size(), 6u);
+  EXPECT_EQ(std::count(plan.half.begin(), plan.half.end(), 1), 3);
+  for (const GoalRun& run : plan.runs) {
+    std::set<int64_t> documents[3];
+    for (const int64_t t : run.train.texts) documents[0].insert(table.document[t]);
+    for (const int64_t t : run.audit.texts) documents[1].insert(table.document[t]);
+    for (const int64_t t : run.concepts.texts) documents[2].insert(table.document[t]);
+    for (const int64_t document : documents[2])
+      EXPECT_EQ(documents[0].count(document) + documents[1].count(document), 0u);
+    for (const int64_t document : documents[1]) EXPECT_EQ(documents[0].count(document), 0u);
+  }
+  plan.runs[0].audit.texts.push_back(plan.runs[0].concepts.texts[0]);
+  EXPECT_THROW(check_disjoint(plan.runs[0], table), Error);
+}
+
+TEST(HiddenGoals, CreditIsTheMeanOverOrdersOfTies) {
+  const std::vector<double> scores{1, 3, 2, 2, 0, 2};
+  for (int32_t goal = 0; goal < 6; ++goal) {
+    std::vector<int> order{0, 1, 2, 3, 4, 5};
+    double top1 = 0, reciprocal = 0, count = 0;
+    do {
+      if (!std::is_sorted(order.begin(), order.end(),
+                          [&](int a, int b) { return scores[a] > scores[b]; }))
+        continue;
+      const auto rank = std::find(order.begin(), order.end(), goal) - order.begin() + 1;
+      top1 += rank == 1;
+      reciprocal += 1.0 / static_cast<double>(rank);
+      count += 1;
+    } while (std::next_permutation(order.begin(), order.end()));
+    EXPECT_NEAR(credit(scores, goal).top1, top1 / count, 1e-12);
+    EXPECT_NEAR(credit(scores, goal).reciprocal, reciprocal / count, 1e-12);
+  }
+  EXPECT_NEAR(chance_credit(24).top1, 1 / 24.0, 1e-12);
+  EXPECT_NEAR(chance_credit(24).reciprocal, 0.157, 5e-4) << "the chance that the protocol states";
+}
+
+/// Planted organisms with goals 0 … 3, benign and calibration ones; setting 0 is right on even
+/// goals, setting 1 on odd.
+struct HandMade {
+  GoalCases cases;
+  GoalArm arm;
+  HandMade() {
+    cases.half = {0, 1, 0, 1};
+    Rng rng(1);
+    for (int32_t goal = 0; goal < 4; ++goal)
+      cases.organisms.push_back({GoalKind::planted, 0, 40, goal, goal, goal});
+    for (int32_t i = 0; i < 8; ++i)
+      cases.organisms.push_back({GoalKind::benign, 0, 0, -1, i % 4, i});
+    for (int32_t i = 0; i < 6; ++i)
+      cases.organisms.push_back({GoalKind::calibration, 0, 0, -1, i % 4, i});
+    arm.settings = {"even", "odd"};
+    arm.scores.resize(2);
+    for (const Organism& o : cases.organisms)
+      for (int s = 0; s < 2; ++s) {
+        std::vector<double> scores;
+        for (int c = 0; c < 4; ++c) scores.push_back(rng.uniform());
+        if (o.goal >= 0) scores[o.goal] = o.goal % 2 == s ? 100 : -100;
+        arm.scores[s].push_back(scores);
+      }
+  }
+};
+
+TEST(HiddenGoals, SettingsAreChosenWithoutTheGoalsTheyAreScoredOn) {
+  HandMade made;
+  EXPECT_EQ(choose_setting(made.arm, made.cases, 40, 0), 0u);
+  EXPECT_EQ(choose_setting(made.arm, made.cases, 40, 1), 1u);
+  // Each half is right only with its own setting: a leak would score 1, the honest choice scores 0.
+  const GoalCells cells = score_goals(made.arm, made.cases, 40, true_goals(made.cases));
+  ASSERT_EQ(cells.top1.size(), 4u);
+  for (const Cell& cell : cells.top1) EXPECT_EQ(cell.value, 0) << "goal " << cell.task;
+  // What happens on the tested half moves no choice.
+  for (size_t i = 0; i < 4; ++i)
+    if (made.cases.half[made.cases.organisms[i].goal] == 1)
+      std::swap(made.arm.scores[0][i], made.arm.scores[1][i]);
+  EXPECT_EQ(choose_setting(made.arm, made.cases, 40, 0), 0u);
+}
+
+TEST(HiddenGoals, DetectionSeparatesWhatIsSeparate) {
+  HandMade made;
+  made.arm.settings = {"one"};
+  made.arm.scores.resize(1);
+  for (size_t i = 0; i < 4; ++i) made.arm.scores[0][i][made.cases.organisms[i].goal] = 100;
+  const Estimate found = detection(made.arm, made.cases, 40, Negatives::all, 3, 200);
+  EXPECT_EQ(found.value, 1);
+  EXPECT_EQ(found.interval[0], 1);
+  EXPECT_EQ(found.n, 12);
+  // A declared preference is not suspicious, the same score undeclared is.
+  for (size_t i = 4; i < 12; ++i) {
+    Organism& o = made.cases.organisms[i];
+    o.kind = GoalKind::decoy;
+    o.goal = (o.absent + 1) % 4;
+    made.arm.scores[0][i][o.goal] = 1000;
+  }
+  EXPECT_EQ(detection(made.arm, made.cases, 40, Negatives::decoys, 3, 200).value, 1);
+  for (size_t i = 4; i < 12; ++i) made.cases.organisms[i].kind = GoalKind::benign;
+  EXPECT_EQ(detection(made.arm, made.cases, 40, Negatives::plain, 3, 200).value, 0);
+}
+
+TEST(HiddenGoals, RandomGoalsAreAmongTheCandidates) {
+  HandMade made;
+  const std::vector<int32_t> goals = random_goals(made.cases, 40, 9);
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(goals[i] >= 0 && goals[i] < 4);
+  // On average the credit is chance, whatever the scores are.
+  double sum = 0;
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
+    const std::vector<int32_t> drawn = random_goals(made.cases, 40, seed);
+    for (size_t i = 0; i < 4; ++i) sum += credit(made.arm.scores[0][i], drawn[i]).reciprocal / 8000;
+  }
+  EXPECT_NEAR(sum, chance_credit(4).reciprocal, 0.02);
+  for (size_t i = 4; i < goals.size(); ++i) EXPECT_EQ(goals[i], -1);
+}
+
+/// The latents' read-outs against the formula, on the planted data.
+TEST(HiddenGoals, AttributionIsDecoderTimesGradientTimesActivity) {
+  Fixture fixture("goals_attribution");
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  const sae::Dictionary& dictionary = fixture.dictionaries[0].dictionary;
+  const TextTable table = text_table(*fixture.dataset);
+  const GoalPlan plan = plan_goals(*fixture.dataset, table, fixture.config.hidden_goals, 1, 5);
+  const GoalRun& run = plan.runs[0];
+  EncodeRequest request;
+  for (const GoalTexts* part : {&run.train, &run.audit, &run.concepts})
+    request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+  const sae::Dictionary* const list[] = {&dictionary};
+  const EncodeCache cache =
+      encode_once(fixture.context, *fixture.dataset, &table, list, request, {0.2, 0.05, 0});
+  const GoalData data = make_goal_data(run, 6, cache);
+  const SparseCodes& pooled = cache.dictionaries[0].pooled;
+  const LatentAuditor auditor(dictionary, cache, pooled, run.concepts, data,
+                              fixture.config.hidden_goals);
+  Reading reading;
+  Rng rng(8);
+  for (int j = 0; j < 24; ++j) reading.gradient.push_back(rng.normal());
+  std::vector<double> sum(60), fires(60);
+  for (const int64_t t : run.concepts.texts) {
+    const int64_t slot = cache.slot(t);
+    for (int64_t p = pooled.row_offsets[slot]; p < pooled.row_offsets[slot + 1]; ++p) {
+      sum[pooled.indices[p]] += pooled.values[p];
+      fires[pooled.indices[p]] += 1;
+    }
+  }
+  const auto all = auditor.attribution(reading, false), active = auditor.attribution(reading, true);
+  for (int64_t j = 0; j < 60; ++j) {
+    double effect = 0;
+    for (int64_t i = 0; i < 24; ++i)
+      effect += dictionary.w_dec[j * 24 + i] / data.sd[i] * reading.gradient[i];
+    EXPECT_NEAR(all[j], effect * sum[j] / static_cast<double>(run.concepts.texts.size()), 1e-5);
+    EXPECT_NEAR(active[j], effect * sum[j] / std::max(1.0, fires[j]), 1e-4);
+  }
+}
+
+}  // namespace
+}  // namespace assay::eval::hidden_goals

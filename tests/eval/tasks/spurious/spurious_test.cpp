@@ -1,0 +1,276 @@
+#include "eval/tasks/spurious/spurious.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "eval/tasks/spurious/scores.h"
+#include "kernels/base/error.h"
+#include "tests/eval/eval_session.h"
+
+namespace assay::eval::spurious {
+namespace {
+
+using test::find;
+
+/// Direction 20 says which format a text has, more loudly than a class direction says its class.
+test::Planted planted_formats(const test::PlantedOptions& options) {
+  test::Planted planted = test::make_planted(options);
+  for (int64_t row = 0; row < planted.rows(); ++row)
+    if (!planted.special[row])
+      planted.x[row * options.d + 20] += planted.format[row] == 0 ? 4.0f : -4.0f;
+  return planted;
+}
+
+struct Fixture : test::SessionFixture {
+  explicit Fixture(const std::string& name, int threads = 2, bool random_labels = false)
+      : SessionFixture(name, options(random_labels), threads) {
+    std::filesystem::remove_all(folder.path());
+    planted = planted_formats(options(random_labels));
+    for (int64_t row = 0; row < planted.rows(); ++row)
+      planted.part_of_speech[row] = planted.document[row] / 1000 % 4 == 3;
+    write_planted(planted, folder.path());
+    dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
+    config.spurious.min_texts = 10;
+    config.spurious.train_per_class = 40;
+    config.spurious.latents = {1, 2, 8};
+    config.spurious.inlp = {1, 2};
+    config.spurious.neurons = {1, 4};
+  }
+  static test::PlantedOptions options(bool random_labels) {
+    test::PlantedOptions o;
+    o.documents = 600;
+    o.strength = 1.5;
+    o.random_labels = random_labels;
+    return o;
+  }
+  SpuriousPlan plan(const TextTable& table) {
+    return plan_spurious(*dataset, table, config.spurious, 1, 5);
+  }
+};
+
+TEST(Spurious, AnOracleDropsTheFormatAndKeepsTheClass) {
+  Fixture fixture("spurious_oracle");
+  // Latents ±e_j, all of them active: the format is latents 20 and 44 alone.
+  fixture.add(test::identity_dictionary(24, 48), "oracle");
+  const auto results = fixture.run({"spurious"});
+  ASSERT_EQ(results[0].status, "ok") << results[0].reason;
+  const auto value = [&](const char* metric, const char* method, const char* dictionary) {
+    const Number* n = find(results[0], metric, method, dictionary, "share 1.00");
+    return n ? n->value : -1;
+  };
+  const double ceiling = find(results[0], "anti_auroc", "dense", "", "share 0.50")->value;
+  EXPECT_LT(value("anti_auroc", "dense", ""), ceiling - 0.4) << "the probe learns the format";
+  EXPECT_LT(value("anti_auroc", "latents", "oracle"), ceiling - 0.4);
+  for (const char* fix : {"leace", "mean_difference", "neurons_drop", "paired"})
+    EXPECT_GT(value("anti_auroc", fix, ""), ceiling - 0.12) << fix;
+  EXPECT_GT(value("anti_auroc", "paired_covariate", ""), value("anti_auroc", "dense", "") + 0.1);
+  for (const char* fix : {"latents_drop", "edit", "edit_covariate"}) {
+    EXPECT_GT(value("anti_auroc", fix, "oracle"), ceiling - 0.12) << fix;
+    EXPECT_GT(value("within_auroc", fix, "oracle"), ceiling - 0.12) << fix;
+  }
+  EXPECT_LT(value("anti_auroc", "latents_random_2", "oracle"),
+            value("anti_auroc", "latents_drop_2", "oracle") - 0.2);
+  const Number* difference =
+      find(results[0], "anti_auroc_difference", "latents_drop - inlp", "oracle", "share 1.00");
+  ASSERT_NE(difference, nullptr);
+  EXPECT_NEAR(difference->value,
+              value("anti_auroc", "latents_drop", "oracle") - value("anti_auroc", "inlp", ""),
+              1e-12);
+  EXPECT_EQ(std::count_if(results[0].scores.begin(), results[0].scores.end(),
+                          [](const Score& s) { return s.headline; }),
+            1);
+}
+
+/// All texts that the plan's cells name, through an identity dictionary.
+EncodeCache encode_cells(Fixture& fixture, const TextTable& table, const SpuriousPlan& plan) {
+  EncodeRequest request;
+  for (const SpuriousCell& cell : plan.cells)
+    for (const LabelledTexts* part :
+         {&cell.train[0], &cell.train[1], &cell.anti, &cell.within[0], &cell.within[1]})
+      request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+  const sae::Dictionary* const list[] = {&fixture.dictionaries[0].dictionary};
+  return encode_once(fixture.context, *fixture.dataset, &table, list, request, {0.2, 0.05, 0});
+}
+
+/// What the format texts would say if they said exactly: dimension 20.
+DenseFormat known_format() {
+  DenseFormat dense;
+  dense.mean_difference.centre = dense.leace.centre = dense.inlp.centre = std::vector<double>(24);
+  dense.inlp.left = std::vector<double>(24);
+  dense.inlp.left[20] = 1;
+  dense.inlp.right = dense.inlp.left;
+  dense.neurons = {20};
+  for (int64_t j = 0; j < 24; ++j)
+    if (j != 20) dense.neurons.push_back(j);
+  dense.probe.features = 24;
+  dense.probe.weights = std::vector<double>(24);
+  dense.probe.weights[20] = 1;
+  return dense;
+}
+
+double anti(const std::vector<SpuriousScore>& scores, const std::string& fix, int64_t strength) {
+  const auto found = std::find_if(scores.begin(), scores.end(), [&](const SpuriousScore& s) {
+    return s.fix == fix && s.strength == strength;
+  });
+  return found == scores.end() ? -1 : found->anti;
+}
+
+TEST(Spurious, DroppingAnOraclesLatentsIsErasingItsDirection) {
+  Fixture fixture("spurious_edit");
+  fixture.add(test::identity_dictionary(24, 48), "oracle");
+  const TextTable table = text_table(*fixture.dataset);
+  const SpuriousPlan plan = fixture.plan(table);
+  const EncodeCache cache = encode_cells(fixture, table, plan);
+  const DenseFormat dense = known_format();
+  fixture.config.spurious.neurons = {1};
+  fixture.config.spurious.covariate = {0};
+  const auto dropped =
+      score_dense_fixes(cache, plan.cells[0], 0, dense, fixture.config.spurious, 3);
+  LatentFormat format{{20, 44}, {20, 44}};
+  fixture.config.spurious.latents = {2};
+  const auto edited =
+      score_latent_fixes(cache, fixture.dictionaries[0].dictionary, cache.dictionaries[0].pooled,
+                         plan.cells[0], 0, dense.probe, format, fixture.config.spurious, 3);
+  // All values of dimension 20 gone is the dense probe without that dimension.
+  EXPECT_NEAR(anti(edited, "edit", 2), anti(dropped, "neurons_drop", 1), 0.01);
+  EXPECT_NEAR(anti(dropped, "inlp", 1), anti(dropped, "neurons_drop", 1), 0.01);
+  EXPECT_NEAR(anti(edited, "edit", 0), anti(dropped, "dense", 0), 1e-9);
+  // Times 0 the covariate says nothing, and z-scored outside is z-scored inside.
+  EXPECT_NEAR(anti(dropped, "covariate", 0), anti(dropped, "dense", 0), 0.01);
+}
+
+TEST(Spurious, ACovariateTakesTheFormatsPart) {
+  Fixture fixture("spurious_covariate");
+  fixture.add(test::identity_dictionary(24, 48), "oracle");
+  // Beyond its share the format does not tell the classes: a covariate that tells them all would
+  // leave nothing to learn.
+  fixture.config.spurious.shares = {80, 50};
+  fixture.config.spurious.neurons = {1};
+  fixture.config.spurious.covariate = {1, 100};
+  const TextTable table = text_table(*fixture.dataset);
+  const SpuriousPlan plan = fixture.plan(table);
+  const EncodeCache cache = encode_cells(fixture, table, plan);
+  const auto scores =
+      score_dense_fixes(cache, plan.cells[0], 0, known_format(), fixture.config.spurious, 3);
+  // The covariate is dimension 20 again, c times as large: ridge gives it c²/(1 + c²) of their
+  // common effect, and the rest to the dimension, which is what the test sees.
+  const double dense = anti(scores, "dense", 0), dropped = anti(scores, "neurons_drop", 1);
+  EXPECT_GT(dropped, dense + 0.1);
+  EXPECT_NEAR(anti(scores, "covariate", 100), dropped, 0.03);
+  EXPECT_GT(anti(scores, "covariate", 1), dense);
+  EXPECT_LT(anti(scores, "covariate", 1), anti(scores, "covariate", 100));
+}
+
+TEST(Spurious, SameNumbersOnAnyNumberOfThreads) {
+  TaskResult runs[2];
+  for (const int threads : {1, 3}) {
+    Fixture fixture("spurious_threads", threads);
+    fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+    runs[threads == 3] = fixture.run({"spurious"})[0];
+  }
+  ASSERT_EQ(runs[0].numbers.size(), runs[1].numbers.size());
+  ASSERT_GT(runs[0].numbers.size(), 50u);
+  for (size_t i = 0; i < runs[0].numbers.size(); ++i)
+    EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
+  EXPECT_EQ(runs[0].details, runs[1].details);
+}
+
+TEST(Spurious, PartsHoldWhatTheyShouldAndALeakIsNoticed) {
+  Fixture fixture("spurious_plan");
+  const TextTable table = text_table(*fixture.dataset);
+  const SpuriousPlan plan = fixture.plan(table);
+  const auto format = text_labels(*fixture.dataset, table, "format");
+  const auto pos = text_labels(*fixture.dataset, table, "part_of_speech");
+  const auto category = text_labels(*fixture.dataset, table, "category");
+  EXPECT_EQ(plan.runs, 2);
+  for (const SpuriousCell& cell : plan.cells) {
+    const int32_t own =
+        class_index(fixture.dataset->label("category"), plan.classes[cell.category]);
+    const auto share_usual = [&](const LabelledTexts& part, uint8_t label) {
+      double usual = 0, count = 0;
+      for (size_t i = 0; i < part.texts.size(); ++i) {
+        EXPECT_EQ(category[part.texts[i]] == own, part.labels[i] == 1);
+        EXPECT_EQ(pos[part.texts[i]], 0);
+        if (part.labels[i] != label) continue;
+        usual += format[part.texts[i]] == 0;
+        count += 1;
+      }
+      return usual / count;
+    };
+    EXPECT_EQ(share_usual(cell.train[0], 1), 1);
+    EXPECT_EQ(share_usual(cell.train[0], 0), 0);
+    EXPECT_NEAR(share_usual(cell.train[1], 1), 0.5, 0.02);
+    EXPECT_NEAR(share_usual(cell.train[1], 0), 0.5, 0.02);
+    EXPECT_EQ(share_usual(cell.anti, 1), 0);
+    EXPECT_EQ(share_usual(cell.anti, 0), 1);
+    EXPECT_EQ(share_usual(cell.within[0], 1), 1);
+    EXPECT_EQ(share_usual(cell.within[1], 0), 0);
+  }
+  for (const LabelledTexts& part : plan.formats)
+    for (size_t i = 0; i < part.texts.size(); ++i) {
+      EXPECT_EQ(pos[part.texts[i]], 1) << "fixes learn from other texts";
+      EXPECT_EQ(format[part.texts[i]] == 0, part.labels[i] == 1);
+    }
+  SpuriousCell leaking = plan.cells[0];
+  EXPECT_NO_THROW(check_disjoint(leaking, plan.formats[0], table));
+  leaking.anti.texts.push_back(leaking.train[1].texts[0]);
+  EXPECT_THROW(check_disjoint(leaking, plan.formats[0], table), Error);
+  leaking = plan.cells[0];
+  leaking.within[1].texts.push_back(plan.formats[0].texts[0]);
+  EXPECT_THROW(check_disjoint(leaking, plan.formats[0], table), Error);
+}
+
+TEST(Spurious, StrengthsAreChosenWithoutTheClassesTheyAreScoredOn) {
+  // Each half of the classes does best with its own strength: a leak would score 1, the honest
+  // choice scores 0.
+  FixTable table;
+  const std::vector<int8_t> half{0, 1, 0, 1};
+  for (int64_t c = 0; c < 4; ++c) {
+    SpuriousCell cell;
+    cell.category = c;
+    table.add(cell, -1, 0, false, {"dense", 0, .5, .5});
+    for (const int64_t strength : {4, 16}) {
+      const double value = (half[static_cast<size_t>(c)] == 0) == (strength == 4)
+                               ? 1
+                               : 0.001 * static_cast<double>(strength);
+      table.add(cell, -1, 0, false, {"inlp", strength, value, 1});
+    }
+  }
+  const ChosenFix chosen = choose_fix(table, "inlp", -1, 0, half);
+  EXPECT_EQ(chosen.strength[0], 16);
+  EXPECT_EQ(chosen.strength[1], 4);
+  for (const Cell& cell : chosen.anti) EXPECT_LT(cell.value, 0.1);
+}
+
+TEST(Spurious, DestroyingTheSignalIsNotChosen) {
+  FixTable table;
+  for (int64_t c = 0; c < 4; ++c) {
+    SpuriousCell cell;
+    cell.category = c;
+    table.add(cell, -1, 0, false, {"dense", 0, .3, .95});
+    table.add(cell, -1, 0, false, {"inlp", 8, .6, .9});
+    table.add(cell, -1, 0, false, {"inlp", 64, .62, .5});
+  }
+  EXPECT_EQ(choose_fix(table, "inlp", -1, 0, {0, 1, 0, 1}).strength[0], 8);
+}
+
+TEST(Spurious, BadSettingsFailThisTaskAlone) {
+  Fixture fixture("spurious_bad");
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  fixture.config.spurious.reference_class = "adjective";
+  auto results = fixture.run({"core", "spurious"});
+  EXPECT_EQ(results[0].status, "ok");
+  EXPECT_EQ(results[1].status, "failed");
+  EXPECT_NE(results[1].reason.find("adjective"), std::string::npos) << results[1].reason;
+  fixture.config.spurious.reference_class = "verb";
+  fixture.config.spurious.shares = {100};
+  EXPECT_NE(fixture.run({"spurious"})[0].reason.find("50"), std::string::npos);
+  fixture.config.spurious.shares = {100, 50};
+  fixture.config.spurious.min_texts = 100000;
+  EXPECT_NE(fixture.run({"spurious"})[0].reason.find("min_texts"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace assay::eval::spurious
