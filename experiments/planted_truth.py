@@ -6,8 +6,9 @@ Tokens are sums of a few of 96 unit features in 64 dimensions; each of six class
 come in two domains that differ in how often the other features fire; every fourth document is of another kind, from
 which tasks about formats learn what those look like. A dictionary of worth q holds a share q of the true features and
 random directions for the rest, so its worth is known. `assay eval` scores them all; printed is Spearman's correlation
-of each headline score with q, over draws as well, with a bootstrap interval over dictionaries. eval/results/planted_truth.cpp
-keeps what the defaults give, for the reliability cards; --check fails where it keeps another figure.
+of each headline score with q, over draws as well, with a bootstrap interval over dictionaries.
+eval/results/planted_truth.cpp keeps what the defaults give, for the reliability cards; --check fails where it keeps
+another figure.
 """
 
 import argparse

@@ -26,7 +26,12 @@ step() {
 say "install what is missing"
 bash cmake/setup.sh
 say "build"
-cmake --preset default -DASSAY_TESTS=OFF
+# No CUDA unless asked for: it doubles the build, and nothing below needs it.
+if [[ -n ${ASSAY_CUDA:-} || ! -f build/CMakeCache.txt ]]; then
+  cmake --preset default -DASSAY_TESTS=OFF -DASSAY_CUDA="${ASSAY_CUDA:-OFF}"
+else
+  cmake --preset default -DASSAY_TESTS=OFF
+fi
 cmake --build build --target assay
 mkdir -p runs/models "$run"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and runs every test. Options:
-#   --long   also the whole suite under the sanitizers, and long fuzz and fault runs
+#   --long   also clang-tidy over every source, and all layers under the sanitizers
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,7 +20,7 @@ phase() {
   shift
   printf '\n== %s\n' "$name"
   "$@"
-  budget+=("$(printf '%-28s %4d s' "$name" "$((SECONDS - mark))")")
+  budget+=("$(printf '%-32s %4d s' "$name" "$((SECONDS - mark))")")
   mark=$SECONDS
 }
 
@@ -28,40 +28,50 @@ formatting() {
   git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
   git ls-files '*.sh' .ci/run | xargs shellcheck
   .venv/bin/ruff check --quiet .
-}
-# tidy FOLDER…: clang-tidy over their sources (it parses each file anew: minutes for all of them).
-tidy() {
-  git ls-files "${@/%//*.cpp}" | xargs -P2 -n4 clang-tidy --quiet -p build --extra-arg=-Wno-unknown-warning-option 2>/dev/null
+  .venv/bin/ruff format --quiet --check .
+  .venv/bin/python tests/checks/layout.py
+  .venv/bin/python tests/checks/odr.py
 }
 build() {
   cmake --preset "$1" -DASSAY_TESTS=ON
   cmake --build --preset "$1"
 }
-# The kernels' own tests, and the step on an emulated device.
-sanitized_kernels() {
-  cmake --preset asan
-  cmake --build --preset asan --target test_kernels test_sae
-  build-asan/test_kernels --gtest_brief=1
-  build-asan/test_sae --gtest_brief=1 --gtest_filter='*Cuda*'
-}
+# sanitized PRESET LAYER…: their tests under it.
 sanitized() {
-  cmake --preset "$1"
-  cmake --build --preset "$1" --target test_kernels test_data test_sae
-  for program in kernels data sae; do
-    ASAN_OPTIONS=detect_leaks=1 "build-$1/test_$program" --gtest_brief=1
+  local preset=$1 layer
+  shift
+  cmake --preset "$preset"
+  cmake --build --preset "$preset" --target "${@/#/test_}"
+  for layer in "$@"; do
+    ASAN_OPTIONS=detect_leaks=1 "build-$preset/test_$layer" --gtest_brief=1
   done
+}
+# The kernels' own tests, the step on an emulated device, and a layer in turn: another one with each commit.
+sanitized_in_turn() {
+  local layers=(data sae eval)
+  local layer=${layers[$(git rev-list --count HEAD) % 3]}
+  printf 'in turn: %s\n' "$layer"
+  cmake --preset asan
+  cmake --build --preset asan --target test_sae
+  build-asan/test_sae --gtest_brief=1 --gtest_filter='*Cuda*'
+  sanitized asan kernels "$layer"
 }
 
 phase "install" bash cmake/setup.sh --tests
 phase "formatters and linters" formatting
 phase "build" build default
-phase "clang-tidy, kernels and sae" tidy kernels sae
-phase "tests" ctest --test-dir build --output-on-failure --no-tests=error
-phase "kernels under ASan and UBSan" sanitized_kernels
 if ((long)); then
-  phase "clang-tidy, the rest" tidy data eval experiments
-  phase "all under ASan and UBSan" sanitized asan
-  phase "all under TSan" sanitized tsan
+  phase "clang-tidy, every source" bash tests/checks/tidy.sh --all
+else
+  phase "clang-tidy, changes and a part" bash tests/checks/tidy.sh
+fi
+phase "tests, two at a time" ctest --test-dir build -j2 --output-on-failure --no-tests=error
+if ((long)); then
+  phase "all under ASan and UBSan" sanitized asan kernels data sae eval
+  phase "all under TSan" sanitized tsan kernels data sae eval
+else
+  phase "ASan and UBSan, a part" sanitized_in_turn
 fi
 printf '\n== time\n'
 printf '%s\n' "${budget[@]}"
+printf '%-32s %4d s of 1500 s\n' "in all" "$SECONDS"
