@@ -1,5 +1,5 @@
-"""Writes the tables of docs/benchmarks.md and its charts from results/*.json: what stands between a pair of markers
-<!-- begin NAME --> and <!-- end NAME --> is replaced.
+"""Writes the tables of docs/benchmarks.md and docs/measurements/training_step.md, and their chart, from results/*.json:
+what stands between a pair of markers <!-- begin NAME --> and <!-- end NAME --> is replaced.
 
     .venv/bin/python experiments/compare_peers/render.py
 """
@@ -18,6 +18,7 @@ DOCS = ROOT / "docs"
 SIZES = {"small": (2048, 384, 6144), "middle": (2048, 768, 24576), "large": (1024, 2304, 65536)}
 PEER_TARGET = {"small": 6, "middle": 4, "large": 4}
 FLOOR_TARGET = {"small": 2.0, "middle": 1.6, "large": 1.6}
+NEAR_TARGET = {"small"}  # other runs cross the target; docs/benchmarks.md says by how much
 NAMES = {
     "sparsify-fp32": "sparsify, fp32",
     "sparsify-bf16": "sparsify, bf16 autocast",
@@ -132,6 +133,7 @@ def floor_table() -> str:
         )
         ratio, target = cell["step_over_floor"], FLOOR_TARGET[size]
         verdict = "met" if ratio <= target else f"missed by {ratio - target:.2f}"
+        verdict += ", not on every run" * (verdict == "met" and size in NEAR_TARGET)
         step = ms(cell["ms"]["step"]["median"])
         rows.append(
             [size_of(size), step, ms(product), ms(adam), f"{ratio:.2f}", f"≤ {target}", verdict]
@@ -284,28 +286,31 @@ def curves() -> str:
     base = ", ".join(
         f"{titles[axis].split()[-1]} {value}" for axis, value in content["base"].items()
     )
-    said = f"![time of a step and its floor](images/step-curves.svg)\n\nStep / floor ({base} where not varied):\n\n"
+    said = f"![time of a step and its floor](../images/step-curves.svg)\n\nStep / floor ({base} where not varied):\n\n"
     return said + table(["varied", "value: step / floor"], rows)
 
 
 BLOCKS = {
-    "machine": machine_line,
-    "fastest": lambda: fastest_table(0),
-    "fastest-dead": lambda: fastest_table(10),
-    "peers": lambda: peers_table(0),
-    "peers-dead": lambda: peers_table(10),
-    "floor": floor_table,
-    "parts": parts_table,
-    "same-loss": same_loss_table,
-    "memory": memory_table,
-    "curves": curves,
+    "benchmarks.md": {
+        "machine": machine_line,
+        "fastest": lambda: fastest_table(0),
+        "fastest-dead": lambda: fastest_table(10),
+        "floor": floor_table,
+    },
+    "measurements/training_step.md": {
+        "peers": lambda: peers_table(0),
+        "peers-dead": lambda: peers_table(10),
+        "parts": parts_table,
+        "same-loss": same_loss_table,
+        "memory": memory_table,
+        "curves": curves,
+    },
 }
 
 
-def main() -> None:
-    page = DOCS / "benchmarks.md"
+def write(page: Path, blocks: dict) -> None:
     text = page.read_text()
-    for name, block in BLOCKS.items():
+    for name, block in blocks.items():
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.S)
         if not pattern.search(text):
             raise SystemExit(f"{page}: no markers for {name}")
@@ -315,7 +320,12 @@ def main() -> None:
             content = f"Not measured yet ({Path(missing.filename).name} is missing)."
         text = pattern.sub(lambda m, content=content: f"{m[1]}{content}\n{m[2]}", text)
     page.write_text(text)
-    print(f"wrote {page} and {DOCS / 'images/step-curves.svg'}")
+
+
+def main() -> None:
+    for name, blocks in BLOCKS.items():
+        write(DOCS / name, blocks)
+        print(f"wrote {DOCS / name}")
 
 
 if __name__ == "__main__":
