@@ -2,13 +2,12 @@
 
     python data/python/tokenise.py --model models/minilm-l4 --texts corpus/wordnet.jsonl --out corpus/wordnet.h5
 
-Texts come as JSONL, one {"text": ..., "document": ..., "labels": {NAME: value}} a line, or as CSV with a column `text`;
-`document` is optional (each text is its own document), and every other CSV column is a label. Strings become classes,
+Texts come as JSONL, one {"text": ..., "document": ..., "labels": {NAME: value}} a line, or as CSV or TSV with a column
+`text`; `document` is optional (each text is its own document), and every other column is a label. Strings become classes,
 sorted by name; JSONL integers are kept as numbers without classes. A missing label is -1.
 """
 
 import argparse
-import csv
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ import model_source
 import numpy as np
 from model_source import SourceError
 from safe_write import write_beside
+from table import TableError, read_table
 
 FORMAT_VERSION = 1
 MAX_CLASSES = 4000  # an HDF5 attribute holds 64 KiB
@@ -35,7 +35,7 @@ def main():
         default=model_source.DEFAULT_PACKAGE,
         help="exported halves, a model folder or a hub name: whose tokenizer is used",
     )
-    parser.add_argument("--texts", type=Path, required=True, help=".jsonl or .csv")
+    parser.add_argument("--texts", type=Path, required=True, help=".jsonl, .csv or .tsv")
     parser.add_argument("--out", type=Path, required=True, help="corpus to write (.h5)")
     parser.add_argument(
         "--max-length",
@@ -94,8 +94,8 @@ def read_records(path):
         raise SourceError(f"{path}: no such file")
     records = []
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for number, record in read_csv(file) if path.suffix == ".csv" else read_jsonl(file):
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for number, record in read_csv(file, path) if is_table(path) else read_jsonl(file):
                 text = record.get("text") if isinstance(record, dict) else None
                 if not isinstance(text, str) or not text:
                     raise SourceError(
@@ -108,8 +108,16 @@ def read_records(path):
                     raise SourceError(
                         f"{path}:{number}: `labels` must map names to strings or integers"
                     )
+                if any(
+                    isinstance(t, str) and "\0" in t for p in record["labels"].items() for t in p
+                ):
+                    raise SourceError(
+                        f"{path}:{number}: a label holds a NUL, where names end; remove it"
+                    )
                 records.append(record)
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except TableError as error:
+        raise SourceError(f"{path}:{error}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SourceError(f"{path}, record {len(records) + 1}: {error}") from error
     if not records:
         raise SourceError(f"{path}: holds no texts")
@@ -122,12 +130,16 @@ def read_jsonl(file):
             yield number, json.loads(line)
 
 
-def read_csv(file):
-    for number, row in enumerate(csv.DictReader(file), 2):
-        labels = {k: v for k, v in row.items() if k not in ("text", "document") and k and v}
+def is_table(path):
+    return path.suffix.lower() in (".csv", ".tsv")
+
+
+def read_csv(file, path):
+    for number, row in read_table(file, path.suffix.lower()):
+        labels = {k: v for k, v in row.items() if k not in ("text", "document") and v}
         yield (
             number,
-            {"text": row.get("text"), "document": row.get("document") or None, "labels": labels},
+            {"text": row["text"], "document": row.get("document") or None, "labels": labels},
         )
 
 
