@@ -98,6 +98,26 @@ def test_options_of_commands_that_are_not_run(page):
         check_options(" ".join(span.split()))
 
 
+def test_every_task_has_its_page():
+    listed = subprocess.run([ASSAY, "eval", "--list"], capture_output=True, text=True, check=True)
+    tasks = re.findall(r"^(\w+)", listed.stdout, re.M)
+    assert len(tasks) > 10
+    for task in tasks:
+        page = (ROOT / f"docs/tasks/{task}.md").read_text()
+        assert page.startswith(f"# {task}: "), task
+        parts = re.findall(r"^## (.*)", page, re.M)
+        assert parts == ["What it answers and how to run it", "Protocol", "Measured"], task
+        assert f"docs/tasks/{task}.md" in (ROOT / "docs/mkdocs.yml").read_text(), task
+        assert f"(tasks/{task}.md)" in (ROOT / "docs/evaluation.md").read_text(), task
+
+
+def test_every_command_is_introduced():
+    help_text = subprocess.run([ASSAY, "--help"], capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"^  ([a-z-]+) ", help_text.split("Subcommands:")[1], re.M)
+    introduced = set(re.findall(r"`([a-z-]+)`", (ROOT / "docs/start.md").read_text()))
+    assert len(commands) > 10 and set(commands) <= introduced, set(commands) - introduced
+
+
 def shrunk(text):
     """A configuration with its sizes cut to the tiny data; parsing it checks it too."""
     config = yaml.safe_load(text)
