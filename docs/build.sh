@@ -16,6 +16,10 @@ fi
 
 export NO_MKDOCS_2_WARNING=1
 # The pages keep the repository's layout, so that a link works in the repository and on the site alike.
+if [[ -n $(ls -A "$out" 2>/dev/null) && ! -L $out/pages/docs ]]; then
+  printf 'docs: %s holds other things; choose another folder\n' "$out" >&2
+  exit 2
+fi
 rm -rf "$out"
 mkdir -p "$out/pages"
 for page in README.md CONTRIBUTING.md CHANGELOG.md docs; do ln -s "$PWD/$page" "$out/pages/$page"; done
