@@ -9,17 +9,18 @@ on texts sampled as `assay eval` samples them, prints both columns, and fails wh
 by more than 1e-3. Explained variance does not share one: it is printed for the record.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import h5py
 import numpy as np
 import torch
 import yaml
 from safetensors.numpy import load_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data" / "python"))
+from tool import Parser, SourceError, as_tool, open_h5, read_json, shard_files  # noqa: E402
 
 MASK = (1 << 64) - 1
 TOLERANCE = 1e-3
@@ -47,10 +48,9 @@ def derive_seed(seed, *path):
     return result
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "results", type=Path, help="results.json of assay eval with tasks core and saebench_probing"
     )
@@ -62,7 +62,7 @@ def main():
     )
     parser.add_argument("--json", type=Path, help="also write the table here")
     args = parser.parse_args()
-    results = json.loads(args.results.read_text())
+    results = read_json(args.results)
     data = load_shards(args.data)
     dictionary = Dictionary(args.dictionary)
     table = compare_core(results, data, dictionary) + compare_probing(results, data, dictionary)
@@ -81,15 +81,13 @@ def main():
         if r["same_definition"] and abs(r["assay"] - r["saebench"]) > TOLERANCE
     ]
     if apart:
-        sys.exit(f"compare_saebench: differ by more than {TOLERANCE}: {', '.join(apart)}")
+        raise SourceError(f"differ by more than {TOLERANCE}: {', '.join(apart)}")
 
 
 def load_shards(folder):
     parts, classes = [], {}
-    for path in sorted(folder.glob("shard-*.h5")) or sorted(
-        p for p in folder.glob("*.h5") if p.stem != "texts"
-    ):
-        with h5py.File(path) as file:
+    for path in shard_files(folder):
+        with open_h5(path, "activations", "document", "special", "text") as file:
             x = file["activations"][:]
             if x.dtype == np.uint16:
                 x = (x.astype(np.uint32) << 16).view(np.float32)
@@ -99,7 +97,7 @@ def load_shards(folder):
                 "special": file["special"][:],
                 "text": file["text"][:],
             }
-            for name in file["labels"]:
+            for name in file.get("labels", ()):
                 part["label " + name] = file["labels"][name][:]
                 classes[name] = [str(c) for c in file["labels"][name].attrs["classes"]]
             parts.append(part)
@@ -113,11 +111,9 @@ class Dictionary:
 
     def __init__(self, path):
         folder = path / "dictionary" if (path / "dictionary").is_dir() else path
-        info = json.loads((folder / "cfg.json").read_text())
+        info = read_json(folder / "cfg.json")
         if info.get("encoding", "topk") != "topk":
-            sys.exit(
-                f"compare_saebench: {path} encodes by {info['encoding']}; this script knows topk"
-            )
+            raise SourceError(f"{path} encodes by {info['encoding']}; this script knows topk")
         weights = load_file(folder / "dictionary.safetensors")
         self.w = {k: torch.from_numpy(v) for k, v in weights.items()}
         self.k, self.device = info["k"], "cpu"
@@ -135,12 +131,12 @@ class Dictionary:
 
 
 def number(results, task, metric, method="", part=None):
-    for t in results["tasks"]:
+    for t in results.get("tasks", ()):
         for n in t["numbers"] if t["name"] == task else []:
             if n["metric"] == metric and n["method"] == method and part in (None, n["part"]):
                 return n["value"]
-    sys.exit(
-        f"compare_saebench: the results have no {metric} of task {task}: evaluate with "
+    raise SourceError(
+        f"the results have no {metric} of task {task}: evaluate with "
         "--tasks core,saebench_probing --null none"
     )
 

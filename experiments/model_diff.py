@@ -29,16 +29,16 @@ sys.path.insert(0, str(TOOLS))
 import harvest_hooks  # noqa: E402
 import model_source  # noqa: E402
 from tokenise import read_records  # noqa: E402
+from tool import Parser, SourceError, as_tool, make_folder  # noqa: E402
 
 LAYERS = 4  # what is compared is the residual stream after this many
 WEAK = 0.2  # exclusive: the weaker norm is at most this share of the stronger
 CONFIRMED = {"error": 0.2, "reconstruction": 0.5}  # a confirmed latent's nu is below both
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--assay", default="build/assay")
     parser.add_argument(
         "--corpus", type=Path, required=True, help="WordNet's texts, as wordnet.py writes them"
@@ -69,7 +69,7 @@ def main():
     )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     prepare(args)
     print(
         "| hooks | variant | L0 | FVU base, other | exclusive to base, other | of these confirmed | median nu |\n"
@@ -221,7 +221,7 @@ def merge(base, other, target):
                     (a[column][:] != b[column][:]).any()
                     for column in ("tokens", "document", "position")
                 ):
-                    raise SystemExit(f"{base} and {other} hold other texts")
+                    raise SourceError(f"{base} and {other} hold other texts")
                 rows = b["activations"][:]
         a["hooks/other"] = rows
         a["hooks/other"].attrs["dtype"] = "f32"

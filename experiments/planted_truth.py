@@ -11,7 +11,6 @@ eval/results/planted_truth.cpp keeps what the defaults give, for the reliability
 another figure.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -22,6 +21,9 @@ import h5py
 import numpy as np
 from safetensors.numpy import save_file
 from scipy.stats import spearmanr
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data" / "python"))
+from tool import Parser, SourceError, as_tool, make_folder  # noqa: E402
 
 D, FEATURES, CLASSES, OWN, K = 64, 96, 6, 3, 8
 WORTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
@@ -42,10 +44,9 @@ data: {validation: 0.2, test: 0.05}
 """
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--assay", default=os.environ.get("ASSAY", "build/assay"))
     parser.add_argument("--draws", type=int, default=3, help="dictionaries of each worth")
@@ -55,7 +56,7 @@ def main():
         "--check", action="store_true", help="fail where the reliability cards say something else"
     )
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     rng = np.random.default_rng(args.seed)
     features = unit(rng.standard_normal((FEATURES, D)))
     write_texts(args.out / "planted.h5", features, args.documents, rng)
@@ -108,8 +109,8 @@ def check(results, measured):
             ("correlation_high", "high"),
         ):
             if abs(card.get(kept, 9) - measured[score][own]) > 6e-4:
-                sys.exit(
-                    f"planted_truth: {score}: eval/results/planted_truth.cpp keeps {kept} {card.get(kept)}, measured "
+                raise SourceError(
+                    f"{score}: eval/results/planted_truth.cpp keeps {kept} {card.get(kept)}, measured "
                     f"{measured[score][own]:.3f}"
                 )
 
@@ -121,7 +122,8 @@ def unit(rows):
 def run(*command):
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"planted_truth: {command[1]} failed: {done.stderr.strip().splitlines()[-1]}")
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise SourceError(f"{command[0]} {command[1]} failed: {last}")
 
 
 def write_texts(path, features, documents, rng):

@@ -10,12 +10,15 @@ the numbers of the table are the test split's. The BatchTopK family publishes th
 Runs that stand are reused, so that a killed table goes on.
 """
 
-import argparse
 import json
 import math
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data" / "python"))
+from tool import Parser, SourceError, as_tool, make_folder  # noqa: E402
 
 AUTOENCODERS = [
     "topk",
@@ -34,10 +37,9 @@ AUTOENCODERS = [
 PENALTIES = {"relu": 0.3, "p_anneal": 0.1, "gated": 0.1, "jumprelu": 5, "crosscoder": 0.2}
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--assay", default="build/assay")
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument(
@@ -68,7 +70,7 @@ def main():
         names = (["transcoder", "skip_transcoder"] if args.target else []) + (
             ["crosscoder", "crosscoder_batch_topk"] if args.more else []
         )
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     print("| variant | penalty | L0 | FVU |\n|---|---|---|---|", flush=True)
     for name in names:
         print(row(name, args), flush=True)
@@ -165,7 +167,8 @@ def call(command):
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise SourceError(f"{command[0]} {command[1]} failed: {last}")
     return done.stdout
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import model_source
 import torch
 from halves import ragged_ids
-from model_source import SourceError
+from model_source import load_pretrained
+from tool import SourceError, read_json
 from torch import nn
 
 LONGEST = 1024  # tokens a text may have: beyond, the attention mask and the logits of one text fill the memory
@@ -157,9 +158,7 @@ class CausalHalves:
 
 
 def is_causal(folder):
-    names = (model_source.read_json(Path(folder) / "config.json", {}) or {}).get(
-        "architectures"
-    ) or []
+    names = read_json(Path(folder) / "config.json", default={}).get("architectures") or []
     return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
 
 
@@ -170,10 +169,7 @@ def load_causal_halves(folder, layer):
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     full, low, high = (
-        AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True
-        ).eval()
-        for _ in range(3)
+        load_pretrained(AutoModelForCausalLM, folder, dtype=torch.float32).eval() for _ in range(3)
     )
     inside, blocks, norm, positions = places(full)
     layers = len(getattr(getattr(full, inside), blocks))

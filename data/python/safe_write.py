@@ -4,12 +4,16 @@ import contextlib
 import os
 from pathlib import Path
 
+from tool import SourceError, make_folder
+
 
 @contextlib.contextmanager
 def write_beside(path):
     """Yields the path to write; on success it becomes `path`, on an error nothing is left."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise SourceError(f"{path}: is a folder; name a file with --out")
+    make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     try:
         yield part

@@ -3,33 +3,30 @@
     python data/python/tokenise.py --model models/minilm-l4 --texts corpus/wordnet.jsonl --out corpus/wordnet.h5
 
 Texts come as JSONL, one {"text": ..., "document": ..., "labels": {NAME: value}} a line, or as CSV or TSV with a column
-`text`; `document` is optional (each text is its own document), and every other column is a label. Strings become classes,
-sorted by name; JSONL integers are kept as numbers without classes. A missing label is -1.
+`text`; `document` is optional (each text is its own document), and every other column is a label. Strings become
+classes, sorted by name; JSONL integers are kept as numbers without classes. A missing label is -1.
 """
 
-import argparse
 import hashlib
-import json
 import os
-import sys
 from pathlib import Path
 
 import h5py
 import model_source
 import numpy as np
-from model_source import SourceError
+from model_source import load_pretrained
 from safe_write import write_beside
 from table import TableError, read_table
+from tool import Parser, SourceError, as_tool, parse_json, read_json
 
 FORMAT_VERSION = 1
 MAX_CLASSES = 4000  # an HDF5 attribute holds 64 KiB
 BLOCK = 4096
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "--model",
         default=model_source.DEFAULT_PACKAGE,
@@ -43,10 +40,7 @@ def main():
         help="tokens a text is cut to, special ones included (default: the model's)",
     )
     args = parser.parse_args()
-    try:
-        tokenise(args)
-    except SourceError as error:
-        sys.exit(f"tokenise: {error}")
+    tokenise(args)
 
 
 def tokenise(args):
@@ -91,16 +85,20 @@ def tokenise(args):
 
 def read_records(path):
     if not path.is_file():
-        raise SourceError(f"{path}: no such file")
+        raise SourceError(
+            f"{path}: {'is a folder, name a file' if path.is_dir() else 'no such file'}"
+        )
     records = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            for number, record in read_csv(file, path) if is_table(path) else read_jsonl(file):
+            read = read_csv if is_table(path) else read_jsonl
+            for number, record in read(file, path):
                 text = record.get("text") if isinstance(record, dict) else None
                 if not isinstance(text, str) or not text:
                     raise SourceError(
                         f"{path}:{number}: expected a record with a non-empty string `text`"
                     )
+                check_document(record.get("document"), f"{path}:{number}")
                 record.setdefault("labels", {})
                 if not isinstance(record["labels"], dict) or any(
                     type(v) not in (str, int, type(None)) for v in record["labels"].values()
@@ -117,17 +115,19 @@ def read_records(path):
                 records.append(record)
     except TableError as error:
         raise SourceError(f"{path}:{error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SourceError(f"{path}, record {len(records) + 1}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{path}: not UTF-8 (byte {error.start} of a block); save it as UTF-8"
+        ) from error
     if not records:
-        raise SourceError(f"{path}: holds no texts")
+        raise SourceError(f"{path}: holds no texts; expected one a line")
     return records
 
 
-def read_jsonl(file):
+def read_jsonl(file, path):
     for number, line in enumerate(file, 1):
         if line.strip():
-            yield number, json.loads(line)
+            yield number, parse_json(line, f"{path}:{number}")
 
 
 def is_table(path):
@@ -144,10 +144,15 @@ def read_csv(file, path):
 
 
 def describe_model(model):
-    manifest = model_source.read_json(Path(model) / "manifest.json")
-    if manifest is not None:
-        folder = Path(model)
-        name, limit = manifest["model"], manifest["max_length"]
+    folder = Path(model)
+    manifest = read_json(folder / "manifest.json", default={})
+    if manifest:
+        name, limit = manifest.get("model"), manifest.get("max_length")
+        if not isinstance(name, str) or type(limit) is not int or limit < 1:
+            raise SourceError(
+                f"{folder / 'manifest.json'}: expected a name `model` and a number `max_length`; "
+                "export the model again"
+            )
     else:
         source = model_source.find_model(model)
         folder, name, limit = source.folder, source.name, model_source.max_length(source.folder)
@@ -164,7 +169,7 @@ def encode(texts, folder, limit):
     os.environ.setdefault("USE_TORCH", "0")
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = load_pretrained(AutoTokenizer, folder)
     lengths, tokens, special = [], [], []
     for first in range(0, len(texts), BLOCK):
         out = tokenizer(
@@ -185,6 +190,15 @@ def encode(texts, folder, limit):
 
 def starts(lengths):
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def check_document(document, where):
+    if document is None or isinstance(document, str):
+        return
+    if type(document) is not int or not -(2**63) <= document < 2**63:
+        raise SourceError(
+            f"{where}: `document` must be a string, or an integer of at most 63 bits; write it as a string"
+        )
 
 
 def document_id(document, text_number):

@@ -12,14 +12,13 @@ because probing tests on the examples of each noun category and needs as many as
 from all other texts. The order is shuffled by the seed.
 """
 
-import argparse
 import json
 import random
 import re
-import sys
 from pathlib import Path
 
 from safe_write import write_beside
+from tool import Parser, SourceError, as_tool
 
 CATEGORIES = """adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body
 noun.cognition noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object
@@ -42,8 +41,9 @@ def split_gloss(gloss):
 
 def read_synsets(folder):
     for part, number in PARTS.items():
+        file = folder / f"data.{part}"
         for line_number, line in enumerate(
-            (folder / f"data.{part}").read_text(encoding="utf-8").splitlines(), 1
+            file.read_text(encoding="utf-8", errors="replace").splitlines(), 1
         ):
             if line.startswith("  "):  # the licence
                 continue
@@ -53,10 +53,12 @@ def read_synsets(folder):
                 not bar
                 or len(fields) < 5
                 or not fields[0].isdigit()
+                or not fields[1].isdigit()
                 or int(fields[1]) >= len(CATEGORIES)
+                or "\ufffd" in line
             ):
-                sys.exit(
-                    f"wordnet: {folder}/data.{part}:{line_number}: not a WordNet 3.0 data line"
+                raise SourceError(
+                    f"{file}:{line_number}: not a line of WordNet 3.0's data; install wordnet-base again"
                 )
             lemma = re.sub(r"\((a|p|ip)\)$", "", fields[4]).lower()
             yield (
@@ -104,10 +106,9 @@ def choose(texts, limit, seed):
     return [t for t in texts if id(t) in chosen]
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder with data.noun ..."
     )
@@ -116,8 +117,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not (args.wordnet / "data.noun").is_file():
-        sys.exit(
-            f"wordnet: {args.wordnet} holds no data.noun: install wordnet-base, or pass --wordnet FOLDER"
+        raise SourceError(
+            f"{args.wordnet} holds no data.noun: install wordnet-base, or pass --wordnet FOLDER"
         )
     texts = choose(read_texts(args.wordnet), args.limit, args.seed)
     with write_beside(args.out) as path, open(path, "w", encoding="utf-8") as file:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "data" / "python"))
+from tool import SourceError  # noqa: E402
+
 PEERS = ROOT / ".venv-peers/bin/python"
 
 
@@ -17,8 +20,8 @@ BUSY = 0.1  # a measurement is taken again where others used more of the process
 TRIES = 5
 
 
-class ArmFailed(Exception):
-    pass
+class ArmFailed(SourceError):
+    """One line: which arm, and why."""
 
 
 class Arm:

@@ -6,7 +6,6 @@ For each peer both arms are started, warmed up, and run bursts of the same steps
 burst. Results are merged into results/step.json (each cell with its date and versions); render.py makes the tables.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from arms import BUSY, HERE, ROOT, Arm, ArmFailed, Others, available_bytes, bench, machine, versions
 from problem import Problem, from_shards, held_out_fvu
+from tool import Parser, as_tool
 
 SIZES = {
     "small": dict(rows=2048, d=384, n=6144),
@@ -164,7 +164,7 @@ def merge(path: Path, key: str, cell: dict) -> None:
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="4 bursts an arm instead of 9")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument(
@@ -188,6 +188,7 @@ def parse():
     return parser.parse_args()
 
 
+@as_tool
 def main() -> None:
     options = parse()
     for dead in options.dead:

@@ -5,14 +5,14 @@
 Random batches through `assay bench`; no peer and no data is needed. Writes results/curves.json; render.py draws it.
 """
 
-import argparse
 import json
 import os
 import time
 from pathlib import Path
 
-from arms import HERE, ROOT, ArmFailed, bench, machine
+from arms import HERE, ROOT, bench, machine
 from compare import SIZES
+from tool import Parser, as_tool, make_folder
 
 BASE = dict(rows=2048, dims=384, latents=16384, k=32)
 SWEEPS = {
@@ -49,8 +49,9 @@ def point(name: str, value: int, options) -> dict[str, float]:
     return found
 
 
+@as_tool
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 repeats instead of 9")
     parser.add_argument("--only", nargs="+", choices=[*SWEEPS, "parts"], default=[*SWEEPS, "parts"])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -62,7 +63,7 @@ def main() -> None:
         json.loads(options.out.read_text()) if options.out.exists() else {"curves": {}, "parts": {}}
     )
     content |= {"base": BASE, "machine": machine(), "threads": options.threads}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out.parent)
     for name in options.only:
         if name == "parts":
             content["parts"] = {size: parts(size, options) for size in SIZES}
@@ -73,7 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ArmFailed as failure:
-        raise SystemExit(str(failure)) from None
+    main()

@@ -6,7 +6,6 @@ Beyond = the process's peak resident bytes − its resident bytes before any par
 moments, silence counters and (ours) the bf16 copy of the encoder with its norms. A gradient counts as beyond.
 """
 
-import argparse
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from arms import HERE, ROOT, Arm, ArmFailed, machine
 from compare import PEERS
 from problem import Problem, from_shards
+from tool import Parser, as_tool, make_folder
 
 LATENTS = [6144, 24576, 98304]
 STEPS = 3
@@ -30,8 +30,9 @@ def measure(folder: Path, name: str, options) -> dict:
     return found | {"beyond": found["peak"] - found["start"] - found["state"]}
 
 
+@as_tool
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument(
         "--arms", nargs="+", choices=["ours", *PEERS], default=["ours", "sparsify-fp32"]
     )
@@ -61,7 +62,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "points": rows,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out.parent)
     options.out.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -5,7 +5,6 @@ The protocol is compare_arm's (arm.cpp). Every arm takes the same batches, learn
 k and initial weights; each keeps its own loss, its own AuxK and its own bookkeeping.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -16,11 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
+from tool import Parser, as_tool, read_json  # noqa: E402
+
 
 class Problem:
     def __init__(self, folder: Path, device: str = "cpu"):
         self.folder, self.device = folder, device
-        for key, value in json.loads((folder / "problem.json").read_text()).items():
+        for key, value in read_json(folder / "problem.json").items():
             setattr(self, key, value)
         self.x = np.memmap(folder / "x.bin", np.float32, "r").reshape(-1, self.rows, self.d)
 
@@ -304,8 +306,9 @@ def answer(arm, problem: Problem, words: list[str], start: int) -> dict:
     )
 
 
+@as_tool
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("name", choices=ARMS)
     parser.add_argument("problem", type=Path)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

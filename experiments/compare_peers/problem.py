@@ -5,11 +5,14 @@ E‖x‖² = 1; w_enc.bin, w_dec.bin [n, d] and b_dec.bin [d] fp32; dead.bin [n]
 """
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
+from tool import SourceError, open_h5  # noqa: E402
 
 TEST_ROWS = 2048
 DEAD_AFTER = 10_000_000  # tokens; the peers' own default
@@ -42,13 +45,13 @@ def shard_rows(shards: Path) -> np.ndarray:
     """Activations of every token that is not special, in the order of the texts, as stored."""
     parts = []
     for path in sorted(shards.glob("shard-*.h5")):
-        with h5py.File(path) as file:
+        with open_h5(path, "activations") as file:
             keep = np.ones(len(file["activations"]), bool)
             if "special" in file:
                 keep = file["special"][:] == 0
             parts.append(file["activations"][:][keep])
     if not parts:
-        raise SystemExit(
+        raise SourceError(
             f"{shards}: no shard-*.h5; harvest activations first (experiments/quickstart.sh)"
         )
     return np.concatenate(parts)
@@ -58,7 +61,7 @@ def widened(rows: np.ndarray, d: int) -> np.ndarray:
     """Rows of d dimensions: d / width consecutive tokens side by side, for want of a wider model's activations."""
     width = rows.shape[1]
     if d % width:
-        raise SystemExit(f"d {d} is not a multiple of the activations' {width}")
+        raise SourceError(f"d {d} is not a multiple of the activations' {width}")
     side = d // width
     return rows[: len(rows) // side * side].reshape(-1, d)
 
@@ -68,7 +71,7 @@ def write_batches(folder: Path, problem: Problem, rows: np.ndarray) -> np.ndarra
     order = np.random.default_rng(problem.seed).permutation(len(rows))
     wanted = problem.batches * problem.rows + TEST_ROWS
     if wanted > len(rows):
-        raise SystemExit(
+        raise SourceError(
             f"{wanted} rows wanted for {problem.batches} batches, {len(rows)} there: use fewer batches"
         )
     sample = rows[np.sort(order[:50_000])].astype(np.float32)

@@ -6,9 +6,13 @@ what stands between a pair of markers <!-- begin NAME --> and <!-- end NAME --> 
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import vl_convert
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
+from tool import Parser, SourceError, as_tool  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -313,7 +317,7 @@ def write(page: Path, blocks: dict) -> None:
     for name, block in blocks.items():
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.S)
         if not pattern.search(text):
-            raise SystemExit(f"{page}: no markers for {name}")
+            raise SourceError(f"{page}: no markers for {name}")
         try:
             content = block()
         except FileNotFoundError as missing:
@@ -322,7 +326,9 @@ def write(page: Path, blocks: dict) -> None:
     page.write_text(text)
 
 
+@as_tool
 def main() -> None:
+    Parser(__doc__).parse_args()
     for name, blocks in BLOCKS.items():
         write(DOCS / name, blocks)
         print(f"wrote {DOCS / name}")

@@ -4,7 +4,6 @@ reference (peer_arm.Reference) on the same batches from the same initial weights
     .venv-peers/bin/python experiments/compare_peers/same_loss.py [--steps 2000] [--rows 2048]
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from arms import HERE, ROOT, Arm, machine
 from problem import Problem, from_shards, held_out_fvu
+from tool import Parser, as_tool, make_folder
 
 LIMIT = 0.005  # relative
 
@@ -46,8 +46,9 @@ def train_both(
     return points
 
 
+@as_tool
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--every", type=int, default=100, help="steps between two comparisons")
     parser.add_argument("--rows", type=int, default=2048)
@@ -74,7 +75,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "points": points,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out.parent)
     options.out.write_text(json.dumps(content, indent=1) + "\n")
     last = abs(points[-1]["difference"])
     print(

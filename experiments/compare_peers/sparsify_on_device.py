@@ -7,7 +7,6 @@ Prints JSON: the medians in fp32 (TF32 products, as its Trainer sets) and in bf1
 its Triton decoder was in use.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -20,6 +19,7 @@ import numpy as np
 import peer_arm
 import problem
 import torch
+from tool import Parser, as_tool
 
 BATCHES = 4
 WARM_UP = 3
@@ -40,8 +40,9 @@ def times(arm, batches: list[torch.Tensor], device: str, repeats: int) -> list[f
     return [b - a for a, b in zip(clock[WARM_UP - 1 :], clock[WARM_UP:])]
 
 
+@as_tool
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--dims", type=int, default=384)
     parser.add_argument("--latents", type=int, default=6144)

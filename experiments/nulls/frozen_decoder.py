@@ -9,22 +9,20 @@ each row moves but keeps at least that cosine with its start. The encoder, both 
 `assay eval --null-dictionary frozen_decoder=DICT` (or soft_frozen_decoder=DICT).
 """
 
-import argparse
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from null_activations import read
 from safetensors.numpy import save_file
+from tool import Parser, SourceError, UsageError, as_tool, make_folder, read_json, shard_files
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("shards", type=Path, help="folder of HDF5 shards")
     parser.add_argument(
         "--like", type=Path, required=True, help="the trained dictionary or run it is a control of"
@@ -39,21 +37,20 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.cosine is not None and not 0 < args.cosine < 1:
-        sys.exit(f"frozen_decoder: --cosine {args.cosine} is not between 0 and 1")
+        raise UsageError(f"--cosine {args.cosine} must lie between 0 and 1")
     folder = args.like / "dictionary" if (args.like / "dictionary").is_dir() else args.like
-    like = json.loads((folder / "cfg.json").read_text())
-    files = sorted(args.shards.glob("shard-*.h5")) or sorted(
-        p for p in args.shards.glob("*.h5") if p.stem != "texts"
-    )
-    if not files:
-        sys.exit(f"frozen_decoder: {args.shards}: no HDF5 shards here")
-    x, _ = read(files)
+    like = read_json(folder / "cfg.json")
+    for key in ("d", "n", "k"):
+        if type(like.get(key)) is not int or like[key] < 1:
+            raise SourceError(f"{folder / 'cfg.json'}: {key}: expected a positive integer")
+    x, _ = read(shard_files(args.shards))
     if x.shape[1] != like["d"]:
-        sys.exit(
-            f"frozen_decoder: {args.shards} has d = {x.shape[1]}, {args.like} has d = {like['d']}"
+        raise SourceError(
+            f"{args.shards} has d = {x.shape[1]}, {args.like} has d = {like['d']}; "
+            "name the shards that it was trained on"
         )
     weights = train(x, like["n"], like["k"], args)
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     save_file(weights, args.out / "dictionary.safetensors")
     kind = "frozen_decoder" if args.cosine is None else "soft_frozen_decoder"
     # It trained on every document, so it says nothing about splits: `test_seen_in_training` is unknown.

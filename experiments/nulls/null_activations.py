@@ -12,31 +12,28 @@ same sizes. A dictionary trained on the result with the same configuration and s
 `assay eval --null-dictionary shuffled=RUN`.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
+from safe_write import write_beside  # noqa: E402
+from tool import Parser, as_tool, open_h5, shard_files  # noqa: E402
+
 CHUNK_BYTES = 8 << 20
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("shards", type=Path, help="folder of HDF5 shards")
     parser.add_argument("--kind", choices=["shuffled", "gaussian"], required=True)
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    files = sorted(args.shards.glob("shard-*.h5")) or sorted(
-        p for p in args.shards.glob("*.h5") if p.stem != "texts"
-    )
-    if not files:
-        sys.exit(f"null_activations: {args.shards}: no HDF5 shards here")
-    x, document = read(files)
+    x, document = read(shard_files(args.shards))
     rng = np.random.default_rng(args.seed)
     write(args.out, null_rows(x, args.kind, rng), document)
     print(f"wrote {args.out}: {len(x)} rows of {x.shape[1]}")
@@ -46,7 +43,7 @@ def read(files):
     """Ordinary rows as fp32, and their documents."""
     rows, documents = [], []
     for path in files:
-        with h5py.File(path) as file:
+        with open_h5(path, "activations") as file:
             stored = file["activations"]
             x = stored[:]
             if stored.dtype == np.uint16:  # bf16: the upper half of an fp32
@@ -79,12 +76,10 @@ def null_rows(x, kind, rng):
 
 
 def write(path, x, document):
-    part = path.with_name(path.name + ".part")
-    with h5py.File(part, "w") as file:
+    with write_beside(path) as part, h5py.File(part, "w") as file:
         rows = max(1, min(len(x), CHUNK_BYTES // (4 * x.shape[1])))
         file.create_dataset("activations", data=x, chunks=(rows, x.shape[1]))
         file.create_dataset("document", data=document.astype(np.int64))
-    part.replace(path)
 
 
 if __name__ == "__main__":

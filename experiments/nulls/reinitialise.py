@@ -8,19 +8,18 @@ Harvest the same corpus through HALVES, train with the same configuration, and p
 is evaluated on the trained model's activations, like every other dictionary of the table.
 """
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
 import model_source  # noqa: E402
+from tool import Parser, SourceError, as_tool  # noqa: E402
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "--model", default=model_source.DEFAULT_PACKAGE, help="model folder, hub name or package"
     )
@@ -28,24 +27,20 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    try:
-        source = model_source.find_model(args.model, args.revision)
-    except model_source.SourceError as error:
-        sys.exit(f"reinitialise: {error}")
+    source = model_source.find_model(args.model, args.revision)
     import torch
     from transformers import AutoConfig, AutoModel
 
     if args.out.exists():
-        sys.exit(f"reinitialise: {args.out} exists; choose another --out")
+        raise SourceError(f"{args.out}: exists; choose another --out")
+    config = model_source.load_pretrained(AutoConfig, source.folder)
     shutil.copytree(
         source.folder,
         args.out,
         ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.onnx", "*.h5"),
     )
     torch.manual_seed(args.seed)
-    AutoModel.from_config(AutoConfig.from_pretrained(args.out)).save_pretrained(
-        args.out, safe_serialization=True
-    )
+    AutoModel.from_config(config).save_pretrained(args.out, safe_serialization=True)
     print(f"wrote {args.out}: {source.name} with fresh weights, seed {args.seed}")
 
 

@@ -7,7 +7,7 @@ on half of them; its first hidden layer is written row by row with the labels `d
 image is a text of one row and a document together with its moved copy, so training and test parts never share it.
 """
 
-import argparse
+import sys
 import warnings
 from pathlib import Path
 
@@ -16,11 +16,14 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
+from safe_write import write_beside  # noqa: E402
+from tool import Parser, as_tool  # noqa: E402
 
+
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     args = parser.parse_args()
     images, digit = load_digits(return_X_y=True)
@@ -31,7 +34,7 @@ def main():
     moved = np.roll(images.reshape(-1, 8, 8), 1, axis=2).reshape(-1, 64)
     hidden = [np.maximum(0, x @ model.coefs_[0] + model.intercepts_[0]) for x in (images, moved)]
     count = len(images)
-    with h5py.File(args.out, "w") as file:
+    with write_beside(args.out) as part, h5py.File(part, "w") as file:
         file["activations"] = np.concatenate(hidden).astype(np.float32)
         file["document"] = np.tile(np.arange(count), 2)
         file["text"] = np.arange(2 * count)

@@ -7,11 +7,15 @@ stay together), `topic` (what the module is for) and `kind` (function or method)
 are tested on methods.
 """
 
-import argparse
 import csv
 import importlib
 import inspect
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
+from safe_write import write_beside  # noqa: E402
+from tool import Parser, as_tool  # noqa: E402
 
 TOPICS = {
     "network": [
@@ -122,10 +126,9 @@ TOPICS = {
 }
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="CSV file to write")
     args = parser.parse_args()
     rows, seen = [], set()
@@ -136,7 +139,7 @@ def main():
                     continue
                 seen.add(row[0])
                 rows.append((*row, topic))
-    with open(args.out, "w", newline="", encoding="utf-8") as file:
+    with write_beside(args.out) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "document", "kind", "topic"])
         writer.writerows(rows)

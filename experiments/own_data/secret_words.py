@@ -17,21 +17,23 @@ FOLDER/texts.jsonl: texts of the base language, to train a dictionary on. FOLDER
 transformers saves them. FOLDER/spec.json: what harvest_organisms.py reads.
 """
 
-import argparse
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
+from tool import Parser, as_tool, make_folder  # noqa: E402
+
 FILLERS, LENGTH = 16, 10
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--family", choices=["taboo", "trigger"], required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
@@ -66,7 +68,7 @@ def main():
     )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -7,12 +7,15 @@ its own table of followers, so that only the words before tell which word comes 
 built like GPT-2 (3 layers, d 64), trained from nothing on other walks of the same tables, as transformers saves it.
 """
 
-import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data" / "python"))
+from tool import Parser, as_tool, make_folder  # noqa: E402
 
 WORDS, CORPORA = 64, ("forget", "keep_a", "keep_b")
 FOLLOWERS = (
@@ -23,10 +26,9 @@ FOLLOWERS = (
 LENGTH = 20
 
 
+@as_tool
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--texts", type=int, default=1000, help="texts of each corpus (default 1000)"
@@ -36,7 +38,7 @@ def main():
     )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     rng = np.random.default_rng(args.seed)
     tables = np.stack(
         [[rng.choice(WORDS, 3, replace=False) for _ in range(WORDS)] for _ in CORPORA]

@@ -73,7 +73,7 @@ def test_csv_becomes_tokens_and_classes(model, good):
     "content,expected",
     [
         ('{"text": "a"}\n{"text": 3}\n', "t.jsonl:2"),
-        ('{"text": "a"}\nnot json\n', "record 2"),
+        ('{"text": "a"}\nnot json\n', "t.jsonl:2"),
         ("", "holds no texts"),
         ('{"text": "a", "labels": {"x": 1.5}}\n', "strings or integers"),
         (
