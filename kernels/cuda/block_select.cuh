@@ -1,5 +1,5 @@
 // Selection by one block of 256 threads: keys that rise with their floats, radix selection of the
-// k-th, gathering in order, and streaming into a list. See topk_cuda.cu for the algorithm.
+// k-th, gathering in order, and streaming into a list. See topk.cuh for the algorithm.
 #pragma once
 
 #include <bit>

@@ -1,4 +1,10 @@
-// The kernel of encode_threshold_cuda.cu and the order it runs in; see there for the algorithm.
+// encode_threshold on a device: the tiles and the error bound of encode_topk.cuh. A block a row
+// streams its part of a tile; latents whose screened distance from the lower edge of the band, with
+// its error, is not negative are listed in order in shared memory, and whenever the list (2,048)
+// fills, and at the tile's end, they are scored by the canonical fp32 dot and decided. The sweep
+// runs twice: once to count a row's pairs, once to write them where they go.
+//
+// Workspace: the tile, 16 KB of shared memory a block. Speed: not measured (no device yet).
 #pragma once
 
 #include <vector>

@@ -1,5 +1,5 @@
 // How the device encoders screen: rounded rows and their error bounds, the state of a search. See
-// encode_topk_cuda.cu.
+// encode_topk.cuh.
 #pragma once
 
 #include <algorithm>

@@ -1,9 +1,4 @@
-// sparse_decode on a device: one block a row. The row's pairs pass through shared memory, 128 at a
-// time; a thread keeps the sums of four columns in registers and adds the pairs in order, one fused
-// multiply-add a term, as the CPU does: the same bits by construction. Neighbouring threads read
-// neighbouring columns of a decoder row.
-//
-// Workspace: 1 KB of shared memory a block. Speed: not measured (no device yet).
+// sparse_decode.cuh on the device.
 #include "kernels/back_ends.h"
 #include "kernels/cuda/cuda_machine.cuh"
 #include "kernels/cuda/sparse_decode.cuh"

@@ -1,8 +1,4 @@
-// value_gradient on a device: one block a row, 16 lanes a pair. Lane l sums the elements l, l + 16,
-// … by fused multiply-add, and four exchanges fold the lanes 16 → 8 → 4 → 2 → 1: the CPU's
-// canonical order, so the same bits by construction.
-//
-// Workspace: none. Speed: not measured (no device yet).
+// value_gradient.cuh on the device.
 #include "kernels/back_ends.h"
 #include "kernels/cuda/cuda_machine.cuh"
 #include "kernels/cuda/value_gradient.cuh"
