@@ -28,17 +28,6 @@ using support::TopkCase;
 
 constexpr int64_t kCheckedRows = 4;
 
-/// Dense selections: AuxK's shape and a batch's.
-const TopkCase kTopk[] = {{"2048x6144_k32", 2048, 6144, 32},
-                          {"2048x6144_k192", 2048, 6144, 192},
-                          {"512x65536_k1152", 512, 65536, 1152}};
-const EncodeCase kEncode[] = {{"2048x384x6144_k32", 2048, 384, 6144, 32},
-                              {"2048x768x24576_k32", 2048, 768, 24576, 32},
-                              {"2048x384x6144_k256", 2048, 384, 6144, 256}};
-/// Codes with k = n / keep_one_in pairs a row, about.
-const SparseCase kSparse[] = {{"2048x384x6144_k32", 2048, 6144, 384, 192, true, true, false},
-                              {"2048x768x24576_k32", 2048, 24576, 768, 768, true, true, false}};
-
 bool all_verified = true;
 
 /// True where all of `found` are within `tolerance` of what was expected; else the benchmark ends
@@ -266,14 +255,14 @@ void add(const char* operation, void (*body)(benchmark::State&, const Case&),
 
 int main(int count, char** arguments) {
   using namespace assay;
-  add("topk", bench_topk, kTopk);
-  add("encode_topk", bench_encode_topk, kEncode);
-  add("encode_threshold", bench_encode_threshold, kEncode);
-  add("encode_batch_topk", bench_encode_batch_topk, kEncode);
-  add("sparse_decode", bench_sparse_decode, kSparse);
-  add("value_gradient", bench_value_gradient, kSparse);
-  add("sort_by_latent", bench_sort_by_latent, kSparse);
-  add("backward_update", bench_backward_update, kSparse);
+  add("topk", bench_topk, support::kTopkTimed);
+  add("encode_topk", bench_encode_topk, support::kEncodeTimed);
+  add("encode_threshold", bench_encode_threshold, support::kEncodeTimed);
+  add("encode_batch_topk", bench_encode_batch_topk, support::kEncodeTimed);
+  add("sparse_decode", bench_sparse_decode, support::kSparseTimed);
+  add("value_gradient", bench_value_gradient, support::kSparseTimed);
+  add("sort_by_latent", bench_sort_by_latent, support::kSparseTimed);
+  add("backward_update", bench_backward_update, support::kSparseTimed);
   benchmark::Initialize(&count, arguments);
   if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 2;
   benchmark::RunSpecifiedBenchmarks();

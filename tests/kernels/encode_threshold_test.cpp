@@ -8,9 +8,11 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "kernels/base/error.h"
 #include "kernels/encode_batch_topk.h"
+#include "tests/support/encode_expect.h"
 #include "tests/support/isa.h"
 #include "tests/support/reference.h"
 
@@ -73,6 +75,33 @@ void expect_pairs(const SparseCodes& codes, int64_t rows, const std::vector<Pair
   }
 }
 
+class ThresholdCaseTest : public testing::TestWithParam<std::tuple<Isa, support::ThresholdCase>> {};
+
+TEST_P(ThresholdCaseTest, HasTheCanonicalPairs) {
+  const auto& [isa, threshold] = GetParam();
+  const support::EncodeCase& c = threshold.encode;
+  Context context({Device::cpu, 2});
+  context.force_isa(isa);
+  const auto x = c.x(), w = c.w(), bias = c.bias(), theta = threshold.theta();
+  ScreenCopy screen(c.n, c.d);
+  screen.refresh(context, matrix(w, c.n, c.d));
+  SparseCodes codes;
+  std::vector<float> pre;
+  NumericFlag flag;
+  encode_threshold(context, matrix(x, c.rows, c.d), {matrix(w, c.n, c.d), bias.data(), &screen},
+                   theta.data(), threshold.band, codes, &pre, flag);
+  support::expect_threshold(threshold, codes, pre, flag.row());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, ThresholdCaseTest,
+                         testing::Combine(testing::ValuesIn(support::available_isas()),
+                                          testing::ValuesIn(support::kThresholdCases)),
+                         [](const auto& test) {
+                           return support::isa_name(
+                                      testing::TestParamInfo<Isa>(std::get<0>(test.param), 0)) +
+                                  "_" + std::get<1>(test.param).name;
+                         });
+
 class SelectionTest : public testing::TestWithParam<Isa> {
  protected:
   SelectionTest() { context_.force_isa(GetParam()); }
@@ -130,13 +159,6 @@ TEST_P(SelectionTest, ThresholdEqualsTheCanonicalPairs) {
        {std::array<int64_t, 3>{1, 1, 1}, {3, 7, 33}, {200, 31, 300}, {0, 8, 16}, {9, 64, 2049}}) {
     for (const float band : {0.0f, 0.05f, 3.0f}) expect_threshold(Problem(rows, d, n), band);
   }
-}
-
-TEST_P(SelectionTest, ThresholdAtAnyDensity) {
-  expect_threshold(Problem(40, 24, 1500, -5),
-                   0.1f);  // every latent active: lists overflow and are settled
-  expect_threshold(Problem(40, 24, 1500, 0), 0.1f);
-  expect_threshold(Problem(40, 24, 1500, 9), 0.1f);  // none
 }
 
 TEST_P(SelectionTest, ThresholdIsStrictAndDecidedExactly) {

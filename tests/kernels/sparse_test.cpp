@@ -32,19 +32,20 @@ class SparseTest : public testing::TestWithParam<Isa> {
 };
 
 TEST_P(SparseTest, DecodeMatchesTheDenseProduct) {
-  for (const int64_t d : {1, 15, 16, 100, 385}) {
-    const int64_t rows = 40, n = 30;
-    const SparseCodes codes = ragged(rows, n);
-    const auto w = normal(n * d, 2), bias = normal(d, 3);
-    std::vector<float> out(rows * d, -1);
-    sparse_decode(context_, codes, matrix(w, n, d), bias.data(), {out.data(), rows, d});
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t c = 0; c < d; ++c) {
-        double sum = bias[c];
+  for (const support::SparseCase& c : support::kSparseCases) {
+    SCOPED_TRACE(c.name);
+    const SparseCodes codes = c.codes();
+    const auto w = c.weights(), bias = normal(c.d, 3);
+    std::vector<float> out(c.rows * c.d, -1);
+    sparse_decode(context_, codes, matrix(w, c.n, c.d), c.bias ? bias.data() : nullptr,
+                  {out.data(), c.rows, c.d});
+    for (int64_t i = 0; i < c.rows; ++i) {
+      for (int64_t column = 0; column < c.d; ++column) {
+        double sum = c.bias ? bias[column] : 0;
         for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
-          sum += static_cast<double>(codes.values[p]) * w[codes.indices[p] * d + c];
+          sum += static_cast<double>(codes.values[p]) * w[codes.indices[p] * c.d + column];
         }
-        EXPECT_NEAR(out[i * d + c], sum, 1e-5);
+        EXPECT_NEAR(out[i * c.d + column], sum, 1e-4);
       }
     }
   }
@@ -87,16 +88,19 @@ TEST_P(SparseTest, DenseCodesAreSummedInTheOrderOfTheirPairs) {
 }
 
 TEST_P(SparseTest, ValueGradientMatchesAndStopsAtZero) {
-  const int64_t rows = 33, n = 20, d = 37;
-  const SparseCodes codes = ragged(rows, n);
-  const auto w = normal(n * d, 5), g = normal(rows * d, 6);
-  std::vector<float> out;
-  value_gradient(context_, codes, matrix(g, rows, d), matrix(w, n, d), out);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
-      const float expected =
-          reference::canonical_dot(g.data() + i * d, w.data() + codes.indices[p] * d, d);
-      EXPECT_EQ(out[p], codes.values[p] > 0 ? expected : 0.0f);
+  for (const support::SparseCase& c : support::kSparseCases) {
+    SCOPED_TRACE(c.name);
+    const SparseCodes codes = c.codes();
+    const auto w = c.weights(), g = c.rows_of(6);
+    std::vector<float> out;
+    value_gradient(context_, codes, matrix(g, c.rows, c.d), matrix(w, c.n, c.d), out);
+    ASSERT_EQ(std::ssize(out), codes.pairs());
+    for (int64_t i = 0; i < c.rows; ++i) {
+      for (int64_t p = codes.row_offsets[i]; p < codes.row_offsets[i + 1]; ++p) {
+        const float expected =
+            reference::canonical_dot(g.data() + i * c.d, w.data() + codes.indices[p] * c.d, c.d);
+        EXPECT_EQ(out[p], codes.values[p] > 0 ? expected : 0.0f);
+      }
     }
   }
 }

@@ -66,6 +66,11 @@ inline const TopkCase kTopkCases[] = {
     {"nan_rows_radix", 4, 1500, 700, TopkCase::nan},
 };
 
+/// Those that the benchmark times: AuxK's shape and a batch's.
+inline const TopkCase kTopkTimed[] = {{"2048x6144_k32", 2048, 6144, 32},
+                                      {"2048x6144_k192", 2048, 6144, 192},
+                                      {"512x65536_k1152", 512, 65536, 1152}};
+
 /// Activations and an encoder; what makes the selection hard is in the kind.
 struct EncodeCase {
   const char* name;
@@ -217,6 +222,11 @@ inline const EncodeCase kRankedEncodeCases[] = {
     {"ranked_overflowing", 3, 20, 300, 8, EncodeCase::overflowing, true},
 };
 
+/// Those that the benchmark times, of encode_threshold as well.
+inline const EncodeCase kEncodeTimed[] = {{"2048x384x6144_k32", 2048, 384, 6144, 32},
+                                          {"2048x768x24576_k32", 2048, 768, 24576, 32},
+                                          {"2048x384x6144_k256", 2048, 384, 6144, 256}};
+
 /// Thresholds for an encoder, any density; `edges`: each is the exact score of one row, which is
 /// not above it.
 struct ThresholdCase {
@@ -305,6 +315,11 @@ inline const SparseCase kSparseCases[] = {
     {"narrow_encoder", 9, 40, 150, 4, true, true, true, 37},
     {"wide_encoder", 7, 30, 21, 4, true, true, true, 530},
 };
+
+/// Those that the benchmark times: k = n / keep_one_in pairs a row, about.
+inline const SparseCase kSparseTimed[] = {
+    {"2048x384x6144_k32", 2048, 6144, 384, 192, true, true, false},
+    {"2048x768x24576_k32", 2048, 24576, 768, 768, true, true, false}};
 
 /// Everything that backward_update changes, and what it reads. `every_option`: weights of their own
 /// for decoder and bias, a shrinking decoder, inputs that repeat, clipping: what variants ask for.
