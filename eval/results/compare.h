@@ -1,6 +1,6 @@
 // Any number of dictionaries compared, from the scores of a results file alone
 // (TaskResult::scores): score cards, paired differences, rankings, and how far each metric can be
-// trusted. docs/evaluation.md, "Comparing dictionaries".
+// trusted. docs/comparing.md has the rules.
 //
 // Differences are signed so that positive is better, whatever the metric. Intervals are
 // hierarchical bootstraps (2000 resamples; more where a family has more than 20 members, so that

@@ -1,6 +1,7 @@
 // Task "debugging": a data set for a class has an artefact that positives share and negatives lack
 // (a question mark, a capital, length, format). Do the features that separate its classes name the
-// artefact, and is nothing named where nothing was planted? docs/evaluation.md has the protocol.
+// artefact, and is nothing named where nothing was planted? docs/tasks/debugging.md has the
+// protocol.
 //
 // Numbers, part "strength 1.00": "top1" and "mrr" of the planted artefact among the bank,
 // "detection_auroc" (planted against clean data sets), "mrr_random_goals" (the label null),

@@ -5,7 +5,7 @@
 // G, has to tell it from how the trigger leaks. Texts, numbers, checks and details are those of
 // "hidden_goals" (eval/tasks/hidden_goals/hidden_goals.h), but that details["organisms"] has the
 // AUROC of ‖Δ‖ for tokens of the class that the audit texts lack (planted: the goal) against other
-// tokens. Needs no model. docs/evaluation.md has the protocol.
+// tokens. Needs no model. docs/tasks/hidden_goals_diff.md has the protocol.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
 // The auditor's methods of the model-diffing task: a reading of how tokens are moved in, a score
-// for each candidate goal out. docs/evaluation.md has them in words.
+// for each candidate goal out. docs/tasks/hidden_goals_diff.md has them in words.
 #pragma once
 
 #include <Eigen/Core>

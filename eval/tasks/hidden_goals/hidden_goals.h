@@ -1,7 +1,7 @@
 // Task "hidden_goals": organisms with a hidden preference, and who can name it. An organism is a
 // small network on pooled activations, trained to predict z(log text length) + β·1[class = G]; the
 // auditor sees it on texts without G, beside texts with labels that only the base model has read,
-// and some organisms known to be benign. docs/evaluation.md has the protocol.
+// and some organisms known to be benign. docs/tasks/hidden_goals.md has the protocol.
 //
 // Numbers, parts "strength 0.40" and so on: "top1" and "mrr" of the goal among all classes, per arm
 // and dictionary; "detection_auroc" (planted against benign, half of them decoys),

@@ -1,5 +1,5 @@
 // The auditor's methods: a reading of an organism in, a score for each candidate goal out.
-// docs/evaluation.md has them in words.
+// docs/tasks/hidden_goals.md has them in words.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Task "hidden_goals_text": language models that may hide a word (a secret they hint at, a
 // trigger): can an auditor name it, and notice it, from the activations and words of each on the
 // same prompts, with a dictionary of their base model? The data set is made of organisms
-// (eval/tasks/hidden_goals/text_data.h); docs/evaluation.md has the protocol.
+// (eval/tasks/hidden_goals/text_data.h); docs/tasks/hidden_goals_text.md has the protocol.
 //
 // Numbers, part "strength 1.00", checks and details as in eval/tasks/hidden_goals/hidden_goals.h;
 // every arm also

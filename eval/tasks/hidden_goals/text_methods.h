@@ -1,5 +1,5 @@
-// How an auditor of language models scores candidates from a reading; docs/evaluation.md has the
-// methods in words.
+// How an auditor of language models scores candidates from a reading;
+// docs/tasks/hidden_goals_text.md has the methods in words.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // Task "ood_probing": probes that learn classes on one domain (definitions), tested on unseen
 // documents of the same domain (ID) and of another (OOD: usage examples), on latents, on dense
-// baselines and on controls. docs/evaluation.md has the protocol.
+// baselines and on controls. docs/tasks/ood_probing.md has the protocol.
 //
 // Numbers: "auroc" (parts id, ood) per arm and dictionary, "auroc_permuted_labels" (the label
 // null), "auroc_difference" (paired, cell by cell). Values are means over classes × runs; intervals

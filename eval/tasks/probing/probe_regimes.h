@@ -1,6 +1,6 @@
 // Task "probe_regimes": the cells of OOD probing with a damaged training part: few texts of each
 // class (scarcity), few positives among them (imbalance), flipped labels (noise).
-// docs/evaluation.md has the protocol.
+// docs/tasks/probe_regimes.md has the protocol.
 //
 // Numbers: "auroc" per arm, dictionary and regime, parts "id" and "ood" with the regime ("ood, 16 a
 // class", "ood, 5 % positive", "ood, 20 % flipped"). Scores: one table a family, parts "scarcity",

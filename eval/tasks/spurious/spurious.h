@@ -1,6 +1,7 @@
 // Task "spurious": a probe learns a class on texts where the class goes with a format (positives
 // are definitions, negatives examples), and is tested where it does not. Which fix, learnt from
-// other texts, takes the format out and leaves the class in? docs/evaluation.md has the protocol.
+// other texts, takes the format out and leaves the class in? docs/tasks/spurious.md has the
+// protocol.
 //
 // Numbers, parts "share 1.00" and so on: "anti_auroc" (positives in the other format against
 // negatives in the usual one) and "within_auroc" (mean of the two formats apart, so that destroyed

@@ -1,6 +1,6 @@
 // Task "unlearning_text": can a causal language model be made to forget a corpus by an edit at the
 // dictionary's layer, and does clamping latents do it better than steering or erasure?
-// docs/evaluation.md has the protocol.
+// docs/tasks/unlearning_text.md has the protocol.
 //
 // With L the loss a token on the test texts of a corpus, L₀ untouched and L₁ with the mean of the
 // estimate texts in place of every ordinary token:

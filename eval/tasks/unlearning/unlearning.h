@@ -1,6 +1,6 @@
 // Task "unlearning": can a class be hidden at the dictionary's layer from probes on the model's
 // output, without hurting the other classes, and does clamping latents do it better than steering,
-// erasure or fine-tuning? docs/evaluation.md has the protocol.
+// erasure or fine-tuning? docs/tasks/unlearning.md has the protocol.
 //
 // Numbers, each a mean over classes: "forget_drop" (parts frozen, few_shot_N, all_labels; for gated
 // methods few_shot_N_padded), "retain_damage" and "neighbour_damage" (points of accuracy),
