@@ -35,15 +35,14 @@ td .note,th .note{display:block;color:var(--soft);font-size:.88em;font-weight:40
 td.name{font-weight:600;white-space:normal;overflow-wrap:anywhere;min-width:11em}
 tr:has(td.control){color:var(--soft)}
 .pass{color:var(--good);font-weight:600}.fail{color:var(--bad);font-weight:600}
-figure{margin:.6em 0 .2em;min-width:0}
+figure{margin:.6em 0 .2em;min-width:0;overflow-x:auto}
+.cell{min-width:0}
 figure .title{font-size:.9rem;font-weight:600;margin:0 0 4px;overflow-wrap:anywhere}
 .chart{width:100%;min-height:60px}
 .chart.vega-embed.has-actions{padding-right:0;display:block}
 .chart.vega-embed summary{opacity:.25;background:none;box-shadow:none;border-color:var(--line);top:-26px}
 .chart.vega-embed:hover summary{opacity:.8}
-.wide-chart{overflow-x:auto}.wide-chart .chart{min-width:700px}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:18px 40px;align-items:start}
-.grid.wide{grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr))}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:18px 40px;align-items:start}
 .caption{font-size:.86rem;color:var(--soft);max-width:110ch;margin:.6em 0 1.4em}
 .caption b{color:var(--ink);font-weight:600}
 details{margin:.7em 0}

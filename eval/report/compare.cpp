@@ -1,9 +1,10 @@
 // The comparison's part of the report.
 #include <algorithm>
 
-#include "eval/report/format.h"
+#include "eval/report/figures.h"
 #include "eval/report/sections.h"
 #include "eval/report/vega.h"
+#include "eval/results/text.h"
 #include "fmt/format.h"
 
 namespace assay::eval::report {
@@ -31,12 +32,6 @@ std::string l0_text(const Paired& pair) {
   return pair.matched ? "matched" : fmt::format("× {:.2f}", *pair.l0_ratio);
 }
 
-/// A frontier's line: dictionaries that differ in k or seed belong together.
-std::string series_of(const DictionaryEntry& entry) {
-  if (!entry.null_kind.empty()) return "control: " + entry.null_kind;
-  return fmt::format("{} n {}", entry.variant, entry.n);
-}
-
 json point(const Results& results, const DictionaryEntry& entry, double y,
            const std::optional<Interval>& interval) {
   const auto l0 = measured_l0(results, entry.name);
@@ -50,50 +45,45 @@ json point(const Results& results, const DictionaryEntry& entry, double y,
   return row;
 }
 
-void draw_frontier(Page& page, const json& values, const std::string& title,
-                   const std::string& y_title, std::optional<double> reference) {
-  std::vector<std::string> series;
-  for (const json& value : values)
-    if (std::find(series.begin(), series.end(), value["series"]) == series.end())
-      series.push_back(value["series"]);
+void draw_frontier(Page& page, const Results& results, const ScoreTable& table) {
+  json values = json::array();
+  vega::LineOptions options;
+  options.x_title = "L0, validation";
+  options.y_title = table.metric_label;
+  if (table.baseline) options.references = {table.baseline->value.value};
+  for (const bool controls : {false, true}) {
+    const size_t before = options.series.size();
+    for (const DictionaryEntry& entry : results.dictionaries) {
+      for (const Card& card : table.cards) {
+        if (card.dictionary != entry.name || entry.null_kind.empty() == controls) continue;
+        const json row = point(results, entry, card.value.value, card.value.interval);
+        if (row.is_null()) continue;
+        if (std::find(options.series.begin(), options.series.end(), row["series"]) ==
+            options.series.end())
+          options.series.push_back(row["series"]);
+        values.push_back(row);
+      }
+    }
+    options.controls = options.series.size() - before;
+  }
   if (values.empty()) return;
-  page.figure(vega::frontier(values, "L0, validation", y_title, series, reference), title,
-              title + " over L0, a point a dictionary");
+  const vega::Chart chart = vega::lines(values, options);
+  page.figure(chart.spec, table.title, table.title + " over L0, a point a dictionary",
+              chart.least_width);
 }
 
 void add_frontiers(Page& page, const Results& results, const Comparison& comparison) {
-  json fvu = json::array();
-  const TaskResult* core = find_task(results, "core");
-  for (const DictionaryEntry& entry : results.dictionaries) {
-    if (!core || core->status != "ok") break;
-    for (const Number& n : core->numbers) {
-      if (n.metric != "fvu" || n.part != "validation" || n.dictionary != entry.name) continue;
-      if (const json row = point(results, entry, n.value, n.interval); !row.is_null())
-        fvu.push_back(row);
-    }
-  }
-  if (fvu.empty()) return;
-  page.begin_grid(true);
-  for (const ScoreTable& table : comparison.tables) {
-    json values = json::array();
-    for (const DictionaryEntry& entry : results.dictionaries)
-      for (const Card& card : table.cards) {
-        if (card.dictionary != entry.name) continue;
-        if (const json row = point(results, entry, card.value.value, card.value.interval);
-            !row.is_null())
-          values.push_back(row);
-      }
-    draw_frontier(page, values, table_name(table), metric_name(table.metric),
-                  table.baseline ? std::optional(table.baseline->value.value) : std::nullopt);
-  }
-  draw_frontier(page, fvu, "Reconstruction: FVU", "FVU", std::nullopt);
+  const bool any = std::any_of(
+      results.dictionaries.begin(), results.dictionaries.end(),
+      [&](const DictionaryEntry& entry) { return measured_l0(results, entry.name).has_value(); });
+  if (!any) return;
+  page.begin_grid();
+  for (const ScoreTable& table : comparison.tables) draw_frontier(page, results, table);
   page.end_grid();
   page.caption(
       "Frontiers over L0: a point a dictionary with its 95 % interval, a line through dictionaries "
-      "of one variant and "
-      "width. Dashed: the best arm that needs no dictionary, chosen on other units. FVU is a "
-      "diagnostic, lower is "
-      "better.");
+      "of one variant and width; controls are grey. Dashed: the best arm that needs no dictionary, "
+      "chosen on other units.");
 }
 
 void add_pairs(Page& page, const std::vector<RankedPair>& pairs, const std::string& caption,
@@ -136,19 +126,19 @@ TableCell truth_cell(const std::optional<PlantedTruth>& truth) {
 
 void add_reliability(Page& page, const Comparison& comparison) {
   Table table{{{"Metric"},
-               {"Between evaluation runs", "num", "sd of one run"},
-               {"Between training seeds", "num", "sd, degrees of freedom"},
-               {"Detectable between evaluations", "num", "two dictionaries, unpaired"},
-               {"Detectable difference", "num", "settings of 3 seeds"},
-               {"Smallest gap to a control", "num"},
-               {"Separates controls"},
-               {"Follows the truth", "num", "Spearman, planted dictionaries"}},
+               {"Between evaluation runs", "num wrap", "sd of one run"},
+               {"Between training seeds", "num wrap", "sd, degrees of freedom"},
+               {"Detectable between evaluations", "num wrap", "two dictionaries, unpaired"},
+               {"Detectable difference", "num wrap", "settings of 3 seeds"},
+               {"Smallest gap to a control", "num wrap"},
+               {"Separates controls", "wrap"},
+               {"Follows the truth", "num wrap", "Spearman, planted dictionaries"}},
               {}};
   for (const ScoreTable& scores : comparison.tables) {
     const Reliability& r = scores.reliability;
     TableCell reseed = optional_cell(r.reseed_sd);
     if (r.reseed_sd) reseed.note = fmt::format("df {}", r.reseed_df);
-    table.rows.push_back({{table_name(scores), "name"},
+    table.rows.push_back({{scores.title, "name"},
                           optional_cell(r.rerun_sd),
                           reseed,
                           optional_cell(r.rerun_detectable),
@@ -185,10 +175,10 @@ void add_card(Page& page, const DictionaryEntry& entry, const Comparison& compar
       if (card.dictionary != entry.name) continue;
       TableCell value = estimate_cell(card.value), best{"–", "num"}, control{"none", "num"},
                 beside{"–", "num"};
-      value.note = method_name(card.method) + " " + value.note;
+      value.note = card.label + " " + value.note;
       if (card.chosen) {
         best = estimate_cell(card.chosen->value);
-        best.note = method_names(card.chosen->methods) + " " + best.note;
+        best.note = card.chosen->labels + " " + best.note;
       }
       for (const Paired& pair : card.minus_nulls) {
         const TableCell cell = estimate_cell(pair.difference, true);
@@ -199,7 +189,7 @@ void add_card(Page& page, const DictionaryEntry& entry, const Comparison& compar
       }
       control.css = "num wrap";
       if (card.beside) beside = estimate_cell(card.beside->difference, true);
-      table.rows.push_back({{table_name(scores), "name"},
+      table.rows.push_back({{scores.title, "name"},
                             value,
                             best,
                             control,
@@ -226,10 +216,10 @@ void add_comparison(Page& page, const Results& results, const Comparison& compar
       "question");
   add_frontiers(page, results, comparison);
   for (const ScoreTable& table : comparison.tables) {
-    add_pairs(page, table.pairs, table_name(table) + ": dictionaries, paired on the same cells",
+    add_pairs(page, table.pairs, table.title + ": dictionaries, paired on the same cells",
               "Dictionary");
-    add_pairs(page, table.setting_pairs,
-              table_name(table) + ": settings, over their training seeds", "Setting");
+    add_pairs(page, table.setting_pairs, table.title + ": settings, over their training seeds",
+              "Setting");
   }
   add_reliability(page, comparison);
   page.heading(3, "Score cards");

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "eval/report/format.h"
+#include "eval/results/text.h"
 #include "fmt/format.h"
 #include "kernels/base/error.h"
 

@@ -144,18 +144,19 @@ void Page::table(const Table& table, const std::string& caption) {
 }
 
 void Page::figure(nlohmann::json spec, const std::string& title, const std::string& alt,
-                  bool wide) {
-  body_ += fmt::format("<figure role=\"img\" aria-label=\"{}\"{}>", escape_html(alt),
-                       wide ? " class=\"wide-chart\"" : "");
+                  int least_width) {
+  body_ += fmt::format("<figure role=\"img\" aria-label=\"{}\">", escape_html(alt));
   if (!title.empty()) body_ += fmt::format("<p class=\"title\">{}</p>", escape_html(title));
-  body_ += fmt::format("<div class=\"chart\" id=\"chart-{}\"></div></figure>\n", charts_.size());
+  body_ +=
+      fmt::format("<div class=\"chart\" style=\"min-width:{}px\" id=\"chart-{}\"></div></figure>\n",
+                  least_width, charts_.size());
   charts_.push_back(std::move(spec));
 }
 
-void Page::begin_grid(bool wide) {
-  body_ += wide ? "<div class=\"grid wide\">\n" : "<div class=\"grid\">\n";
-}
+void Page::begin_grid() { body_ += "<div class=\"grid\">\n"; }
 void Page::end_grid() { body_ += "</div>\n"; }
+void Page::begin_cell() { body_ += "<div class=\"cell\">\n"; }
+void Page::end_cell() { body_ += "</div>\n"; }
 
 void Page::caption(const std::string& text) {
   body_ +=

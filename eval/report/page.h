@@ -40,13 +40,15 @@ class Page {
   void preformatted(const std::string& text);
   void table(const Table& table, const std::string& caption = "");
   /// A figure with one chart; never inside a closed fold, where it would have no width. `alt` says
-  /// in words what it shows. `wide`: it scrolls sideways rather than shrink on a narrow page.
+  /// in words what it shows. On a page narrower than `least_width` pixels it scrolls sideways.
   void figure(nlohmann::json spec, const std::string& title, const std::string& alt,
-              bool wide = false);
-  /// Figures between the two calls stand beside each other where there is room; `wide` = fewer,
-  /// wider columns.
-  void begin_grid(bool wide = false);
+              int least_width = 0);
+  /// Figures between the two calls, or cells, stand beside each other where there is room.
+  void begin_grid();
   void end_grid();
+  /// What stands together in one place of a grid: a figure and its caption.
+  void begin_cell();
+  void end_cell();
   /// The caption under a figure or grid; numbered.
   void caption(const std::string& text);
   /// A part that opens on a click.

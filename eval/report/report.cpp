@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "data/base/atomic_file.h"
-#include "eval/report/format.h"
 #include "eval/report/page.h"
 #include "eval/report/sections.h"
 #include "eval/results/compare.h"
@@ -97,7 +96,7 @@ void add_results(Page& page, const Run& run, bool several, const std::vector<Run
   report::add_comparison(page, results, comparison);
   report::add_training(page, runs);
   for (const TaskResult& task : results.tasks)
-    if (task.name != "comparison") report::add_task(page, results, task);
+    if (task.name != kComparisonTask) report::add_task(page, results, task);
   report::add_numbers(page, results);
   report::add_provenance(page, results);
 }

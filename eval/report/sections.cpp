@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "eval/report/format.h"
+#include "eval/report/figures.h"
+#include "eval/report/tables.h"
 #include "eval/report/vega.h"
+#include "eval/results/text.h"
+#include "eval/results/words.h"
 #include "fmt/format.h"
 
 namespace assay::eval::report {
@@ -31,8 +34,7 @@ TableCell dictionary_cell(const DictionaryEntry& entry) {
 /// not fit.
 Table score_table(const Summary& summary, const Comparison& comparison) {
   const auto metric_cell = [](const ScoreTable& scores, const char* css) {
-    return TableCell{table_name(scores), css,
-                     scores.cards.empty() ? "" : method_name(scores.cards.front().method)};
+    return TableCell{scores.title, css, scores.cards.empty() ? "" : scores.cards.front().label};
   };
   Table table;
   if (comparison.tables.size() < summary.rows.size()) {
@@ -73,12 +75,11 @@ void add_verdicts(Page& page, const Summary& summary) {
     const std::string sentence = verdict_sentence(*score.table, *score.card);
     const bool lost = score.card->verdict == Verdict::baseline_wins;
     if (verdicts.size() <= kVerdictParagraphs)
-      page.paragraph(
-          fmt::format("{}, {} — {}", row->entry.name, table_name(*score.table), sentence),
-          lost ? "verdict lost" : "verdict");
+      page.paragraph(fmt::format("{}, {} — {}", row->entry.name, score.table->title, sentence),
+                     lost ? "verdict lost" : "verdict");
     const bool leads = score.card->verdict == Verdict::dictionary_leads;
     table.rows.push_back({{row->entry.name, "name"},
-                          {table_name(*score.table), "wrap"},
+                          {score.table->title, "wrap"},
                           {sentence, leads  ? "wrap pass"
                                      : lost ? "wrap fail"
                                             : "wrap"}});
@@ -96,8 +97,7 @@ void add_panel(Page& page, const Comparison& comparison) {
       {}};
   for (const MetricState& state : comparison.panel)
     table.rows.push_back(
-        {{score_name(state.title.empty() ? state.task : state.title, state.metric, state.part),
-          "name"},
+        {{state.title, "name"},
          {state.passed ? "yes" : "no", state.passed ? "pass" : "fail"},
          {state.checks ? fmt::format("{} of {}", state.checks_passed, state.checks) : "has none"},
          {state.controls.empty() ? "–" : state.controls},
@@ -160,21 +160,20 @@ std::string seen_text(const std::optional<bool>& seen) {
 void add_summary(Page& page, const Results& results, const Comparison& comparison) {
   const Summary summary = summarise(results, comparison);
   Table table;
-  table.head = {{"Dictionary"},
-                {"FVU", "num", "validation"},
-                {"L0", "num", "validation"},
-                {"Dead share", "num", "validation"}};
-  for (const SummaryRow& row : summary.rows)
-    table.rows.push_back({dictionary_cell(row.entry), number_cell(row.fvu), number_cell(row.l0),
-                          number_cell(row.dead)});
+  table.head = {{"Dictionary"}};
+  for (const SummaryColumn& column : summary.columns)
+    table.head.push_back({column.label, "num", column.part_label});
+  for (const SummaryRow& row : summary.rows) {
+    auto& cells = table.rows.emplace_back(1, dictionary_cell(row.entry));
+    for (const auto& value : row.values) cells.push_back(number_cell(value));
+  }
   page.table(table);
   if (!comparison.tables.empty()) page.table(score_table(summary, comparison));
   add_verdicts(page, summary);
   for (const std::string& line : summary.withheld) page.paragraph(line, "notice");
   page.paragraph(
-      "Brackets are 95 % intervals. FVU: share of variance left unexplained (a diagnostic of "
-      "training, not a score). "
-      "A verdict sets the dictionary's best arm beside the best arm that needs no dictionary, each "
+      "Brackets are 95 % intervals. A verdict sets the dictionary's best arm beside the best arm "
+      "that needs no dictionary, each "
       "chosen on other "
       "units than it is scored on.",
       "small");
@@ -190,7 +189,7 @@ void add_checks(Page& page, const Results& results, const Comparison& comparison
     for (const Check& check : task.checks) {
       if (!check.passed) failed += (failed.empty() ? "" : " · ") + check.name + ": " + check.detail;
     }
-    table.rows.push_back({{task.title.empty() ? task.name : task.title, "name"},
+    table.rows.push_back({{task_label(task), "name"},
                           {task.status, task.status == "ok" ? "pass" : "fail"},
                           {status_text(task)},
                           {fmt::format("{:.1f}", task.seconds), "num"},
@@ -230,7 +229,8 @@ void add_training(Page& page, const std::vector<Run>& runs) {
     if (values.empty()) continue;
     const std::string title =
         same && std::string(kind.key) == "fvu" ? "loss = FVU of training batches" : kind.title;
-    page.figure(vega::curve(values, title, series), title, title + " over training tokens");
+    const vega::Chart chart = vega::curve(values, title, series);
+    page.figure(chart.spec, title, title + " over training tokens", chart.least_width);
   }
   page.end_grid();
   std::string text = "Training curves over tokens seen.";
@@ -243,7 +243,7 @@ void add_training(Page& page, const std::vector<Run>& runs) {
 }
 
 void add_task(Page& page, const Results& results, const TaskResult& task) {
-  page.heading(2, task.title.empty() ? task.name : task.title);
+  page.heading(2, task_label(task));
   page.paragraph(task.question, "question");
   if (!task.caveat.empty()) page.paragraph("Caveat: " + task.caveat, "notice");
   if (task.status != "ok") {
@@ -251,18 +251,7 @@ void add_task(Page& page, const Results& results, const TaskResult& task) {
         fmt::format("This task is {}: {}. Its numbers are no evidence.", task.status, task.reason),
         "notice");
   }
-  if (task.name == "core") add_core_charts(page, results, task);
-  if (task.name == "unlearning") add_unlearning_charts(page, task);
-  if (task.name == "unlearning_text") add_unlearning_text_charts(page, task);
-  if (task.name.rfind("hidden_goals", 0) == 0) add_goal_charts(page, task);
-  if (task.name == "ood_probing" || task.name == "probe_themes")
-    add_probing_charts(page, results, task);
-  if (task.name == "probe_regimes") add_regime_charts(page, results, task);
-  if (task.name == "splice" || task.name == "seed_stability" || task.name == "saebench_probing")
-    add_plain_numbers(page, task);
-  if (task.name == "debugging") add_arm_table(page, task, {"top1", "mrr", "detection_auroc"}, "");
-  if (task.name == "spurious") add_spurious_charts(page, task);
-  if (task.name == "targeted_removal") add_arm_table(page, task, {"scr", "tpp"}, "");
+  add_figures(page, results, task);
   add_details(page, task);
   page.paragraph(fmt::format("{} numbers · checks: {} · {:.1f} s", task.numbers.size(),
                              status_text(task), task.seconds),
@@ -275,8 +264,7 @@ void add_numbers(Page& page, const Results& results) {
                  "lead");
   for (const TaskResult& task : results.tasks) {
     if (task.numbers.empty()) continue;
-    page.begin_fold(fmt::format("{}: {} numbers", task.title.empty() ? task.name : task.title,
-                                task.numbers.size()));
+    page.begin_fold(fmt::format("{}: {} numbers", task_label(task), task.numbers.size()));
     Table table{{{"Metric"},
                  {"Arm"},
                  {"Dictionary"},
@@ -290,7 +278,7 @@ void add_numbers(Page& page, const Results& results) {
                  {"Interval made by"}},
                 {}};
     for (const Number& n : task.numbers) {
-      table.rows.push_back({{metric_name(n.metric)},
+      table.rows.push_back({{metric_label(task, n.metric)},
                             {n.method.empty() ? "–" : n.method},
                             {n.dictionary.empty() ? "–" : n.dictionary},
                             {n.part},

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "eval/results/compare_parts.h"
+#include "eval/results/words.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
@@ -46,18 +47,26 @@ std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
                                             const std::vector<int64_t>& units) {
   if (arms.empty() || units.size() < 2) return std::nullopt;
   Chosen chosen;
-  std::vector<std::string> methods;
+  std::vector<std::string> methods, labels;
   for (const size_t half : {size_t{0}, size_t{1}}) {
     const Arm& arm = best_on(arms, units, 1 - half);
-    if (std::find(methods.begin(), methods.end(), arm.method) == methods.end())
+    if (std::find(methods.begin(), methods.end(), arm.method) == methods.end()) {
       methods.push_back(arm.method);
+      labels.push_back(arm.label);
+    }
     for (const Cell& cell : arm.cells) {
       const auto place = std::lower_bound(units.begin(), units.end(), cell.task) - units.begin();
       if (static_cast<size_t>(place) % 2 == half) chosen.cells.push_back(cell);
     }
   }
   chosen.methods = fmt::format("{}", fmt::join(methods, " / "));
+  chosen.labels = fmt::format("{}", fmt::join(labels, " / "));
   return chosen;
+}
+
+std::string table_title(const TaskResult& task, const Score& score) {
+  return fmt::format("{}: {}{}{}", task_label(task), metric_label(task, score.metric),
+                     score.part.empty() ? "" : ", ", part_label(task, score.part));
 }
 
 int64_t resamples_for(size_t family) {
@@ -90,7 +99,7 @@ std::vector<Arm> arms_of(const TaskResult& task, const Score& like) {
   std::optional<std::set<std::pair<int64_t, int64_t>>> covered;
   for (const Score& score : task.scores) {
     if (score.metric != like.metric || score.part != like.part) continue;
-    Arm arm{score.dictionary, score.method, score.headline, {}};
+    Arm arm{score.dictionary, score.method, arm_label(task, score.method), score.headline, {}};
     std::set<std::pair<int64_t, int64_t>> keys;
     const double sign = like.higher_is_better ? 1 : -1;
     for (const ScoreCell& cell : score.cells) {
@@ -119,8 +128,9 @@ class TableMaker {
   TableMaker(const Results& results, const TaskResult& task, const Score& like)
       : results_(results), arms_(arms_of(task, like)) {
     table_.task = task.name;
-    table_.title = task.title;
+    table_.title = table_title(task, like);
     table_.metric = like.metric;
+    table_.metric_label = metric_label(task, like.metric);
     table_.part = like.part;
     table_.caveat = task.caveat;
     table_.higher_is_better = like.higher_is_better;
@@ -149,8 +159,8 @@ class TableMaker {
     baseline_ = choose_on_other_units(arms_of_dictionary(""), units_);
     if (!baseline_) return;
     const Estimate estimate = hierarchical_bootstrap(baseline_->cells, seed_);
-    table_.baseline =
-        ChosenArm{baseline_->methods, flip_to_metric(estimate, table_.higher_is_better)};
+    table_.baseline = ChosenArm{baseline_->methods, baseline_->labels,
+                                flip_to_metric(estimate, table_.higher_is_better)};
   }
 
   std::vector<const Arm*> arms_of_dictionary(const std::string& name) const {
@@ -168,11 +178,13 @@ class TableMaker {
     card.dictionary = entry.name;
     card.null_kind = entry.null_kind;
     card.method = headline.method;
+    card.label = headline.label;
     card.value =
         flip_to_metric(hierarchical_bootstrap(headline.cells, seed_), table_.higher_is_better);
     if (const auto chosen = choose_on_other_units(arms, units_)) {
       const Estimate estimate = hierarchical_bootstrap(chosen->cells, seed_);
-      card.chosen = ChosenArm{chosen->methods, flip_to_metric(estimate, table_.higher_is_better)};
+      card.chosen = ChosenArm{chosen->methods, chosen->labels,
+                              flip_to_metric(estimate, table_.higher_is_better)};
       if (baseline_ && entry.null_kind.empty()) {
         Paired pair;
         pair.a = entry.name;
@@ -276,9 +288,11 @@ Comparison compare(const Results& results) {
 
 std::optional<double> measured_l0(const Results& results, const std::string& dictionary) {
   for (const TaskResult& task : results.tasks) {
-    if (task.name != "core" || task.status != "ok") continue;
+    if (task.status != "ok") continue;
     for (const Number& n : task.numbers)
-      if (n.metric == "l0" && n.part == "validation" && n.dictionary == dictionary) return n.value;
+      if (n.metric == "l0" && n.part == "validation" && n.method.empty() &&
+          n.dictionary == dictionary)
+        return n.value;
   }
   return std::nullopt;
 }

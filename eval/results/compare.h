@@ -50,6 +50,7 @@ struct RankedPair : Paired {
 struct ChosenArm {
   /// "latents_top16", or both halves' choices: "latents_top4 / latents_top16"
   std::string methods;
+  std::string labels;  ///< the same for people
   Estimate value;
 };
 
@@ -62,7 +63,7 @@ enum class Verdict {
 /// One dictionary in one table.
 struct Card {
   std::string dictionary, null_kind;
-  std::string method;  ///< the headline arm, fixed beforehand
+  std::string method, label;  ///< the headline arm, fixed beforehand, and its words
   Estimate value;
   std::optional<ChosenArm> chosen;  ///< where the table has 2 or more units
   /// chosen − best baseline, both chosen on other units; trained dictionaries
@@ -101,8 +102,10 @@ struct Reliability {
 };
 
 struct ScoreTable {
-  std::string task, title, metric, part;
-  std::string caveat;  ///< the task's; stands behind every verdict
+  std::string task, metric, part;
+  std::string title;         ///< "Out-of-distribution probing: AUROC, out of distribution"
+  std::string metric_label;  ///< "AUROC"
+  std::string caveat;        ///< the task's; stands behind every verdict
   bool higher_is_better = true;
   int64_t units = 0, runs = 0;
   std::optional<ChosenArm> baseline;  ///< the best baseline, chosen on other units
@@ -115,7 +118,8 @@ struct ScoreTable {
 
 /// Did a metric pass its own checks on this run, and what may it be used for?
 struct MetricState {
-  std::string task, title, metric, part;
+  std::string task, metric, part;
+  std::string title;    ///< as ScoreTable's
   bool passed = false;  ///< the task's checks hold and every control is beaten
   int64_t checks_passed = 0, checks = 0;
   /// "told apart", "not told apart", "none ran"; "" where the task is withheld
@@ -132,8 +136,11 @@ struct Comparison {
 /// one headline.
 Comparison compare(const Results& results);
 
-/// The comparison as a task of the results file ("comparison"): numbers with intervals, and flat
-/// tables in details.
+/// The comparison's name among the tasks of a results file.
+inline constexpr const char* kComparisonTask = "comparison";
+
+/// The comparison as a task of the results file: numbers with intervals, and flat tables in
+/// details.
 TaskResult comparison_task(const Comparison& comparison, uint64_t seed);
 
 /// Several results of the same data, settings, seed and split as one, so that dictionaries
@@ -142,7 +149,7 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed);
 /// details, checks of the first; numbers and scores of all.
 std::optional<Results> merge_results(const std::vector<const Results*>& parts, std::string& why);
 
-/// Validation L0 as task core measured it; nothing where it did not run.
+/// Validation L0, of the first task that measured one; nothing where none did.
 std::optional<double> measured_l0(const Results& results, const std::string& dictionary);
 
 /// "A simple baseline wins here: …" for people, with the task's caveat; "" for a control.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
-#include "eval/report/format.h"
 #include "eval/results/compare.h"
+#include "eval/results/text.h"
 #include "kernels/base/rng.h"
 
 namespace assay::eval {
@@ -136,6 +136,14 @@ std::string free_name(const Results& merged, const DictionaryEntry& entry, bool&
   }
 }
 
+/// The words of a later part that the first does not have.
+template <class Entry>
+void append_new(const std::vector<Entry>& from, std::vector<Entry>& to) {
+  for (const Entry& entry : from)
+    if (std::none_of(to.begin(), to.end(), [&](const Entry& e) { return e.name == entry.name; }))
+      to.push_back(entry);
+}
+
 void append(const Results& part, Results& merged) {
   for (const LeftOut& left : part.left_out) {
     const bool known =
@@ -159,6 +167,9 @@ void append(const Results& part, Results& merged) {
       task.status = part.tasks[t].status;
       task.reason = part.tasks[t].reason;
     }
+    append_new(part.tasks[t].arms, task.arms);
+    append_new(part.tasks[t].metrics, task.metrics);
+    append_new(part.tasks[t].parts, task.parts);
     for (Number number : part.tasks[t].numbers) {
       if (!names.count(number.dictionary)) continue;
       number.dictionary = names[number.dictionary];
@@ -176,30 +187,31 @@ void append(const Results& part, Results& merged) {
 
 std::string verdict_sentence(const ScoreTable& table, const Card& card) {
   if (!card.beside) return "";
-  const auto arms = [](const std::string& methods) { return report::method_names(methods); };
   const Paired& pair = *card.beside;
   const char* words = card.verdict == Verdict::baseline_wins ? "A simple baseline wins here"
                       : card.verdict == Verdict::dictionary_leads
                           ? "The dictionary leads"
                           : "Not told apart from a simple baseline";
   return fmt::format("{}: {} {} against {} {}, difference {} [{}, {}], Holm p {:.3f}.{}", words,
-                     arms(pair.b), report::value_text(table.baseline->value.value),
-                     arms(card.chosen->methods), report::value_text(card.chosen->value.value),
-                     report::signed_text(pair.difference.value),
-                     report::signed_text(pair.difference.interval[0]),
-                     report::signed_text(pair.difference.interval[1]), pair.p_holm,
+                     table.baseline->labels, value_text(table.baseline->value.value),
+                     card.chosen->labels, value_text(card.chosen->value.value),
+                     signed_text(pair.difference.value), signed_text(pair.difference.interval[0]),
+                     signed_text(pair.difference.interval[1]), pair.p_holm,
                      table.caveat.empty() ? "" : " Caveat: " + table.caveat);
 }
 
 TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
   TaskResult result;
-  result.name = "comparison";
+  result.name = kComparisonTask;
   result.title = "Dictionaries compared";
   result.question =
       "For whoever must choose among dictionaries, or between a dictionary and none: which "
       "differences are real, "
       "beside baselines, controls and reseeding?";
   result.status = "ok";
+  result.metrics = {{"minus_best_baseline", "minus the best baseline", "higher"},
+                    {"minus_control", "minus the control", "higher"},
+                    {"difference", "difference", "higher"}};
   const uint64_t own = derive_seed(seed, {'C'});
   for (const char* key :
        {"baselines", "controls", "dictionaries", "settings", "reliability", "panel"})
@@ -225,7 +237,7 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
 std::optional<Results> merge_results(const std::vector<const Results*>& parts, std::string& why) {
   if (parts.empty()) return std::nullopt;
   Results merged = *parts.front();
-  const auto is_comparison = [](const TaskResult& task) { return task.name == "comparison"; };
+  const auto is_comparison = [](const TaskResult& task) { return task.name == kComparisonTask; };
   std::erase_if(merged.tasks, is_comparison);
   for (size_t i = 1; i < parts.size(); ++i) {
     Results part = *parts[i];

@@ -25,7 +25,7 @@ std::string use_of(const ScoreTable& table) {
 MetricState metric_state(const TaskResult& task, const Score& score, const ScoreTable* table) {
   MetricState state;
   state.task = task.name;
-  state.title = task.title;
+  state.title = table_title(task, score);
   state.metric = score.metric;
   state.part = score.part;
   state.checks = std::ssize(task.checks);

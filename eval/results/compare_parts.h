@@ -12,19 +12,22 @@ namespace assay::eval::compare_parts {
 /// One arm's cells, signed so that higher is better.
 struct Arm {
   std::string dictionary, method;
+  std::string label;  ///< for people
   bool headline = false;
   std::vector<Cell> cells;
 };
 
 /// Cells composed of the arms that were chosen on other units.
 struct Chosen {
-  std::string methods;
+  std::string methods, labels;  ///< see ChosenArm
   std::vector<Cell> cells;
 };
 
 /// See ChosenArm. Nothing where there are no arms or fewer than 2 units (ascending).
 std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
                                             const std::vector<int64_t>& units);
+/// "Title: metric, part", for people.
+std::string table_title(const TaskResult& task, const Score& score);
 /// Resamples enough for Holm over a family of this size to reject at .05.
 int64_t resamples_for(size_t family);
 void adjust(const std::vector<Paired*>& family);

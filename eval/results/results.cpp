@@ -6,6 +6,7 @@
 
 #include "data/base/atomic_file.h"
 #include "eval/results/results_members.h"
+#include "eval/results/words.h"
 #include "fmt/format.h"
 #include "kernels/base/error.h"
 
@@ -49,6 +50,10 @@ class Writer {
   template <class T>
   void where_any(const char* key, const T& value) {
     if (!value.empty()) (*this)(key, value);
+  }
+  template <class T>
+  void where_any(const char* key, const std::optional<T>& value) {
+    if (value) (*this)(key, *value);
   }
 
  private:
@@ -105,6 +110,7 @@ void check_references(const Results& results) {
                                 task.name, s.metric, s.dictionary));
       }
     }
+    check_words(task);
   }
 }
 
@@ -119,11 +125,12 @@ nlohmann::json to_json(const Results& results) {
   return out;
 }
 
-void check_finite(const TaskResult& task) {
+void check_task(const TaskResult& task) {
   const std::string path = non_finite(Writer::object(task), "");
   if (!path.empty())
     throw Error(
         fmt::format("{} is not a finite number: do the features vary in every part?", path));
+  check_words(task);
 }
 
 void write_results(const Results& results, const std::filesystem::path& file) {

@@ -13,12 +13,12 @@
 namespace assay::eval {
 
 /// Raised when a member changes its meaning.
-inline constexpr int kResultsSchema = 2;
+inline constexpr int kResultsSchema = 3;
 
 /// One published number. Everything needed to check it stands beside it.
 struct Number {
   std::string metric;  ///< "fvu", "auroc", …
-  /// arm: "dense_lr", "latents_top4", … ; empty for a property of the dictionary
+  /// the arm, by its name in TaskResult::arms; empty for a property of the dictionary
   std::string method;
   std::string dictionary;  ///< name in Results::dictionaries; empty for a dictionary-free baseline
   std::string part;        ///< "validation", "id", "ood", …
@@ -61,8 +61,66 @@ struct Score {
   std::vector<ScoreCell> cells;
 };
 
+/// What a task says of an arm. Numbers and scores name it in `method`; nothing is read out of that
+/// name.
+struct ArmEntry {
+  std::string name;   ///< unique in its task
+  std::string label;  ///< for people
+  /// "headline" (the arm fixed beforehand), "baseline" (needs no dictionary), "control" (knows
+  /// nothing), "ceiling" (knows what none may), "difference" (of two arms) or "" (any other)
+  std::string role;
+  std::string space;   ///< what it reads or edits: "activations", "neurons", "latents", "text", …
+  std::string method;  ///< what it does there: "logistic_regression", "leace", …
+  std::optional<int64_t> k = {};  ///< how many neurons, latents or directions of the space
+};
+
+/// What a task says of a metric.
+struct MetricEntry {
+  std::string name, label;            ///< as numbers name it; for people
+  std::string better;                 ///< "higher", "lower" or "" where neither is
+  std::optional<double> chance = {};  ///< what knowing nothing gives: a line in every figure
+  /// The part whose value describes a dictionary in the summary; mostly empty.
+  std::string summary_part = {};
+};
+
+/// What a task says of a part of its numbers.
+struct PartEntry {
+  std::string name, label;        ///< as numbers name it; for people
+  std::optional<double> at = {};  ///< its place on an axis: a number of texts, a budget, …
+};
+
+/// A dashed line of a figure.
+struct ReferenceLine {
+  double value = 0;
+  std::string label;  ///< for people
+};
+
+/// What the report draws of a task, in the order of the task's figures. The kinds are a closed set;
+/// what a kind does not name stays empty. Metrics, parts and arms are names; no parts or arms mean
+/// all.
+///   dots       a value with its interval for every arm (a row) and part, or metric, of several
+///              (a colour). `panels` = "dictionary": one chart each, on one axis, with the best arm
+///              that needs no dictionary as a line. `order` = "best_first" by the last part.
+///   curve      metric over `x`: "k" of the arms, or "part" (PartEntry::at); a line an arm
+///   frontier   metrics[1] over metrics[0]: a point a part, a line an arm; of numbers without an
+///              arm a point a dictionary, a line through those of one variant and width
+///   matrix     a coloured cell for every row of `details` and arm; fields = {row, value}
+///   histogram  details = {dictionary: [bin]}; fields = {low, high, count}
+///   table      arms down, metrics and parts across
+struct Figure {
+  std::string kind;
+  std::string title = {};  ///< may be empty
+  std::string caption;     ///< how to read it
+  std::vector<std::string> metrics = {}, parts = {}, arms = {};
+  std::vector<ReferenceLine> references = {};
+  std::string x = {}, x_title = {};
+  std::string details = {};  ///< member of the task's details
+  std::vector<std::string> fields = {};
+  std::string panels = {}, order = {};
+};
+
 struct TaskResult {
-  std::string name;      ///< "core", "ood_probing", …
+  std::string name;      ///< unique
   std::string title;     ///< for people
   std::string question;  ///< who needs this answer for what decision
   /// "ok", "withheld" (a check failed) or "failed" (an error; the others go on)
@@ -74,6 +132,11 @@ struct TaskResult {
   std::vector<Number> numbers;
   std::vector<Score> scores;  ///< empty where dictionaries are not ranked by this task
   std::vector<Check> checks;
+  // The words for the numbers (eval/results/words.h looks them up), and what to draw of them.
+  std::vector<ArmEntry> arms;
+  std::vector<MetricEntry> metrics;
+  std::vector<PartEntry> parts;
+  std::vector<Figure> figures;
   /// per class tables, histograms; each task's own
   nlohmann::json details = nlohmann::json::object();
 };
@@ -105,8 +168,10 @@ struct Results {
 /// What types alone do not say: names refer to something and are unique, states are known. Throws
 /// Error.
 void check_references(const Results& results);
-/// Throws Error naming the first member of a task that JSON could not say.
-void check_finite(const TaskResult& task);
+/// Throws Error naming what the report could not draw or print: a value that JSON cannot say, two
+/// arms, metrics or parts of one name, a role or kind that is none, a figure of a metric that is
+/// not declared, a score whose arm says something else of the headline.
+void check_task(const TaskResult& task);
 nlohmann::json to_json(const Results& results);
 /// Throws Error naming the file and the member that does not fit.
 Results read_results(const std::filesystem::path& file);

@@ -52,6 +52,55 @@ void visit_members(Visitor& visit, T& score) {
   visit("cells", score.cells);
 }
 
+template <class Visitor, MaybeConst<ArmEntry> T>
+void visit_members(Visitor& visit, T& arm) {
+  visit("name", arm.name);
+  visit("label", arm.label);
+  visit("role", arm.role);
+  visit("space", arm.space);
+  visit("method", arm.method);
+  visit.where_any("k", arm.k);
+}
+
+template <class Visitor, MaybeConst<MetricEntry> T>
+void visit_members(Visitor& visit, T& metric) {
+  visit("name", metric.name);
+  visit("label", metric.label);
+  visit("better", metric.better);
+  visit.where_any("chance", metric.chance);
+  visit.where_any("summary_part", metric.summary_part);
+}
+
+template <class Visitor, MaybeConst<PartEntry> T>
+void visit_members(Visitor& visit, T& part) {
+  visit("name", part.name);
+  visit("label", part.label);
+  visit.where_any("at", part.at);
+}
+
+template <class Visitor, MaybeConst<ReferenceLine> T>
+void visit_members(Visitor& visit, T& line) {
+  visit("value", line.value);
+  visit("label", line.label);
+}
+
+template <class Visitor, MaybeConst<Figure> T>
+void visit_members(Visitor& visit, T& figure) {
+  visit("kind", figure.kind);
+  visit.where_any("title", figure.title);
+  visit("caption", figure.caption);
+  visit.where_any("metrics", figure.metrics);
+  visit.where_any("parts", figure.parts);
+  visit.where_any("arms", figure.arms);
+  visit.where_any("references", figure.references);
+  visit.where_any("x", figure.x);
+  visit.where_any("x_title", figure.x_title);
+  visit.where_any("details", figure.details);
+  visit.where_any("fields", figure.fields);
+  visit.where_any("panels", figure.panels);
+  visit.where_any("order", figure.order);
+}
+
 template <class Visitor, MaybeConst<TaskResult> T>
 void visit_members(Visitor& visit, T& task) {
   visit("name", task.name);
@@ -64,6 +113,10 @@ void visit_members(Visitor& visit, T& task) {
   visit("numbers", task.numbers);
   visit("scores", task.scores);
   visit("checks", task.checks);
+  visit("arms", task.arms);
+  visit("metrics", task.metrics);
+  visit("parts", task.parts);
+  visit("figures", task.figures);
   visit("details", task.details);
 }
 

@@ -121,7 +121,8 @@ Results from_json(const json& value) {
   uint64_t schema = 0;
   reader("schema", schema);
   if (schema != kResultsSchema)
-    fail("schema", fmt::format("{}; this Assay reads no other (evaluate again)", kResultsSchema),
+    fail("schema",
+         fmt::format("{} (evaluate again, or report with the Assay that wrote it)", kResultsSchema),
          value["schema"]);
   Results results;
   visit_members(reader, results);

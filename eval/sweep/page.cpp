@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "eval/report/format.h"
 #include "eval/report/page.h"
 #include "eval/report/vega.h"
+#include "eval/results/text.h"
 #include "eval/statistics/stats.h"
 
 namespace assay::eval::report {
@@ -57,7 +57,8 @@ void add_charts(Page& page, const SweepResults& results,
   const std::vector<std::string> series = series_names(trained);
   const auto chart = [&](json points, const char* y, const char* title, const char* alt,
                          bool from_zero = true) {
-    page.figure(vega::clouds(std::move(points), "L0", y, series, from_zero), title, alt);
+    const vega::Chart drawn = vega::clouds(std::move(points), "L0", y, series, from_zero);
+    page.figure(drawn.spec, title, alt, drawn.least_width);
   };
   chart(points_of(trained, &SweepDictionary::fvu), "FVU", "Reconstruction against sparsity",
         "FVU over L0, a point each dictionary", false);

@@ -130,7 +130,7 @@ std::vector<TaskResult> run_tasks(const Session& session,
       start = std::chrono::steady_clock::now();
       try {
         tasks[i]->run(session, *cache, results[i]);
-        check_finite(results[i]);
+        check_task(results[i]);
         withhold_on_failed_checks(results[i]);
       } catch (const std::exception& error) {
         fail(results[i], error);

@@ -33,7 +33,6 @@ KNOWN = {
     ("kernels/base/context.cpp", "kernels/primitives.h"),
     ("data/base/untrusted.cpp", "data/hdf5.h"),  # its child reads HDF5
     ("eval/encoding/dictionaries.h", "eval/tasks/task.h"),
-    ("eval/results/compare_output.cpp", "eval/report/format.h"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 

@@ -157,6 +157,26 @@ def evaluate_spoilt(folder, dictionary, **spoilt):
 def test_good_data_fail_nothing(dictionary, tmp_path):
     failed, tasks = evaluate_spoilt(tmp_path, dictionary)
     assert failed == {} and "comparison" in tasks
+    for name in TASKS:
+        check_words(tasks[name])
+
+
+def check_words(task):
+    """Whatever a task reports it also says in words, and its scores are of baselines and a headline."""
+    arms = {arm["name"]: arm for arm in task["arms"]}
+    metrics = {metric["name"] for metric in task["metrics"]}
+    unsaid = {(n["metric"], n["method"]) for n in task["numbers"]}
+    unsaid = {(m, a) for m, a in unsaid if m not in metrics or (a and a not in arms)}
+    assert not unsaid, f"{task['name']} declares neither metric nor arm of {unsaid}"
+    for score in task["scores"]:
+        role = arms[score["method"]]["role"]
+        assert (role == "baseline") == (not score["dictionary"]), (task["name"], score["method"])
+        assert (role == "headline") == score["headline"]
+    assert task["figures"] and all(figure["caption"] for figure in task["figures"])
+    for figure in task["figures"]:
+        assert set(figure.get("arms", [])) <= set(arms), (task["name"], figure)
+        parts = {n["part"] for n in task["numbers"] if n["metric"] in figure.get("metrics", [])}
+        assert set(figure.get("parts", [])) & parts or not figure.get("parts"), figure
 
 
 def test_constant_features(dictionary, tmp_path):

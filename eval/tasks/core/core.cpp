@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "eval/statistics/stats.h"
+#include "eval/tasks/core/declare.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
@@ -73,6 +74,7 @@ class CoreTask : public Task {
   void request(const Session&, EncodeRequest& request) override { request.statistics = true; }
 
   void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+    declare_core(result);
     const std::vector<int64_t> validation = documents_of(session, 1),
                                train = documents_of(session, 2);
     for (size_t i = 0; i < session.dictionaries.size(); ++i) {

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "eval/statistics/stats.h"
+#include "eval/tasks/core/declare.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "sae/assignment.h"
@@ -95,6 +96,7 @@ class SeedStabilityTask : public Task {
   void request(const Session&, EncodeRequest& request) override { request.statistics = true; }
 
   void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+    declare_seed_stability(result);
     for (const Pair& pair : pairs_of(session.dictionaries)) {
       const uint64_t seed = derive_seed(session.seed, {'S', pair.a});
       const std::vector<int64_t> chosen = living_sample(
@@ -123,6 +125,8 @@ class SeedStabilityTask : public Task {
     base.n = shared.latents;
     base.n_unit = "latents";
     base.seed = seed;
+    result.arms.push_back({base.method, "and " + name_of(session, pair.b),
+                           pair.control.empty() ? "" : "control", "latents", "matching"});
     Number share = base;
     share.metric = "shared_share";
     share.value = static_cast<double>(shared.shared) / static_cast<double>(shared.latents);

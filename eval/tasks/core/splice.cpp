@@ -5,6 +5,7 @@
 #include <map>
 
 #include "eval/statistics/stats.h"
+#include "eval/tasks/core/declare.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "sae/model_half.h"
@@ -66,6 +67,7 @@ class SpliceTask : public Task {
         sae::load_upper_half(folder, sae::HalfKind::script, session.context.pool().threads());
     const auto losses = splice_losses(session.context, session.dataset, table, texts, dictionaries,
                                       hook.mean, *upper, config.batch);
+    declare_splice(result);
     report(session, losses, result);
   }
 

@@ -7,6 +7,8 @@
 #include <map>
 
 #include "eval/results/compare.h"
+#include "eval/results/words.h"
+#include "eval/tasks/hidden_goals/declare.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
@@ -17,10 +19,6 @@ namespace {
 /// so skewed that the bootstrap of 24 of them misses chance at .05 in 18 % of all cases; of such
 /// means, in 6 to 7 %.
 constexpr uint64_t kNullDraws = 64;
-
-std::string part_of(int64_t strength) {
-  return fmt::format("strength {:.2f}", static_cast<double>(strength) / 100);
-}
 
 /// Writes numbers with what all of them share.
 class Reporter {
@@ -36,8 +34,8 @@ class Reporter {
 
   void arm_numbers(const GoalArm& arm, int64_t strength) {
     const GoalCells cells = score_goals(arm, cases_, strength, true_goals_);
-    add(arm, "top1", part_of(strength), mean(cells.top1));
-    add(arm, "mrr", part_of(strength), mean(cells.reciprocal));
+    add(arm, "top1", strength_part(strength), mean(cells.top1));
+    add(arm, "mrr", strength_part(strength), mean(cells.reciprocal));
   }
 
   void detection_numbers(const GoalArm& arm) {
@@ -51,7 +49,7 @@ class Reporter {
       if (!decoys && negatives != Negatives::all) continue;
       const Estimate estimate =
           detection(arm, cases_, strength, negatives, seed_, session_.config.resamples);
-      Number& number = add(arm, metric, part_of(strength), estimate);
+      Number& number = add(arm, metric, strength_part(strength), estimate);
       number.n = estimate.n;
       number.n_unit = setup_.unit;
       number.interval_kind =
@@ -73,7 +71,7 @@ class Reporter {
         cells[i].value = sum;
       }
     }
-    add(arm, "mrr_random_goals", part_of(headline()), mean(cells)).control = "random_goals";
+    add(arm, "mrr_random_goals", strength_part(headline()), mean(cells)).control = "random_goals";
     const double chance = chance_credit(std::ssize(setup_.names)).reciprocal;
     for (Cell& cell : cells) {
       cell.value -= chance;
@@ -87,7 +85,7 @@ class Reporter {
   void score(const GoalArm& arm) {
     if (arm.method == setup_.ceiling) return;
     Score score{"mrr",
-                part_of(headline()),
+                strength_part(headline()),
                 arm.method,
                 dictionary(arm),
                 arm.method == setup_.latents.front(),
@@ -235,9 +233,16 @@ void report_comparisons(const Session& session, const GoalSetup& setup, Reporter
                      b->method
                : b->method;
       const Estimate estimate = reporter.difference(*a, *b);
-      Number& number = reporter.add(*a, "mrr_difference", part_of(reporter.headline()), estimate);
+      Number& number =
+          reporter.add(*a, "mrr_difference", strength_part(reporter.headline()), estimate);
       number.method = fmt::format("{} - {}", a->method, other);
       number.control = null ? reporter.dictionary(*b) : b->method;
+      std::string label = arm_label(result, b->method);
+      if (null)
+        label +=
+            fmt::format(", {} control",
+                        session.dictionaries[static_cast<size_t>(b->dictionary)].entry.null_kind);
+      declare_difference(result, number.method, a->method, label);
       rows.push_back({{"dictionary", number.dictionary},
                       {"method", number.method},
                       {"value", number.value},
@@ -260,7 +265,7 @@ void describe_arms(const Reporter& reporter, const GoalSetup& setup, const GoalC
           settings.push_back(
               {{"method", arm.method},
                {"dictionary", reporter.dictionary(arm)},
-               {"part", part_of(strength)},
+               {"part", strength_part(strength)},
                {"half", half},
                {"setting", arm.settings[choose_setting(arm, cases, strength,
                                                        static_cast<int8_t>(1 - half))]}});
@@ -291,6 +296,7 @@ void report_goals(const Session& session, const GoalSetup& setup, const GoalCase
                   const std::vector<GoalArm>& arms, const std::vector<std::optional<bool>>& seen,
                   TaskResult& result) {
   Reporter reporter(session, setup, cases, seen, result);
+  declare_goals(setup, arms, result);
   std::vector<std::pair<std::string, Estimate>> nulls;
   for (const GoalArm& arm : arms) {
     for (const int64_t strength : setup.strengths) reporter.arm_numbers(arm, strength);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "eval/tasks/probing/declare.h"
 #include "eval/tasks/probing/scores.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -187,6 +188,7 @@ class OodProbingTask : public Task {
       for (const Scored& s : scored[i])
         table.add({s.score.method, s.dictionary, s.permuted}, plan_.cells[i], s.score);
     const auto seen = seen_by_dictionary(session);
+    declare_probing(session.config.ood, result);
     report_scores(session, plan_, table, seen, result);
     report_differences(session, table, seen, result);
     describe_classes(result);

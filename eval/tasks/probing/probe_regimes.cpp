@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "eval/tasks/probing/declare.h"
 #include "eval/tasks/probing/scores.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -39,13 +40,6 @@ void flip(LabelledTexts& part, int64_t percent, uint64_t seed) {
         static_cast<size_t>(std::llround(static_cast<double>(rows.size() * percent) / 100));
     for (size_t i = 0; i < count; ++i) part.labels[rows[i]] = 1 - label;
   }
-}
-
-std::string part_of(const Regime& regime, const char* test) {
-  const char* unit = regime.family == "scarcity"    ? "a class"
-                     : regime.family == "imbalance" ? "% positive"
-                                                    : "% flipped";
-  return fmt::format("{}, {} {}", test, regime.level, unit);
 }
 
 struct Scored {
@@ -148,6 +142,7 @@ class ProbeRegimesTask : public Task {
     std::vector<std::optional<bool>> seen;
     for (const EvalDictionary& d : session.dictionaries)
       seen.push_back(seen_in_training(session, d, tested_));
+    declare_regimes(session.config.ood, regimes_, result);
     for (size_t r = 0; r < regimes_.size(); ++r) report_regime(session, r, tables[r], seen, result);
     add_scores(session, tables, result);
   }
@@ -156,6 +151,7 @@ class ProbeRegimesTask : public Task {
   void report_regime(const Session& session, size_t r, const ScoreTable& table,
                      const std::vector<std::optional<bool>>& seen, TaskResult& result) const {
     TaskResult own;
+    own.arms = result.arms;
     report_scores(session, plan_, table, seen, own);
     nlohmann::json& curves = result.details["curves"];
     for (Number& number : own.numbers) {
@@ -167,11 +163,11 @@ class ProbeRegimesTask : public Task {
                           {"ood", number.value},
                           {"low", (*number.interval)[0]},
                           {"high", (*number.interval)[1]}});
-      number.part = part_of(regimes_[r], number.part.c_str());
+      number.part = regime_part(regimes_[r], number.part);
       result.numbers.push_back(std::move(number));
     }
     for (Check& check : own.checks) {
-      check.name += ", " + part_of(regimes_[r], "train");
+      check.name += ", " + regime_part(regimes_[r], "train");
       result.checks.push_back(std::move(check));
     }
   }

@@ -8,6 +8,7 @@
 
 #include "eval/learners/linear.h"
 #include "eval/tasks/probing/arms.h"
+#include "eval/tasks/probing/declare.h"
 #include "kernels/base/rng.h"
 
 namespace assay::eval::probing {
@@ -117,6 +118,7 @@ class SaebenchProbingTask : public Task {
     session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
       measured[static_cast<size_t>(i)] = measure(cache, plan_.cells[static_cast<size_t>(i)]);
     });
+    declare_saebench({std::begin(kLatents), std::end(kLatents)}, result);
     nlohmann::json rows = nlohmann::json::array();
     for (size_t arm = 0; arm < measured.front().size(); ++arm) {
       const Measured& like = measured.front()[arm];

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "eval/results/words.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
@@ -90,11 +91,12 @@ void add_per_class(const ArmCells& arm, const std::string& dictionary, const Pro
 /// The arms that dictionaries are compared by: k-sparse probes on latents; the baselines are all
 /// arms that need none.
 void add_score(const Session& session, const ArmCells& arm, TaskResult& result) {
-  const bool sparse = arm.key.method.rfind("latents_top", 0) == 0;
+  const ArmEntry* entry = find_arm(result, arm.key.method);
+  const bool sparse = entry && entry->space == "latents" && entry->k;
   if (arm.key.permuted || (arm.key.dictionary >= 0 && !sparse)) return;
   Score score{"auroc", "ood", arm.key.method, dictionary_name(session, arm.key.dictionary), false,
               true,    {}};
-  score.headline = arm.key.method == fmt::format("latents_top{}", session.config.ood.headline_k);
+  score.headline = entry && entry->role == "headline";
   for (const Cell& cell : arm.ood) score.cells.push_back({cell.task, cell.seed, cell.value});
   result.scores.push_back(std::move(score));
 }
@@ -105,7 +107,8 @@ struct Difference {
 };
 
 /// The comparisons of one trained dictionary; fixed beforehand, whatever comes out.
-std::vector<Difference> differences_of(const Session& session, const ScoreTable& table, int index) {
+std::vector<Difference> differences_of(const Session& session, const ScoreTable& table, int index,
+                                       const TaskResult& result) {
   const OodConfig& config = session.config.ood;
   const std::string headline = fmt::format("latents_top{}", config.headline_k);
   std::vector<Difference> list;
@@ -123,9 +126,12 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
   for (const int64_t k : config.top_k)
     add(fmt::format("latents_top{}", k), fmt::format("neurons_top{}", k), -1,
         fmt::format("latents_top{0} - neurons_top{0}", k));
-  for (const ArmCells& arm : table.arms())
-    if (arm.key.dictionary < 0 && !arm.key.permuted && arm.key.method.rfind("neurons_", 0) != 0)
+  for (const ArmCells& arm : table.arms()) {
+    const ArmEntry* entry = find_arm(result, arm.key.method);
+    const bool neurons = entry && entry->space == "neurons";
+    if (arm.key.dictionary < 0 && !arm.key.permuted && !neurons)
       add(headline, arm.key.method, -1, fmt::format("{} - {}", headline, arm.key.method));
+  }
   for (const char* arm : {"latents_all", "latents_all_one_scale", "reconstruction_lr"})
     add(arm, "dense_lr", -1, fmt::format("{} - dense_lr", arm));
   add("quiver_latents", "quiver_dense", -1, "quiver_latents - quiver_dense");
@@ -189,7 +195,8 @@ void report_differences(const Session& session, const ScoreTable& table,
   nlohmann::json rows = nlohmann::json::array();
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     if (!session.dictionaries[i].entry.null_kind.empty()) continue;
-    for (const Difference& difference : differences_of(session, table, static_cast<int>(i))) {
+    for (const Difference& difference :
+         differences_of(session, table, static_cast<int>(i), result)) {
       const ArmCells &a = table.at(difference.a), &b = table.at(difference.b);
       const Estimate estimate = paired_difference(a.ood, b.ood, seed, session.config.resamples);
       std::vector<int64_t> classes;
@@ -204,6 +211,12 @@ void report_differences(const Session& session, const ScoreTable& table,
                            ? dictionary_name(session, difference.b.dictionary)
                            : difference.b.method;
       result.numbers.push_back(number);
+      std::string other = arm_label(result, difference.b.method);
+      if (difference.b.dictionary >= 0)
+        other += fmt::format(
+            ", {} control",
+            session.dictionaries[static_cast<size_t>(difference.b.dictionary)].entry.null_kind);
+      declare_difference(result, number.method, difference.a.method, other);
       rows.push_back({{"dictionary", number.dictionary},
                       {"method", number.method},
                       {"value", number.value},

@@ -6,6 +6,7 @@
 
 #include "eval/results/compare.h"
 #include "eval/statistics/stats.h"
+#include "eval/tasks/spurious/declare.h"
 #include "eval/tasks/spurious/removal_run.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -83,13 +84,13 @@ class RemovalTask : public Task {
     });
     std::vector<ArmCells> arms;
     for (size_t r = 0; r < values.size(); ++r) merge(values[r], static_cast<int64_t>(r), arms);
+    declare_removal(config, result);
     for (const ArmCells& arm : arms) report_arm(session, arm, result);
     check_oracle(session, arms, result);
     result.details["classes"] = classes_;
   }
 
  private:
-  static std::string part_of(int64_t n) { return fmt::format("n {}", n); }
   static size_t headline(const SpuriousConfig& config) {
     return static_cast<size_t>(
         std::find(config.ablate.begin(), config.ablate.end(), config.headline_ablate) -
@@ -107,7 +108,7 @@ class RemovalTask : public Task {
       Number number;
       number.metric = arm.metric;
       number.method = arm.method;
-      number.part = part_of(config.ablate[n]);
+      number.part = removal_part_name(config.ablate[n]);
       number.value = estimate.value;
       number.interval = estimate.interval;
       number.interval_kind =
@@ -128,7 +129,7 @@ class RemovalTask : public Task {
     if (arm.method == "oracle") return;
     const std::string dictionary = arm.dictionary < 0 ? "" : result.numbers.back().dictionary;
     Score score{arm.metric,
-                part_of(config.headline_ablate),
+                removal_part_name(config.headline_ablate),
                 arm.method,
                 dictionary,
                 arm.dictionary >= 0,

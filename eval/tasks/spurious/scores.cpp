@@ -4,8 +4,9 @@
 
 #include <algorithm>
 
-#include "eval/report/format.h"
 #include "eval/results/compare_parts.h"
+#include "eval/results/words.h"
+#include "eval/tasks/spurious/declare.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
@@ -29,9 +30,7 @@ std::vector<std::string> dense_fixes(const FixTable& table) {
   return fixes;
 }
 
-std::string method_of(const FixCells& row) {
-  return is_none(row) ? row.fix : fmt::format("{}_{}", row.fix, row.strength);
-}
+std::string method_of(const FixCells& row) { return fix_name(row.fix, row.strength); }
 
 double mean_on(const FixCells& row, const std::vector<int8_t>& half, int8_t tuning) {
   double sum = 0, count = 0;
@@ -189,7 +188,7 @@ void add_caveat(const Reporter& reporter, const FixTable& table,
       "no fix closes half of the gap between no fix ({:.3f}) and training without the correlation "
       "({:.3f}); the best, "
       "{}, closes {:.0f} %.",
-      none, ceiling, report::method_name(best->fix), 100 * closed);
+      none, ceiling, arm_label(result, best->fix), 100 * closed);
 }
 
 std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& plan,
@@ -213,18 +212,19 @@ const ChosenFix& find_fix(const std::vector<ChosenFix>& chosen, const std::strin
 /// A comparison: `a` less the cells of `b`.
 struct Pair {
   const ChosenFix* a;
-  std::string other, control;
+  std::string other, control, other_label;
   const std::vector<Cell>* b;
 };
 
 void write_differences(Reporter& reporter, const std::vector<Pair>& pairs, TaskResult& result) {
   nlohmann::json rows = nlohmann::json::array();
   std::vector<double> p;
-  for (const auto& [a, other, control, b] : pairs) {
+  for (const auto& [a, other, control, other_label, b] : pairs) {
     const Estimate estimate = reporter.difference(a->anti, *b, pairs.size());
     Number& number = reporter.add("anti_auroc_difference", fmt::format("{} - {}", a->fix, other),
                                   a->dictionary, 0, estimate);
     number.control = control;
+    declare_difference(result, number.method, a->fix, other_label);
     rows.push_back({{"dictionary", number.dictionary},
                     {"method", number.method},
                     {"value", number.value},
@@ -240,9 +240,8 @@ void write_differences(Reporter& reporter, const std::vector<Pair>& pairs, TaskR
 void report_differences(const Session& session, Reporter& reporter, const FixTable& table,
                         const std::vector<ChosenFix>& chosen, TaskResult& result) {
   std::vector<Pair> pairs;
-  const auto add = [&](const ChosenFix& a, const std::string& other, const std::string& control,
-                       const std::vector<Cell>& b) {
-    pairs.push_back({&a, other, control, &b});
+  const auto add = [&](const ChosenFix& a, const std::string& other, const std::vector<Cell>& b) {
+    pairs.push_back({&a, other, other, arm_label(result, other), &b});
   };
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     const DictionaryEntry& entry = session.dictionaries[i].entry;
@@ -252,14 +251,17 @@ void report_differences(const Session& session, Reporter& reporter, const FixTab
       const ChosenFix& a = find_fix(chosen, fix, own);
       for (size_t j = 0; j < session.dictionaries.size(); ++j)
         if (session.dictionaries[j].entry.parent == entry.name)
-          add(a, session.dictionaries[j].entry.null_kind + "_" + fix,
-              session.dictionaries[j].entry.name, find_fix(chosen, fix, static_cast<int>(j)).anti);
+          pairs.push_back({&a, session.dictionaries[j].entry.null_kind + "_" + fix,
+                           session.dictionaries[j].entry.name,
+                           fmt::format("{}, {} control", arm_label(result, fix),
+                                       session.dictionaries[j].entry.null_kind),
+                           &find_fix(chosen, fix, static_cast<int>(j)).anti});
       for (const std::string& dense : dense_fixes(table))
-        add(a, dense, dense, find_fix(chosen, dense, -1).anti);
+        add(a, dense, find_fix(chosen, dense, -1).anti);
     }
-    add(find_fix(chosen, "latents_drop", own), "latents_random", "latents_random",
+    add(find_fix(chosen, "latents_drop", own), "latents_random",
         find_fix(chosen, "latents_random", own).anti);
-    add(find_fix(chosen, "latents_drop", own), "latents", "latents",
+    add(find_fix(chosen, "latents_drop", own), "latents",
         table.at("latents", 0, own, 0, false).anti);
   }
   write_differences(reporter, pairs, result);
@@ -330,6 +332,7 @@ ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictiona
 void report_spurious(const Session& session, const SpuriousPlan& plan, const FixTable& table,
                      const std::vector<std::optional<bool>>& seen, TaskResult& result) {
   Reporter reporter(session, plan, seen, result);
+  declare_spurious(session.config.spurious, reporter.part(0), result);
   const std::vector<ChosenFix> chosen = choose_all(session, plan, table);
   for (const ChosenFix& fix : chosen) reporter.chosen(fix);
   for (const FixCells& row : table.rows()) reporter.row(row);

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "eval/statistics/stats.h"
+#include "eval/tasks/unlearning/declare.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
@@ -74,8 +75,6 @@ class Report {
   size_t headline_ = 0;
 };
 
-std::string few_shot_name(int64_t labels) { return fmt::format("few_shot_{}", labels); }
-
 Reading Report::few_shot(size_t labels) const {
   return [labels](const ClassOutcome& edited, const PanelScores& clean, const RunOutcome&, size_t) {
     return forget_drop(edited.scores.few_shot[labels], clean.few_shot[labels]);
@@ -127,7 +126,7 @@ void Report::add_drops(const Arm& arm, const Source& source) {
         return forget_drop(e.scores.frozen, clean.frozen);
       }));
   for (size_t i = 0; i < config_.labels.size(); ++i)
-    add(arm, "forget_drop", few_shot_name(config_.labels[i]), cells(source, few_shot(i)));
+    add(arm, "forget_drop", few_shot_part(config_.labels[i]), cells(source, few_shot(i)));
   add(arm, "forget_drop", "all_labels",
       cells(source, [](const ClassOutcome& e, const PanelScores& clean, const auto&, size_t) {
         return forget_drop(e.scores.retrained, clean.retrained);
@@ -172,7 +171,7 @@ void Report::add_gate(const Arm& arm, const Source& source, bool gated) {
       cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
         return e.padded_edited.value_or(0);
       }));
-  add(arm, "forget_drop", few_shot_name(config_.headline_labels) + "_padded",
+  add(arm, "forget_drop", few_shot_part(config_.headline_labels) + "_padded",
       cells(source, [](const ClassOutcome& e, const auto&, const RunOutcome& run, size_t c) {
         return forget_drop(e.padded_auc.value_or(run.padded_clean[c]), run.padded_clean[c]);
       }));
@@ -183,7 +182,7 @@ void Report::add_frontier(const Arm& arm, size_t method) {
     const Source source = [method, b](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
       return run.methods[method].outcome.at(run.methods[method].chosen[b]);
     };
-    const std::string part = fmt::format("budget_{}", config_.budgets[b]);
+    const std::string part = budget_part(config_.budgets[b]);
     add(arm, "frontier_drop", part, cells(source, few_shot(headline_)));
     add(arm, "frontier_damage", part,
         cells(source,
@@ -200,7 +199,7 @@ void Report::add_score(const Arm& arm, const Source& source) {
   if (arm.method == "random_latents") return;
   Score score;
   score.metric = "forget_drop";
-  score.part = few_shot_name(config_.headline_labels);
+  score.part = few_shot_part(config_.headline_labels);
   score.method = arm.method;
   score.dictionary = arm.dictionary;
   score.headline = arm.method == "latents";
@@ -229,7 +228,7 @@ void Report::add_nulls() {
         clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.clean[c]); }));
   };
   for (size_t i = 0; i < config_.labels.size(); ++i)
-    test(few_shot_name(config_.labels[i]), [i](const PanelScores& s) { return s.few_shot[i]; });
+    test(few_shot_part(config_.labels[i]), [i](const PanelScores& s) { return s.few_shot[i]; });
   test("all_labels", [](const PanelScores& s) { return s.retrained; });
   const std::vector<double> adjusted = holm(p);
   for (size_t i = 0; i < checks.size(); ++i) {
@@ -363,6 +362,7 @@ std::vector<Arm> Report::arms() const {
 }
 
 void Report::fill() {
+  declare_unlearning(config_, result_);
   const std::vector<Arm> all = arms();
   for (size_t m = 0; m < all.size(); ++m) {
     const Source source = headline_of(m);

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "eval/statistics/stats.h"
+#include "eval/tasks/unlearning/declare.h"
 #include "eval/tasks/unlearning/scores.h"
 #include "eval/tasks/unlearning/text_run.h"
 #include "kernels/base/error.h"
@@ -138,7 +139,7 @@ void Report::add_shares(const TextOutcome& arm) {
 void Report::add_relearned(const TextOutcome& arm, const std::vector<Relearned>& attacks) {
   for (const Relearned& attack : attacks) {
     add(
-        arm, "relearned_drop", fmt::format("texts_{}", attack.texts), "",
+        arm, "relearned_drop", relearning_part(attack.texts), "",
         [this](size_t i) { return forget(i); }, change_of(attack.losses, 1));
     result_.details["relearning"]["attacks"].push_back({{"method", arm.name},
                                                         {"dictionary", dictionary_of(arm)},
@@ -263,13 +264,13 @@ void Report::add_details() {
 }
 
 void Report::fill() {
+  declare_unlearning_text(session_.config.unlearning_text, plan_.corpora, result_);
   for (const TextOutcome& arm : run_.methods) {
     add_change(arm, "forget_", "test", arm.losses.at(arm.chosen[0]));
     add_losses(arm, arm.losses.at(arm.chosen[0]));
     add_shares(arm);
     for (size_t b = 0; b < arm.chosen.size(); ++b)
-      add_change(arm, "frontier_",
-                 fmt::format("budget_{}", session_.config.unlearning_text.budgets[b]),
+      add_change(arm, "frontier_", budget_part(session_.config.unlearning_text.budgets[b]),
                  arm.losses.at(arm.chosen[b]));
     add_score(arm);
   }

@@ -27,6 +27,38 @@ ARMS = {
     "reconstruction_lr": (0.957, 0.79),
 }
 CLASSES = [f"noun.synthetic{i}" for i in range(8)]
+LABELS = {"knn": "kNN", "dense_lr": "logistic regression"}
+
+
+def arm(name):
+    """What a task says of an arm of this name."""
+    space, _, k = name.partition("_top")
+    entry = {
+        "name": name,
+        "label": LABELS.get(name, f"{k} {space}" if k else name.replace("_", " ")),
+        "role": "headline"
+        if name == "latents_top4"
+        else "difference"
+        if " - " in name
+        else "baseline"
+        if name in BASELINES
+        else "",
+        "space": space if k else "activations",
+        "method": "logistic_regression",
+    }
+    return {**entry, "k": int(k)} if k.isdigit() else entry
+
+
+def metric(name, label, better="", **more):
+    return {"name": name, "label": label, "better": better, **more}
+
+
+def part_entry(name, label):
+    return {"name": name, "label": label}
+
+
+def figure(kind, metrics=(), caption="Read it so.", **more):
+    return {"kind": kind, "caption": caption, "metrics": list(metrics), **more}
 
 
 def number(
@@ -104,6 +136,26 @@ def core(trained, control):
         "numbers": numbers,
         "scores": [],
         "checks": [],
+        "arms": [],
+        "metrics": [
+            metric("fvu", "FVU", "lower", summary_part="validation"),
+            metric("l0", "L0", summary_part="validation"),
+            metric("dead_share", "dead share", "lower", summary_part="validation"),
+            metric("cosine", "cosine", "higher"),
+            metric("l2_ratio", "norm ratio"),
+        ],
+        "parts": [part_entry("validation", "validation"), part_entry("train", "train")],
+        "figures": [
+            figure("table", ["fvu", "l0", "cosine", "l2_ratio", "dead_share"]),
+            figure("frontier", ["l0", "fvu"], title="Reconstruction", parts=["validation"]),
+            figure(
+                "histogram",
+                title="Firing density",
+                details="density_histogram",
+                fields=["log10_low", "log10_high", "count"],
+                x_title="log10 of the share of tokens",
+            ),
+        ],
         "details": {"density_histogram": histogram, "dead": {trained: 67, control: 0}},
     }
 
@@ -188,13 +240,52 @@ def probing(trained, control):
         "numbers": numbers,
         "scores": scores,
         "checks": checks,
+        "arms": [arm(m) for m in [*BASELINES, *ARMS]]
+        + [arm(n["method"]) for n in numbers if n["metric"] == "auroc_difference"],
+        "metrics": [
+            metric("auroc", "AUROC", "higher", chance=0.5),
+            metric("auroc_difference", "difference of AUROC", "higher"),
+        ],
+        "parts": [part_entry("id", "in distribution"), part_entry("ood", "out of distribution")],
+        "figures": [
+            figure(
+                "dots",
+                ["auroc"],
+                parts=["id", "ood"],
+                panels="dictionary",
+                order="best_first",
+                caption="An arm a row.",
+            ),
+            figure(
+                "curve",
+                ["auroc"],
+                parts=["ood"],
+                arms=[m for m in [*BASELINES, *ARMS] if "_top" in m],
+                x="k",
+                x_title="latents or neurons",
+            ),
+            figure(
+                "dots",
+                ["auroc_difference"],
+                parts=["ood"],
+                panels="dictionary",
+                references=[{"value": 0, "label": "no difference"}],
+            ),
+            figure(
+                "matrix",
+                ["auroc"],
+                arms=["dense_lr", "knn", "neurons_top4", "latents_top4", "latents_all"],
+                details="per_class",
+                fields=["class", "ood"],
+            ),
+        ],
         "details": {"per_class": per_class, "runs": 4},
     }
 
 
 def results(trained="synthetic", control="synthetic-random"):
     return {
-        "schema": 2,
+        "schema": 3,
         "version": "0.1.0",
         "dataset": "shards/synthetic-texts",
         "dataset_hash": "ab" * 32,

@@ -5,11 +5,11 @@
 
 #include <fstream>
 
-#include "eval/report/format.h"
 #include "eval/report/log.h"
 #include "eval/report/page.h"
 #include "eval/report/summary.h"
 #include "eval/results/compare.h"
+#include "eval/results/text.h"
 #include "kernels/base/error.h"
 
 namespace assay::eval {
@@ -43,14 +43,22 @@ Results sample() {
   r.dictionaries = {{"mine", "", "", "topk", "", 8, 16, 2, 0, 0, true, ""},
                     {"null", "", "", "", "random", 8, 16, 2, 0, 0, false, "mine"}};
   TaskResult core, probing;
-  core.name = "core";
+  core.name = "any";
   core.status = probing.status = "ok";
+  core.metrics = {{"fvu", "FVU", "lower", {}, "validation"},
+                  {"l0", "L0", "", {}, "validation"},
+                  {"dead_share", "dead", "lower", {}, "validation"},
+                  {"cosine", "cosine", "higher"}};
   core.numbers = {number("fvu", "", "mine", "train", 0.9),
                   number("fvu", "", "mine", "validation", 0.155),
                   number("l0", "", "mine", "validation", 31.97),
                   number("dead_share", "", "mine", "validation", 0.011)};
-  probing.name = "ood_probing";
+  probing.name = "proxy";
   probing.title = "Probing";
+  probing.metrics = {{"auroc", "AUROC", "higher", 0.5}};
+  probing.parts = {{"ood", "out of distribution"}};
+  probing.arms = {{"knn", "kNN", "baseline", "activations", "nearest_neighbours"},
+                  {"latents_top4", "4 latents", "headline", "latents", "logistic_regression", 4}};
   probing.scores = {score("dense_lr", "", 0.80), score("knn", "", 0.90),
                     score("latents_top4", "mine", 0.75), score("latents_top16", "mine", 0.79),
                     score("latents_top4", "null", 0.60)};
@@ -63,16 +71,19 @@ TEST(Summary, TakesTheRightNumbers) {
   const Comparison comparison = compare(r);
   const report::Summary s = report::summarise(r, comparison);
   const report::SummaryRow& row = s.rows[0];
-  EXPECT_EQ(row.fvu->value, 0.155);
-  EXPECT_EQ(row.l0->value, 31.97);
+  ASSERT_EQ(row.values.size(), 3u) << "of the metrics that ask for a place, cosine does not";
+  EXPECT_EQ(row.values[0]->value, 0.155) << "of the part that is declared, not of train";
+  EXPECT_EQ(row.values[1]->value, 31.97);
   ASSERT_EQ(row.scores.size(), 1u);
-  EXPECT_EQ(report::table_name(*row.scores[0].table), "Probing: AUROC, ood");
+  EXPECT_EQ(row.scores[0].table->title, "Probing: AUROC, out of distribution");
+  EXPECT_EQ(row.scores[0].card->label, "4 latents");
   EXPECT_EQ(row.scores[0].card->method, "latents_top4");
   EXPECT_EQ(row.scores[0].card->chosen->methods, "latents_top16");
+  EXPECT_EQ(row.scores[0].card->chosen->labels, "latents_top16") << "not declared: as it is";
   EXPECT_EQ(row.scores[0].card->beside->b, "knn");
   EXPECT_THAT(verdict_sentence(*row.scores[0].table, *row.scores[0].card),
               HasSubstr("A simple baseline wins here: kNN 0.8"));
-  EXPECT_FALSE(s.rows[1].fvu);
+  EXPECT_FALSE(s.rows[1].values[0]);
   EXPECT_FALSE(s.rows[1].scores[0].card->beside) << "a control gets no verdict";
 }
 
@@ -93,7 +104,7 @@ TEST(Summary, TableForTheTerminal) {
   EXPECT_THAT(text, HasSubstr("dictionary      FVU    L0     dead\n"));
   EXPECT_THAT(text, HasSubstr("mine            0.155  31.97  0.011\n"));
   EXPECT_THAT(text, HasSubstr("null (control)  -      -      -\n"));
-  EXPECT_THAT(text, HasSubstr("Probing: AUROC, ood\n"));
+  EXPECT_THAT(text, HasSubstr("Probing: AUROC, out of distribution\n"));
   EXPECT_THAT(text, HasSubstr("mine: A simple baseline wins here"));
   for (TaskResult& task : r.tasks) {
     for (Number& n : task.numbers) n.dictionary = "\x1b[2J\nevil";
@@ -121,19 +132,15 @@ TEST(Page, HashOfTheEmptyScript) {
 }
 
 TEST(Format, Values) {
-  EXPECT_EQ(report::value_text(0.7504), "0.750");
-  EXPECT_EQ(report::value_text(31.968), "31.97");
-  EXPECT_EQ(report::value_text(123.46), "123.5");
-  EXPECT_EQ(report::value_text(1234567.8), "1,234,568");
-  EXPECT_EQ(report::value_text(0.00012), "1.2e-04");
-  EXPECT_EQ(report::value_text(0), "0.000");
-  EXPECT_EQ(report::signed_text(-0.02), "−0.020");
-  EXPECT_EQ(report::count_text(-1234), "-1,234");
-  EXPECT_EQ(report::count_text(-123), "-123");
-  EXPECT_EQ(report::method_name("latents_top1"), "1 latent");
-  EXPECT_EQ(report::method_name("latents_top16 - neurons_top16"), "16 latents − 16 neurons");
-  EXPECT_EQ(report::method_name("latents_top4 - random_top4"), "4 latents − 4 random latents");
-  EXPECT_EQ(report::method_name("something"), "something");
+  EXPECT_EQ(value_text(0.7504), "0.750");
+  EXPECT_EQ(value_text(31.968), "31.97");
+  EXPECT_EQ(value_text(123.46), "123.5");
+  EXPECT_EQ(value_text(1234567.8), "1,234,568");
+  EXPECT_EQ(value_text(0.00012), "1.2e-04");
+  EXPECT_EQ(value_text(0), "0.000");
+  EXPECT_EQ(signed_text(-0.02), "−0.020");
+  EXPECT_EQ(count_text(-1234), "-1,234");
+  EXPECT_EQ(count_text(-123), "-123");
 }
 
 class Log : public testing::Test {

@@ -113,8 +113,9 @@ def test_every_chart_is_drawn(drawn):
             1
         )
     )
-    # Training curves, frontiers (probing, FVU), density, arms by dictionary, differences, classes.
-    assert len(specs) == 4 + 2 + 1 + 3 + 1 + 1
+    # Training curves, frontiers (probing, FVU), density, arms by dictionary, over k, differences,
+    # classes.
+    assert len(specs) == 4 + 2 + 1 + 3 + 1 + 1 + 1
     assert 'data-charts="done"' in dom
     charts = re.split(r'id="chart-\d+"', body_of(dom))[1:]
     assert len(charts) == len(specs)
@@ -133,7 +134,10 @@ def test_every_value_is_a_point(drawn):
     points = len(re.findall(r'aria-roledescription="point"', body_of(dom)))
     probing = support.results()["tasks"][1]["numbers"]
     frontiers = 2 * len(support.results()["dictionaries"])
-    assert points == len(probing) + frontiers
+    over_k = sum(
+        "_top" in n["method"] and n["part"] == "ood" and n["metric"] == "auroc" for n in probing
+    )
+    assert points == len(probing) + frontiers + over_k
 
 
 def test_nothing_is_fetched(drawn):
@@ -171,6 +175,51 @@ def test_says_who_asks_and_who_wins(drawn):
         assert f"[{number['interval'][0]:.3f}, {number['interval'][1]:.3f}]" in text
 
 
+def test_what_is_drawn_follows_from_the_file_alone(tmp_path):
+    """Tasks, arms and metrics of other names are drawn and worded just so; undeclared ones by name."""
+    text = json.dumps(support.results())
+    for old, new in (("latents_top4", "zeta"), ("auroc", "eta"), ("ood", "theta")):
+        text = text.replace(f'"{old}"', f'"{new}"')
+    content = json.loads(text)
+    content["tasks"][0]["name"], content["tasks"][1]["name"] = "alpha", "beta"
+    content["tasks"][1]["arms"] = [a for a in content["tasks"][1]["arms"] if a["name"] != "lda"]
+    support.write_run(tmp_path / "run", content)
+    support.write_run(tmp_path / "plain")
+    charts = [
+        json.loads(re.search(r'<script id="assay-charts" [^>]*>(.*?)</script>', page).group(1))
+        for page in (report(tmp_path, tmp_path / name) for name in ("plain", "run"))
+    ]
+    rows = [[value.get("row") for value in chart["data"]["values"]] for chart in charts[1]]
+    assert [len(c["data"]["values"]) for c in charts[0]] == [len(r) for r in rows]
+    drawn = {row for panel in rows for row in panel}
+    assert {"lda", "4 latents", "16 latents"} <= drawn and "zeta" not in drawn
+
+
+def test_no_name_is_cut_off(tmp_path):
+    long = "a_dictionary_with_a_rather_long_name, trained on many tokens of several models"
+    content = support.results(trained=long)
+    for arm in content["tasks"][1]["arms"]:
+        arm["label"] += ", and what else there is to say of this arm in a label for people"
+    support.write_run(tmp_path / "run", content)
+    report(tmp_path, tmp_path / "run")
+    dom, _, _ = browse(tmp_path)
+    texts = re.findall(r"<(?:text|tspan)[^>]*>([^<]*)</", body_of(dom))
+    assert len(texts) > 100 and not any("…" in text for text in texts)
+    drawn = " ".join(texts)
+    assert "kNN, and what else there" in drawn and "label for people" in drawn
+
+
+def test_the_report_knows_no_task():
+    listed = run("eval", "--list").stdout.splitlines()
+    names = [line.split()[0] for line in listed if line and line[0] != " "]
+    assert len(names) > 10
+    folder = pathlib.Path(__file__).parents[3] / "eval" / "report"
+    for file in [*folder.glob("*.h"), *folder.glob("*.cpp")]:
+        text = file.read_text()
+        known = [name for name in names if re.search(rf"\b{name}\b", text)]
+        assert not known, f"{file}: names {known}; what it draws stands in the results"
+
+
 def test_same_inputs_same_bytes(tmp_path):
     support.write_run(tmp_path / "run")
     assert report(tmp_path, tmp_path / "run") == report(tmp_path, tmp_path / "run")
@@ -183,6 +232,10 @@ def test_hostile_names_stay_text(tmp_path):
         task["title"] = task["question"] = task["reason"] = HOSTILE
         task["checks"].append({"name": HOSTILE, "passed": False, "detail": HOSTILE})
         task["details"][HOSTILE] = [{HOSTILE: HOSTILE}]
+        for said in [*task["metrics"], *task["parts"], *task["arms"][:2]]:
+            said["label"] = HOSTILE + said["name"]
+        for figure in task["figures"]:
+            figure["caption"] = figure["title"] = figure["x_title"] = HOSTILE
     for number in content["tasks"][1]["numbers"]:
         if number["dictionary"] == "" and number["method"] == "knn":
             number["method"] = HOSTILE

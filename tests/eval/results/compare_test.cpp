@@ -39,6 +39,8 @@ struct Builder {
     task.name = "proxy";
     task.title = "Proxy";
     core.status = task.status = "ok";
+    task.arms = {
+        {"dense_lr", "logistic regression", "baseline", "activations", "logistic_regression"}};
     results.tasks = {core, task};
   }
   TaskResult& task() { return results.tasks[1]; }

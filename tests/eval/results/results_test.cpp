@@ -53,6 +53,23 @@ Results sample() {
   task.scores.push_back(
       {"auroc", "ood", "latents_top4", "a", true, false, {{0, 1, 1.0 / 7}, {-3, 2, 5e-324}}});
   task.checks.push_back({"c", true, "d"});
+  task.arms = {{"latents_top4", "4 latents", "headline", "latents", "logistic_regression", 4},
+               {"m", "the mean", "control", "activations", "mean"}};
+  task.metrics = {{"fvu", "FVU", "lower", 1.0, "validation"}, {"auroc", "AUROC", "higher"}};
+  task.parts = {{"ood", "out of distribution"}, {"budget_2", "budget 2", 2.0}};
+  task.figures = {{.kind = "dots",
+                   .title = "T",
+                   .caption = "Read it so.",
+                   .metrics = {"auroc"},
+                   .parts = {"ood"},
+                   .arms = {"latents_top4"},
+                   .references = {{0.5, "half"}},
+                   .panels = "dictionary",
+                   .order = "best_first"},
+                  {.kind = "histogram",
+                   .caption = "",
+                   .details = "density_histogram",
+                   .fields = {"log10_low", "log10_high", "count"}}};
   task.details = {
       {"density_histogram", {{"a", {{{"log10_low", -1}, {"log10_high", -0.75}, {"count", 3}}}}}}};
   r.tasks.push_back(task);
@@ -109,6 +126,13 @@ TEST_F(ResultsFile, RoundTripKeepsEveryBit) {
   EXPECT_TRUE(after.tasks[0].scores[0].headline);
   EXPECT_FALSE(after.tasks[0].scores[0].higher_is_better);
   EXPECT_EQ(after.tasks[0].caveat, "but");
+  EXPECT_EQ(after.tasks[0].arms[0].k, 4);
+  EXPECT_FALSE(after.tasks[0].arms[1].k);
+  EXPECT_EQ(after.tasks[0].metrics[0].chance, 1.0);
+  EXPECT_FALSE(after.tasks[0].metrics[1].chance);
+  EXPECT_EQ(after.tasks[0].parts[1].at, 2.0);
+  EXPECT_EQ(after.tasks[0].figures[0].references[0].label, "half");
+  EXPECT_FALSE(to_json(after)["tasks"][0]["figures"][1].contains("title")) << "empty: left out";
   Results plain = before;
   plain.tasks[0].caveat.clear();
   EXPECT_FALSE(to_json(plain)["tasks"][0].contains("caveat"));
@@ -185,12 +209,31 @@ TEST_F(ResultsFile, NamesTheMemberThatDoesNotFit) {
   EXPECT_THAT(fault("/tasks/0/scores/0/cells/1", {UINT64_MAX, 2, 3.0}),
               HasSubstr("expected [unit, run, value]"));
   EXPECT_THAT(fault("/tasks/0/caveat", 1), HasSubstr("tasks[0].caveat: expected a text, found 1"));
-  EXPECT_THAT(fault("/schema", 1), HasSubstr("schema: expected 2"));
+  EXPECT_EQ(fault("/schema", 2),
+            "schema: expected 3 (evaluate again, or report with the Assay that wrote it), found 2");
   EXPECT_THAT(fault("/extra", 2), HasSubstr("extra: unknown member"));
   EXPECT_THAT(fault("/bad\nkey\x1b", 2), HasSubstr("bad?key?: unknown member"));
   json missing = to_json(sample());
   missing["tasks"][0].erase("seconds");
   EXPECT_EQ(fault_text(missing.dump()), "tasks[0].seconds: missing");
+}
+
+TEST_F(ResultsFile, WordsThatSayNothingAreRefused) {
+  const auto at = [](const std::string& rest) { return "/tasks/0/" + rest; };
+  const auto says = [&](const std::string& where, const json& value, const char* expected) {
+    EXPECT_THAT(fault(at(where).c_str(), value), HasSubstr(expected));
+  };
+  says("arms/0/role", "best", "tasks.core.arms.latents_top4.role: expected one of");
+  says("arms/1/name", "latents_top4", "tasks.core.arms: two named 'latents_top4'");
+  says("metrics/1/name", "fvu", "tasks.core.metrics: two named 'fvu'");
+  says("metrics/0/better", "more", "tasks.core.metrics.fvu.better: expected one of");
+  says("figures/0/kind", "pie", "tasks.core.figures[0].kind: expected one of 'dots'");
+  says("figures/0/metrics/0", "f1", "tasks.core.figures[0]: metric 'f1' is not declared");
+  says("figures/0/kind", "frontier", "a frontier needs 2 metrics and 0 fields, found 1 and 0");
+  says("figures/0/kind", "curve", "figures[0].x: expected 'k' or 'part', found ''");
+  says("figures/1/fields", {"low"}, "a histogram needs 0 metrics and 3 fields, found 0 and 1");
+  says("arms/0/role", "", "'latents_top4' is a headline here, its arm's role is ''");
+  says("figures/0/colour", "red", "tasks[0].figures[0].colour: unknown member");
 }
 
 TEST_F(ResultsFile, HostileFiles) {

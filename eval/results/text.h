@@ -1,4 +1,4 @@
-// How numbers and names are shown to people.
+// How numbers are shown to people.
 #pragma once
 
 #include <string>
@@ -6,14 +6,8 @@
 #include "eval/results/results.h"
 #include "eval/statistics/stats.h"
 
-namespace assay::eval::report {
+namespace assay::eval {
 
-/// "dense_lr" as "logistic regression", "latents_top4" as "4 latents"; unknown names as they are.
-std::string method_name(const std::string& method);
-/// Several methods, "latents_top4 / latents_top16", each by its name.
-std::string method_names(const std::string& methods);
-/// "fvu" as "FVU", …; unknown names as they are.
-std::string metric_name(const std::string& metric);
 /// About four significant digits; shares and AUROC with three decimals, counts whole.
 std::string value_text(double value);
 std::string signed_text(double value);
@@ -26,4 +20,4 @@ std::string count_text(int64_t count);
 /// Control characters (escape sequences in a terminal) replaced by '?'.
 std::string printable(const std::string& text);
 
-}  // namespace assay::eval::report
+}  // namespace assay::eval

@@ -1,0 +1,22 @@
+// The words and figures that the probing tasks put into their results.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "eval/results/results.h"
+#include "eval/tasks/probing/probe_regimes.h"
+#include "eval/tasks/settings.h"
+
+namespace assay::eval::probing {
+
+/// Of ood_probing and probe_themes.
+void declare_probing(const OodConfig& config, TaskResult& result);
+void declare_regimes(const OodConfig& config, const std::vector<Regime>& regimes,
+                     TaskResult& result);
+void declare_saebench(const std::vector<int64_t>& top_k, TaskResult& result);
+
+/// "ood, 16 a class": the name of a regime's part, and what it says to people.
+std::string regime_part(const Regime& regime, const std::string& test);
+
+}  // namespace assay::eval::probing
