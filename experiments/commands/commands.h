@@ -6,24 +6,31 @@ namespace CLI {
 class App;
 }
 
+/// Every command in the order of `assay --help`. Adding one: its file, which defines register_NAME,
+/// and its line here.
+#define ASSAY_COMMANDS(COMMAND) \
+  COMMAND(harvest)              \
+  COMMAND(index)                \
+  COMMAND(plan)                 \
+  COMMAND(train)                \
+  COMMAND(sweep)                \
+  COMMAND(finetune)             \
+  COMMAND(bottleneck)           \
+  COMMAND(eval)                 \
+  COMMAND(encode)               \
+  COMMAND(decode)               \
+  COMMAND(inspect)              \
+  COMMAND(report)               \
+  COMMAND(bench)                \
+  COMMAND(config)               \
+  COMMAND(plant)                \
+  COMMAND(recover)              \
+  COMMAND(decoder_shard)
+
 namespace assay::commands {
 
-void register_harvest(CLI::App& app);
-void register_index(CLI::App& app);
-void register_train(CLI::App& app);
-void register_sweep(CLI::App& app);
-void register_eval(CLI::App& app);
-void register_encode(CLI::App& app);
-void register_decode(CLI::App& app);
-void register_inspect(CLI::App& app);
-void register_report(CLI::App& app);
-void register_bench(CLI::App& app);
-void register_config(CLI::App& app);
-void register_plant(CLI::App& app);
-void register_recover(CLI::App& app);
-void register_plan(CLI::App& app);
-void register_decoder_shard(CLI::App& app);
-void register_finetune(CLI::App& app);
-void register_bottleneck(CLI::App& app);
+#define ASSAY_DECLARE(name) void register_##name(CLI::App& app);
+ASSAY_COMMANDS(ASSAY_DECLARE)
+#undef ASSAY_DECLARE
 
 }  // namespace assay::commands

@@ -25,24 +25,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough(false);
 
-  using namespace assay::commands;
-  register_harvest(app);
-  register_index(app);
-  register_plan(app);
-  register_train(app);
-  register_sweep(app);
-  register_finetune(app);
-  register_bottleneck(app);
-  register_eval(app);
-  register_encode(app);
-  register_decode(app);
-  register_inspect(app);
-  register_report(app);
-  register_bench(app);
-  register_config(app);
-  register_plant(app);
-  register_recover(app);
-  register_decoder_shard(app);
+#define ASSAY_REGISTER(name) assay::commands::register_##name(app);
+  ASSAY_COMMANDS(ASSAY_REGISTER)
+#undef ASSAY_REGISTER
 
   try {
     app.parse(argc, argv);
