@@ -17,9 +17,9 @@
 #include <vector>
 
 #include "data/base/atomic_file.h"
+#include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/config.h"
-#include "experiments/commands/stop_signal.h"
 #include "kernels/base/error.h"
 #include "sae/resume_check.h"
 #include "sae/run_checkpoints.h"
@@ -334,14 +334,14 @@ void run(const Options& options) {
                      ": bottleneck gets its batches from standard input: leave data.path out");
   }
   const std::optional<int64_t> at = step_named(options.resume);
-  stop_on_signals();
+  data::stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // a write that fails says so
   Context context({Device::cpu, static_cast<int>(config.train.threads)});
   Bottleneck bottleneck(context, config, options.out);
   bottleneck.resume(options.resume == "never" ? sae::Resume::never : sae::Resume::automatic, at);
-  Pipe pipe(stop_requested());
+  Pipe pipe(data::stop_requested());
   try {
-    serve(bottleneck, pipe, stop_requested());
+    serve(bottleneck, pipe, data::stop_requested());
     bottleneck.finish();
     pipe.write(bottleneck.steps());
     pipe.flush();
@@ -349,9 +349,9 @@ void run(const Options& options) {
     bottleneck.checkpoint();
     const std::string where = fmt::format("bottleneck: {} after step {}; {}; --resume auto goes on",
                                           ended.what(), bottleneck.steps(), bottleneck.last_good());
-    if (stop_requested() == 0) throw Error(where);
+    if (data::stop_requested() == 0) throw Error(where);
     spdlog::info("{}", where);
-    throw CLI::RuntimeError(kRequeue);
+    throw CLI::RuntimeError(data::kRequeue);
   }
 }
 

@@ -1,28 +1,32 @@
 // assay finetune: a finished dictionary goes on training for a short while through the model's
 // upper half.
+#include "sae/finetune.h"
+
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
-#include "experiments/commands/finetune_run.h"
-#include "experiments/commands/stop_signal.h"
+#include "experiments/commands/config.h"
 #include "kernels/base/error.h"
 
 namespace assay::commands {
 namespace {
 
 struct Options {
-  FinetunePaths paths;
+  sae::FinetunePaths paths;
+  std::string data;  ///< empty: what the run was trained on
   std::string config, resume = "never";
   std::vector<std::string> overrides;
   int threads = 0;
   bool json = false, reference = false;
 };
 
-void print(const FinetuneSummary& s, const std::string& out, bool json) {
+void print(const sae::FinetuneSummary& s, const std::string& out, bool json) {
   const char* outcomes[] = {"finished", "interrupted", "already finished"};
   const char* outcome = outcomes[static_cast<int>(s.outcome)];
   if (json) {
@@ -47,21 +51,36 @@ void print(const FinetuneSummary& s, const std::string& out, bool json) {
   }
 }
 
+/// The run's configuration, with the data where it lies now.
+sae::RunConfig read_run(const Options& options) {
+  const std::filesystem::path& run = options.paths.run;
+  const std::filesystem::path file = run / "config.yaml";
+  if (!std::filesystem::exists(file) || !std::filesystem::exists(run / "dictionary" / "cfg.json")) {
+    throw UsageError(
+        fmt::format("{}: not a finished run: config.yaml, checkpoints/ and dictionary/ are needed",
+                    run.string()));
+  }
+  Config config;
+  config::read_yaml(file.string(), {}, [&](config::Fields& f) { describe(f, config); });
+  if (!options.data.empty()) config.data.path = options.data;
+  return {config.data, config.model, config.train, yaml_of(config)};
+}
+
 void run(const Options& options) {
-  FinetuneConfig config;
+  sae::FinetuneConfig config;
   const auto describe_all = [&](config::Fields& fields) { describe(fields, config); };
   if (options.reference) return fmt::print("{}", config::document(describe_all));
   if (options.paths.run.empty() || options.paths.model.empty() || options.paths.out.empty()) {
     throw UsageError("finetune: RUN, --model and --out are needed; see assay finetune --help");
   }
   config::read_yaml(options.config, options.overrides, describe_all);
-  stop_on_signals();
+  data::stop_on_signals();
   Context context({Device::cpu, options.threads});
   const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
-  const FinetuneSummary summary =
-      finetune(context, config, options.paths, resume, stop_requested());
+  const sae::FinetuneSummary summary = sae::finetune(context, read_run(options), config,
+                                                     options.paths, resume, data::stop_requested());
   print(summary, options.paths.out.string(), options.json);
-  if (summary.outcome == sae::Outcome::interrupted) throw CLI::RuntimeError(kRequeue);
+  if (summary.outcome == sae::Outcome::interrupted) throw CLI::RuntimeError(data::kRequeue);
 }
 
 }  // namespace
@@ -84,7 +103,7 @@ void register_finetune(CLI::App& app) {
   command->add_option("--model", options->paths.model, "Folder of the model's exported halves");
   command->add_option("--out", options->paths.out,
                       "Folder to write: dictionary/, checkpoints/, metrics.jsonl, configurations");
-  command->add_option("--data", options->paths.data, "The run's shards, where they have moved");
+  command->add_option("--data", options->data, "The run's shards, where they have moved");
   command
       ->add_option("--resume", options->resume,
                    "auto: go on from OUT's newest checkpoint, or start; never: refuse a folder "

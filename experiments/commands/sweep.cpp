@@ -12,9 +12,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/config.h"
-#include "experiments/commands/stop_signal.h"
 #include "kernels/base/context.h"
 #include "kernels/base/error.h"
 #include "sae/batch_source.h"
@@ -132,7 +132,7 @@ Grid make_grid(Config config, const SweepConfig& sweep, const fs::path& out) {
 
 void measure(Context& context, const Config& config, const fs::path& out,
              eval::SweepResults& results) {
-  sae::BatchSource source(config.data, config.train, stop_requested());
+  sae::BatchSource source(config.data, config.train, data::stop_requested());
   const data::DatasetInfo& about = source.sources().info();
   results.dataset =
       (about.path.has_filename() ? about.path : about.path.parent_path()).filename().string();
@@ -183,20 +183,20 @@ void run(const Options& options) {
   });
   complete(sweep, config);
   check(options.config, config, sweep);
-  stop_on_signals();
+  data::stop_on_signals();
   Context context({Device::cpu, static_cast<int>(config.train.threads)});
   Grid grid = make_grid(config, sweep, options.out);
   const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
   const auto begun = std::chrono::steady_clock::now();
   const std::vector<sae::SweepOutcome> outcomes =
-      sae::train_sweep(context, grid.members, resume, stop_requested());
+      sae::train_sweep(context, grid.members, resume, data::stop_requested());
   eval::SweepResults results;
   results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   for (size_t i = 0; i < outcomes.size(); ++i) {
     if (outcomes[i].failure.empty() && outcomes[i].summary.outcome == sae::Outcome::interrupted) {
       spdlog::info("the sweep is interrupted at step {}; --resume auto goes on",
                    outcomes[i].summary.step);
-      throw CLI::RuntimeError(kRequeue);
+      throw CLI::RuntimeError(data::kRequeue);
     }
     grid.entries[i].failure = outcomes[i].failure;
   }

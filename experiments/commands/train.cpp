@@ -4,9 +4,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/config.h"
-#include "experiments/commands/stop_signal.h"
 #include "kernels/base/context.h"
 #include "sae/trainer.h"
 
@@ -42,15 +42,15 @@ void run(const Options& options) {
   const auto describe_all = [&](config::Fields& fields) { describe(fields, config); };
   config::read_yaml(options.config, options.overrides, describe_all);
   check_data(options.config, config);
-  stop_on_signals();
+  data::stop_on_signals();
   Context context({Device::cpu, static_cast<int>(config.train.threads)});
   const sae::RunConfig run_config{config.data, config.model, config.train,
                                   config::write_yaml(describe_all)};
   const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
   const sae::TrainSummary summary =
-      sae::train(context, run_config, options.out, resume, stop_requested());
+      sae::train(context, run_config, options.out, resume, data::stop_requested());
   print(summary, options.out, options.json);
-  if (summary.outcome == sae::Outcome::interrupted) throw CLI::RuntimeError(kRequeue);
+  if (summary.outcome == sae::Outcome::interrupted) throw CLI::RuntimeError(data::kRequeue);
 }
 
 }  // namespace

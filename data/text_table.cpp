@@ -1,4 +1,4 @@
-#include "eval/encoding/text_table.h"
+#include "data/text_table.h"
 
 #include <fmt/format.h>
 
@@ -6,9 +6,9 @@
 
 #include "kernels/base/error.h"
 
-namespace assay::eval {
+namespace assay::data {
 
-TextTable text_table(const data::Dataset& dataset) {
+TextTable text_table(const Dataset& dataset) {
   const auto& text = dataset.text();
   const auto& document = dataset.document();
   const auto& special = dataset.special();
@@ -31,13 +31,13 @@ TextTable text_table(const data::Dataset& dataset) {
   return table;
 }
 
-bool has_label(const data::Dataset& dataset, const std::string& name) {
+bool has_label(const Dataset& dataset, const std::string& name) {
   const auto& labels = dataset.info().labels;
   return std::any_of(labels.begin(), labels.end(),
-                     [&](const data::LabelInfo& label) { return label.name == name; });
+                     [&](const LabelInfo& label) { return label.name == name; });
 }
 
-std::vector<int32_t> text_labels(const data::Dataset& dataset, const TextTable& texts,
+std::vector<int32_t> text_labels(const Dataset& dataset, const TextTable& texts,
                                  const std::string& name) {
   const auto& values = dataset.label_values(name);
   const auto& special = dataset.special();
@@ -57,7 +57,7 @@ std::vector<int32_t> text_labels(const data::Dataset& dataset, const TextTable& 
   return result;
 }
 
-int32_t class_index(const data::LabelInfo& label, const std::string& name) {
+int32_t class_index(const LabelInfo& label, const std::string& name) {
   const auto found = std::find(label.classes.begin(), label.classes.end(), name);
   if (found == label.classes.end()) {
     const size_t shown = std::min<size_t>(label.classes.size(), 50);
@@ -69,4 +69,4 @@ int32_t class_index(const data::LabelInfo& label, const std::string& name) {
   return static_cast<int32_t>(found - label.classes.begin());
 }
 
-}  // namespace assay::eval
+}  // namespace assay::data

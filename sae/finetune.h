@@ -10,7 +10,7 @@
 #include "kernels/base/context.h"
 #include "sae/trainer.h"
 
-namespace assay {
+namespace assay::sae {
 
 struct FinetuneConfig {
   int64_t steps = 500, texts = 128, texts_at_once = 16, seed = 0, warmup_steps = 20, log_every = 10;
@@ -23,10 +23,9 @@ struct FinetuneConfig {
 void describe(config::Fields& fields, FinetuneConfig& config);
 
 struct FinetunePaths {
-  /// a finished run of `assay train`: its configuration and last checkpoint
+  /// a finished run of `assay train`: its last checkpoint and dictionary
   std::filesystem::path run;
   std::filesystem::path model;  ///< exported halves
-  std::filesystem::path data;   ///< empty: what the run was trained on
   /// config.yaml, finetune.yaml, metrics.jsonl, checkpoints/, dictionary/
   std::filesystem::path out;
   bool trust_model_code = false;
@@ -34,18 +33,19 @@ struct FinetunePaths {
 
 /// Means over the first and the last tenth of the steps.
 struct FinetuneSummary {
-  sae::Outcome outcome = sae::Outcome::finished;
+  Outcome outcome = Outcome::finished;
   double output_loss_before = 0, output_loss_after = 0, fvu_before = 0, fvu_after = 0;
   int64_t steps = 0, tokens = 0;
   double seconds = 0;
 };
 
-/// Texts of the training split, in an order drawn from the seed; the variant's own optimiser with
-/// fresh moments. A set `stop` flag checkpoints after the step in hand and returns `interrupted`;
-/// killed at any instant and resumed, a run ends in the same bits. Throws UsageError where run,
-/// data, model and settings do not fit one another or differ from the run being resumed, Error
-/// where a loss is not finite.
-FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths,
-                         sae::Resume resume, const volatile std::sig_atomic_t& stop);
+/// Goes on with the finished run of that configuration. Texts of the training split, in an order
+/// drawn from the seed; the variant's own optimiser with fresh moments. A set `stop` flag
+/// checkpoints after the step in hand and returns `interrupted`; killed at any instant and resumed,
+/// a run ends in the same bits. Throws UsageError where run, data, model and settings do not fit
+/// one another or differ from the run being resumed, Error where a loss is not finite.
+FinetuneSummary finetune(Context& context, const RunConfig& run, const FinetuneConfig& config,
+                         const FinetunePaths& paths, Resume resume,
+                         const volatile std::sig_atomic_t& stop);
 
-}  // namespace assay
+}  // namespace assay::sae

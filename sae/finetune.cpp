@@ -1,4 +1,4 @@
-#include "experiments/commands/finetune_run.h"
+#include "sae/finetune.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -14,8 +14,7 @@
 #include "data/base/atomic_file.h"
 #include "data/base/sha256.h"
 #include "data/dataset.h"
-#include "eval/encoding/text_table.h"
-#include "experiments/commands/config.h"
+#include "data/text_table.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "sae/append_file.h"
@@ -24,7 +23,7 @@
 #include "sae/run_checkpoints.h"
 #include "sae/variants/variants.h"
 
-namespace assay {
+namespace assay::sae {
 namespace {
 
 namespace fs = std::filesystem;
@@ -34,38 +33,20 @@ constexpr int64_t kCalibrationRows = 1 << 15;
 
 /// The run's settings as they serve a short continuation: no second warm-up of a penalty, latents
 /// dead as before.
-sae::VariantOptions options_of(const Config& run, const FinetuneConfig& own,
-                               const data::HookInfo& hook) {
-  sae::require_one_hook("finetune", run.model.variant);
+VariantOptions options_of(const RunConfig& run, const FinetuneConfig& own,
+                          const data::HookInfo& hook) {
+  require_one_hook("finetune", run.model.variant);
   if (run.model.variant == "p_anneal") {
     throw UsageError(
         "finetune: p_anneal anneals over its own run and cannot be taken up again; choose another "
         "variant");
   }
-  sae::VariantOptions options{run.model, with_defaults(run.train, run.model, hook.d), hook.d,
-                              hook.d, hook.variance * hook.scale * hook.scale};
+  VariantOptions options{run.model, with_defaults(run.train, run.model, hook.d), hook.d, hook.d,
+                         hook.variance * hook.scale * hook.scale};
   options.model.sparsity_warmup = 0;
   options.train.lr = own.lr > 0 ? own.lr : options.train.lr / 10;
   options.train.steps = own.steps;
   return options;
-}
-
-Config read_run(const FinetunePaths& paths) {
-  const fs::path file = paths.run / "config.yaml";
-  if (!fs::exists(file) || !fs::exists(paths.run / "dictionary" / "cfg.json")) {
-    throw UsageError(
-        fmt::format("{}: not a finished run: config.yaml, checkpoints/ and dictionary/ are needed",
-                    paths.run.string()));
-  }
-  Config config;
-  config::read_yaml(file.string(), {}, [&](config::Fields& f) { describe(f, config); });
-  if (!paths.data.empty()) config.data.path = paths.data.string();
-  if (config.data.path.empty() || config.data.rolling || config.data.hook != "activations") {
-    throw UsageError(
-        "finetune: whole texts are read from one data set's /activations: name its folder with "
-        "--data");
-  }
-  return config;
 }
 
 std::string yaml_of(FinetuneConfig own) {
@@ -73,9 +54,8 @@ std::string yaml_of(FinetuneConfig own) {
 }
 
 void check_settings(const fs::path& out, const FinetuneConfig& own) {
-  sae::check_same_settings(
-      out / "finetune.yaml", yaml_of(own),
-      {"log_every", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints"});
+  check_same_settings(out / "finetune.yaml", yaml_of(own),
+                      {"log_every", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints"});
 }
 
 /// The four means by the name that a checkpoint keeps them under.
@@ -89,43 +69,43 @@ std::map<std::string, double*> means_of(FinetuneSummary& s) {
 class Finetune {
  public:
   Finetune(Context& context, const FinetuneConfig& own, const FinetunePaths& paths,
-           const Config& run)
+           const RunConfig& run)
       : context_(context),
         own_(own),
         paths_(paths),
         run_(run),
-        published_(sae::Dictionary::load(paths.run)),
+        published_(Dictionary::load(paths.run)),
         dataset_(data::Dataset::open(run_.data.path)),
         hook_(dataset_.hook("activations")),
-        table_(eval::text_table(dataset_)),
-        variant_(sae::make_variant(options_of(run_, own, hook_))),
+        table_(data::text_table(dataset_)),
+        variant_(make_variant(options_of(run_, own, hook_))),
         state_(variant_->create()),
         checkpoints_(paths.out,
                      {own.checkpoint_every, own.checkpoint_minutes, own.keep_checkpoints, 0}) {
     const data::DatasetInfo& info = dataset_.info();
-    const auto folder = sae::ModelFolder::open(paths.model, paths.trust_model_code);
-    sae::check_fit(folder, hook_.d, info.model, info.hook, info.path.string());
+    const auto folder = ModelFolder::open(paths.model, paths.trust_model_code);
+    check_fit(folder, hook_.d, info.model, info.hook, info.path.string());
     if (published_.info.scale != hook_.scale) {
       throw UsageError(fmt::format(
           "{}: activations of scale {}, the run's had {}: give the data set it was trained on",
           info.path.string(), hook_.scale, published_.info.scale));
     }
-    upper_ = sae::load_upper_half(folder, sae::HalfKind::script, context.pool().threads());
+    upper_ = load_upper_half(folder, HalfKind::script, context.pool().threads());
     inputs_ = {{"the run's dictionary",
                 data::sha256_file(paths.run / "dictionary" / "dictionary.safetensors")},
                {"the model's halves", data::sha256_file(paths.model / "manifest.json")}};
     split_texts();
   }
 
-  FinetuneSummary train(sae::Resume resume, const volatile std::sig_atomic_t& stop) {
+  FinetuneSummary train(Resume resume, const volatile std::sig_atomic_t& stop) {
     const auto begun = Clock::now();
-    if (resume == sae::Resume::never || !restore()) start();
-    sae::AppendFile log(paths_.out / "metrics.jsonl", log_bytes_);
-    const auto loss = own_.output == "cosine" ? sae::OutputLoss::cosine : sae::OutputLoss::logits;
-    sae::EndToEnd end_to_end(context_, *upper_, loss, own_.share, hook_.scale, own_.texts_at_once);
+    if (resume == Resume::never || !restore()) start();
+    AppendFile log(paths_.out / "metrics.jsonl", log_bytes_);
+    const auto loss = own_.output == "cosine" ? OutputLoss::cosine : OutputLoss::logits;
+    EndToEnd end_to_end(context_, *upper_, loss, own_.share, hook_.scale, own_.texts_at_once);
     bool stopping = false;
     while (state_.step < own_.steps && !stopping) {
-      const sae::StepReport report = step(end_to_end);
+      const StepReport report = step(end_to_end);
       count(report, end_to_end.divergence());
       const bool last = state_.step == own_.steps;
       stopping = stop != 0;
@@ -135,7 +115,7 @@ class Finetune {
     }
     const bool finished = state_.step == own_.steps;
     if (finished) save();
-    summary_.outcome = finished ? sae::Outcome::finished : sae::Outcome::interrupted;
+    summary_.outcome = finished ? Outcome::finished : Outcome::interrupted;
     summary_.steps = state_.step;
     summary_.tokens = tokens_;
     summary_.seconds = std::chrono::duration<double>(Clock::now() - begun).count();
@@ -159,14 +139,13 @@ class Finetune {
 
   /// From the run's last checkpoint's weights, with fresh moments.
   void start() {
-    auto saved = sae::load_checkpoint(
-        paths_.run, [&](const sae::Checkpoint&) { return variant_->create(); },
+    auto saved = load_checkpoint(
+        paths_.run, [&](const Checkpoint&) { return variant_->create(); },
         [](const std::string& message) { spdlog::warn("{}", message); });
     if (!saved)
       throw UsageError(fmt::format("{}: no checkpoint to go on from", paths_.run.string()));
-    sae::State& from = saved->state;
-    if (!from.averaged.empty())
-      sae::publish_average(context_, from, variant_->geometry().unit_norm);
+    State& from = saved->state;
+    if (!from.averaged.empty()) publish_average(context_, from, variant_->geometry().unit_norm);
     for (auto& [name, parameter] : from.parameters)
       state_.at(name).value = std::move(parameter.value);
     state_.numbers = from.numbers;
@@ -177,22 +156,22 @@ class Finetune {
     if (failed)
       throw Error(
           fmt::format("{}: cannot create the folder: {}", paths_.out.string(), failed.message()));
-    data::write_file_atomically(paths_.out / "config.yaml", yaml_of(run_));
+    data::write_file_atomically(paths_.out / "config.yaml", run_.resolved_yaml);
     data::write_file_atomically(paths_.out / "finetune.yaml", yaml_of(own_));
   }
 
   /// From this run's own newest good checkpoint. The texts are those that follow.
   bool restore() {
     if (fs::exists(paths_.out / "checkpoints")) {
-      sae::check_same_configuration(paths_.out, yaml_of(run_));
+      check_same_configuration(paths_.out, run_.resolved_yaml);
       check_settings(paths_.out, own_);
     }
     auto found =
-        checkpoints_.restore(context_, [&](const sae::Checkpoint&) { return variant_->create(); });
+        checkpoints_.restore(context_, [&](const Checkpoint&) { return variant_->create(); });
     if (!found) return false;
-    const sae::Checkpoint& checkpoint = found->checkpoint;
-    sae::check_same_data(checkpoint, dataset_.info().content_hash, dataset_.info().path);
-    sae::check_same_inputs(checkpoint, inputs_);
+    const Checkpoint& checkpoint = found->checkpoint;
+    check_same_data(checkpoint, dataset_.info().content_hash, dataset_.info().path);
+    check_same_inputs(checkpoint, inputs_);
     state_ = std::move(found->state);
     log_bytes_ = checkpoint.metrics.bytes;
     for (const auto& [name, mean] : means_of(summary_)) {
@@ -203,8 +182,8 @@ class Finetune {
     return true;
   }
 
-  void checkpoint(sae::AppendFile& log) {
-    sae::Checkpoint checkpoint;
+  void checkpoint(AppendFile& log) {
+    Checkpoint checkpoint;
     checkpoint.data_hash = dataset_.info().content_hash;
     checkpoint.metrics.bytes = log.sync();
     checkpoint.inputs = inputs_;
@@ -213,7 +192,7 @@ class Finetune {
   }
 
   /// A step's part in the means over the first and the last tenth.
-  void count(const sae::StepReport& report, double output_loss) {
+  void count(const StepReport& report, double output_loss) {
     const int64_t edge = std::max<int64_t>(1, own_.steps / 10);
     const double share = 1 / static_cast<double>(edge);
     if (state_.step <= edge) {
@@ -226,8 +205,8 @@ class Finetune {
     }
   }
 
-  sae::TextBatch read(const std::vector<int64_t>& texts) const {
-    sae::TextBatch batch;
+  TextBatch read(const std::vector<int64_t>& texts) const {
+    TextBatch batch;
     for (const int64_t t : texts) {
       const int64_t first = table_.first[t], rows = table_.rows[t];
       for (int64_t i = 0; i < rows; ++i) {
@@ -261,17 +240,17 @@ class Finetune {
     return texts;
   }
 
-  sae::StepReport step(sae::EndToEnd& end_to_end) {
+  StepReport step(EndToEnd& end_to_end) {
     std::vector<int64_t> texts = draw();
     // The shorter first: less padding.
     std::stable_sort(texts.begin(), texts.end(),
                      [&](int64_t a, int64_t b) { return table_.rows[a] < table_.rows[b]; });
-    sae::TextBatch batch = read(texts);
+    TextBatch batch = read(texts);
     const std::vector<float> x = batch.rows(hook_.d, hook_.scale);
     const ConstMatrix rows(x.data(), batch.ordinary(), hook_.d);
     end_to_end.load(std::move(batch));
     NumericFlag flag;
-    const sae::StepReport report =
+    const StepReport report =
         variant_->step(context_, state_, {rows, rows}, learning_rate(), flag, &end_to_end);
     if (flag.raised() || !std::isfinite(report.loss)) {
       throw Error(fmt::format("step {}: the loss or a weight is not finite; {}; lower lr",
@@ -288,7 +267,7 @@ class Finetune {
     return variant_->options().train.lr * warmup * (1 - t / steps);
   }
 
-  std::string line(const sae::StepReport& report, double output_loss) const {
+  std::string line(const StepReport& report, double output_loss) const {
     return nlohmann::ordered_json{{"step", state_.step},       {"tokens", tokens_},
                                   {"loss", report.loss},       {"fvu", report.fvu},
                                   {"l0", report.l0},           {"dead", report.dead},
@@ -312,7 +291,7 @@ class Finetune {
 
   void save() {
     if (variant_->needs_validation()) calibrate();
-    sae::Dictionary dictionary = variant_->dictionary(state_);
+    Dictionary dictionary = variant_->dictionary(state_);
     const std::string encoding = dictionary.info.encoding;
     const int64_t k = dictionary.info.k;
     dictionary.info = published_.info;
@@ -327,15 +306,15 @@ class Finetune {
   Context& context_;
   const FinetuneConfig& own_;
   const FinetunePaths& paths_;
-  Config run_;
-  sae::Dictionary published_;
+  RunConfig run_;
+  Dictionary published_;
   data::Dataset dataset_;
   data::HookInfo hook_;
-  eval::TextTable table_;
-  std::unique_ptr<sae::Variant> variant_;
-  sae::State state_;
-  sae::RunCheckpoints checkpoints_;
-  std::unique_ptr<sae::UpperHalf> upper_;
+  data::TextTable table_;
+  std::unique_ptr<Variant> variant_;
+  State state_;
+  RunCheckpoints checkpoints_;
+  std::unique_ptr<UpperHalf> upper_;
   std::map<std::string, std::string> inputs_;
   std::vector<int64_t> train_, validation_;  // indices into the table
   size_t at_ = 0;
@@ -372,17 +351,22 @@ void describe(config::Fields& f, FinetuneConfig& c) {
             "Newest checkpoints kept.");
 }
 
-FinetuneSummary finetune(Context& context, const FinetuneConfig& config, const FinetunePaths& paths,
-                         sae::Resume resume, const volatile std::sig_atomic_t& stop) {
-  const Config run = read_run(paths);
-  if (sae::already_finished(paths.out, yaml_of(run), resume)) {
+FinetuneSummary finetune(Context& context, const RunConfig& run, const FinetuneConfig& config,
+                         const FinetunePaths& paths, Resume resume,
+                         const volatile std::sig_atomic_t& stop) {
+  if (run.data.path.empty() || run.data.rolling || run.data.hook != "activations") {
+    throw UsageError(
+        "finetune: whole texts are read from one data set's /activations: name its folder with "
+        "--data");
+  }
+  if (already_finished(paths.out, run.resolved_yaml, resume)) {
     check_settings(paths.out, config);
     FinetuneSummary done;
-    done.outcome = sae::Outcome::already_finished;
+    done.outcome = Outcome::already_finished;
     done.steps = config.steps;
     return done;
   }
   return Finetune(context, config, paths, run).train(resume, stop);
 }
 
-}  // namespace assay
+}  // namespace assay::sae

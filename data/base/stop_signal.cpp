@@ -1,8 +1,8 @@
-#include "experiments/commands/stop_signal.h"
+#include "data/base/stop_signal.h"
 
 #include <initializer_list>
 
-namespace assay::commands {
+namespace assay::data {
 
 namespace {
 
@@ -17,4 +17,4 @@ void stop_on_signals() {
 
 const volatile std::sig_atomic_t& stop_requested() { return requested; }
 
-}  // namespace assay::commands
+}  // namespace assay::data

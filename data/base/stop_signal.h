@@ -3,7 +3,7 @@
 
 #include <csignal>
 
-namespace assay::commands {
+namespace assay::data {
 
 /// EX_TEMPFAIL, the exit status then: a scheduler may queue the run again
 constexpr int kRequeue = 75;
@@ -12,4 +12,4 @@ void stop_on_signals();
 /// Non-zero from the first signal on.
 const volatile std::sig_atomic_t& stop_requested();
 
-}  // namespace assay::commands
+}  // namespace assay::data
