@@ -71,7 +71,7 @@ bool is_activations(const ArrowColumn& c) {
 
 bool is_tokens(const ArrowColumn& c) {
   return c.name == "token_ids" && c.types.size() == 2 && is_list(c.types[0]) &&
-         c.types[1] == kInt && (c.widths[1] == 32 || c.widths[1] == 64) && c.is_signed;
+         c.types[1] == kInt && (c.widths[1] == 32 || c.widths[1] == 64);
 }
 
 }  // namespace
@@ -116,8 +116,11 @@ void ArrowFile::scan() {
     file_.clear();
     file_.seekg(at);
     file_.read(reinterpret_cast<char*>(start), 8);
-    if (!first && file_.gcount() == 0) return;  // a stream may end without its mark
-    if (file_.gcount() == 8 && start[0] == -1 && start[1] == 0 && !first) return;
+    if (!first && file_.gcount() == 0)
+      throw Error(fmt::format(
+          "{}: ends without the mark of its end: its writer was stopped, or bytes are missing",
+          where_));
+    if (file_.gcount() == 8 && start[0] == -1 && start[1] == 0 && !first) return check_end(at);
     if (file_.gcount() != 8 || start[0] != -1 || start[1] < 8 || start[1] > kMostMetadata ||
         start[1] > size_ - at - 8) {
       throw Error(fmt::format("{}: not an Arrow IPC file, or damaged at byte {}", where_, at));
@@ -142,6 +145,20 @@ void ArrowFile::scan() {
     }
     at = body + bytes;
   }
+}
+
+/// Behind the mark at byte `at`: nothing in a stream; in a file what says that it is whole.
+void ArrowFile::check_end(int64_t at) {
+  char magic[6] = {}, begin[6] = {};
+  file_.seekg(0);
+  file_.read(begin, 6);
+  file_.seekg(std::max<int64_t>(0, size_ - 6));
+  file_.read(magic, 6);
+  const bool is_file = std::memcmp(begin, "ARROW1", 6) == 0;
+  if (is_file ? std::memcmp(magic, "ARROW1", 6) == 0 : at + 8 == size_) return;
+  throw Error(fmt::format("{}: {}", where_,
+                          is_file ? "truncated: its footer is missing"
+                                  : fmt::format("{} bytes behind its end", size_ - at - 8)));
 }
 
 void ArrowFile::read_schema(const std::string& metadata) {
@@ -299,9 +316,12 @@ void ArrowFile::read(int64_t rows, float* out, std::vector<int32_t>& tokens) {
       const int64_t wide = columns_[tokens_].widths[1] / 8;
       int64_t id = 0;
       std::memcpy(&id, token_values_ + i * wide, static_cast<size_t>(wide));
-      if (wide == 4) id = static_cast<int32_t>(id);
+      const bool is_signed = columns_[tokens_].is_signed;
+      if (wide == 4 && is_signed) id = static_cast<int32_t>(id);
       if (id < std::numeric_limits<int32_t>::min() || id > std::numeric_limits<int32_t>::max()) {
-        throw Error(fmt::format("{}: token id {} does not fit 32 bits", where_, id));
+        throw Error(fmt::format(
+            "{}: token id {} does not fit 32 bits", where_,
+            is_signed ? std::to_string(id) : std::to_string(static_cast<uint64_t>(id))));
       }
       tokens.push_back(static_cast<int32_t>(id));
     }

@@ -53,6 +53,7 @@ class ArrowFile {
   struct Column;  // one column's nodes and buffers in a batch
 
   void scan();
+  void check_end(int64_t at);
   void read_schema(const std::string& metadata);
   void choose(const std::string& column);
   Batch read_batch(const std::string& metadata, int64_t body, int64_t bytes) const;

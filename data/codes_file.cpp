@@ -169,23 +169,30 @@ hdf5::Handle open_column(hid_t file, const char* name, H5T_class_t kind, const s
     throw Error(fmt::format("{}: {} must hold {}", where, name,
                             kind == H5T_INTEGER ? "integers" : "floats"));
   }
+  hdf5::require_written(dataset, name, where);
   length = dims[0];
   return dataset;
 }
 
-/// Elements [first, first + count) converted to T.
-template <class T>
-std::vector<T> read_part(hid_t dataset, int64_t first, int64_t count, const std::string& where) {
-  std::vector<T> values(static_cast<size_t>(count));
+/// Elements [first, first + count).
+std::vector<float> read_floats(hid_t dataset, int64_t first, int64_t count,
+                               const std::string& where) {
+  std::vector<float> values(static_cast<size_t>(count));
   if (count == 0) return values;
   const hsize_t offset = static_cast<hsize_t>(first), size = static_cast<hsize_t>(count);
   const hdf5::Handle space = hdf5::own(H5Dget_space(dataset), where, "shape");
   hdf5::check(H5Sselect_hyperslab(space, H5S_SELECT_SET, &offset, nullptr, &size, nullptr), where,
               "cannot read");
   const hdf5::Handle memory(H5Screate_simple(1, &size, nullptr));
-  hdf5::check(H5Dread(dataset, hdf5::native_type<T>(), memory, space, H5P_DEFAULT, values.data()),
-              where, "cannot read");
+  hdf5::check(H5Dread(dataset, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, values.data()), where,
+              "cannot read");
   return values;
+}
+
+void check_index(int64_t index, int64_t n, int64_t row, int64_t pair, const std::string& where) {
+  if (index >= 0 && index < n) return;
+  throw Error(fmt::format("{}: row {}: index {} (pair {}) is outside [0, n = {})", where, row,
+                          index, pair, n));
 }
 
 /// A whole number, or 0 where the attribute is missing.
@@ -213,8 +220,10 @@ Json read_info(const fs::path& path) {
     throw Error(fmt::format("{}: /indices has {} elements, /values {}; expected as many", where,
                             indices, values));
   }
-  const int64_t first = read_part<int64_t>(dataset, 0, 1, where)[0];
-  const int64_t last = read_part<int64_t>(dataset, offsets - 1, 1, where)[0];
+  const auto offset = [&](int64_t row) {
+    return hdf5::read_integers(dataset, "/row_offsets", row, 1, {}, where, "element")[0];
+  };
+  const int64_t first = offset(0), last = offset(offsets - 1);
   if (first != 0 || last != indices) {
     throw Error(fmt::format(
         "{}: /row_offsets goes from {} to {}; expected from 0 to {}, the number of pairs", where,
@@ -243,7 +252,8 @@ std::string read_block(const fs::path& path, int64_t row, int64_t pair, int64_t 
   const hdf5::Handle offsets = open_column(file, "/row_offsets", H5T_INTEGER, where, length);
   const hdf5::Handle indices = open_column(file, "/indices", H5T_INTEGER, where, pairs);
   const hdf5::Handle values = open_column(file, "/values", H5T_FLOAT, where, pairs);
-  std::vector<int64_t> ends = read_part<int64_t>(offsets, row + 1, rows, where);
+  std::vector<int64_t> ends =
+      hdf5::read_integers(offsets, "/row_offsets", row + 1, rows, {}, where, "element");
   int64_t taken = 0, before = pair;
   for (; taken < rows; ++taken) {
     const int64_t end = ends[static_cast<size_t>(taken)];
@@ -261,11 +271,18 @@ std::string read_block(const fs::path& path, int64_t row, int64_t pair, int64_t 
   }
   std::string bytes;
   put(bytes, &taken, sizeof taken);
-  for (int64_t i = 0; i < taken; ++i) ends[static_cast<size_t>(i)] -= pair;
-  put(bytes, ends.data(), static_cast<size_t>(taken) * sizeof(int64_t));
-  const auto latents = read_part<int32_t>(indices, pair, before - pair, where);
+  ends.resize(static_cast<size_t>(taken));
+  for (int64_t& end : ends) end -= pair;
+  put(bytes, ends.data(), ends.size() * sizeof(int64_t));
+  const std::vector<int64_t> stored =
+      hdf5::read_integers(indices, "/indices", pair, before - pair, {}, where, "pair");
+  for (size_t i = 0, p = 0; i < ends.size(); ++i)
+    for (; static_cast<int64_t>(p) < ends[i]; ++p)
+      check_index(stored[p], n, row + static_cast<int64_t>(i), pair + static_cast<int64_t>(p),
+                  where);
+  const std::vector<int32_t> latents(stored.begin(), stored.end());
   put(bytes, latents.data(), latents.size() * sizeof(int32_t));
-  const auto activations = read_part<float>(values, pair, before - pair, where);
+  const auto activations = read_floats(values, pair, before - pair, where);
   put(bytes, activations.data(), activations.size() * sizeof(float));
   return bytes;
 }
@@ -335,10 +352,7 @@ void CodesReader::check(const SparseCodes& codes) const {
       throw Error(fmt::format("{}: row {}: /row_offsets falls", file_.string(), row_ + i));
     for (int64_t p = begin; p < end; ++p) {
       const int32_t index = codes.indices[static_cast<size_t>(p)];
-      if (index < 0 || index >= info_.n) {
-        throw Error(fmt::format("{}: row {}: index {} (pair {}) is outside [0, n = {})",
-                                file_.string(), row_ + i, index, pair_ + p, info_.n));
-      }
+      check_index(index, info_.n, row_ + i, pair_ + p, file_.string());
       if (!std::isfinite(codes.values[static_cast<size_t>(p)])) {
         throw Error(fmt::format("{}: row {}: the value of latent {} (pair {}) is not finite",
                                 file_.string(), row_ + i, index, pair_ + p));
@@ -361,6 +375,7 @@ ActivationsWriter::ActivationsWriter(const fs::path& file, int64_t rows, int64_t
   options.dtype = DType::f32;
   options.rows_per_shard = std::max<int64_t>(rows, 1);
   options.tokens = options.document = options.position = options.special = options.text = false;
+  options.sinks = false;
   options.hook = hook;
   options.source_hash = source_hash;
   try {

@@ -3,13 +3,21 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cstring>
+#include <map>
 #include <memory>
+#include <set>
 
 #include "data/arrow.h"
+#include "data/arrow_cache.h"
+#include "data/base/crc32c.h"
+#include "data/base/within_memory.h"
+#include "data/index_build.h"
 #include "data/npy.h"
 #include "data/safetensors.h"
 #include "data/shard_writer.h"
 #include "kernels/base/error.h"
+#include "kernels/base/mix64.h"
 
 namespace assay::data {
 namespace {
@@ -18,38 +26,48 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kBlock = 4096;  // rows read at once
 
-bool is_matrix(const Tensor& tensor) {
-  return tensor.shape.size() == 2 &&
-         (tensor.dtype == "F32" || tensor.dtype == "F16" || tensor.dtype == "BF16");
+constexpr const char* kReshape =
+    "{}: {} has the shape [{}, {}, {}]; --reshape reads it as {} rows, sequence by sequence";
+
+bool holds_activations(const Tensor& tensor) {
+  static const std::set<std::string> types{"F64", "F32", "F16", "BF16"};
+  return (tensor.shape.size() == 2 || tensor.shape.size() == 3) && tensor.elements() > 0 &&
+         types.count(tensor.dtype) > 0;
+}
+
+/// The names of a file's tensors, not more than fit a line.
+std::string names_of(const TensorFile& file) {
+  constexpr size_t kMost = 20;
+  std::string names;
+  size_t shown = 0;
+  for (const auto& [name, tensor] : file.tensors) {
+    if (++shown > kMost) return names + ", …";
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  return names;
 }
 
 const Tensor& choose_tensor(const TensorFile& file, const std::string& name,
                             const std::string& where) {
-  std::string known;
+  if (!name.empty()) {
+    const auto found = file.tensors.find(name);
+    if (found == file.tensors.end())
+      throw UsageError(fmt::format("{}: no tensor '{}'; it has: {}", where, name, names_of(file)));
+    if (holds_activations(found->second)) return found->second;
+    throw Error(
+        fmt::format("{}: {} is {} with {} dimensions; expected [rows, d] of F64, F32, F16 or BF16",
+                    where, name, found->second.dtype, found->second.shape.size()));
+  }
   const Tensor* only = nullptr;
-  int matrices = 0;
+  int fitting = 0;
   for (const auto& [key, tensor] : file.tensors) {
-    known += (known.empty() ? "" : ", ") + key;
-    if (key == name) {
-      if (!is_matrix(tensor)) {
-        throw Error(
-            fmt::format("{}: {} is {} with {} dimensions; expected [rows, d] of F32, F16 or BF16",
-                        where, key, tensor.dtype, tensor.shape.size()));
-      }
-      return tensor;
-    }
-    if (!is_matrix(tensor)) continue;
+    if (!holds_activations(tensor)) continue;
     only = &tensor;
-    ++matrices;
+    ++fitting;
   }
-  if (!name.empty())
-    throw UsageError(fmt::format("{}: no tensor '{}'; it has: {}", where, name, known));
-  if (matrices != 1) {
-    throw UsageError(
-        fmt::format("{}: {} two-dimensional float tensors; choose one with --tensor: {}", where,
-                    matrices, known));
-  }
-  return *only;
+  if (fitting == 1) return *only;
+  throw UsageError(fmt::format("{}: {} two-dimensional float tensors; choose one with --tensor: {}",
+                               where, fitting, names_of(file)));
 }
 
 /// One source, whatever its format: d, its own type, and its rows in order.
@@ -85,45 +103,73 @@ class ArrowSource : public Source {
   std::vector<int32_t> tokens_;
 };
 
+/// A shape [N, d], or [N, M, d] where sequences may be taken apart.
+struct RowShape {
+  int64_t rows = 0, d = 0, context = 0;
+
+  RowShape(const std::vector<int64_t>& shape, bool reshape, const std::string& name,
+           const std::string& where) {
+    if (shape.size() == 3 && !reshape) {
+      throw UsageError(
+          fmt::format(kReshape, where, name, shape[0], shape[1], shape[2], shape[0] * shape[1]));
+    }
+    context = shape.size() == 3 ? shape[1] : 0;
+    rows = shape.size() == 3 ? shape[0] * shape[1] : shape[0];
+    d = shape.back();
+  }
+};
+
 class NpySource : public Source {
  public:
-  explicit NpySource(const fs::path& path) : file_(path) {}
-  int64_t rows() const override { return file_.rows(); }
-  int64_t d() const override { return file_.d(); }
+  NpySource(const fs::path& path, bool reshape)
+      : file_(path), shape_(file_.shape(), reshape, "the array", path.string()) {}
+  int64_t rows() const override { return shape_.rows; }
+  int64_t d() const override { return shape_.d; }
+  int64_t context() const override { return shape_.context; }
   DType dtype() const override { return file_.element_bytes() == 2 ? DType::f16 : DType::f32; }
   void read(int64_t rows, float* out) override { file_.read(rows, out); }
 
  private:
   NpyFile file_;
+  RowShape shape_;
 };
 
 class TensorSource : public Source {
  public:
-  TensorSource(const fs::path& path, const std::string& name)
-      : file_(read_safetensors(path)), tensor_(choose_tensor(file_, name, path.string())) {
-    if (d() < 1) throw Error(path.string() + ": the tensor has no columns");
-  }
-  int64_t rows() const override { return tensor_.shape[0]; }
-  int64_t d() const override { return tensor_.shape[1]; }
+  TensorSource(const fs::path& path, const std::string& name, bool reshape)
+      : file_(read_safetensors(path)),
+        tensor_(choose_tensor(file_, name, path.string())),
+        shape_(tensor_.shape, reshape, "the tensor", path.string()) {}
+  int64_t rows() const override { return shape_.rows; }
+  int64_t d() const override { return shape_.d; }
+  int64_t context() const override { return shape_.context; }
   DType dtype() const override {
-    return tensor_.dtype == "F32" ? DType::f32 : tensor_.dtype == "F16" ? DType::f16 : DType::bf16;
+    return tensor_.dtype == "F16" ? DType::f16 : tensor_.dtype == "BF16" ? DType::bf16 : DType::f32;
   }
   void read(int64_t rows, float* out) override {
-    to_float(dtype(), tensor_.bytes.data() + next_ * d() * size_of(dtype()), out, rows * d());
+    const int64_t first = next_ * d(), count = rows * d();
     next_ += rows;
+    if (tensor_.dtype != "F64")
+      return to_float(dtype(), tensor_.bytes.data() + first * size_of(dtype()), out, count);
+    for (int64_t i = 0; i < count; ++i) {
+      double value = 0;
+      std::memcpy(&value, tensor_.bytes.data() + 8 * (first + i), 8);
+      out[i] = static_cast<float>(value);
+    }
   }
 
  private:
   TensorFile file_;
   const Tensor& tensor_;
+  RowShape shape_;
   int64_t next_ = 0;
 };
 
-std::unique_ptr<Source> open_source(const fs::path& path, const std::string& tensor) {
+std::unique_ptr<Source> open_source(const fs::path& path, const ConvertOptions& options) {
   if (!fs::exists(path)) throw Error(path.string() + ": no such file");
-  if (path.extension() == ".arrow") return std::make_unique<ArrowSource>(path, tensor);
-  if (path.extension() == ".npy") return std::make_unique<NpySource>(path);
-  return std::make_unique<TensorSource>(path, tensor);
+  if (path.extension() == ".arrow") return std::make_unique<ArrowSource>(path, options.tensor);
+  if (path.extension() == ".npy") return std::make_unique<NpySource>(path, options.reshape);
+  return std::make_unique<TensorSource>(path, options.tensor, options.reshape);
 }
 
 /// What one block of rows brings along besides the activations.
@@ -135,9 +181,11 @@ struct Block {
 };
 
 /// `before`: rows of the sources before this one; the first `skip` rows are safe already.
-void copy_rows(Source& source, ShardWriter& writer, int64_t before, int64_t skip,
-               const ConvertOptions& options) {
+/// Adds the source's rows to `documents` where it has any, and returns a checksum of them all.
+uint64_t copy_rows(Source& source, ShardWriter& writer, int64_t before, int64_t skip,
+                   const ConvertOptions& options, NearDuplicates& documents) {
   Block at;
+  uint64_t all = 0;
   at.x.resize(static_cast<size_t>(kBlock * source.d()));
   const auto& special = options.special_tokens;
   for (int64_t done = 0; done < source.rows();) {
@@ -147,6 +195,15 @@ void copy_rows(Source& source, ShardWriter& writer, int64_t before, int64_t skip
     RowBlock block;
     block.x = ConstMatrix(at.x.data() + safe * source.d(), count - safe, source.d());
     at.document.clear(), at.position.clear(), at.special.clear();
+    for (int64_t i = 0; i < count; ++i) {
+      const float* row = at.x.data() + i * source.d();
+      const uint32_t crc = crc32c(0, row, static_cast<size_t>(source.d()) * sizeof(float));
+      all = mix64(all ^ crc);
+      if (source.context() == 0) continue;
+      const int32_t token = source.has_tokens() ? source.tokens()[static_cast<size_t>(i)] : 0;
+      documents.add((before + done + i) / source.context(),
+                    source.has_tokens() ? static_cast<uint64_t>(token) : crc);
+    }
     for (int64_t i = safe; i < count && source.context() > 0; ++i) {
       at.document.push_back((before + done + i) / source.context());
       at.position.push_back(static_cast<int32_t>((done + i) % source.context()));
@@ -162,29 +219,48 @@ void copy_rows(Source& source, ShardWriter& writer, int64_t before, int64_t skip
     writer.append(block);
     done += count;
   }
+  return all;
 }
 
-/// Folders stand for their data-*.arrow files, by name.
-std::vector<fs::path> expand(const std::vector<fs::path>& paths) {
-  std::vector<fs::path> files;
+/// The files in order: folders stand for their cache's. What a folder's files must hold is checked
+/// when the last of them has been read.
+struct Input {
+  fs::path file, folder;
+  std::optional<int64_t> sequences;  ///< with the files of the folder before it
+};
+
+std::vector<Input> expand(const std::vector<fs::path>& paths) {
+  std::vector<Input> inputs;
   for (const fs::path& path : paths) {
     if (!fs::is_directory(path)) {
-      files.push_back(path);
+      inputs.push_back({path, {}, {}});
       continue;
     }
-    std::vector<fs::path> found;
-    for (const auto& entry : fs::directory_iterator(path)) {
-      const std::string name = entry.path().filename().string();
-      if (name.rfind("data-", 0) == 0 && entry.path().extension() == ".arrow")
-        found.push_back(entry.path());
-    }
-    if (found.empty())
-      throw UsageError(fmt::format("{}: no data-*.arrow in this folder", path.string()));
-    std::sort(found.begin(), found.end());
-    files.insert(files.end(), found.begin(), found.end());
+    const ArrowCache cache = read_arrow_cache(path);
+    for (const fs::path& file : cache.files) inputs.push_back({file, path, {}});
+    inputs.back().sequences = cache.sequences;
   }
-  return files;
+  return inputs;
 }
+
+/// Counts the sequences of each cache folder.
+class SequenceCount {
+ public:
+  void add(const Input& input, const Source& source) {
+    if (input.folder.empty()) return;
+    if (input.folder != folder_) found_ = 0;
+    folder_ = input.folder;
+    found_ += source.rows() / source.context();
+    if (!input.sequences || *input.sequences == found_) return;
+    throw Error(fmt::format(
+        "{}: its files hold {} sequences, dataset_info.json says {}; write the cache anew",
+        folder_.string(), found_, *input.sequences));
+  }
+
+ private:
+  fs::path folder_;
+  int64_t found_ = 0;
+};
 
 ShardWriterOptions shard_options(const Source& source, const ConvertOptions& options) {
   ShardWriterOptions shards;
@@ -214,14 +290,24 @@ bool is_convertible(const fs::path& file) {
          file.extension() == ".arrow" || fs::is_directory(file);
 }
 
-void convert_arrays(const std::vector<fs::path>& paths, const ConvertOptions& options) {
-  const std::vector<fs::path> files = expand(paths);
-  if (files.empty()) throw UsageError("no files to convert");
+std::optional<NearDuplicates::Count> convert_arrays(const std::vector<fs::path>& paths,
+                                                    const ConvertOptions& options) {
+  const std::vector<Input> inputs = expand(paths);
+  if (inputs.empty()) throw UsageError("no files to convert");
+  std::vector<fs::path> files;
+  for (const Input& input : inputs) files.push_back(input.file);
+  require_different(files);
+  std::map<std::pair<int64_t, uint64_t>, fs::path> seen;
+  NearDuplicates documents;
+  SequenceCount sequences;
   std::unique_ptr<ShardWriter> writer;
   int64_t d = 0, context = 0, before = 0;
   bool tokens = false;
-  for (const fs::path& path : files) {
-    const std::unique_ptr<Source> source = open_source(path, options.tensor);
+  for (const Input& input : inputs) {
+    const fs::path& path = input.file;
+    const std::unique_ptr<Source> source =
+        within_memory(path.string(), [&] { return open_source(path, options); });
+    sequences.add(input, *source);
     if (!writer) {
       writer = std::make_unique<ShardWriter>(shard_options(*source, options));
       d = source->d();
@@ -230,16 +316,26 @@ void convert_arrays(const std::vector<fs::path>& paths, const ConvertOptions& op
     }
     if (source->d() != d) {
       throw Error(fmt::format("{}: d = {}, but {} has d = {}", path.string(), source->d(),
-                              files.front().string(), d));
+                              inputs.front().file.string(), d));
     }
     if (source->context() != context || source->has_tokens() != tokens) {
       throw Error(fmt::format("{}: other columns or another context length than {}", path.string(),
-                              files.front().string()));
+                              inputs.front().file.string()));
     }
-    copy_rows(*source, *writer, before, writer->resume_rows() - before, options);
+    const uint64_t all = within_memory(path.string(), [&] {
+      return copy_rows(*source, *writer, before, writer->resume_rows() - before, options,
+                       documents);
+    });
+    const auto [twin, is_new] = seen.try_emplace({source->rows(), all}, path);
+    if (!is_new && source->rows() > 0) {
+      throw Error(fmt::format(
+          "{}: holds the same activations as {}: both sides of a split would; leave one out",
+          path.string(), twin->second.string()));
+    }
     before += source->rows();
   }
   writer->finish();
+  return context > 0 ? std::optional(documents.count()) : std::nullopt;
 }
 
 }  // namespace assay::data

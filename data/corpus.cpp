@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "data/base/untrusted.h"
+#include "data/base/within_memory.h"
 #include "data/hdf5.h"
 #include "kernels/base/error.h"
 
@@ -174,7 +175,7 @@ Corpus read(const fs::path& path) {
   c.text_offsets = hdf5::read_vector<int64_t>(file, "/text_offsets", kMostTexts, where);
   for (const std::string& name : hdf5::members(file, "/labels")) {
     const hdf5::Handle label = hdf5::open_dataset(file, "/labels/" + name, where);
-    c.labels.push_back({name, hdf5::read_texts_attribute(label, "classes", where)});
+    c.labels.push_back({name, hdf5::read_names_attribute(label, "classes", where)});
     c.label_values.push_back(
         hdf5::read_vector<int32_t>(file, "/labels/" + name, kMostTexts, where));
   }
@@ -202,7 +203,7 @@ Corpus Corpus::open(const fs::path& path) {
       limits);
   Corpus c;
   Reader reader(answer, path.string());
-  walk(reader, c);
+  within_memory(path.string(), [&] { walk(reader, c); });
   c.path = path;
   check(c,
         path.string());  // the answer comes from a process that a hostile file may have taken over

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <limits>
 #include <mutex>
 
 #include "data/base/crc32c.h"
@@ -31,21 +30,10 @@ class ChecksumError : public Error {
   using Error::Error;
 };
 
-template <class T>
-std::vector<T> narrow(const std::vector<int64_t>& wide, const std::string& name) {
-  std::vector<T> values(wide.size());
-  for (size_t i = 0; i < wide.size(); ++i) {
-    if (wide[i] < std::numeric_limits<T>::min() || wide[i] > std::numeric_limits<T>::max()) {
-      throw Error(fmt::format("{}: row {}: {} does not fit its type", name, i, wide[i]));
-    }
-    values[i] = static_cast<T>(wide[i]);
-  }
-  return values;
-}
-
 }  // namespace
 
 struct Dataset::State {
+  SinkRows sink_rows;
   Index index;
   std::vector<ChunkInfo> chunks;
   std::vector<int64_t> first_chunk, first_row;  ///< [files]
@@ -54,14 +42,14 @@ struct Dataset::State {
   std::vector<std::vector<std::atomic<bool>>> verified;
   Column<int32_t> tokens, position;
   Column<int64_t> document, text;
-  Column<uint8_t> special;
+  Column<uint8_t> special, sink, left_out;
   std::vector<std::unique_ptr<Column<int32_t>>> labels;
   std::mutex decoded_mutex;  ///< guards the last chunk that came through the library
   size_t decoded_hook = 0;
   int64_t decoded_chunk = -1;
   std::shared_ptr<const std::string> decoded;
 
-  explicit State(Index from);
+  State(Index from, SinkRows sinks);
   size_t hook_number(const std::string& name) const;
   void read_stored(size_t hook, int64_t chunk, int64_t skip, int64_t rows, char* to);
   std::shared_ptr<const std::string> decode(size_t hook, int64_t chunk);
@@ -74,10 +62,13 @@ struct Dataset::State {
     const ChunkInfo& c = chunks[static_cast<size_t>(chunk)];
     return c.first - first_row[static_cast<size_t>(c.file)];
   }
-  std::vector<int64_t> column(const std::string& name) const;
+  /// Its values fit T: reading checks that.
+  template <class T>
+  std::vector<T> column(const std::string& name) const;
+  std::vector<uint8_t> read_sinks() const;
 };
 
-Dataset::State::State(Index from) : index(std::move(from)) {
+Dataset::State::State(Index from, SinkRows sinks) : sink_rows(sinks), index(std::move(from)) {
   int64_t row = 0;
   for (size_t f = 0; f < index.files.size(); ++f) {
     const FileLayout& file = index.files[f];
@@ -176,11 +167,42 @@ void Dataset::State::read_stored(size_t hook, int64_t chunk, int64_t skip, int64
   from.read(file, array, first + skip, rows, to, false);
 }
 
-std::vector<int64_t> Dataset::State::column(const std::string& name) const {
-  std::vector<int64_t> values = read_column_isolated(index.files, name);
+template <class T>
+std::vector<T> Dataset::State::column(const std::string& name) const {
+  const std::vector<int64_t> values = read_column_isolated(index.files, name);
   if (static_cast<int64_t>(values.size()) != index.info.rows)
     throw Error(name + ": rows are missing");
-  return values;
+  return {values.begin(), values.end()};
+}
+
+/// The files' own marks, or those that the index keeps beside itself.
+std::vector<uint8_t> Dataset::State::read_sinks() const {
+  const bool own = std::all_of(index.files.begin(), index.files.end(),
+                               [](const FileLayout& f) { return f.has_column("sink"); });
+  const bool any = index.sinks.rows > 0 || (own && index.sinks.rows < 0);
+  if (sink_rows == SinkRows::keep || !any)
+    return std::vector<uint8_t>(static_cast<size_t>(index.info.rows), 0);
+  FileLayout beside;
+  beside.path = sinks_path(index.info.path);
+  beside.rows = index.info.rows;
+  std::vector<uint8_t> marks;
+  if (own) {
+    marks = column<uint8_t>("/sink");
+  } else {
+    const std::vector<int64_t> read = read_column_isolated({beside}, "/sink");
+    marks.assign(read.begin(), read.end());
+  }
+  size_t row = 0;
+  for (const FileLayout& file : index.files) {
+    const auto rows = static_cast<size_t>(file.rows);
+    if (file.sinks.rows >= 0 && crc32c(0, marks.data() + row, rows) != file.sinks.crc32c) {
+      throw Error(fmt::format(
+          "{}: the marks of {}'s sinks are not those of the index; make it anew with `assay index`",
+          (own ? file.path : beside.path).string(), file.path.filename().string()));
+    }
+    row += rows;
+  }
+  return marks;
 }
 
 Dataset::Dataset(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -188,15 +210,16 @@ Dataset::Dataset(Dataset&&) noexcept = default;
 Dataset& Dataset::operator=(Dataset&&) noexcept = default;
 Dataset::~Dataset() = default;
 
-Dataset Dataset::open(const fs::path& path) {
+Dataset Dataset::open(const fs::path& path, SinkRows sinks) {
   std::error_code failed;
   const fs::file_status status = fs::status(path, failed);
   if (!fs::exists(status)) throw Error(fmt::format("{}: no such file or folder", path.string()));
   Index index = fs::is_directory(status) ? read_index(path) : combine(path, read_layouts({path}));
-  return Dataset(std::make_unique<State>(std::move(index)));
+  return Dataset(std::make_unique<State>(std::move(index), sinks));
 }
 
 const DatasetInfo& Dataset::info() const { return state_->index.info; }
+const SinkInfo& Dataset::sinks() const { return state_->index.sinks; }
 const HookInfo& Dataset::hook(const std::string& name) const {
   return info().hooks[state_->hook_number(name)];
 }
@@ -293,23 +316,21 @@ void require_column(bool present, const DatasetInfo& info, const char* name) {
 const std::vector<int32_t>& Dataset::tokens() const {
   require_column(info().has_tokens, info(), "tokens");
   Column<int32_t>& column = state_->tokens;
-  std::call_once(column.once,
-                 [&] { column.values = narrow<int32_t>(state_->column("/tokens"), "/tokens"); });
+  std::call_once(column.once, [&] { column.values = state_->column<int32_t>("/tokens"); });
   return column.values;
 }
 
 const std::vector<int32_t>& Dataset::position() const {
   require_column(info().has_position, info(), "position");
   Column<int32_t>& column = state_->position;
-  std::call_once(column.once, [&] {
-    column.values = narrow<int32_t>(state_->column("/position"), "/position");
-  });
+  std::call_once(column.once, [&] { column.values = state_->column<int32_t>("/position"); });
   return column.values;
 }
 
 const std::vector<int64_t>& Dataset::text() const {
   require_column(info().has_text, info(), "text");
-  std::call_once(state_->text.once, [&] { state_->text.values = state_->column("/text"); });
+  std::call_once(state_->text.once,
+                 [&] { state_->text.values = state_->column<int64_t>("/text"); });
   return state_->text.values;
 }
 
@@ -317,7 +338,7 @@ const std::vector<int64_t>& Dataset::document() const {
   Column<int64_t>& column = state_->document;
   std::call_once(column.once, [&] {
     if (info().has_document) {
-      column.values = state_->column("/document");
+      column.values = state_->column<int64_t>("/document");
     } else {
       for (int64_t i = 0; i < info().rows; ++i) column.values.push_back(i);
     }
@@ -328,8 +349,22 @@ const std::vector<int64_t>& Dataset::document() const {
 const std::vector<uint8_t>& Dataset::special() const {
   Column<uint8_t>& column = state_->special;
   std::call_once(column.once, [&] {
-    column.values = info().has_special ? narrow<uint8_t>(state_->column("/special"), "/special")
+    column.values = info().has_special ? state_->column<uint8_t>("/special")
                                        : std::vector<uint8_t>(static_cast<size_t>(info().rows), 0);
+  });
+  return column.values;
+}
+
+const std::vector<uint8_t>& Dataset::sink() const {
+  std::call_once(state_->sink.once, [&] { state_->sink.values = state_->read_sinks(); });
+  return state_->sink.values;
+}
+
+const std::vector<uint8_t>& Dataset::left_out() const {
+  Column<uint8_t>& column = state_->left_out;
+  std::call_once(column.once, [&] {
+    column.values = special();
+    for (size_t i = 0; i < column.values.size(); ++i) column.values[i] |= sink()[i];
   });
   return column.values;
 }
@@ -338,7 +373,7 @@ const std::vector<int32_t>& Dataset::label_values(const std::string& name) const
   const auto number = static_cast<size_t>(&label(name) - info().labels.data());
   Column<int32_t>& column = *state_->labels[number];
   std::call_once(column.once, [&] {
-    column.values = narrow<int32_t>(state_->column("/labels/" + name), "/labels/" + name);
+    column.values = state_->column<int32_t>("/labels/" + name);
     const auto classes = static_cast<int64_t>(info().labels[number].classes.size());
     for (size_t i = 0; i < column.values.size(); ++i) {
       if (column.values[i] >= -1 && (classes == 0 || column.values[i] < classes)) continue;

@@ -17,8 +17,8 @@
 namespace assay::data {
 
 /// What the index says of one hook's activations. `mean`, `variance` and `scale` leave special
-/// tokens out. A single file that carries no statistics has an empty mean (`assay index` computes
-/// them).
+/// tokens and sinks (data/sinks.h) out. A single file that carries no statistics has an empty mean
+/// (`assay index` computes them).
 struct HookInfo {
   std::string name;          ///< "activations" for the main data set, else the NAME of /hooks/NAME
   int64_t d = 0;             ///< dimensions
@@ -49,6 +49,16 @@ struct DatasetInfo {
        has_text = false;
 };
 
+/// What is known of a data set's sinks (data/sinks.h).
+struct SinkInfo {
+  int64_t rows = -1;          ///< −1 where nobody has looked for them
+  std::vector<double> share;  ///< [hooks] of Σ‖x‖² over all rows, what the sinks hold
+  std::vector<double> bound;  ///< [hooks] norm beyond which a row is one; the largest of the files'
+};
+
+/// Sinks are treated as special rows are (`leave_out`), or as any other row.
+enum class SinkRows { leave_out, keep };
+
 /// Rows that are checked, shuffled and read together: [first, first + rows) in global row
 /// numbering, within one file. In our shards an HDF5 chunk; in foreign files about 8 MB of whole
 /// rows.
@@ -70,12 +80,14 @@ class Dataset {
  public:
   /// `path`: a folder with index.yaml, or one HDF5 file. Throws Error naming the file and what is
   /// wrong.
-  static Dataset open(const std::filesystem::path& path);
+  static Dataset open(const std::filesystem::path& path, SinkRows sinks);
+  static Dataset open(const std::filesystem::path& path) { return open(path, SinkRows::leave_out); }
   Dataset(Dataset&&) noexcept;
   Dataset& operator=(Dataset&&) noexcept;
   ~Dataset();
 
   const DatasetInfo& info() const;
+  const SinkInfo& sinks() const;
   /// The hook's entry; throws UsageError naming the known hooks.
   const HookInfo& hook(const std::string& name) const;
   const LabelInfo& label(const std::string& name) const;
@@ -102,6 +114,10 @@ class Dataset {
   const std::vector<int64_t>& document() const;
   const std::vector<int32_t>& position() const;
   const std::vector<uint8_t>& special() const;
+  /// 1 for sinks; all 0 where none are known, or the data set was opened with SinkRows::keep.
+  const std::vector<uint8_t>& sink() const;
+  /// 1 for rows that are special or a sink: what statistics, pooling and edits leave out.
+  const std::vector<uint8_t>& left_out() const;
   /// text number of each row: texts are runs of equal numbers
   const std::vector<int64_t>& text() const;
   const std::vector<int32_t>& label_values(const std::string& name) const;

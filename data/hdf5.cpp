@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <type_traits>
 
 #include "kernels/base/error.h"
@@ -105,8 +106,10 @@ std::vector<std::string> read_texts(hid_t attribute, int64_t count, const std::s
       throw Error(fmt::format("{}: attribute {} is too long", where, name));
     std::vector<char> bytes(size * texts.size());
     check(H5Aread(attribute, type, bytes.data()), where, "attribute " + name);
-    for (size_t i = 0; i < texts.size(); ++i)
-      texts[i].assign(bytes.data() + i * size, strnlen(bytes.data() + i * size, size));
+    for (size_t i = 0; i < texts.size(); ++i) {  // padded by NULs; one within is the text's own
+      texts[i].assign(bytes.data() + i * size, size);
+      texts[i].erase(texts[i].find_last_not_of('\0') + 1);
+    }
   }
   for (const std::string& text : texts) {
     if (text.size() > most)
@@ -271,6 +274,41 @@ std::vector<int64_t> shape(hid_t dataset, const std::string& where) {
   return {dims.begin(), dims.end()};
 }
 
+namespace {
+
+/// How many chunks cover the data set.
+hsize_t chunks_of(hid_t properties, const std::vector<int64_t>& dims) {
+  std::vector<hsize_t> chunk(dims.size());
+  if (dims.empty() || H5Pget_chunk(properties, static_cast<int>(chunk.size()), chunk.data()) < 0)
+    return 0;
+  hsize_t count = 1;
+  for (size_t i = 0; i < dims.size(); ++i)
+    count *= (static_cast<hsize_t>(dims[i]) + chunk[i] - 1) / std::max<hsize_t>(chunk[i], 1);
+  return count;
+}
+
+}  // namespace
+
+void require_written(hid_t dataset, const std::string& name, const std::string& where) {
+  const std::vector<int64_t> dims = shape(dataset, where);
+  if (std::find(dims.begin(), dims.end(), 0) != dims.end()) return;
+  const Handle properties = own(H5Dget_create_plist(dataset), where, name);
+  const H5D_layout_t layout = H5Pget_layout(properties);
+  hsize_t expected = 1, found = 1;
+  if (layout == H5D_CHUNKED) {
+    const Handle space = own(H5Dget_space(dataset), where, name);
+    expected = chunks_of(properties, dims);
+    check(H5Dget_num_chunks(dataset, space, &found), where, name);
+  } else if (layout == H5D_CONTIGUOUS) {
+    found = H5Dget_offset(dataset) != HADDR_UNDEF;
+  }
+  if (found == expected) return;
+  throw Error(
+      fmt::format("{}: {}: {} of {} chunks were never written and would read as zeros; write all "
+                  "of it, or resize it to what was written",
+                  where, name, expected - std::min(found, expected), expected));
+}
+
 Handle file_type(DType type) {
   if (type == DType::f32) return Handle(H5Tcopy(H5T_IEEE_F32LE));
   if (type == DType::bf16) return Handle(H5Tcopy(H5T_STD_U16LE));
@@ -288,12 +326,48 @@ std::string read_text_attribute(hid_t object, const std::string& name, const std
   return read_texts(attribute, count, name, where).front();
 }
 
-std::vector<std::string> read_texts_attribute(hid_t object, const std::string& name,
+namespace {
+
+bool is_utf8(const std::string& text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto first = static_cast<unsigned char>(text[i]);
+    const size_t length = first < 0x80   ? 1
+                          : first < 0xc2 ? 0
+                          : first < 0xe0 ? 2
+                          : first < 0xf0 ? 3
+                          : first < 0xf5 ? 4
+                                         : 0;
+    if (length == 0 || length > text.size() - i) return false;
+    const auto second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0x80;
+    // Overlong forms, surrogates, and what lies beyond U+10FFFF.
+    const bool odd = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+                     (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+    if (odd) return false;
+    for (size_t k = 1; k < length; ++k)
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
+    i += length;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<std::string> read_names_attribute(hid_t object, const std::string& name,
                                               const std::string& where) {
   int64_t count = 0;
   const Handle attribute = open_attribute(object, name, where, 1 << 20, count);
   if (!attribute.valid()) return {};
-  return read_texts(attribute, count, name, where);
+  std::vector<std::string> names = read_texts(attribute, count, name, where);
+  std::set<std::string> seen;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const char* fault = nullptr;
+    if (!is_utf8(names[i])) fault = "is not UTF-8";
+    if (names[i].find('\0') != std::string::npos) fault = "holds a NUL";
+    if (!seen.insert(names[i]).second) fault = "stands there twice";
+    if (fault != nullptr)
+      throw Error(fmt::format("{}: attribute {}: name {} {}; rename it", where, name, i, fault));
+  }
+  return names;
 }
 
 std::vector<double> read_numbers_attribute(hid_t object, const std::string& name,
@@ -359,6 +433,49 @@ Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& v
   return dataset;
 }
 
+namespace {
+
+/// Whether the stored integers are unsigned; refuses what 64 bits do not hold.
+bool stored_unsigned(hid_t dataset, const std::string& name, const std::string& where) {
+  Handle type = own(H5Dget_type(dataset), where, name);
+  if (H5Tget_class(type) == H5T_ENUM) type = own(H5Tget_super(type), where, name);  // booleans
+  if (H5Tget_class(type) != H5T_INTEGER)
+    throw Error(fmt::format("{}: {} must hold integers", where, name));
+  if (H5Tget_size(type) > 8) {
+    throw Error(fmt::format("{}: {} holds integers of {} bits; at most 64 are read", where, name,
+                            8 * H5Tget_size(type)));
+  }
+  return H5Tget_sign(type) == H5T_SGN_NONE;
+}
+
+}  // namespace
+
+std::vector<int64_t> read_integers(hid_t dataset, const std::string& name, int64_t first,
+                                   int64_t count, IntegerRange range, const std::string& where,
+                                   const char* unit) {
+  const bool is_unsigned = stored_unsigned(dataset, name, where);
+  std::vector<int64_t> values(static_cast<size_t>(count));
+  if (count == 0) return values;
+  const hsize_t offset = static_cast<hsize_t>(first), size = static_cast<hsize_t>(count);
+  const Handle space = own(H5Dget_space(dataset), where, name);
+  check(H5Sselect_hyperslab(space, H5S_SELECT_SET, &offset, nullptr, &size, nullptr), where,
+        "cannot read " + name);
+  const Handle memory(H5Screate_simple(1, &size, nullptr));
+  check(H5Dread(dataset, is_unsigned ? H5T_NATIVE_UINT64 : H5T_NATIVE_INT64, memory, space,
+                H5P_DEFAULT, values.data()),
+        where, "cannot read " + name);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const bool beyond = is_unsigned && values[i] < 0;
+    if (!beyond && values[i] >= range.low && values[i] <= range.high) continue;
+    throw Error(fmt::format(
+        "{}: {}: {} {}: {} does not fit; expected {} to {}", where, name, unit,
+        first + static_cast<int64_t>(i),
+        beyond ? std::to_string(static_cast<uint64_t>(values[i])) : std::to_string(values[i]),
+        range.low, range.high));
+  }
+  return values;
+}
+
 template <class T>
 std::vector<T> read_vector(hid_t file, const std::string& name, int64_t most,
                            const std::string& where) {
@@ -368,28 +485,19 @@ std::vector<T> read_vector(hid_t file, const std::string& name, int64_t most,
     throw Error(
         fmt::format("{}: {} must have one dimension of at most {} elements", where, name, most));
   }
-  const Handle type = own(H5Dget_type(dataset), where, name);
-  const H5T_class_t kind = H5Tget_class(type);
-  const bool whole = kind == H5T_INTEGER || kind == H5T_ENUM;  // h5py's booleans are an enumeration
-  if (std::is_integral_v<T> ? !whole : kind != H5T_FLOAT) {
-    throw Error(fmt::format("{}: {} must hold {}", where, name,
-                            std::is_integral_v<T> ? "integers" : "floats"));
-  }
-  using Wide = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
-  std::vector<Wide> wide(static_cast<size_t>(dims[0]));
-  if (!wide.empty()) {
-    check(H5Dread(dataset, native_type<Wide>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, wide.data()), where,
-          "cannot read " + name);
-  }
-  if constexpr (std::is_same_v<Wide, T>) {
-    return wide;
+  require_written(dataset, name, where);
+  if constexpr (std::is_integral_v<T>) {
+    const std::vector<int64_t> wide =
+        read_integers(dataset, name, 0, dims[0], range_of<T>(), where);
+    return {wide.begin(), wide.end()};
   } else {
-    std::vector<T> values(wide.size());
-    for (size_t i = 0; i < wide.size(); ++i) {
-      if (wide[i] < std::numeric_limits<T>::min() || wide[i] > std::numeric_limits<T>::max()) {
-        throw Error(fmt::format("{}: {}[{}] = {} does not fit its type", where, name, i, wide[i]));
-      }
-      values[i] = static_cast<T>(wide[i]);
+    const Handle type = own(H5Dget_type(dataset), where, name);
+    if (H5Tget_class(type) != H5T_FLOAT)
+      throw Error(fmt::format("{}: {} must hold floats", where, name));
+    std::vector<T> values(static_cast<size_t>(dims[0]));
+    if (!values.empty()) {
+      check(H5Dread(dataset, native_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), where,
+            "cannot read " + name);
     }
     return values;
   }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -75,13 +76,17 @@ Handle open_dataset(hid_t file, const std::string& name, const std::string& wher
 /// Dimensions of a data set.
 std::vector<int64_t> shape(hid_t dataset, const std::string& where);
 
+/// Refuses a data set of which a part was never written, which would read as zeros.
+void require_written(hid_t dataset, const std::string& name, const std::string& where);
+
 /// The file type that stores `type` (little-endian; IEEE half; bf16 as uint16).
 Handle file_type(DType type);
 
 /// A text attribute; "" where it is missing. Error where it is no text or longer than 1 MiB.
 std::string read_text_attribute(hid_t object, const std::string& name, const std::string& where);
-/// A one-dimensional array of texts; empty where it is missing.
-std::vector<std::string> read_texts_attribute(hid_t object, const std::string& name,
+/// A one-dimensional array of names; empty where it is missing. Error where two are the same, or
+/// one is no UTF-8 or holds a NUL: what later reads or writes them would merge or cut them.
+std::vector<std::string> read_names_attribute(hid_t object, const std::string& name,
                                               const std::string& where);
 /// Numbers converted to double; empty where it is missing. At most 2^24 elements.
 std::vector<double> read_numbers_attribute(hid_t object, const std::string& name,
@@ -104,6 +109,22 @@ hid_t native_type();
 template <class T>
 Handle write_vector(hid_t file, const std::string& name, const std::vector<T>& values,
                     const std::string& where);
+
+/// The values that an integer may have, both ends included.
+struct IntegerRange {
+  int64_t low = INT64_MIN, high = INT64_MAX;
+};
+template <class T>
+constexpr IntegerRange range_of() {
+  return {std::numeric_limits<T>::min(), std::numeric_limits<T>::max()};
+}
+
+/// Elements [first, first + count) of a one-dimensional data set of integers or booleans, read as
+/// they are stored: the library's conversions would silently replace values beyond the target's
+/// range by its ends. Error naming element (as `unit`) and value where one is outside `range`.
+std::vector<int64_t> read_integers(hid_t dataset, const std::string& name, int64_t first,
+                                   int64_t count, IntegerRange range, const std::string& where,
+                                   const char* unit = "row");
 
 /// Read a one-dimensional data set of at most `most` elements, converted to T. Values out of T's
 /// range are an Error.

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 
 #include "data/base/crc32c.h"
 #include "data/row_file.h"
 #include "kernels/base/error.h"
+#include "kernels/base/mix64.h"
 
 namespace assay::data {
 namespace {
@@ -34,10 +36,10 @@ void require_finite(const std::vector<float>& row, const FileLayout& file, const
   }
 }
 
-void examine(const RowFile& from, const FileLayout& file, ArrayLayout& array,
-             const std::vector<int64_t>& special) {
+/// Calls take(number, row) for every row of an array, and fills in its checksums.
+template <class Take>
+void read_all(const RowFile& from, const FileLayout& file, ArrayLayout& array, const Take& take) {
   array.crc32c.clear();
-  MomentSums sums(array.d);
   std::vector<char> stored;
   std::vector<float> row(static_cast<size_t>(array.d));
   for (int64_t first = 0; first < file.rows; first += file.chunk_rows) {
@@ -45,34 +47,144 @@ void examine(const RowFile& from, const FileLayout& file, ArrayLayout& array,
     array.crc32c.push_back(read_chunk(from, file, array, first, rows, stored));
     for (int64_t i = 0; i < rows; ++i) {
       to_float(array.dtype, stored.data() + i * array.row_bytes(), row.data(), array.d);
-      require_finite(row, file, array, first + i);
-      if (special.empty() || special[static_cast<size_t>(first + i)] == 0) sums.add(row.data());
+      take(first + i, row);
     }
   }
-  array.moments = sums.moments();
+}
+
+/// One byte a row; empty where the file has no such column.
+std::vector<uint8_t> marks_of(const FileLayout& file, const std::string& column) {
+  if (!file.has_column(column)) return {};
+  std::vector<uint8_t> marks;
+  for (const int64_t value : read_column_isolated({file}, "/" + column))
+    marks.push_back(value != 0);
+  return marks;
+}
+
+/// Every value of every integer column fits it: found here rather than when it is first used.
+void check_columns(const FileLayout& file) {
+  for (const std::string& column : file.columns) read_column_isolated({file}, "/" + column);
+  for (const LabelInfo& label : file.labels) read_column_isolated({file}, "/labels/" + label.name);
+}
+
+/// What tells a file's rows from another's: a checksum of each, and of all.
+struct Rows {
+  std::vector<uint32_t> each;
+  uint64_t all = 0;
+  void add(const std::vector<float>& row) {
+    each.push_back(crc32c(0, row.data(), row.size() * sizeof(float)));
+    all = mix64(all ^ each.back());
+  }
+};
+
+/// The files so far.
+class Seen {
+ public:
+  /// Throws Error where the file's activations are those of an earlier one.
+  void add(const FileLayout& file, const Rows& rows, const std::vector<uint8_t>& special) {
+    const auto [twin, is_new] = files_.try_emplace({file.rows, rows.all}, file.path);
+    if (!is_new && file.rows > 0) {
+      throw Error(fmt::format(
+          "{}: holds the same activations as {}: both sides of a split would; leave one out",
+          file.path.string(), twin->second.string()));
+    }
+    if (!file.has_column("document")) return;
+    const std::vector<int64_t> document = read_column_isolated({file}, "/document");
+    std::vector<int64_t> tokens;
+    if (file.has_column("tokens")) tokens = read_column_isolated({file}, "/tokens");
+    for (size_t row = 0; row < document.size(); ++row) {
+      if (!special.empty() && special[row] != 0) continue;
+      documents_.add(document[row],
+                     tokens.empty() ? rows.each[row] : static_cast<uint64_t>(tokens[row]));
+    }
+    any_ = true;
+  }
+  std::optional<NearDuplicates::Count> near_duplicates() const {
+    return any_ ? std::optional(documents_.count()) : std::nullopt;
+  }
+
+ private:
+  std::map<std::pair<int64_t, uint64_t>, fs::path> files_;
+  NearDuplicates documents_;
+  bool any_ = false;
+};
+
+/// Checksums, statistics and sinks of a file. Only where it has sinks is it read a second time.
+std::vector<uint8_t> examine(FileLayout& file, Seen& seen) {
+  const RowFile from(file);
+  Rows rows;
+  const std::vector<uint8_t> special = marks_of(file, "special"), given = marks_of(file, "sink");
+  const auto marked = [](const std::vector<uint8_t>& marks, int64_t row) {
+    return !marks.empty() && marks[static_cast<size_t>(row)] != 0;
+  };
+  SinkFinder finder(file.arrays.size());
+  for (size_t h = 0; h < file.arrays.size(); ++h) {
+    ArrayLayout& array = file.arrays[h];
+    MomentSums sums(array.d);
+    read_all(from, file, array, [&](int64_t number, const std::vector<float>& row) {
+      require_finite(row, file, array, number);
+      finder.add(h, row.data(), array.d);
+      if (h == 0) rows.add(row);
+      if (!marked(special, number)) sums.add(row.data());
+    });
+    array.moments = sums.moments();
+  }
+  Sinks sinks = finder.find(special, given);
+  file.sinks = sinks.facts;
+  for (size_t h = 0; h < file.arrays.size(); ++h) {
+    ArrayLayout& array = file.arrays[h];
+    array.sinks = sinks.hooks[h];
+    if (sinks.facts.rows == 0) continue;
+    MomentSums sums(array.d);
+    read_all(from, file, array, [&](int64_t number, const std::vector<float>& row) {
+      if (!marked(special, number) && !marked(sinks.marks, number)) sums.add(row.data());
+    });
+    array.moments = sums.moments();
+  }
+  seen.add(file, rows, special);
+  return std::move(sinks.marks);
 }
 
 }  // namespace
+
+void require_different(const std::vector<fs::path>& files) {
+  std::map<fs::path, fs::path> seen;
+  for (const fs::path& file : files) {
+    std::error_code missing;
+    const fs::path real = fs::canonical(file, missing);
+    if (missing) continue;  // reading it says so
+    for (const auto& [other, name] : seen) {
+      if (other != real && !fs::equivalent(other, real, missing)) continue;
+      throw UsageError(
+          fmt::format("{}: the same file as {}; name it once", file.string(), name.string()));
+    }
+    seen.emplace(real, file);
+  }
+}
 
 Index build_index(const std::vector<fs::path>& files, const fs::path& folder, bool replace) {
   if (!replace && fs::exists(folder / "index.yaml")) {
     throw Error(fmt::format("{}: has an index already; --replace makes it anew", folder.string()));
   }
+  require_different(files);
   std::vector<FileLayout> layouts = read_layouts(files);
   combine(folder, layouts);  // files that do not fit together are found before they are read
+  for (const FileLayout& file : layouts) check_columns(file);
+  Seen seen;
+  std::vector<uint8_t> sinks;
+  bool own = true;
   for (FileLayout& file : layouts) {
-    const bool marked =
-        std::find(file.columns.begin(), file.columns.end(), "special") != file.columns.end();
-    const std::vector<int64_t> special =
-        marked ? read_column_isolated({file}, "/special") : std::vector<int64_t>{};
-    const RowFile from(file);
-    for (ArrayLayout& array : file.arrays) examine(from, file, array, special);
+    const std::vector<uint8_t> marks = examine(file, seen);
+    sinks.insert(sinks.end(), marks.begin(), marks.end());
+    own &= file.has_column("sink");
   }
   Index index = combine(folder, std::move(layouts));
+  index.near_duplicates = seen.near_duplicates();
   std::error_code failed;
   fs::create_directories(folder, failed);
   if (failed)
     throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
+  if (index.sinks.rows > 0 && !own) write_sinks(folder, sinks);
   write_index(folder, index);
   return index;
 }

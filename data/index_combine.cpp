@@ -1,7 +1,7 @@
 #include <fmt/core.h>
 #include <openssl/evp.h>
 
-#include <memory>
+#include <algorithm>
 
 #include "data/index_file.h"
 #include "kernels/base/error.h"
@@ -10,6 +10,13 @@ namespace assay::data {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Files that carry their sinks' marks and files that do not go together: the index has the others.
+std::vector<std::string> columns_besides_sink(const FileLayout& file) {
+  std::vector<std::string> columns = file.columns;
+  std::erase(columns, "sink");
+  return columns;
+}
 
 void require_same(const FileLayout& file, const FileLayout& first) {
   const std::string where = file.path.string(), other = first.path.string();
@@ -30,7 +37,7 @@ void require_same(const FileLayout& file, const FileLayout& first) {
                               other, name_of(b.dtype)));
     }
   }
-  if (file.columns != first.columns)
+  if (columns_besides_sink(file) != columns_besides_sink(first))
     throw Error(fmt::format("{}: has other columns than {}", where, other));
   bool labels = file.labels.size() == first.labels.size();
   for (size_t i = 0; labels && i < file.labels.size(); ++i) {
@@ -40,7 +47,8 @@ void require_same(const FileLayout& file, const FileLayout& first) {
   if (!labels) throw Error(fmt::format("{}: has other labels or classes than {}", where, other));
 }
 
-/// SHA-256 over the arrays' names, shapes and chunk checksums; "" where a file has no checksums.
+/// SHA-256 over the arrays' names, shapes and chunk checksums, and the marks of the sinks, which
+/// decide what is trained on; "" where a file has no checksums.
 std::string content_hash(const std::vector<FileLayout>& files) {
   std::string text;
   for (const FileLayout& file : files) {
@@ -51,6 +59,7 @@ std::string content_hash(const std::vector<FileLayout>& files) {
       for (const uint32_t crc : array.crc32c) text += fmt::format("{:08x}", crc);
       text += '\n';
     }
+    if (file.sinks.rows > 0) text += fmt::format("sinks {:08x}\n", file.sinks.crc32c);
   }
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned size = 0;
@@ -72,11 +81,25 @@ std::string attribute(const FileLayout& file, const std::string& name) {
   return found == file.attributes.end() ? "" : found->second;
 }
 
-bool has(const FileLayout& file, const std::string& column) {
-  for (const std::string& name : file.columns) {
-    if (name == column) return true;
+/// How many rows are sinks, and what they hold; unknown where it is unknown of a file.
+SinkInfo join_sinks(const std::vector<FileLayout>& files) {
+  SinkInfo info;
+  info.rows = 0;
+  std::vector<HookSinks> all(files.front().arrays.size());
+  for (const FileLayout& file : files) {
+    if (file.sinks.rows < 0) return {};
+    info.rows += file.sinks.rows;
+    for (size_t h = 0; h < all.size(); ++h) {
+      all[h].square += file.arrays[h].sinks.square;
+      all[h].total += file.arrays[h].sinks.total;
+      all[h].bound = std::max(all[h].bound, file.arrays[h].sinks.bound);
+    }
   }
-  return false;
+  for (const HookSinks& hook : all) {
+    info.share.push_back(hook.total > 0 ? hook.square / hook.total : 0);
+    info.bound.push_back(hook.bound);
+  }
+  return info;
 }
 
 }  // namespace
@@ -94,12 +117,14 @@ Index combine(const fs::path& path, std::vector<FileLayout> files) {
   for (size_t i = 0; i < first.arrays.size(); ++i) {
     const Moments moments = join_moments(files, i);
     const ArrayLayout& array = first.arrays[i];
-    info.hooks.push_back({array.name,
-                          array.d,
-                          array.dtype,
-                          {moments.mean.begin(), moments.mean.end()},
-                          moments.variance,
-                          moments.scale()});
+    HookInfo hook;
+    hook.name = array.name;
+    hook.d = array.d;
+    hook.dtype = array.dtype;
+    hook.mean.assign(moments.mean.begin(), moments.mean.end());
+    hook.variance = moments.variance;
+    hook.scale = moments.scale();
+    info.hooks.push_back(std::move(hook));
     index.moments.push_back(moments);
   }
   info.labels = first.labels;
@@ -108,11 +133,12 @@ Index combine(const fs::path& path, std::vector<FileLayout> files) {
   info.hook = attribute(first, "hook");
   info.tokenizer_hash = attribute(first, "tokenizer_hash");
   info.source_hash = attribute(first, "source_hash");
-  info.has_tokens = has(first, "tokens");
-  info.has_document = has(first, "document");
-  info.has_position = has(first, "position");
-  info.has_special = has(first, "special");
-  info.has_text = has(first, "text");
+  info.has_tokens = first.has_column("tokens");
+  info.has_document = first.has_column("document");
+  info.has_position = first.has_column("position");
+  info.has_special = first.has_column("special");
+  info.has_text = first.has_column("text");
+  index.sinks = join_sinks(files);
   info.content_hash = content_hash(files);
   index.files = std::move(files);
   return index;

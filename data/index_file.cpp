@@ -1,12 +1,16 @@
 #include "data/index_file.h"
 
 #include <fmt/core.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <set>
 
 #include "data/base/atomic_file.h"
+#include "data/base/within_memory.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {
@@ -37,6 +41,31 @@ void emit_hook(YAML::Emitter& out, const HookInfo& hook, const Moments& moments)
   out << YAML::EndMap;
 }
 
+void emit_sinks(YAML::Emitter& out, const FileLayout& file) {
+  out << YAML::Key << "sinks" << YAML::Value << YAML::BeginMap;
+  out << YAML::Key << "rows" << YAML::Value << file.sinks.rows;
+  out << YAML::Key << "crc32c" << YAML::Value << YAML::DoubleQuoted
+      << fmt::format("{:08x}", file.sinks.crc32c);
+  const auto of_each = [&](const char* key, double HookSinks::*member) {
+    out << YAML::Key << key << YAML::Value << YAML::Flow << YAML::BeginSeq;
+    for (const ArrayLayout& array : file.arrays) out << array.sinks.*member;
+    out << YAML::EndSeq;
+  };
+  of_each("bound", &HookSinks::bound);
+  of_each("square", &HookSinks::square);
+  of_each("total", &HookSinks::total);
+  out << YAML::EndMap;
+}
+
+/// The whole data set's, for whoever reads the file.
+void emit_sinks(YAML::Emitter& out, const SinkInfo& sinks) {
+  out << YAML::Key << "sinks" << YAML::Value << YAML::BeginMap;
+  out << YAML::Key << "rows" << YAML::Value << sinks.rows;
+  out << YAML::Key << "share" << YAML::Value << YAML::Flow << YAML::BeginSeq;
+  for (const double share : sinks.share) out << share;
+  out << YAML::EndSeq << YAML::EndMap;
+}
+
 void emit_file(YAML::Emitter& out, const fs::path& folder, const FileLayout& file) {
   out << YAML::BeginMap;
   out << YAML::Key << "path" << YAML::Value << YAML::DoubleQuoted << name_in(folder, file.path);
@@ -50,7 +79,9 @@ void emit_file(YAML::Emitter& out, const fs::path& folder, const FileLayout& fil
     out << YAML::Key << YAML::DoubleQuoted << array.name << YAML::Value << YAML::DoubleQuoted
         << hex;
   }
-  out << YAML::EndMap << YAML::EndMap;
+  out << YAML::EndMap;
+  if (file.sinks.rows >= 0) emit_sinks(out, file);
+  out << YAML::EndMap;
 }
 
 /// Reading: every access goes through a place that can name the file and line.
@@ -63,19 +94,20 @@ class Place {
     throw Error(fmt::format("{}:{}: {}; make the index anew with `assay index`", where_,
                             mark.line + 1, what));
   }
-  /// The node is a mapping with exactly these keys.
-  void require_keys(const std::set<std::string>& keys) const {
+  /// The node is a mapping with exactly these keys; `optional` may be missing.
+  void require_keys(const std::set<std::string>& keys, const std::string& optional = "") const {
     if (!node_.IsMap()) fail("expected a mapping");
     std::set<std::string> seen;
     for (const auto& entry : node_) {
       const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "?";
-      if (keys.count(key) == 0) fail(fmt::format("unknown key '{}'", key));
+      if (keys.count(key) == 0 && key != optional) fail(fmt::format("unknown key '{}'", key));
       if (!seen.insert(key).second) fail(fmt::format("key '{}' stands twice", key));
     }
     for (const std::string& key : keys) {
       if (seen.count(key) == 0) fail(fmt::format("missing key '{}'", key));
     }
   }
+  bool has(const std::string& key) const { return node_.IsMap() && node_[key].IsDefined(); }
   Place at(const std::string& key) const {
     if (!node_.IsMap() || !node_[key]) fail(fmt::format("missing key '{}'", key));
     return {where_, node_[key]};
@@ -145,7 +177,6 @@ HookEntry read_hook(const Place& place) {
 
 std::vector<uint32_t> read_checksums(const Place& place, int64_t chunks) {
   const std::string hex = place.text();
-  if (hex.empty()) return {};
   if (static_cast<int64_t>(hex.size()) != 8 * chunks ||
       hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
     place.fail(fmt::format("expected {} checksums of 8 hexadecimal digits", chunks));
@@ -157,10 +188,30 @@ std::vector<uint32_t> read_checksums(const Place& place, int64_t chunks) {
   return checksums;
 }
 
+/// The numbers of a list with one for each hook, none negative.
+std::vector<double> read_of_each(const Place& place, size_t hooks) {
+  std::vector<double> values;
+  for (const Place& item : place.items()) values.push_back(item.real());
+  if (values.size() != hooks || *std::min_element(values.begin(), values.end()) < 0)
+    place.fail(fmt::format("expected {} numbers from 0", hooks));
+  return values;
+}
+
+void read_sinks(const Place& place, FileLayout& file) {
+  place.require_keys({"rows", "crc32c", "bound", "square", "total"});
+  file.sinks.rows = place.at("rows").integer(0, file.rows);
+  file.sinks.crc32c = read_checksums(place.at("crc32c"), 1).front();
+  const auto bound = read_of_each(place.at("bound"), file.arrays.size()),
+             square = read_of_each(place.at("square"), file.arrays.size()),
+             total = read_of_each(place.at("total"), file.arrays.size());
+  for (size_t h = 0; h < file.arrays.size(); ++h)
+    file.arrays[h].sinks = {bound[h], square[h], total[h]};
+}
+
 /// The file on disk as the index describes it.
 FileLayout read_file(const Place& place, const fs::path& folder,
                      const std::vector<HookEntry>& hooks) {
-  place.require_keys({"path", "bytes", "rows", "chunk_rows", "crc32c"});
+  place.require_keys({"path", "bytes", "rows", "chunk_rows", "crc32c"}, "sinks");
   const fs::path path = folder / place.at("path").text();
   const int64_t rows = place.at("rows").integer(0, kMost),
                 bytes = place.at("bytes").integer(0, kMost);
@@ -183,12 +234,13 @@ FileLayout read_file(const Place& place, const fs::path& folder,
     }
     array.crc32c = read_checksums(place.at("crc32c").at(array.name), file.chunks());
   }
+  if (place.has("sinks")) read_sinks(place.at("sinks"), file);
   return file;
 }
 
 Index parse(const fs::path& folder, const YAML::Node& root) {
   const Place place(index_path(folder).string(), root);
-  place.require_keys({"format", "rows", "content_hash", "hooks", "files"});
+  place.require_keys({"format", "rows", "content_hash", "hooks", "files"}, "sinks");
   if (place.at("format").integer(0, 1 << 20) != kFormat)
     place.at("format").fail(fmt::format("expected format {}", kFormat));
   std::vector<HookEntry> hooks;
@@ -203,6 +255,8 @@ Index parse(const fs::path& folder, const YAML::Node& root) {
     place.at("rows").fail("the files' rows make another sum");
   if (index.info.content_hash != place.at("content_hash").text())
     place.at("content_hash").fail("contradicts the checksums");
+  if (place.has("sinks") && index.sinks.rows != place.at("sinks").at("rows").integer(0, kMost))
+    place.at("sinks").fail("the files' sinks make another sum");
   for (size_t i = 0; i < hooks.size(); ++i) {
     const Moments& moments = hooks[i].moments;
     index.moments[i] = moments;
@@ -211,6 +265,50 @@ Index parse(const fs::path& folder, const YAML::Node& root) {
     index.info.hooks[i].scale = moments.scale();
   }
   return index;
+}
+
+/// Walks over the text without building anything: a node costs hundreds of times its byte.
+class NodeCount : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { count(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
+    throw YAML::ParserException(mark, "an index has no aliases");
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                const std::string&) override {
+    count(mark);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    enter(mark);
+  }
+  void OnSequenceEnd() override { --depth_; }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    enter(mark);
+  }
+  void OnMapEnd() override { --depth_; }
+
+ private:
+  void enter(const YAML::Mark& mark) {
+    count(mark);
+    if (++depth_ > 8) throw YAML::ParserException(mark, "lists and mappings lie too deep");
+  }
+  void count(const YAML::Mark& mark) {
+    constexpr int64_t kMostNodes = 1 << 20;
+    if (++nodes_ > kMostNodes)
+      throw YAML::ParserException(mark, fmt::format("more than {} entries", kMostNodes));
+  }
+  int64_t nodes_ = 0, depth_ = 0;
+};
+
+void count_nodes(const fs::path& file) {
+  std::ifstream in(file);
+  YAML::Parser parser(in);
+  NodeCount counter;
+  parser.HandleNextDocument(counter);
 }
 
 }  // namespace
@@ -223,6 +321,7 @@ void write_index(const fs::path& folder, const Index& index) {
   out << YAML::Key << "rows" << YAML::Value << index.info.rows;
   out << YAML::Key << "content_hash" << YAML::Value << YAML::DoubleQuoted
       << index.info.content_hash;
+  if (index.sinks.rows >= 0) emit_sinks(out, index.sinks);
   out << YAML::Key << "hooks" << YAML::Value << YAML::BeginSeq;
   for (size_t i = 0; i < index.info.hooks.size(); ++i)
     emit_hook(out, index.info.hooks[i], index.moments[i]);
@@ -244,7 +343,10 @@ Index read_index(const fs::path& folder) {
     throw Error(
         fmt::format("{}: {} bytes; an index has at most {}", file.string(), size, kMostBytes));
   try {
-    return parse(folder, YAML::LoadFile(file.string()));
+    return within_memory(file.string(), [&] {
+      count_nodes(file);
+      return parse(folder, YAML::LoadFile(file.string()));
+    });
   } catch (const YAML::Exception& error) {
     throw Error(fmt::format("{}:{}: {}", file.string(), error.mark.line + 1, error.msg));
   }

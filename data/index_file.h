@@ -2,16 +2,21 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/layout.h"
+#include "data/near_duplicates.h"
 
 namespace assay::data {
 
 struct Index {
   DatasetInfo info;
   std::vector<Moments> moments;  ///< of each hook of info, over all files; count 0 where unknown
+  SinkInfo sinks;
+  /// counted while the files were indexed or converted, where they name documents; not in the file
+  std::optional<NearDuplicates::Count> near_duplicates;
   /// as read_layouts gives them, with the index's chunk_rows and checksums
   std::vector<FileLayout> files;
 };

@@ -3,8 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <unordered_set>
 
 #include "data/base/untrusted.h"
 #include "data/hdf5.h"
@@ -20,6 +24,7 @@ constexpr int64_t kMostChunks =
     16384;  // looking up a chunk costs time in proportion to their number
 constexpr int64_t kChunkBytes = 8 << 20;  // of a logical chunk where the file does not say
 constexpr int64_t kMostDimensions = 1 << 20;
+constexpr int64_t kMostCompression = 100;  // of activations; a gzip bomb has 1000
 
 std::string type_text(hid_t type) {
   const H5T_class_t kind = H5Tget_class(type);
@@ -27,29 +32,67 @@ std::string type_text(hid_t type) {
   return fmt::format("{} of {} bits", name, 8 * H5Tget_size(type));
 }
 
-/// The element type; `direct` becomes false where the stored bytes are not ours (big-endian).
+/// "bf16", "BF16", "bfloat16", "torch.bfloat16": how the attribute dtype names it.
+bool names_bfloat16(std::string text) {
+  if (text.rfind("torch.", 0) == 0) text.erase(0, 6);
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text == "bf16" || text == "bfloat16";
+}
+
+/// HDF5's own 16-bit float with the exponent of float32.
+hdf5::Handle bfloat16_type() {
+  hdf5::Handle type(H5Tcopy(H5T_IEEE_F32LE));
+  H5Tset_fields(type, 15, 7, 8, 0, 7);
+  H5Tset_size(type, 2);
+  H5Tset_ebias(type, 127);
+  return type;
+}
+
+/// The stored type with its least significant byte first.
+hdf5::Handle little_endian(hid_t type) {
+  hdf5::Handle little(H5Tcopy(type));
+  H5Tset_order(little, H5T_ORDER_LE);
+  return little;
+}
+
+/// The element type; `direct` becomes false where the stored bytes are not ours: big-endian
+/// numbers, and float64, which is read as float32.
 DType element_type(hid_t file, hid_t dataset, const std::string& name, const std::string& where,
                    bool& direct) {
   const hdf5::Handle type = hdf5::own(H5Dget_type(dataset), where, name);
-  for (const DType known : {DType::f32, DType::f16}) {
-    if (H5Tequal(type, hdf5::file_type(known)) > 0) return known;
+  const H5T_class_t kind = H5Tget_class(type);
+  if (kind == H5T_FLOAT || kind == H5T_INTEGER) {
+    const hdf5::Handle little = little_endian(type);
+    direct = H5Tequal(little, type) > 0;
+    for (const DType known : {DType::f32, DType::f16})
+      if (H5Tequal(little, hdf5::file_type(known)) > 0) return known;
+    if (H5Tequal(little, bfloat16_type()) > 0) return DType::bf16;
+    if (H5Tequal(little, H5T_IEEE_F64LE) > 0) {
+      direct = false;
+      return DType::f32;
+    }
+    if (H5Tequal(little, H5T_STD_U16LE) > 0) {
+      std::string says = hdf5::read_text_attribute(dataset, "dtype", where);
+      if (says.empty()) says = hdf5::read_text_attribute(file, "dtype", where);
+      if (names_bfloat16(says)) return DType::bf16;
+      throw Error(fmt::format(
+          "{}: {} holds uint16 without an attribute dtype = \"bf16\"; add it if they are "
+          "bfloat16 bits",
+          where, name));
+    }
   }
-  if (H5Tequal(type, H5T_IEEE_F32BE) > 0) {
-    direct = false;
-    return DType::f32;
-  }
-  if (H5Tequal(type, H5T_STD_U16LE) > 0) {
-    std::string says = hdf5::read_text_attribute(dataset, "dtype", where);
-    if (says.empty()) says = hdf5::read_text_attribute(file, "dtype", where);
-    if (says == "bf16" || says == "bfloat16") return DType::bf16;
-    throw Error(
-        fmt::format("{}: {} holds uint16 without an attribute dtype = \"bf16\"; add it if they are "
-                    "bfloat16 bits",
-                    where, name));
-  }
-  throw Error(fmt::format(
-      "{}: {} holds {}; expected float16, float32, or uint16 with the attribute dtype = \"bf16\"",
-      where, name, type_text(type)));
+  throw Error(
+      fmt::format("{}: {} holds {}; expected float16, bfloat16, float32 or float64, or uint16 with "
+                  "the attribute dtype = \"bf16\"",
+                  where, name, type_text(type)));
+}
+
+/// What rows are read as: the stored bits, or float32 of float64.
+hdf5::Handle read_type(hid_t dataset, DType dtype, const std::string& where) {
+  const hdf5::Handle type = hdf5::own(H5Dget_type(dataset), where, "type");
+  const bool same = static_cast<int64_t>(H5Tget_size(type)) == size_of(dtype);
+  return same ? little_endian(type) : hdf5::file_type(dtype);
 }
 
 void name_missing_filters(hid_t properties, const std::string& name, const std::string& where) {
@@ -80,7 +123,7 @@ std::vector<Extent> chunk_extents(hid_t dataset, hid_t properties, int64_t rows,
   hsize_t count = 0;
   const hdf5::Handle space(H5Dget_space(dataset));  // release 1.10 does not take H5S_ALL here
   if (expected > kMostChunks || H5Dget_num_chunks(dataset, space, &count) < 0) return {};
-  if (static_cast<int64_t>(count) != expected) return {};  // some were never written
+  if (static_cast<int64_t>(count) != expected) return {};
   std::vector<Extent> extents;
   for (hsize_t i = 0; i < count; ++i) {
     hsize_t offset[2] = {0, 0}, size = 0;
@@ -128,6 +171,30 @@ void read_promises(hid_t dataset, const FileLayout& file, ArrayLayout& array,
   array.moments = {static_cast<int64_t>(counted[0]), mean, variance[0]};
 }
 
+/// One number that is finite and from 0 to `most`; −1 where the attribute is no such thing.
+double promised_number(hid_t dataset, const char* name, double most, const std::string& where) {
+  const std::vector<double> found = hdf5::read_numbers_attribute(dataset, name, where);
+  return found.size() == 1 && found[0] >= 0 && found[0] <= most ? found[0] : -1;
+}
+
+/// What our writer says of the marks in /sink; unknown where a part of it is missing.
+void read_sinks(hid_t handle, FileLayout& file) {
+  constexpr double kMost = std::numeric_limits<double>::max();
+  const std::string where = file.path.string();
+  const hdf5::Handle column = hdf5::open_dataset(handle, "/sink", where);
+  const double rows = promised_number(column, "rows", static_cast<double>(file.rows), where);
+  const double crc = promised_number(column, "crc32c", 4294967295.0, where);
+  bool known = rows >= 0 && crc >= 0;
+  for (ArrayLayout& array : file.arrays) {
+    const hdf5::Handle dataset = hdf5::open_dataset(handle, array.dataset(), where);
+    array.sinks = {promised_number(dataset, "sink_bound", kMost, where),
+                   promised_number(dataset, "sink_square", kMost, where),
+                   promised_number(dataset, "square", kMost, where)};
+    known &= array.sinks.bound >= 0 && array.sinks.square >= 0 && array.sinks.total >= 0;
+  }
+  if (known) file.sinks = {static_cast<int64_t>(rows), static_cast<uint32_t>(crc)};
+}
+
 int64_t logical_chunk_rows(hid_t dataset, const ArrayLayout& array, int64_t rows,
                            const std::string& where) {
   const std::vector<double> said = hdf5::read_numbers_attribute(dataset, "chunk_rows", where);
@@ -144,6 +211,16 @@ int64_t logical_chunk_rows(hid_t dataset, const ArrayLayout& array, int64_t rows
   return stored >= fitting ? std::min(stored, 2 * fitting) : fitting / stored * stored;
 }
 
+/// What is declared fits the file's bytes, compressed or not: time and memory follow the rows.
+void require_held(hid_t properties, const FileLayout& file, const ArrayLayout& array) {
+  const int64_t most = H5Pget_nfilters(properties) > 0 ? kMostCompression : 1;
+  if (file.rows <= file.bytes * most / array.row_bytes()) return;
+  throw Error(fmt::format(
+      "{}: {} declares {} rows of {} bytes, more than {} bytes of file can hold{}",
+      file.path.string(), array.dataset(), file.rows, array.row_bytes(), file.bytes,
+      most > 1 ? fmt::format(" at {}:1; store it less compressed", kMostCompression) : ""));
+}
+
 ArrayLayout read_array(hid_t handle, FileLayout& file, const std::string& name) {
   const std::string where = file.path.string();
   ArrayLayout array;
@@ -151,6 +228,12 @@ ArrayLayout read_array(hid_t handle, FileLayout& file, const std::string& name) 
   const std::string dataset_name = array.dataset();
   const hdf5::Handle dataset = hdf5::open_dataset(handle, dataset_name, where);
   const std::vector<int64_t> dims = hdf5::shape(dataset, where);
+  if (dims.size() == 3) {
+    throw Error(fmt::format(
+        "{}: {} has the shape [{}, {}, {}]; write it as two dimensions, x.reshape(-1, {}), and the "
+        "sequence of each row as /document",
+        where, dataset_name, dims[0], dims[1], dims[2], dims[2]));
+  }
   if (dims.size() != 2 || dims[1] < 1 || dims[1] > kMostDimensions) {
     throw Error(fmt::format("{}: {} has {} dimensions; expected [rows, d] with d from 1 to {}",
                             where, dataset_name, dims.size(), kMostDimensions));
@@ -167,6 +250,8 @@ ArrayLayout read_array(hid_t handle, FileLayout& file, const std::string& name) 
     throw Error(fmt::format("{}: {} has {} rows, /activations {}", where, dataset_name, dims[0],
                             file.rows));
   }
+  hdf5::require_written(dataset, dataset_name, where);
+  require_held(properties, file, array);
   if (direct) array.extents = find_extents(handle, dataset, file.rows, array.d, where);
   read_promises(dataset, file, array, where);
   return array;
@@ -174,11 +259,13 @@ ArrayLayout read_array(hid_t handle, FileLayout& file, const std::string& name) 
 
 void check_column(hid_t handle, const FileLayout& file, const std::string& name) {
   const std::string where = file.path.string();
-  const std::vector<int64_t> dims = hdf5::shape(hdf5::open_dataset(handle, name, where), where);
+  const hdf5::Handle column = hdf5::open_dataset(handle, name, where);
+  const std::vector<int64_t> dims = hdf5::shape(column, where);
   if (dims.size() != 1 || dims[0] != file.rows) {
     throw Error(fmt::format("{}: {} must have one dimension of {} rows, as /activations", where,
                             name, file.rows));
   }
+  hdf5::require_written(column, name, where);
 }
 
 FileLayout read_layout(const fs::path& path) {
@@ -198,10 +285,11 @@ FileLayout read_layout(const fs::path& path) {
     check_column(handle, file, "/" + name);
     file.columns.push_back(name);
   }
+  if (file.has_column("sink")) read_sinks(handle, file);
   for (const std::string& name : hdf5::members(handle, "/labels")) {
     check_column(handle, file, "/labels/" + name);
     const hdf5::Handle dataset = hdf5::open_dataset(handle, "/labels/" + name, where);
-    file.labels.push_back({name, hdf5::read_texts_attribute(dataset, "classes", where)});
+    file.labels.push_back({name, hdf5::read_names_attribute(dataset, "classes", where)});
   }
   for (const std::string& name : attribute_names()) {
     std::string value = hdf5::read_text_attribute(handle, name, where);
@@ -234,7 +322,8 @@ void check_extents(const FileLayout& file) {
 }  // namespace
 
 const std::vector<std::string>& column_names() {
-  static const std::vector<std::string> names{"tokens", "document", "position", "special", "text"};
+  static const std::vector<std::string> names{"tokens",  "document", "position",
+                                              "special", "text",     "sink"};
   return names;
 }
 
@@ -279,7 +368,8 @@ std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array,
                     where, array.dataset());
         std::string out(static_cast<size_t>(bytes), '\0');
         hdf5::check(
-            H5Dread(dataset, hdf5::file_type(array.dtype), memory, space, H5P_DEFAULT, out.data()),
+            H5Dread(dataset, read_type(dataset, array.dtype, where), memory, space, H5P_DEFAULT,
+                    out.data()),
             where,
             fmt::format("cannot read rows {} to {} of {}", first, first + rows, array.dataset()));
         return out;
@@ -289,6 +379,30 @@ std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array,
     throw Error(file.path.string() + ": changed while it was open");
   return answer;
 }
+
+namespace {
+
+hdf5::IntegerRange column_range(const std::string& dataset) {
+  if (dataset == "/document" || dataset == "/text") return hdf5::range_of<int64_t>();
+  if (dataset == "/special" || dataset == "/sink") return hdf5::range_of<uint8_t>();
+  return hdf5::range_of<int32_t>();
+}
+
+/// A text's rows lie together in its file: where others come between them each run would count as a
+/// text of its own.
+void require_runs(std::span<const int64_t> text, const std::string& where) {
+  std::unordered_set<int64_t> ended;
+  for (size_t i = 1; i < text.size(); ++i) {
+    if (text[i] == text[i - 1]) continue;
+    ended.insert(text[i - 1]);
+    if (ended.count(text[i]) == 0) continue;
+    throw Error(fmt::format(
+        "{}: /text: row {}: text {} goes on after rows of others; sort the rows by text", where, i,
+        text[i]));
+  }
+}
+
+}  // namespace
 
 std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
                                           const std::string& dataset) {
@@ -301,8 +415,12 @@ std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
     const std::string bytes = run_isolated(
         where,
         [&] {
+          const hdf5::Handle handle = hdf5::open_file(file.path);
+          const hdf5::Handle stored = hdf5::open_dataset(handle, dataset, where);
+          if (hdf5::shape(stored, where) != std::vector<int64_t>{file.rows})
+            throw Error(where + ": changed while it was open");
           const std::vector<int64_t> column =
-              hdf5::read_vector<int64_t>(hdf5::open_file(file.path), dataset, file.rows, where);
+              hdf5::read_integers(stored, dataset, 0, file.rows, column_range(dataset), where);
           return std::string(reinterpret_cast<const char*>(column.data()), column.size() * 8);
         },
         limits);
@@ -311,6 +429,7 @@ std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
     const size_t start = values.size();
     values.resize(start + static_cast<size_t>(file.rows));
     if (!bytes.empty()) std::memcpy(values.data() + start, bytes.data(), bytes.size());
+    if (dataset == "/text") require_runs(std::span(values).subspan(start), where);
   }
   return values;
 }

@@ -2,6 +2,7 @@
 // the HDF5 library.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/sinks.h"
 #include "data/statistics.h"
 
 namespace assay::data {
@@ -29,6 +31,7 @@ struct ArrayLayout {
   /// of each logical chunk's row bytes as stored; empty where the file has none
   std::vector<uint32_t> crc32c;
   Moments moments;  ///< count 0 where the file has none
+  HookSinks sinks;  ///< of the array's rows; meaningless where the file's are not known
 
   int64_t row_bytes() const { return d * size_of(dtype); }
   /// The data set's path in the file.
@@ -42,12 +45,16 @@ struct FileLayout {
   /// rows of a logical chunk: what is checked, shuffled and read together
   int64_t chunk_rows = 0;
   std::vector<ArrayLayout> arrays;  ///< arrays[0] is "activations"
-  /// of tokens, document, position, special, text: those present
+  /// of tokens, document, position, special, text, sink: those present
   std::vector<std::string> columns;
+  FileSinks sinks;
   std::vector<LabelInfo> labels;
   /// texts: model, revision, hook, tokenizer_hash, source_hash, ...
   std::map<std::string, std::string> attributes;
 
+  bool has_column(const std::string& name) const {
+    return std::find(columns.begin(), columns.end(), name) != columns.end();
+  }
   int64_t chunks() const { return (rows + chunk_rows - 1) / chunk_rows; }
 };
 
@@ -67,6 +74,7 @@ std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array,
                                int64_t rows);
 
 /// Read an integer column or "/labels/NAME" of every file, one after another, in a child process.
+/// Error naming file, row and value where one is beyond the column's type (docs/data-format.md).
 std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
                                           const std::string& dataset);
 

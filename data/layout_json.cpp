@@ -1,5 +1,6 @@
 #include "data/layout_json.h"
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
@@ -20,7 +21,8 @@ json to_json(const ArrayLayout& array) {
           {"crc32c", array.crc32c},
           {"count", array.moments.count},
           {"mean", array.moments.mean},
-          {"variance", array.moments.variance}};
+          {"variance", array.moments.variance},
+          {"sinks", {array.sinks.bound, array.sinks.square, array.sinks.total}}};
 }
 
 ArrayLayout array_from(const json& from) {
@@ -40,6 +42,8 @@ ArrayLayout array_from(const json& from) {
     array.moments.mean = from.at("mean").get<std::vector<double>>();
     array.moments.variance = from.at("variance").get<double>();
   }
+  const auto sinks = from.at("sinks").get<std::array<double, 3>>();
+  array.sinks = {sinks[0], sinks[1], sinks[2]};
   return array;
 }
 
@@ -50,6 +54,7 @@ std::string layout_to_json(const FileLayout& file) {
            {"rows", file.rows},
            {"chunk_rows", file.chunk_rows},
            {"columns", file.columns},
+           {"sinks", {file.sinks.rows, file.sinks.crc32c}},
            {"attributes", file.attributes}};
   out["arrays"] = json::array();
   for (const ArrayLayout& array : file.arrays) out["arrays"].push_back(to_json(array));
@@ -71,6 +76,8 @@ FileLayout layout_from_json(const std::string& text, const std::filesystem::path
     for (const json& array : from.at("arrays")) file.arrays.push_back(array_from(array));
     if (file.arrays.empty()) throw Error("arrays");
     file.columns = from.at("columns").get<std::vector<std::string>>();
+    file.sinks = {from.at("sinks").at(0).get<int64_t>(), from.at("sinks").at(1).get<uint32_t>()};
+    if (file.sinks.rows > file.rows) throw Error("sinks");
     file.attributes = from.at("attributes").get<std::map<std::string, std::string>>();
     for (const json& label : from.at("labels")) {
       file.labels.push_back({label.at("name").get<std::string>(),

@@ -1,6 +1,7 @@
 #include "data/npy.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <charconv>
 #include <cstring>
@@ -65,8 +66,8 @@ NpyFile::NpyFile(const std::filesystem::path& path) : where_(path.string()) {
   const int64_t held = size - 8 - length_bytes - length;
   if (d_ < 1 || d_ > (1 << 20) || rows_ > held / (d_ * element_bytes_) ||
       held != rows_ * d_ * element_bytes_) {
-    throw Error(fmt::format("{}: {} bytes do not hold [{}, {}] elements of {} bytes", where_, held,
-                            rows_, d_, element_bytes_));
+    throw Error(fmt::format("{}: {} bytes do not hold [{}] elements of {} bytes", where_, held,
+                            fmt::join(shape_, ", "), element_bytes_));
   }
 }
 
@@ -81,10 +82,12 @@ void NpyFile::parse(const std::string& header) {
     throw Error(where_ + ": stored in Fortran order; save numpy.ascontiguousarray(x)");
   }
   const std::vector<int64_t> shape = parse_shape(value_of(header, "shape"));
-  if (shape.size() != 2)
+  if (shape.size() != 2 && shape.size() != 3)
     throw Error(fmt::format("{}: {} dimensions; expected [rows, d]", where_, shape.size()));
+  shape_ = shape;
   rows_ = shape[0];
-  d_ = shape[1];
+  d_ = shape.back();
+  if (shape.size() == 3 && __builtin_mul_overflow(rows_, shape[1], &rows_)) rows_ = INT64_MAX;
 }
 
 void NpyFile::read(int64_t rows, float* out) {

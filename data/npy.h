@@ -5,16 +5,18 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 namespace assay::data {
 
-/// A two-dimensional array of little-endian floats, open for reading in row order.
+/// An array of little-endian floats, [rows, d] or [N, M, d], open for reading in row order.
 class NpyFile {
  public:
   /// Errors: no such file, no .npy, another rank or type, Fortran order, a size that does not match
   /// the shape.
   explicit NpyFile(const std::filesystem::path& path);
-  int64_t rows() const { return rows_; }
+  const std::vector<int64_t>& shape() const { return shape_; }
+  int64_t rows() const { return rows_; }  ///< of d elements: N·M of three dimensions
   int64_t d() const { return d_; }
   /// Bytes of an element: 2, 4 or 8.
   int element_bytes() const { return element_bytes_; }
@@ -26,6 +28,7 @@ class NpyFile {
 
   std::string where_;
   std::ifstream file_;
+  std::vector<int64_t> shape_;
   int64_t rows_ = 0, d_ = 0;
   int element_bytes_ = 0;
 };

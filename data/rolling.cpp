@@ -181,8 +181,8 @@ void RollingProducer::finish(RollingEnd end) const {
                         Json{{"shards", end.shards}, {"rows", end.rows}}.dump() + "\n");
 }
 
-RollingCache::RollingCache(const fs::path& folder, int64_t wait_seconds)
-    : folder_(folder), wait_seconds_(wait_seconds), lock_(folder, "consumer") {
+RollingCache::RollingCache(const fs::path& folder, int64_t wait_seconds, SinkRows sinks)
+    : folder_(folder), wait_seconds_(wait_seconds), sinks_(sinks), lock_(folder, "consumer") {
   const auto begun = Clock::now();
   while (!fs::exists(folder_ / "rolling.json")) {
     if (Clock::now() - begun > std::chrono::seconds(wait_seconds_)) {
@@ -255,7 +255,8 @@ std::shared_ptr<const Pass> RollingPasses::pass(int64_t epoch) {
   const std::lock_guard held(mutex_);
   std::shared_ptr<const Pass>& found = passes_[epoch];
   if (!found) {
-    auto dataset = std::make_shared<const Dataset>(Dataset::open(cache_->shard_path(epoch)));
+    auto dataset =
+        std::make_shared<const Dataset>(Dataset::open(cache_->shard_path(epoch), cache_->sinks()));
     PlanVariant variant;
     variant.first_lane = epoch;
     variant.lanes_may_be_empty = true;

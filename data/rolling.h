@@ -67,10 +67,12 @@ class RollingProducer {
 class RollingCache {
  public:
   /// Waits up to `wait_seconds` for rolling.json.
-  RollingCache(const std::filesystem::path& folder, int64_t wait_seconds);
+  RollingCache(const std::filesystem::path& folder, int64_t wait_seconds,
+               SinkRows sinks = SinkRows::leave_out);
   /// rows 0; content_hash over rolling.json.
   const DatasetInfo& info() const { return info_; }
   int64_t wait_seconds() const { return wait_seconds_; }
+  SinkRows sinks() const { return sinks_; }  ///< how its shards are opened
 
   int64_t released() const;
   /// Shards below `shards` will not be asked for again: recorded, then deleted.
@@ -83,6 +85,7 @@ class RollingCache {
  private:
   std::filesystem::path folder_;
   int64_t wait_seconds_;
+  SinkRows sinks_;
   FolderLock lock_;
   DatasetInfo info_;
 };

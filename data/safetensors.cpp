@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/base/atomic_file.h"
+#include "data/base/within_memory.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/error.h"
 
@@ -20,7 +21,10 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kLongestHeader = 100u << 20;  // the format's own limit
+constexpr int64_t kMostTensors = 100'000;
 
+/// Bytes of an element; 0 for types (as float8) whose tensors are carried along but not looked
+/// into.
 int64_t width_of(const std::string& dtype) {
   static const std::map<std::string, int64_t> widths{
       {"F64", 8}, {"F32", 4}, {"F16", 2},  {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
@@ -44,7 +48,22 @@ int64_t product(const std::vector<int64_t>& shape) {
 
 struct Span {
   uint64_t begin, end;
+  Tensor* tensor;
 };
+
+/// Tensors lie one behind another from the first data byte to the last; empty ones anywhere
+/// between. Checked before memory is taken for them, which is then that of the file.
+void check_spans(std::vector<Span>& spans, uint64_t size, const std::filesystem::path& file) {
+  std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
+  uint64_t end = 0;
+  for (const Span& span : spans) {
+    if (span.begin != end) refuse(file, "tensors overlap or leave gaps");
+    end = span.end;
+  }
+  if (end != size) refuse(file, fmt::format("{} bytes after the last tensor", size - end));
+}
 
 /// Checks one header entry and gives its tensor (without bytes) and byte range.
 Span parse_entry(const std::filesystem::path& file, const std::string& name, const Json& entry,
@@ -57,20 +76,41 @@ Span parse_entry(const std::filesystem::path& file, const std::string& name, con
       refuse(file, fmt::format("tensor '{}' lies outside the file's {} data bytes", name, size));
     }
     const int64_t width = width_of(tensor.dtype), elements = product(tensor.shape);
-    if (width == 0)
-      refuse(file, fmt::format("tensor '{}' has unknown dtype '{}'", name, tensor.dtype));
     int64_t bytes = 0;
     if (elements < 0 || __builtin_mul_overflow(elements, width, &bytes) ||
-        static_cast<uint64_t>(bytes) != offsets[1] - offsets[0]) {
+        (width > 0 && static_cast<uint64_t>(bytes) != offsets[1] - offsets[0])) {
       refuse(file,
              fmt::format("tensor '{}' has shape [{}] of {} but {} bytes", name,
                          fmt::join(tensor.shape, ", "), tensor.dtype, offsets[1] - offsets[0]));
     }
-    return {offsets[0], offsets[1]};
+    return {offsets[0], offsets[1], &tensor};
   } catch (const Json::exception&) {
     refuse(file, fmt::format(
                      "the header's entry '{}' lacks dtype, shape or data_offsets of the right type",
                      name));
+  }
+}
+
+/// Depth and number of entries, before anything is built of them. (The parser's own callback takes
+/// time in the square of the entries.)
+void check_header(const std::string& text, const std::filesystem::path& file) {
+  constexpr int64_t kDeepest = 4;
+  int64_t depth = 0, tensors = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kDeepest) refuse(file, "the header is nested too deep");
+    } else if (c == '}' || c == ']') {
+      --depth;
+    } else if (c == ':' && depth == 1 && ++tensors > kMostTensors) {
+      refuse(file, fmt::format("more than {} tensors", kMostTensors));
+    }
   }
 }
 
@@ -81,9 +121,8 @@ Json read_header(const std::filesystem::path& file, std::ifstream& in, uint64_t 
     refuse(file, fmt::format("header of {} bytes", length));
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "truncated header");
-  // Nesting beyond the format's depth is refused while parsing.
-  const auto shallow = [](int depth, Json::parse_event_t, Json&) { return depth <= 4; };
-  Json header = Json::parse(text, shallow, /*allow_exceptions=*/false);
+  check_header(text, file);
+  Json header = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!header.is_object()) refuse(file, "the header is not a JSON object");
   return header;
 }
@@ -142,7 +181,9 @@ const Tensor& TensorFile::at(const std::string& name, const std::vector<int64_t>
   return tensor;
 }
 
-TensorFile read_safetensors(const std::filesystem::path& file) {
+namespace {
+
+TensorFile read_whole(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary | std::ios::ate);
   if (!in) throw Error(fmt::format("{}: cannot open the file", file.string()));
   const auto total = static_cast<uint64_t>(in.tellg());
@@ -157,30 +198,28 @@ TensorFile read_safetensors(const std::filesystem::path& file) {
   std::vector<Span> spans;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") {
-      for (const auto& [key, value] : entry.items()) {
-        if (value.is_string()) content.metadata[key] = value.get<std::string>();
-      }
+      if (!entry.is_object()) refuse(file, "__metadata__ is no JSON object");
+      for (const auto& [key, value] : entry.items())
+        content.metadata[key] = value.is_string() ? value.get<std::string>() : value.dump();
       continue;
     }
-    Tensor& tensor = content.tensors[name];
-    const Span span = parse_entry(file, name, entry, size, tensor);
-    spans.push_back(span);
-    tensor.bytes.resize(span.end - span.begin);
-    in.seekg(static_cast<std::streamoff>(data_start + span.begin));
-    if (!in.read(reinterpret_cast<char*>(tensor.bytes.data()),
-                 static_cast<std::streamsize>(tensor.bytes.size()))) {
-      refuse(file, fmt::format("tensor '{}' is truncated", name));
-    }
+    spans.push_back(parse_entry(file, name, entry, size, content.tensors[name]));
   }
-  std::sort(spans.begin(), spans.end(),
-            [](const Span& a, const Span& b) { return a.begin < b.begin; });
-  uint64_t end = 0;
+  check_spans(spans, size, file);
+  in.seekg(static_cast<std::streamoff>(data_start));
   for (const Span& span : spans) {
-    if (span.begin != end) refuse(file, "tensors overlap or leave gaps");
-    end = span.end;
+    std::vector<std::byte>& bytes = span.tensor->bytes;
+    bytes.resize(span.end - span.begin);
+    if (!in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size())))
+      refuse(file, "truncated");
   }
-  if (end != size) refuse(file, fmt::format("{} bytes after the last tensor", size - end));
   return content;
+}
+
+}  // namespace
+
+TensorFile read_safetensors(const std::filesystem::path& file) {
+  return within_memory(file.string(), [&] { return read_whole(file); });
 }
 
 void write_safetensors(const TensorFile& content, const std::filesystem::path& file) {

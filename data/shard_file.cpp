@@ -42,7 +42,7 @@ ArrayWriter::ArrayWriter(HookInfo hook, int64_t chunk_rows, std::string where)
       as_stored_(static_cast<size_t>(hook_.d)),
       sums_(hook_.d) {}
 
-void ArrayWriter::append(hid_t file, const float* row, bool counted, int64_t row_number) {
+const float* ArrayWriter::append(hid_t file, const float* row, bool counted, int64_t row_number) {
   char* to = buffer_.data() + filled_ * hook_.d * size_of(hook_.dtype);
   from_float(hook_.dtype, row, to, hook_.d);
   to_float(hook_.dtype, to, as_stored_.data(), hook_.d);
@@ -55,6 +55,30 @@ void ArrayWriter::append(hid_t file, const float* row, bool counted, int64_t row
   }
   if (counted) sums_.add(as_stored_.data());
   if (++filled_ == chunk_rows_) flush(file);
+  return as_stored_.data();
+}
+
+void ArrayWriter::count_again(hid_t file, const std::vector<uint8_t>& counted) {
+  flush(file);
+  sums_ = MomentSums(hook_.d);
+  const int64_t row_bytes = hook_.d * size_of(hook_.dtype);
+  const hdf5::Handle space = hdf5::own(H5Dget_space(handle_), where_, dataset_);
+  for (int64_t first = 0; first < written_; first += chunk_rows_) {
+    const int64_t rows = std::min(chunk_rows_, written_ - first);
+    const hsize_t start[2] = {static_cast<hsize_t>(first), 0};
+    const hsize_t count[2] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(hook_.d)};
+    const hdf5::Handle memory(H5Screate_simple(2, count, nullptr));
+    hdf5::check(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, nullptr), where_,
+                dataset_);
+    hdf5::check(
+        H5Dread(handle_, hdf5::file_type(hook_.dtype), memory, space, H5P_DEFAULT, buffer_.data()),
+        where_, "cannot read back " + dataset_);
+    for (int64_t i = 0; i < rows; ++i) {
+      if (counted[static_cast<size_t>(first + i)] == 0) continue;
+      to_float(hook_.dtype, buffer_.data() + i * row_bytes, as_stored_.data(), hook_.d);
+      sums_.add(as_stored_.data());
+    }
+  }
 }
 
 void ArrayWriter::flush(hid_t file) {
@@ -91,11 +115,19 @@ void ArrayWriter::finish(hid_t file) {
   hdf5::write_numbers_attribute(handle_, "variance", {moments.variance}, where_);
   hdf5::write_numbers_attribute(handle_, "scale", {moments.scale()}, where_);
   hdf5::write_numbers_attribute(handle_, "crc32c", {checksums_.begin(), checksums_.end()}, where_);
+  if (sinks_) {
+    hdf5::write_numbers_attribute(handle_, "sink_bound", {sinks_->bound}, where_);
+    hdf5::write_numbers_attribute(handle_, "sink_square", {sinks_->square}, where_);
+    hdf5::write_numbers_attribute(handle_, "square", {sinks_->total}, where_);
+  }
   handle_.close();
 }
 
 ShardFile::ShardFile(const ShardWriterOptions& options, fs::path path)
-    : options_(options), path_(std::move(path)), labels_(options.labels.size()) {
+    : options_(options),
+      path_(std::move(path)),
+      sinks_(options.extra_hooks.size() + 1),
+      labels_(options.labels.size()) {
   part_ = path_;
   part_ += ".part";
   const auto held = hdf5::lock();
@@ -122,9 +154,11 @@ void ShardFile::append(const RowBlock& block, int64_t i, int64_t row_number) {
   const auto held = hdf5::lock();
   const auto at = static_cast<size_t>(i);
   const bool counted = !options_.special || block.special[at] == 0;
-  arrays_[0].append(file_, block.x.row(i), counted, row_number);
-  for (size_t h = 0; h < block.hooks.size(); ++h)
-    arrays_[h + 1].append(file_, block.hooks[h].row(i), counted, row_number);
+  for (size_t h = 0; h < arrays_.size(); ++h) {
+    const float* row = h == 0 ? block.x.row(i) : block.hooks[h - 1].row(i);
+    const float* stored = arrays_[h].append(file_, row, counted, row_number);
+    if (options_.sinks) sinks_.add(h, stored, arrays_[h].hook().d);
+  }
   if (options_.tokens) tokens_.push_back(block.tokens[at]);
   if (options_.document) document_.push_back(block.document[at]);
   if (options_.position) position_.push_back(block.position[at]);
@@ -132,6 +166,22 @@ void ShardFile::append(const RowBlock& block, int64_t i, int64_t row_number) {
   if (options_.text) text_.push_back(block.text[at]);
   for (size_t l = 0; l < labels_.size(); ++l) labels_[l].push_back(block.labels[l][at]);
   ++rows_;
+}
+
+/// Marks them, and takes them out of the statistics.
+void ShardFile::mark_sinks() {
+  const std::string where = path_.string();
+  const Sinks found = sinks_.find(special_);
+  const hdf5::Handle column = hdf5::write_vector(file_, "/sink", found.marks, where);
+  hdf5::write_integer_attribute(column, "rows", found.facts.rows, where);
+  hdf5::write_integer_attribute(column, "crc32c", found.facts.crc32c, where);
+  std::vector<uint8_t> counted(found.marks.size());
+  for (size_t i = 0; i < counted.size(); ++i)
+    counted[i] = found.marks[i] == 0 && (special_.empty() || special_[i] == 0);
+  for (size_t h = 0; h < arrays_.size(); ++h) {
+    arrays_[h].set_sinks(found.hooks[h]);
+    if (found.facts.rows > 0) arrays_[h].count_again(file_, counted);
+  }
 }
 
 void ShardFile::write_columns() {
@@ -167,6 +217,7 @@ void ShardFile::write_attributes() {
 void ShardFile::finish() {
   const auto held = hdf5::lock();
   const std::string where = path_.string();
+  if (options_.sinks) mark_sinks();
   for (ArrayWriter& array : arrays_) array.finish(file_);
   write_columns();
   write_attributes();
@@ -191,6 +242,7 @@ std::string options_text(const ShardWriterOptions& options) {
                               {"position", options.position},
                               {"special", options.special},
                               {"text", options.text},
+                              {"sinks", options.sinks},
                               {"model", options.model},
                               {"revision", options.revision},
                               {"hook", options.hook},

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "data/hdf5.h"
 #include "data/shard_writer.h"
+#include "data/sinks.h"
 #include "data/statistics.h"
 
 namespace assay::data {
@@ -19,10 +21,14 @@ class ArrayWriter {
   /// `file` must outlive the writer. A chunk has `chunk_rows` rows.
   ArrayWriter(HookInfo hook, int64_t chunk_rows, std::string where);
   /// Append one row. `counted`: the row enters the statistics. `row_number` names the row in
-  /// errors.
-  void append(hid_t file, const float* row, bool counted, int64_t row_number);
+  /// errors. Returns the row as it is stored, valid until the next call.
+  const float* append(hid_t file, const float* row, bool counted, int64_t row_number);
+  /// What finish() says of the array's part in the shard's sinks.
+  void set_sinks(const HookSinks& sinks) { sinks_ = sinks; }
+  /// Statistics of these rows alone (counted[i] != 0), read back from the file.
+  void count_again(hid_t file, const std::vector<uint8_t>& counted);
   /// Write what is left and the attributes (checksums, chunk_rows, mean, variance, scale,
-  /// rows_counted, dtype).
+  /// rows_counted, dtype, sinks).
   void finish(hid_t file);
 
   const HookInfo& hook() const { return hook_; }
@@ -39,6 +45,7 @@ class ArrayWriter {
   std::vector<float> as_stored_;
   std::vector<uint32_t> checksums_;
   MomentSums sums_;
+  std::optional<HookSinks> sinks_;
   hdf5::Handle handle_;
 };
 
@@ -57,6 +64,7 @@ class ShardFile {
   void finish();
 
  private:
+  void mark_sinks();
   void write_columns();
   void write_attributes();
 
@@ -69,6 +77,7 @@ class ShardFile {
   std::vector<int32_t> tokens_, position_;
   std::vector<int64_t> document_, text_;
   std::vector<uint8_t> special_;
+  SinkFinder sinks_;
   std::vector<std::vector<int32_t>> labels_;
 };
 

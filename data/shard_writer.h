@@ -20,6 +20,7 @@ struct ShardWriterOptions {
   int64_t rows_per_shard = 1 << 18;
   int64_t chunk_bytes = 8 << 20;  ///< a chunk is this many bytes of whole rows (at least one row)
   bool tokens = true, document = true, position = true, special = true, text = true;
+  bool sinks = true;  ///< find the rows that are sinks (data/sinks.h) and mark them in /sink
   std::vector<LabelInfo> labels;
   std::vector<HookInfo> extra_hooks;  ///< name, d and dtype of each /hooks/NAME
   /// > 0: a rolling cache (data/rolling.h) of at most this many bytes; append() waits for the

@@ -28,17 +28,19 @@ Sources::Sources(std::vector<Source> sources) : sources_(std::move(sources)) {
   if (sources_.empty()) throw UsageError("a mixture needs at least one data set");
   info_ = sources_.front().dataset->info();
   std::string hashes;
+  bool known = true;
   for (const Source& source : sources_) {
     if (!(source.weight > 0) || !std::isfinite(source.weight)) {
       throw UsageError(fmt::format("{}: weight {}: expected a number > 0",
                                    source.dataset->info().path.string(), source.weight));
     }
     hashes += fmt::format("{:.17g} {}\n", source.weight, source.dataset->info().content_hash);
+    known &= !source.dataset->info().content_hash.empty();
   }
-  if (sources_.size() > 1) info_.content_hash = sha256(hashes);
+  if (sources_.size() > 1) info_.content_hash = known ? sha256(hashes) : "";
 }
 
-Sources Sources::open_mixture(const std::vector<std::string>& texts) {
+Sources Sources::open_mixture(const std::vector<std::string>& texts, SinkRows sinks) {
   std::vector<Source> sources;
   for (const std::string& text : texts) {
     char* end = nullptr;
@@ -49,14 +51,16 @@ Sources Sources::open_mixture(const std::vector<std::string>& texts) {
       throw UsageError(fmt::format(
           "data.mixture: '{}': expected \"WEIGHT PATH\", as in \"0.7 shards/wordnet\"", text));
     }
-    sources.push_back({std::make_shared<const Dataset>(Dataset::open(text.substr(path))), weight});
+    sources.push_back(
+        {std::make_shared<const Dataset>(Dataset::open(text.substr(path), sinks)), weight});
   }
   return Sources(std::move(sources));
 }
 
-Sources Sources::open_rolling(const std::filesystem::path& folder, int64_t wait_seconds) {
+Sources Sources::open_rolling(const std::filesystem::path& folder, int64_t wait_seconds,
+                              SinkRows sinks) {
   Sources sources;
-  sources.rolling_ = std::make_shared<RollingCache>(folder, wait_seconds);
+  sources.rolling_ = std::make_shared<RollingCache>(folder, wait_seconds, sinks);
   sources.info_ = sources.rolling_->info();
   return sources;
 }

@@ -23,11 +23,13 @@ class Sources {
   /// Several with their weights. Error where a hook's d differs between them (asked by hook()).
   explicit Sources(std::vector<Source> sources);
   /// Each text is "WEIGHT PATH", WEIGHT > 0. UsageError naming the text.
-  static Sources open_mixture(const std::vector<std::string>& texts);
+  static Sources open_mixture(const std::vector<std::string>& texts,
+                              SinkRows sinks = SinkRows::leave_out);
 
   /// A cache that a harvester fills meanwhile (data/rolling.h); waits up to `wait_seconds` for its
   /// first shard, and for each later one.
-  static Sources open_rolling(const std::filesystem::path& folder, int64_t wait_seconds);
+  static Sources open_rolling(const std::filesystem::path& folder, int64_t wait_seconds,
+                              SinkRows sinks = SinkRows::leave_out);
 
   /// Empty for a rolling cache.
   const std::vector<Source>& all() const { return sources_; }

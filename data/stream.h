@@ -83,8 +83,8 @@ class ActivationStream {
   /// release them, which deletes them. Call it when the present position is safe in a checkpoint.
   bool can_release() const;
   void release();
-  /// Rows of the chosen split (without special ones unless included), over all sources; 0 for a
-  /// rolling cache.
+  /// Rows of the chosen split (without sinks, and special ones unless included), over all sources;
+  /// 0 for a rolling cache.
   int64_t rows_per_epoch() const;
   /// Changes where other rows would come: the sources' content hash, and the chunks left out.
   const std::string& data_hash() const;

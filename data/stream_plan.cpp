@@ -68,6 +68,7 @@ StreamPlan::StreamPlan(const Dataset& dataset, const StreamOptions& options, Pla
 
 bool StreamPlan::delivers(int64_t row) const {
   const auto at = static_cast<size_t>(row);
+  if (dataset_.sink()[at] != 0) return false;
   if (!options_.include_special && dataset_.special()[at] != 0) return false;
   return split_of(dataset_.document()[at], options_.rule) == options_.split;
 }

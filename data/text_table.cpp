@@ -11,7 +11,7 @@ namespace assay::data {
 TextTable text_table(const Dataset& dataset) {
   const auto& text = dataset.text();
   const auto& document = dataset.document();
-  const auto& special = dataset.special();
+  const auto& left_out = dataset.left_out();
   TextTable table;
   for (size_t row = 0; row < text.size(); ++row) {
     if (row == 0 || text[row] != text[row - 1]) {
@@ -26,7 +26,7 @@ TextTable text_table(const Dataset& dataset) {
           "{}: row {}: text {} belongs to document {} and to document {}: a text has one document",
           dataset.info().path.string(), row, text[row], table.document.back(), document[row]));
     ++table.rows.back();
-    table.ordinary.back() += special[row] == 0;
+    table.ordinary.back() += left_out[row] == 0;
   }
   return table;
 }

@@ -12,7 +12,7 @@ namespace assay::data {
 /// One entry a text, in row order. A text's rows are contiguous.
 struct TextTable {
   std::vector<int64_t> first, rows;  ///< rows [first, first + rows) of the data set
-  std::vector<int64_t> ordinary;     ///< how many of them are not special
+  std::vector<int64_t> ordinary;     ///< how many of them are neither special nor sinks
   std::vector<int64_t> document;
   std::vector<int64_t> number;  ///< the data set's text number
 

@@ -27,6 +27,7 @@ std::string read_all(const fs::path& path) {
   if (dims.size() != 1 || H5Tequal(type, H5T_STD_U8LE) <= 0) {
     throw Error(fmt::format("{}: /text_bytes must be uint8 in one dimension", where));
   }
+  hdf5::require_written(bytes, "/text_bytes", where);
   const int64_t count = static_cast<int64_t>(offsets.size());
   std::string out(static_cast<size_t>(8 + 8 * count + dims[0]), '\0');
   std::memcpy(out.data(), &count, 8);

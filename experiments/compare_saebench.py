@@ -94,7 +94,7 @@ def load_shards(folder):
             part = {
                 "x": x,
                 "document": file["document"][:],
-                "special": file["special"][:],
+                "special": file["special"][:] | (file["sink"][:] if "sink" in file else 0),
                 "text": file["text"][:],
             }
             for name in file.get("labels", ()):

@@ -286,7 +286,9 @@ def judge(run, pair, args):
     facts = json.loads((run / "dictionary" / "cfg.json").read_text())
     weights = load_file(run / "dictionary" / "dictionary.safetensors")
     with h5py.File(pair) as file, h5py.File(codes) as coded:
-        keep = file["special"][:] == 0 if "special" in file else slice(None)
+        keep = np.ones(len(file["activations"]), bool)
+        for column in {"special", "sink"} & set(file):
+            keep &= file[column][:] == 0
         hooks = [
             file["activations" if h["name"] == "activations" else f"hooks/{h['name']}"][:]
             for h in facts["hooks"]

@@ -14,9 +14,23 @@ namespace assay::sae {
 namespace {
 
 data::Sources open_sources(const DataConfig& c) {
-  if (c.rolling) return data::Sources::open_rolling(c.path, c.rolling_wait);
-  if (!c.mixture.empty()) return data::Sources::open_mixture(c.mixture);
-  return data::Sources({{std::make_shared<const data::Dataset>(data::Dataset::open(c.path)), 1}});
+  if (c.rolling) return data::Sources::open_rolling(c.path, c.rolling_wait, c.sinks());
+  if (!c.mixture.empty()) return data::Sources::open_mixture(c.mixture, c.sinks());
+  return data::Sources(
+      {{std::make_shared<const data::Dataset>(data::Dataset::open(c.path, c.sinks())), 1}});
+}
+
+/// One line a data set that has any.
+void say_sinks(const data::Sources& sources, bool kept) {
+  for (const data::Source& source : sources.all()) {
+    const data::SinkInfo& sinks = source.dataset->sinks();
+    if (sinks.rows <= 0) continue;
+    spdlog::info(
+        "{}: {} of {} rows are sinks with {:.4g} % of the squared norms: {}",
+        source.dataset->info().path.string(), sinks.rows, source.dataset->info().rows,
+        100 * sinks.share.front(),
+        kept ? "kept, as data.include_sinks says" : "left out; data.include_sinks keeps them");
+  }
 }
 
 /// By the bits of the exponent, which the compiler turns into vector instructions.
@@ -66,6 +80,7 @@ BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train,
       rows_(train.step_rows()) {
   batch_.x.resize(static_cast<size_t>(rows_ * width_of(inputs_)));
   batch_.y.resize(static_cast<size_t>(rows_ * width_of(target_)));
+  say_sinks(sources_, data.include_sinks);
   for (const std::string& line : stream_.skipped()) spdlog::warn("left out: {}", line);
   if (!stream_.skipped().empty())
     spdlog::warn("{} corrupt chunk(s) left out", stream_.skipped().size());

@@ -75,7 +75,7 @@ class Finetune {
         paths_(paths),
         run_(run),
         published_(Dictionary::load(paths.run)),
-        dataset_(data::Dataset::open(run_.data.path)),
+        dataset_(data::Dataset::open(run_.data.path, run_.data.sinks())),
         hook_(dataset_.hook("activations")),
         table_(data::text_table(dataset_)),
         variant_(make_variant(options_of(run_, own, hook_))),
@@ -215,7 +215,7 @@ class Finetune {
               "{}: row {}: text {} is not whole: the upper half needs every token of a text",
               run_.data.path, first + i, table_.number[t]));
         }
-        batch.special.push_back(dataset_.special()[first + i]);
+        batch.special.push_back(dataset_.left_out()[first + i]);
       }
       batch.lengths.push_back(rows);
       batch.raw.resize(batch.special.size() * hook_.d);

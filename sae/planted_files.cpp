@@ -92,6 +92,7 @@ data::ShardWriterOptions shard_options(const PlantedOptions& o, const PlantFiles
   shards.dtype = DType::f32;
   shards.hook = "planted";
   shards.tokens = shards.document = shards.position = shards.special = shards.text = false;
+  shards.sinks = false;  // the truth counts every row
   // Small data sets, and the shards of a rolling cache, are cut in 64, so that the stream's lanes
   // have chunks to share.
   const int64_t whole = files.disk_limit > 0 ? files.rows_per_shard : o.rows;

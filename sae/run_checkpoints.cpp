@@ -53,6 +53,13 @@ std::string RunCheckpoints::last_good() const {
 
 void check_same_data(const Checkpoint& checkpoint, const std::string& data_hash,
                      const std::filesystem::path& path) {
+  if (checkpoint.data_hash.empty() || data_hash.empty()) {
+    throw Error(fmt::format(
+        "{}: no checksums are known {}, so it cannot be told whether the activations are the "
+        "run's: "
+        "make them with `assay index FILES --out FOLDER` and train afresh",
+        path.string(), data_hash.empty() ? "for it" : "of what the checkpoint was made with"));
+  }
   if (checkpoint.data_hash == data_hash) return;
   throw Error(
       fmt::format("{}: the activations have changed since the run's checkpoint (content hash {}, "

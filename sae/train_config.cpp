@@ -35,6 +35,10 @@ void describe(config::Fields& f, DataConfig& c) {
             "Reader threads; they never change the rows delivered.");
   f.boolean("include_special", c.include_special,
             "Train on special tokens (BOS, EOS, padding) too.");
+  f.boolean("include_sinks", c.include_sinks,
+            "Keep the rows marked as sinks (norm over 10 times the median), in training and in "
+            "evaluation; the scale is "
+            "that of the other rows either way.");
   f.boolean("skip_corrupt", c.skip_corrupt,
             "Read all data once before training, name chunks with a wrong checksum and leave them "
             "out; else the first is "

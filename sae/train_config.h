@@ -21,9 +21,12 @@ struct DataConfig {
   int64_t split_seed = 0;
   int64_t order_seed = -1;  ///< of the stream; -1 = train.seed
   int64_t lanes = 16, window_chunks = 4, readers = 1;
-  bool include_special = false, skip_corrupt = false, rolling = false;
+  bool include_special = false, skip_corrupt = false, rolling = false, include_sinks = false;
   int64_t rolling_wait = 600;  ///< seconds
 
+  data::SinkRows sinks() const {
+    return include_sinks ? data::SinkRows::keep : data::SinkRows::leave_out;
+  }
   data::SplitRule rule() const { return {validation, test, static_cast<uint64_t>(split_seed)}; }
 };
 

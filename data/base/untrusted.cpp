@@ -14,7 +14,9 @@
 #include <cstring>
 #include <fstream>
 #include <new>
+#include <stdexcept>
 
+#include "data/base/within_memory.h"
 #include "data/hdf5.h"
 #include "kernels/base/error.h"
 
@@ -22,7 +24,7 @@ namespace assay::data {
 namespace {
 
 // First byte of the child's message.
-constexpr char kAnswer = 'A', kError = 'E', kUsageError = 'U', kMemory = 'M';
+constexpr char kAnswer = 'A', kError = 'E', kUsageError = 'U', kMemory = 'M', kOther = 'O';
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kLimitMemory = false;  // sanitizers reserve terabytes of address space
@@ -74,8 +76,13 @@ bool send(int fd, const char* bytes, size_t count) {
     text = error.what();
   } catch (const std::bad_alloc&) {
     kind = kMemory;
-  } catch (const std::exception& error) {
+  } catch (const Error& error) {
     kind = kError;
+    text = error.what();
+  } catch (const std::length_error&) {  // a size that no memory has
+    kind = kMemory;
+  } catch (const std::exception& error) {
+    kind = kOther;
     text = error.what();
   }
   const bool sent = send(fd, &kind, 1) && send(fd, text.data(), text.size()) && send(fd, ".", 1);
@@ -120,8 +127,10 @@ std::string how_it_died(int status) {
 
 }  // namespace
 
-std::string run_isolated(const std::string& where, const std::function<std::string()>& work,
-                         const IsolationLimits& limits) {
+namespace {
+
+std::string answer_of(const std::string& where, const std::function<std::string()>& work,
+                      const IsolationLimits& limits) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
     throw Error(fmt::format("{}: cannot make a pipe: {}", where, std::strerror(errno)));
@@ -160,10 +169,18 @@ std::string run_isolated(const std::string& where, const std::function<std::stri
   message.erase(0, 1);
   if (kind == kUsageError) throw UsageError(message);
   if (kind == kError) throw Error(message);
+  if (kind == kOther) throw Error(fmt::format("{}: damaged: {}", where, message));
   if (kind == kMemory)
     throw Error(fmt::format("{}: reading it needs more than {} bytes of memory", where,
                             limits.memory_bytes));
   return message;
+}
+
+}  // namespace
+
+std::string run_isolated(const std::string& where, const std::function<std::string()>& work,
+                         const IsolationLimits& limits) {
+  return within_memory(where, [&] { return answer_of(where, work, limits); });
 }
 
 }  // namespace assay::data

@@ -227,6 +227,23 @@ def cast(values, dtype, name):
     return values
 
 
+def find_sinks(hooks, special, factor=10, block=4096):
+    """1 for rows whose norm in any hook exceeds `factor` times the median of the file's ordinary rows.
+
+    The definition is that of docs/data-format.md: of values as stored, zero vectors aside, the lower median.
+    """
+    sinks = np.zeros(len(special), np.uint8)
+    for values in hooks:
+        squares = np.concatenate(
+            [(part.double() ** 2).sum(1).numpy() for part in values.split(block)]
+        )
+        ordinary = squares[(special.numpy() == 0) & (squares > 0)]
+        if len(ordinary):
+            middle = (len(ordinary) - 1) // 2
+            sinks |= squares > factor**2 * np.partition(ordinary, middle)[middle]
+    return sinks
+
+
 def write(path, columns, facts, args):
     with write_beside(path) as part, h5py.File(part, "w", track_order=True) as file:
         for number, name in enumerate(args.hooks):
@@ -236,6 +253,7 @@ def write(path, columns, facts, args):
             chunk = max(1, min(len(stored), CHUNK_BYTES // (stored.shape[1] * stored.itemsize)))
             array = file.create_dataset(place, data=stored, chunks=(chunk, stored.shape[1]))
             array.attrs["dtype"] = args.dtype
+        file["sink"] = find_sinks([columns[name] for name in args.hooks], columns["special"])
         for name in ("tokens", "document", "position", "special"):
             file[name] = (
                 columns[name]

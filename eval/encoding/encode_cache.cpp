@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 
 #include "eval/encoding/row_gather.h"
 #include "kernels/base/error.h"
@@ -17,55 +18,85 @@ enum Part : uint8_t { kNone, kValidation, kTrain };
 
 /// Everything of the pass that does not depend on the dictionary.
 struct Plan {
-  std::vector<uint8_t> part;       // [rows] or empty
-  std::vector<int32_t> slot;       // [rows], −1 = no pooled text; or empty
-  std::vector<uint8_t> wanted;     // [rows]
-  std::vector<int64_t> documents;  // ascending ids of the documents of either part
-  std::vector<double> mean[3];     // [d] by part
+  std::vector<uint8_t> part;        // [rows] or empty
+  std::vector<int32_t> slot;        // [rows], −1 = no pooled text; or empty
+  std::vector<uint8_t> wanted;      // [rows]
+  std::vector<int64_t> documents;   // ascending ids of the documents of either part
+  std::vector<double> mean[3];      // [d] by part
+  std::vector<uint8_t> with_sinks;  // [rows], the part of sinks too; empty where there are none
+  std::vector<double> mean_all[3];  // [d] by part, over the rows of with_sinks
 
   Part part_of(int64_t row) const { return part.empty() ? kNone : static_cast<Part>(part[row]); }
+  Part part_with_sinks(int64_t row) const {
+    return with_sinks.empty() ? kNone : static_cast<Part>(with_sinks[row]);
+  }
   int32_t slot_of(int64_t row) const { return slot.empty() ? -1 : slot[row]; }
 };
+
+/// Where the data set has sinks: those that are not special join the part of their document.
+void plan_sinks(const data::Dataset& dataset, Plan& plan) {
+  const auto &sink = dataset.sink(), &special = dataset.special();
+  if (std::find(sink.begin(), sink.end(), 1) == sink.end()) return;
+  const auto& document = dataset.document();
+  std::unordered_map<int64_t, uint8_t> part_of;
+  for (size_t row = 0; row < sink.size(); ++row)
+    if (plan.part[row]) part_of[document[row]] = plan.part[row];
+  plan.with_sinks = plan.part;
+  for (size_t row = 0; row < sink.size(); ++row) {
+    if (!sink[row] || special[row]) continue;
+    const auto found = part_of.find(document[row]);
+    if (found != part_of.end()) plan.with_sinks[row] = found->second;
+  }
+}
+
+/// [3][d], over the rows of each part.
+void plan_means(const data::Dataset& dataset, const std::vector<uint8_t>& part,
+                std::vector<double> (&means)[3], double (&count)[3]) {
+  const int64_t d = dataset.hook("activations").d;
+  for (auto& mean : means) mean.assign(static_cast<size_t>(d), 0);
+  gather_rows(dataset, part, kBlock, [&](std::span<const int64_t> rows, ConstMatrix x) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      auto& mean = means[part[rows[i]]];
+      const float* values = x.row(static_cast<int64_t>(i));
+      for (int64_t j = 0; j < d; ++j) mean[j] += values[j];
+      count[part[rows[i]]] += 1;
+    }
+  });
+  for (int p = 0; p < 3; ++p)
+    for (double& m : means[p]) m /= std::max(1.0, count[p]);
+}
 
 void plan_statistics(const data::Dataset& dataset, const data::SplitRule& rule, Plan& plan) {
   plan.part = statistics_parts(dataset, rule);
   const auto& document = dataset.document();
-  const int64_t d = dataset.hook("activations").d;
   for (size_t row = 0; row < plan.part.size(); ++row)
     if (plan.part[row]) plan.documents.push_back(document[row]);
   std::sort(plan.documents.begin(), plan.documents.end());
   plan.documents.erase(std::unique(plan.documents.begin(), plan.documents.end()),
                        plan.documents.end());
   double count[3] = {};
-  for (auto& mean : plan.mean) mean.assign(static_cast<size_t>(d), 0);
-  gather_rows(dataset, plan.part, kBlock, [&](std::span<const int64_t> rows, ConstMatrix x) {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      auto& mean = plan.mean[plan.part[rows[i]]];
-      const float* values = x.row(static_cast<int64_t>(i));
-      for (int64_t j = 0; j < d; ++j) mean[j] += values[j];
-      count[plan.part[rows[i]]] += 1;
-    }
-  });
+  plan_means(dataset, plan.part, plan.mean, count);
   if (count[kValidation] == 0)
     throw Error(
         fmt::format("{}: no document falls into the validation split (share {}, seed {}): raise "
                     "data.validation",
                     dataset.info().path.string(), rule.validation, rule.seed));
-  for (int p = 0; p < 3; ++p)
-    for (double& m : plan.mean[p]) m /= std::max(1.0, count[p]);
+  plan_sinks(dataset, plan);
+  double all[3] = {};
+  if (!plan.with_sinks.empty()) plan_means(dataset, plan.with_sinks, plan.mean_all, all);
 }
 
 void plan_texts(const data::Dataset& dataset, const TextTable& table,
                 const std::vector<int64_t>& texts, Plan& plan) {
-  const auto& special = dataset.special();
-  plan.slot.assign(special.size(), -1);
+  const auto& left_out = dataset.left_out();
+  plan.slot.assign(left_out.size(), -1);
   for (size_t s = 0; s < texts.size(); ++s) {
     const int64_t t = texts[s];
     if (table.ordinary[t] == 0)
       throw Error(fmt::format("{}: text {} has no ordinary tokens to pool",
                               dataset.info().path.string(), table.number[t]));
     for (int64_t row = table.first[t]; row < table.first[t] + table.rows[t]; ++row)
-      if (!special[row]) plan.slot[row] = static_cast<int32_t>(s);
+      if (!left_out[row]) plan.slot[row] = static_cast<int32_t>(s);
   }
 }
 
@@ -76,7 +107,8 @@ Plan make_plan(const data::Dataset& dataset, const TextTable* table, const Encod
   if (!texts.empty()) plan_texts(dataset, *table, texts, plan);
   plan.wanted.assign(static_cast<size_t>(dataset.info().rows), 0);
   for (int64_t row = 0; row < dataset.info().rows; ++row)
-    plan.wanted[row] = plan.part_of(row) != kNone || plan.slot_of(row) >= 0;
+    plan.wanted[row] =
+        plan.part_of(row) != kNone || plan.slot_of(row) >= 0 || plan.part_with_sinks(row) != kNone;
   return plan;
 }
 
@@ -137,6 +169,16 @@ class TextPool {
   double rows_ = 0;
 };
 
+template <class T>
+double squared_distance(const float* x, const T* other, size_t d) {
+  double sum = 0;
+  for (size_t j = 0; j < d; ++j) {
+    const double difference = static_cast<double>(x[j]) - other[j];
+    sum += difference * difference;
+  }
+  return sum;
+}
+
 void add_row(DocumentSums& sums, const float* x, const float* y, const std::vector<double>& mean,
              double active) {
   double error = 0, deviation = 0, xx = 0, yy = 0, xy = 0;
@@ -169,6 +211,11 @@ class Encoder {
       part->documents.resize(plan.documents.size());
       part->firing.resize(static_cast<size_t>(dictionary.info.n));
     }
+    if (plan.with_sinks.empty()) return;
+    for (SinkStatistics& part : with_sinks_) {
+      part.error.resize(plan.documents.size());
+      part.deviation.resize(plan.documents.size());
+    }
   }
 
   void block(Context& context, std::span<const int64_t> rows, ConstMatrix x) {
@@ -183,6 +230,8 @@ class Encoder {
       const std::span values(codes.values.data() + first, count);
       const Part part = plan_.part_of(rows[i]);
       if (part != kNone) statistics(part, rows[i], x.row(i), y.row(i), indices, values);
+      if (const Part all = plan_.part_with_sinks(rows[i]); all != kNone)
+        add_with_sinks(all, part == kNone, rows[i], x.row(i), y.row(i));
       if (const int32_t slot = plan_.slot_of(rows[i]); slot >= 0) {
         if (slot != slot_ && slot_ >= 0) pool_.finish(out_);
         slot_ = slot;
@@ -202,6 +251,20 @@ class Encoder {
     return std::move(out_);
   }
 
+  /// Of the part's documents; before finish().
+  SinkStatistics take_sinks(Part part) {
+    SinkStatistics& all = with_sinks_[part];
+    const auto& documents = (part == kValidation ? out_.validation : out_.train).documents;
+    SinkStatistics kept;
+    kept.rows = all.rows;
+    for (size_t i = 0; i < all.error.size(); ++i) {
+      if (documents[i].tokens == 0) continue;
+      kept.error.push_back(all.error[i]);
+      kept.deviation.push_back(all.deviation[i]);
+    }
+    return kept;
+  }
+
  private:
   void statistics(Part part, int64_t row, const float* x, const float* y,
                   std::span<const int32_t> indices, std::span<const float> values) {
@@ -212,10 +275,23 @@ class Encoder {
       active += 1;
       ++out.firing[indices[i]];
     }
-    const auto place =
-        std::lower_bound(plan_.documents.begin(), plan_.documents.end(), document_[row]);
-    add_row(out.documents[place - plan_.documents.begin()], x, y, plan_.mean[part], active);
+    add_row(out.documents[place_of(row)], x, y, plan_.mean[part], active);
     ++out.tokens;
+  }
+
+  void add_with_sinks(Part part, bool sink, int64_t row, const float* x, const float* y) {
+    SinkStatistics& out = with_sinks_[part];
+    const std::vector<double>& mean = plan_.mean_all[part];
+    out.error[place_of(row)] += squared_distance(x, y, mean.size());
+    out.deviation[place_of(row)] += squared_distance(x, mean.data(), mean.size());
+    out.rows += sink;
+  }
+
+  /// Of the row's document.
+  size_t place_of(int64_t row) const {
+    return static_cast<size_t>(
+        std::lower_bound(plan_.documents.begin(), plan_.documents.end(), document_[row]) -
+        plan_.documents.begin());
   }
 
   const sae::Dictionary& dictionary_;
@@ -225,6 +301,7 @@ class Encoder {
   int32_t slot_ = -1;
   std::vector<float> decoded_;
   EncodedDictionary out_;
+  SinkStatistics with_sinks_[3];  // by part
 };
 
 /// The texts' activations, pooled as their rows come by.
@@ -277,11 +354,11 @@ int64_t EncodeCache::slot(int64_t text) const {
 
 std::vector<uint8_t> statistics_parts(const data::Dataset& dataset, const data::SplitRule& rule) {
   const auto& document = dataset.document();
-  const auto& special = dataset.special();
+  const auto& left_out = dataset.left_out();
   std::vector<uint8_t> part(document.size(), kNone);
   double validation = 0, train = 0;
   for (size_t row = 0; row < part.size(); ++row) {
-    if (special[row]) continue;
+    if (left_out[row]) continue;
     const data::Split split = data::split_of(document[row], rule);
     part[row] = split == data::Split::validation ? kValidation
                 : split == data::Split::train    ? kTrain
@@ -322,7 +399,11 @@ EncodeCache encode_once(Context& context, const data::Dataset& dataset, const Te
         static_cast<float>(pool.sums[i] / static_cast<double>(pool.counts[i / cache.d]));
   cache.dense_max = std::move(pool.max);
   cache.dense_last = std::move(pool.last);
-  for (Encoder& encoder : encoders) cache.dictionaries.push_back(encoder.finish(context, count));
+  for (Encoder& encoder : encoders) {
+    cache.validation_sinks.push_back(encoder.take_sinks(kValidation));
+    cache.train_sinks.push_back(encoder.take_sinks(kTrain));
+    cache.dictionaries.push_back(encoder.finish(context, count));
+  }
   return cache;
 }
 

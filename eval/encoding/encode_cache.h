@@ -1,9 +1,9 @@
 // Activations encoded once, for all tasks and all dictionaries: one pass over the rows that any
 // task asked for.
 //
-// Special tokens are left out everywhere. Activations are raw (unscaled), as dictionaries take
-// them. All sums are in double and run in row order, so the bits depend neither on threads nor on
-// chunk sizes.
+// Special tokens and sinks are left out everywhere, but for SinkStatistics. Activations
+// are raw (unscaled), as dictionaries take them. All sums are in double and run in row order, so
+// the bits depend neither on threads nor on chunk sizes.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +39,14 @@ struct DocumentSums {
   double tokens = 0;
 };
 
+/// The same with the documents' sinks, which are not special; empty where the data set has none.
+struct SinkStatistics {
+  /// of each of the part's documents
+  std::vector<double> error;      ///< Σ‖x − x̂‖²
+  std::vector<double> deviation;  ///< Σ‖x − μ‖², μ = mean over these rows
+  int64_t rows = 0;               ///< sinks among them
+};
+
 /// One dictionary on one part (validation, or a sample of train).
 struct PartStatistics {
   std::vector<DocumentSums> documents;  ///< in ascending order of document id
@@ -64,6 +72,7 @@ struct EncodeCache {
   std::vector<float> dense;                     ///< [T, d]: mean of x over a text's ordinary tokens
   std::vector<float> dense_max, dense_last;     ///< [T, d] with other_poolings, else empty
   std::vector<EncodedDictionary> dictionaries;  ///< in the order given
+  std::vector<SinkStatistics> validation_sinks, train_sinks;  ///< in the same order
 
   /// The slot of a text. Throws Error where nobody requested it.
   int64_t slot(int64_t text) const;

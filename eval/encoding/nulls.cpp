@@ -50,7 +50,7 @@ constexpr int kRateRounds = 30;
 
 /// Rows of ordinary tokens, drawn without replacement.
 std::vector<float> sample_rows(const data::Dataset& dataset, uint64_t seed) {
-  const std::vector<uint8_t>& special = dataset.special();
+  const std::vector<uint8_t>& special = dataset.left_out();
   std::vector<int64_t> ordinary;
   for (size_t row = 0; row < special.size(); ++row)
     if (!special[row]) ordinary.push_back(static_cast<int64_t>(row));

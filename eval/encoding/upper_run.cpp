@@ -38,7 +38,7 @@ TextRows read_text_rows(const data::Dataset& dataset, const TextTable& table,
                         "every token of a text",
                         dataset.info().path.string(), row, table.number[t], position[row], i));
       wanted[row] = 1;
-      result.special.push_back(dataset.special()[row]);
+      result.special.push_back(dataset.left_out()[row]);
       if (dataset.info().has_tokens) result.tokens.push_back(dataset.tokens()[row]);
     }
     result.start.push_back(count);

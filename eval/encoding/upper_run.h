@@ -20,7 +20,7 @@ struct TextRows {
   std::vector<int64_t> text;         ///< index into the text table, ascending
   std::vector<int64_t> start, rows;  ///< entry e has rows [start[e], start[e] + rows[e]) of x
   std::vector<int32_t> tokens;       ///< [all rows]; empty where the data set has none
-  std::vector<uint8_t> special;      ///< [all rows]
+  std::vector<uint8_t> special;      ///< [all rows] special or a sink: never edited, nor counted
   std::vector<float> x;              ///< [all rows, d]
 
   int64_t size() const { return static_cast<int64_t>(text.size()); }

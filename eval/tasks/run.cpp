@@ -180,7 +180,9 @@ data::SplitRule common_split_rule(const data::Dataset& dataset,
   std::string owner;
   for (const EvalDictionary& d : dictionaries) {
     const sae::DictionaryInfo& info = d.dictionary.info;
-    if (!info.null_kind.empty() || info.data_hash != dataset.info().content_hash) continue;
+    if (!info.null_kind.empty() || info.data_hash.empty() ||
+        info.data_hash != dataset.info().content_hash)
+      continue;
     const auto rule = parse_split_rule(info.split_rule);
     if (!rule) continue;
     if (common && format_split_rule(*common) != format_split_rule(*rule))

@@ -53,6 +53,7 @@ void run(const Options& options) {
   shards.rows_per_shard = about.n;
   shards.chunk_bytes = std::max<int64_t>(1, about.n / kPieces) * shards.d * size_of(shards.dtype);
   shards.tokens = shards.document = shards.position = shards.special = shards.text = false;
+  shards.sinks = false;
   shards.model = about.model;
   shards.revision = about.revision;
   shards.hook = "decoder of " + (about.target.empty() ? about.hook : about.target);

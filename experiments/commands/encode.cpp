@@ -113,7 +113,7 @@ void read_columns(const data::Dataset& dataset, const std::vector<Columns>& colu
   }
 }
 
-/// FVU over the rows of one split that are not special.
+/// FVU over the rows of one split that are neither special nor sinks.
 class Fvu {
  public:
   Fvu(const Options& options, const data::Dataset& dataset, const sae::Dictionary& dictionary)
@@ -139,7 +139,7 @@ class Fvu {
     dictionary_.decode(context, codes, Matrix(decoded_.data(), x.rows, d), x);
     for (int64_t i = 0; i < x.rows; ++i) {
       const auto row = static_cast<size_t>(first + i);
-      if (dataset_.special()[row]) continue;
+      if (dataset_.left_out()[row]) continue;
       if (rule_ && data::split_of(dataset_.document()[row], *rule_) != split_) continue;
       ++rows_;
       active_ += std::count_if(codes.values.begin() + codes.row_offsets[i],

@@ -91,7 +91,7 @@ void evaluate(Options options) {
   const Config config = read_config(options);
   check_required(options);
   Context context({Device::cpu, options.threads});
-  const data::Dataset dataset = data::Dataset::open(options.data);
+  const data::Dataset dataset = data::Dataset::open(options.data, config.data.sinks());
   std::vector<eval::TrainedNull> trained_nulls;
   for (const std::string& text : options.trained_nulls)
     trained_nulls.push_back(eval::parse_trained_null(text));

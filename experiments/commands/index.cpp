@@ -9,6 +9,7 @@
 
 #include "data/convert.h"
 #include "data/index_build.h"
+#include "data/sinks.h"
 #include "experiments/commands/commands.h"
 #include "kernels/base/error.h"
 
@@ -21,10 +22,16 @@ struct Options {
   std::string tensor, dtype;
   std::vector<int32_t> special_tokens;
   int64_t rows_per_shard = 1 << 18;
-  bool replace = false, json = false;
+  bool replace = false, json = false, reshape = false;
 };
 
-void print_summary(const data::DatasetInfo& info, size_t files, bool json) {
+void print_summary(const data::Index& index, bool json) {
+  const data::DatasetInfo& info = index.info;
+  const data::SinkInfo& sinks = index.sinks;
+  const size_t files = index.files.size();
+  const nlohmann::ordered_json repeats =
+      index.near_duplicates ? nlohmann::ordered_json(index.near_duplicates->repeats)
+                            : nlohmann::ordered_json();
   const data::HookInfo& hook = info.hooks.front();
   if (json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"path", info.path.string()},
@@ -34,6 +41,9 @@ void print_summary(const data::DatasetInfo& info, size_t files, bool json) {
                                               {"dtype", std::string(name_of(hook.dtype))},
                                               {"variance", hook.variance},
                                               {"scale", hook.scale},
+                                              {"near_duplicate_documents", repeats},
+                                              {"sinks", sinks.rows},
+                                              {"sink_share", sinks.share.front()},
                                               {"content_hash", info.content_hash}}
                            .dump());
     return;
@@ -41,6 +51,18 @@ void print_summary(const data::DatasetInfo& info, size_t files, bool json) {
   fmt::print("{}: {} rows of d = {} ({}) in {} file(s); variance {:.6g}, scale {:.6g}\n",
              info.path.string(), info.rows, hook.d, name_of(hook.dtype), files, hook.variance,
              hook.scale);
+  if (index.near_duplicates && index.near_duplicates->repeats > 0) {
+    fmt::print(
+        "{} of {} documents nearly repeat another: a split may put one into training and the "
+        "other into a test\n",
+        index.near_duplicates->repeats, index.near_duplicates->documents);
+  }
+  if (sinks.rows > 0) {
+    fmt::print(
+        "{} rows are sinks (norm over {} times the median) and hold {:.4g} % of the squared "
+        "norms: marked, and left out by default\n",
+        sinks.rows, data::kSinkFactor, 100 * sinks.share.front());
+  }
 }
 
 void run(const Options& options) {
@@ -51,13 +73,14 @@ void run(const Options& options) {
         "index: HDF5 files and files to convert cannot be mixed; run it once for each kind");
   }
   if (convertible == 0) {
-    if (!options.tensor.empty() || !options.dtype.empty() || !options.special_tokens.empty()) {
+    if (!options.tensor.empty() || !options.dtype.empty() || !options.special_tokens.empty() ||
+        options.reshape) {
       throw UsageError(
-          "index: --tensor, --dtype and --special-tokens are for conversion; HDF5 files stay as "
-          "they are");
+          "index: --tensor, --dtype, --reshape and --special-tokens are for conversion; HDF5 files "
+          "stay as they are");
     }
     const data::Index index = data::build_index(options.files, options.out, options.replace);
-    return print_summary(index.info, index.files.size(), options.json);
+    return print_summary(index, options.json);
   }
   data::ConvertOptions convert;
   convert.folder = options.out;
@@ -65,9 +88,11 @@ void run(const Options& options) {
   convert.special_tokens = options.special_tokens;
   if (!options.dtype.empty()) convert.dtype = parse_dtype(options.dtype);
   convert.rows_per_shard = options.rows_per_shard;
-  data::convert_arrays(options.files, convert);
-  const data::Index index = data::read_index(options.out);
-  print_summary(index.info, index.files.size(), options.json);
+  convert.reshape = options.reshape;
+  const auto near_duplicates = data::convert_arrays(options.files, convert);
+  data::Index index = data::read_index(options.out);
+  index.near_duplicates = near_duplicates;
+  print_summary(index, options.json);
 }
 
 }  // namespace
@@ -97,6 +122,8 @@ void register_index(CLI::App& app) {
                       "Stored type of converted rows: f16, bf16 or f32 (default: the source's)");
   command->add_option("--rows-per-shard", options->rows_per_shard, "Rows of a converted shard")
       ->capture_default_str();
+  command->add_flag("--reshape", options->reshape,
+                    "Read .npy and .safetensors arrays [N, M, d] as N·M rows, documents of M");
   command->add_flag("--replace", options->replace,
                     "Make an existing index anew, accepting the files as they are now");
   command->add_flag("--json", options->json, "Print a machine-readable summary");

@@ -75,7 +75,7 @@ void look_at_data(const Config& config, const Options& options, sae::PlanInput& 
     throw UsageError(options.config +
                      ": data.path is empty: name the folder of shards, or give --dims");
   } else {
-    const data::Dataset dataset = data::Dataset::open(config.data.path);
+    const data::Dataset dataset = data::Dataset::open(config.data.path, config.data.sinks());
     inputs = hooks_of(dataset, names);
     if (!targets.empty()) targets = hooks_of(dataset, {config.data.target_hook});
     std::vector<data::HookInfo> all = inputs;

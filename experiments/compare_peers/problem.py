@@ -42,13 +42,13 @@ class Problem:
 
 
 def shard_rows(shards: Path) -> np.ndarray:
-    """Activations of every token that is not special, in the order of the texts, as stored."""
+    """Activations of every token that is neither special nor a sink, in the order of the texts, as stored."""
     parts = []
     for path in sorted(shards.glob("shard-*.h5")):
         with open_h5(path, "activations") as file:
             keep = np.ones(len(file["activations"]), bool)
-            if "special" in file:
-                keep = file["special"][:] == 0
+            for column in {"special", "sink"} & set(file):
+                keep &= file[column][:] == 0
             parts.append(file["activations"][:][keep])
     if not parts:
         raise SourceError(

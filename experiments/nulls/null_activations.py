@@ -7,7 +7,7 @@
             dimensions say together is gone
   gaussian  normal with the mean and covariance of the ordinary rows: second moments stay, all else is gone
 
-Special rows are left out. Document numbers stay where they were (of the row, not of any text), so splits have the
+Special rows and sinks are left out. Document numbers stay where they were (of the row, not of any text), so splits have the
 same sizes. A dictionary trained on the result with the same configuration and seed is passed to
 `assay eval --null-dictionary shuffled=RUN`.
 """
@@ -48,7 +48,9 @@ def read(files):
             x = stored[:]
             if stored.dtype == np.uint16:  # bf16: the upper half of an fp32
                 x = (x.astype(np.uint32) << 16).view(np.float32)
-            ordinary = file["special"][:] == 0 if "special" in file else np.ones(len(x), bool)
+            ordinary = np.ones(len(x), bool)
+            for column in {"special", "sink"} & set(file):
+                ordinary &= file[column][:] == 0
             rows.append(x[ordinary].astype(np.float32))
             documents.append(
                 file["document"][:][ordinary] if "document" in file else np.arange(ordinary.sum())

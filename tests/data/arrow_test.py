@@ -168,3 +168,66 @@ def test_damage_is_an_error_never_a_crash(tmp_path):
         assert done.returncode in (0, 1, 2), (trial, done.returncode, done.stderr)
         refused += done.returncode != 0
     assert refused > 20
+
+
+def cache_of(folder, parts, of=None):
+    for part in parts:
+        x, tokens = make(4, seed=part)
+        name = f"data-{part:05}-of-{of or len(parts):05}.arrow"
+        write(folder / name, table(x, tokens))
+    return folder
+
+
+def test_a_cache_is_whole_and_of_one_saving(tmp_path):
+    def refused(cache, *texts):
+        line = assay("index", cache, "--out", tmp_path / "set", status=1)
+        assert all(text in line for text in texts), line
+
+    refused(cache_of(tmp_path / "a", [0, 2], of=3), "part 1 of 3 is missing")
+    refused(cache_of(tmp_path / "b", [0, 1], of=3), "part 2 of 3 is missing")
+    cache_of(tmp_path / "c", [0, 1])
+    refused(cache_of(tmp_path / "c", [0, 1, 2]), "two savings")
+    cache = cache_of(tmp_path / "d", [0, 1])
+    names = [f.name for f in sorted(cache.glob("*.arrow"))]
+
+    def listed(*names):
+        files = [{"filename": name} for name in names]
+        (cache / "state.json").write_text(json.dumps({"_data_files": files}))
+
+    listed(names[0])
+    refused(cache, names[1], "not listed in state.json")
+    listed(*names, "data-more.arrow")
+    refused(cache, "data-more.arrow", "not there")
+    listed(*names)
+    info = {"splits": {"train": {"num_examples": 9}}}
+    (cache / "dataset_info.json").write_text(json.dumps(info))
+    refused(cache, "8 sequences", "says 9")
+    info["splits"]["train"]["num_examples"] = 8
+    (cache / "dataset_info.json").write_text(json.dumps(info))
+    assert assay_json("index", cache, "--out", tmp_path / "good")["rows"] == 8 * CONTEXT
+
+
+@pytest.mark.parametrize("kind", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_a_writer_that_was_stopped_is_noticed(tmp_path, kind):
+    x, tokens = make(6)
+    path = write(tmp_path / "c" / "a.arrow", table(x, tokens), kind=kind)
+    sound = path.read_bytes()
+    end = sound.rindex(b"\xff\xff\xff\xff\0\0\0\0")
+    for cut in (end, len(sound) - 1, len(sound) - 8):
+        path.write_bytes(sound[:cut])
+        line = assay("index", path, "--out", tmp_path / "set", status=1)
+        assert "a.arrow" in line, line
+    path.write_bytes(sound)
+    assay("index", path, "--out", tmp_path / "set")
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64, np.int64])
+def test_token_ids_of_any_integer_type(tmp_path, dtype):
+    x, tokens = make(4)
+    path = write(tmp_path / "c" / "a.arrow", table(x, tokens.astype(dtype)))
+    assay("index", path, "--out", tmp_path / "set")
+    assert np.array_equal(stored(tmp_path / "set")[0]["tokens"], tokens.reshape(-1))
+    big = tokens.astype(dtype)
+    big[2, 3] = 2**31
+    path = write(tmp_path / "d" / "a.arrow", table(x, big))
+    assert "2147483648" in assay("index", path, "--out", tmp_path / "e", status=1)

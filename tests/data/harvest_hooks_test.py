@@ -139,6 +139,7 @@ def read(folder, dtype):
         "document",
         "position",
         "special",
+        "sink",
     ]
     found = {name: np.concatenate([f[name][:] for f in files]) for name in names}
     for name in names[:3]:
@@ -165,6 +166,7 @@ def test_rows_are_the_models_own(harvest, model, texts, tmp_path, ranks, dtype):
         np.testing.assert_allclose(
             found[name], expected, rtol=0.01 if dtype == "bf16" else 1e-4, atol=1e-5
         )
+    assert len(found["sink"]) == len(found["special"]) and not found["sink"].any()
     documents = np.concatenate([[i // 2] * len(truth[i][0]) for i in order])
     same = found["document"][:, None] == found["document"]
     assert np.array_equal(same, documents[:, None] == documents)
@@ -197,3 +199,19 @@ def test_a_killed_rank_goes_on_and_differences_are_named(harvest, tmp_path):
 def test_the_modules_names_are_listed(model, monkeypatch, capsys):
     assert run(monkeypatch, "--model", model, "--list-hooks") == ""
     assert "model.layers.2.mlp" in capsys.readouterr().out.split()
+
+
+def test_sinks_are_marked_by_the_definition():
+    rng = np.random.default_rng(3)
+    hooks = [torch.from_numpy(rng.normal(size=(1001, 8)).astype(np.float32)) for _ in range(2)]
+    special = torch.from_numpy((np.arange(1001) % 7 == 0).astype(np.uint8))
+    hooks[0][[5, 7, 300]] *= 200
+    hooks[1][800] *= 200
+    hooks[1][:300] = 0
+    expected = np.zeros(1001, bool)
+    for values in hooks:
+        norms = np.linalg.norm(values.numpy().astype(np.float64), axis=1)
+        ordinary = np.sort(norms[(special.numpy() == 0) & (norms > 0)])
+        expected |= norms > 10 * ordinary[(len(ordinary) - 1) // 2]
+    assert expected.sum() == 4
+    np.testing.assert_array_equal(harvest_hooks.find_sinks(hooks, special, block=64), expected)

@@ -108,22 +108,52 @@ STORAGE = {
 
 
 @pytest.mark.parametrize("kind", STORAGE)
-@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4"])
+@pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
 def test_any_storage_has_the_same_statistics(tmp_path, rows, kind, dtype):
     stored = rows.astype(dtype)
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f.create_dataset("activations", data=stored, **STORAGE[kind])
-    check_statistics(index(tmp_path / "a.h5", "--out", tmp_path / "set"), stored)
+    read = stored.astype(np.float32) if dtype[1:] == "f8" else stored
+    check_statistics(index(tmp_path / "a.h5", "--out", tmp_path / "set"), read)
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
-def test_file_versions_and_never_written_chunks(tmp_path, rows, libver):
+def test_file_versions(tmp_path, rows, libver):
     with h5py.File(tmp_path / "a.h5", "w", libver=libver) as f:
-        d = f.create_dataset("activations", (5000, 24), "f4", chunks=(500, 24))
-        d[:1500] = rows[:1500]
-    sparse = rows.copy()
-    sparse[1500:] = 0
-    check_statistics(index(tmp_path / "a.h5", "--out", tmp_path / "set"), sparse)
+        f.create_dataset("activations", data=rows, chunks=(500, 24))
+    check_statistics(index(tmp_path / "a.h5", "--out", tmp_path / "set"), rows)
+
+
+def test_what_was_never_written_does_not_count_as_zeros(tmp_path, rows):
+    a = tmp_path / "a.h5"
+
+    def refused_with(text, **parts):
+        with h5py.File(a, "w") as f:
+            for name, make in parts.items():
+                make(f, name)
+        line = refused(a, "--out", tmp_path / "set")
+        assert text in line and "never written" in line, line
+
+    def partly(f, name):
+        f.create_dataset(name, (5000, 24), "f4", chunks=(500, 24))[:1500] = rows[:1500]
+
+    def whole(f, name):
+        f[name] = rows
+
+    def nothing(f, name, shape=(5000, 24)):
+        f.create_dataset(name, shape, "f4" if len(shape) > 1 else "i4")
+
+    def half(f, name):
+        f.create_dataset(name, (5000,), "u1", chunks=(100,))[:2500] = 1
+
+    refused_with("/activations: 7 of 10 chunks", activations=partly)
+    refused_with("/activations", activations=nothing)
+    refused_with("/special: 25 of 50", activations=whole, special=half)
+    refused_with("/tokens", activations=whole, tokens=lambda f, n: nothing(f, n, (5000,)))
+    with h5py.File(a, "w") as f:
+        f.create_dataset("activations", data=rows, chunks=(512, 24), compression="gzip")
+        f.create_dataset("special", data=np.zeros(5000, "u1"), chunks=(100,), compression="gzip")
+    check_statistics(index(a, "--out", tmp_path / "set"), rows)
 
 
 def test_missing_filter_is_named(tmp_path, rows):
@@ -145,7 +175,34 @@ def test_bfloat16_bits_need_their_attribute(tmp_path, rows):
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f["activations"] = bits
     assert "bf16" in refused(tmp_path / "a.h5", "--out", tmp_path / "set")
-    with h5py.File(tmp_path / "a.h5", "a") as f:
+    for i, name in enumerate(["bf16", "BF16", "bfloat16", "torch.bfloat16"]):
+        with h5py.File(tmp_path / "a.h5", "a") as f:
+            f["activations"].attrs["dtype"] = name
+        info = index(tmp_path / "a.h5", "--out", tmp_path / f"set{i}")
+        assert info["dtype"] == "bf16"
+        check_statistics(info, (bits.astype(np.uint32) << 16).view(np.float32))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("storage", [{}, {"chunks": (512, 24), "compression": "gzip"}])
+def test_bfloat16_of_either_order_and_of_its_own_type(tmp_path, rows, order, native, storage):
+    bits = (rows.view(np.uint32) >> 16).astype(np.uint16)
+    stored = h5py.h5t.py_create(np.dtype(order + "u2"))
+    if native:
+        stored = (h5py.h5t.IEEE_F32LE if order == "<" else h5py.h5t.IEEE_F32BE).copy()
+        stored.set_fields(15, 7, 8, 0, 7)
+        stored.set_size(2)
+        stored.set_ebias(127)
+    with h5py.File(tmp_path / "a.h5", "w") as f:
+        space = h5py.h5s.create_simple(bits.shape)
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        if storage:
+            properties.set_chunk(storage["chunks"])
+            properties.set_deflate(4)
+        data = h5py.h5d.create(f.id, b"activations", stored, space, properties)
+        same = np.ascontiguousarray(bits.astype(order + "u2"))
+        data.write(h5py.h5s.ALL, h5py.h5s.ALL, same, mtype=stored)  # bits, not converted
         f["activations"].attrs["dtype"] = "bf16"
     info = index(tmp_path / "a.h5", "--out", tmp_path / "set")
     assert info["dtype"] == "bf16"
@@ -164,6 +221,23 @@ def test_safetensors_and_npy(tmp_path, rows):
     np.save(tmp_path / "d.npy", rows[:100])
     both = index(tmp_path / "c.npy", tmp_path / "d.npy", "--out", tmp_path / "three")
     check_statistics(both, np.concatenate([rows, rows[:100]]))
+
+
+def test_three_dimensions_and_float64(tmp_path, rows):
+    cube = rows.astype(np.float64).reshape(500, 10, 24)
+    np.save(tmp_path / "a.npy", cube)
+    save_file({"a": cube}, tmp_path / "a.safetensors")
+    for name in ("a.npy", "a.safetensors"):
+        line = refused(tmp_path / name, "--out", tmp_path / "set", status=2)
+        assert name in line and "[500, 10, 24]" in line and "--reshape" in line
+        out = tmp_path / (name + ".set")
+        check_statistics(index(tmp_path / name, "--out", out, "--reshape"), rows)
+        with h5py.File(out / "shard-00000.h5") as f:
+            np.testing.assert_array_equal(f["document"][:], np.repeat(np.arange(500), 10))
+            np.testing.assert_array_equal(f["position"][:], np.tile(np.arange(10), 500))
+    a = write(tmp_path / "a.h5", activations=cube)
+    assert "x.reshape(-1, 24)" in refused(a, "--out", tmp_path / "set")
+    assert "--reshape" in refused(a, "--out", tmp_path / "set", "--reshape", status=2)
 
 
 def test_bad_npy(tmp_path, rows):
@@ -201,7 +275,7 @@ def test_bad_files_get_one_clear_line(tmp_path, rows):
     assert "not an HDF5 file" in refused(a, "--out", out)
     assert "/activations" in refused(write(a, other=rows), "--out", out)
     assert "dimensions" in refused(write(a, activations=rows[0]), "--out", out)
-    assert "float of 64 bits" in refused(write(a, activations=rows.astype("f8")), "--out", out)
+    assert "float of 128 bits" in refused(write(a, activations=rows.astype("f16")), "--out", out)
     assert "integer of 32 bits" in refused(write(a, activations=rows.astype("i4")), "--out", out)
     assert "/tokens" in refused(write(a, activations=rows, tokens=np.arange(7)), "--out", out)
     write(a, activations=rows)

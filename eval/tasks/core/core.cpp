@@ -75,12 +75,18 @@ class CoreTask : public Task {
 
   void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
     declare_core(result);
+    const auto has_any = [](const SinkStatistics& sinks) { return sinks.rows > 0; };
+    if (std::any_of(cache.validation_sinks.begin(), cache.validation_sinks.end(), has_any) ||
+        std::any_of(cache.train_sinks.begin(), cache.train_sinks.end(), has_any))
+      declare_sinks(result);
     const std::vector<int64_t> validation = documents_of(session, 1),
                                train = documents_of(session, 2);
     for (size_t i = 0; i < session.dictionaries.size(); ++i) {
       const EncodedDictionary& encoded = cache.dictionaries[i];
-      add_part(session, i, encoded.validation, "validation", validation, result);
-      if (encoded.train.tokens > 0) add_part(session, i, encoded.train, "train", train, result);
+      add_part(session, i, encoded.validation, cache.validation_sinks[i], "validation", validation,
+               result);
+      if (encoded.train.tokens > 0)
+        add_part(session, i, encoded.train, cache.train_sinks[i], "train", train, result);
       const std::string& key = session.dictionaries[i].entry.name;
       result.details["density_histogram"][key] = density_histogram(encoded.validation);
       result.details["dead"][key] = dead_latents(encoded.validation);
@@ -89,8 +95,8 @@ class CoreTask : public Task {
 
  private:
   static void add_part(const Session& session, size_t i, const PartStatistics& part,
-                       const std::string& name, const std::vector<int64_t>& documents,
-                       TaskResult& result) {
+                       const SinkStatistics& sinks, const std::string& name,
+                       const std::vector<int64_t>& documents, TaskResult& result) {
     const EvalDictionary& dictionary = session.dictionaries[i];
     Number base;
     base.dictionary = dictionary.entry.name;
@@ -104,21 +110,32 @@ class CoreTask : public Task {
                      [](const auto& d) { return d.deviation > 0; }))
       throw Error(fmt::format(
           "core: the activations of the {} part do not vary: there is nothing to explain", name));
+    const auto add_ratio = [&](Number number, const char* metric, const std::vector<double>& above,
+                               const std::vector<double>& below) {
+      const Estimate estimate = bootstrap_ratio(above, below, base.seed, session.config.resamples);
+      number.metric = metric;
+      number.value = estimate.value;
+      number.interval = estimate.interval;
+      number.interval_kind = fmt::format("bootstrap over {} documents", above.size());
+      result.numbers.push_back(number);
+    };
     for (const Ratio& ratio : kRatios) {
       std::vector<double> above, below;
       for (const DocumentSums& d : part.documents) {
         above.push_back(d.*ratio.numerator);
         below.push_back(d.*ratio.denominator);
       }
-      const Estimate estimate = bootstrap_ratio(above, below, base.seed, session.config.resamples);
-      Number number = base;
-      number.metric = ratio.metric;
-      number.value = estimate.value;
-      number.interval = estimate.interval;
-      number.interval_kind = fmt::format("bootstrap over {} documents", part.documents.size());
-      result.numbers.push_back(number);
+      add_ratio(base, ratio.metric, above, below);
     }
     add_counts(part, base, result);
+    if (sinks.rows == 0) return;
+    Number all = base;
+    all.n += sinks.rows;
+    add_ratio(all, "fvu_with_sinks", sinks.error, sinks.deviation);
+    all.metric = "sinks";
+    all.value = static_cast<double>(sinks.rows);
+    all.interval_kind = "exact count";
+    result.numbers.push_back(all);
   }
 
   static void add_counts(const PartStatistics& part, Number base, TaskResult& result) {

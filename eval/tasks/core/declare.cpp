@@ -30,6 +30,14 @@ void declare_core(TaskResult& result) {
        .fields = {"log10_low", "log10_high", "count"}}};
 }
 
+void declare_sinks(TaskResult& result) {
+  for (const MetricEntry& metric : {MetricEntry{"fvu_with_sinks", "FVU with sinks", "lower"},
+                                    MetricEntry{"sinks", "sinks", ""}}) {
+    result.metrics.push_back(metric);
+    result.figures.front().metrics.push_back(metric.name);
+  }
+}
+
 void declare_splice(TaskResult& result) {
   result.arms = {{"zero_ablation", "zeros", "control", "activations", "zero_ablation"},
                  {"mean_ablation", "the mean", "control", "activations", "mean_ablation"}};

@@ -6,6 +6,8 @@
 namespace assay::eval::core {
 
 void declare_core(TaskResult& result);
+/// What core reports besides of a data set with sinks.
+void declare_sinks(TaskResult& result);
 void declare_splice(TaskResult& result);
 void declare_seed_stability(TaskResult& result);
 

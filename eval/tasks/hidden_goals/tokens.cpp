@@ -14,7 +14,7 @@ std::vector<TokenRows> gather_tokens(const data::Dataset& dataset, const TextTab
                                      const std::vector<const GoalTexts*>& parts) {
   constexpr int64_t kBlock = 4096;
   const int64_t d = dataset.hook("activations").d;
-  const auto& special = dataset.special();
+  const auto& special = dataset.left_out();
   std::vector<uint8_t> wanted(special.size());  // part + 1
   std::vector<int64_t> place(special.size());
   std::vector<TokenRows> result(parts.size());

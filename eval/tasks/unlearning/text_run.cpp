@@ -263,8 +263,8 @@ void TextRun::write_all(const UnlearningMethods& methods) {
   all.reason = exam.missing();
   if (!all.reason.empty()) return;
   std::set<int32_t> special;
-  for (size_t row = 0; row < corpus_.rows.special.size(); ++row)
-    if (corpus_.rows.special[row]) special.insert(corpus_.rows.tokens[row]);
+  for (size_t row = 0; row < in_.dataset.special().size(); ++row)
+    if (in_.dataset.special()[row]) special.insert(in_.dataset.tokens()[row]);
   Writer writer{in_.context,     *in_.lower, *in_.words, {}, {special.begin(), special.end()},
                 in_.config.batch};
   const auto write = [&](const Edit* edit, int dictionary) {
