@@ -7,8 +7,8 @@
             dimensions say together is gone
   gaussian  normal with the mean and covariance of the ordinary rows: second moments stay, all else is gone
 
-Special rows and sinks are left out. Document numbers stay where they were (of the row, not of any text), so splits have the
-same sizes. A dictionary trained on the result with the same configuration and seed is passed to
+Special rows and sinks are left out. Document numbers stay where they were (of the row, not of any text), so splits
+have the same sizes. A dictionary trained on the result with the same configuration and seed is passed to
 `assay eval --null-dictionary shuffled=RUN`.
 """
 
