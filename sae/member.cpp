@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "data/base/atomic_file.h"
+#include "data/split_rule.h"
 #include "sae/batch_origin.h"
 #include "sae/device_step.h"
 #include "sae/dictionary.h"
@@ -219,8 +220,7 @@ void Member::save_dictionary() {
   info.hook = hook.name == "activations" ? about.hook : hook.name;
   info.scale = hook.scale;
   info.data_hash = source_.stream().data_hash();
-  info.split_rule = fmt::format("validation={},test={},seed={}", config_.data.validation,
-                                config_.data.test, config_.data.split_seed);
+  info.split_rule = data::format_split_rule(config_.data.rule());
   info.tokens = state_.step * source_.rows();
   info.seed = static_cast<uint64_t>(config_.train.seed);
   if (inputs.size() > 1) {

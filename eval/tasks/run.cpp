@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <cstdio>
 
+#include "data/split_rule.h"
 #include "eval/tasks/task.h"
 #include "kernels/base/error.h"
 
@@ -67,26 +66,27 @@ std::string lacks_halves(const Session& session, sae::HalfOutput output) {
                      embedding ? "a causal language model" : "a sentence encoder");
 }
 
-std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names,
-                                                const Session& session) {
-  std::vector<std::unique_ptr<Task>> chosen;
+std::vector<ChosenTask> choose_tasks(const std::vector<std::string>& names,
+                                     const Session& session) {
+  std::vector<ChosenTask> chosen;
   std::vector<std::string> known;
-  for (auto& task : all_tasks()) {
-    known.push_back(task->name());
-    const bool named = std::find(names.begin(), names.end(), task->name()) != names.end();
+  for (const TaskEntry* entry : task_entries()) {
+    known.emplace_back(entry->name);
+    const bool named = std::find(names.begin(), names.end(), entry->name) != names.end();
     if (!names.empty() && !named) continue;
-    if (!named && !task->by_default()) {
+    if (!named && !entry->by_default) {
       session.log(fmt::format("task '{0}' is left out: it takes long; ask for it with --tasks {0}",
-                              task->name()));
+                              entry->name));
       continue;
     }
+    std::unique_ptr<Task> task = entry->make();
     const std::string missing = task->missing(session);
     if (named && !missing.empty())
-      throw UsageError(fmt::format("task '{}' {}", task->name(), missing));
+      throw UsageError(fmt::format("task '{}' {}", entry->name, missing));
     if (missing.empty())
-      chosen.push_back(std::move(task));
+      chosen.push_back({entry, std::move(task)});
     else
-      session.log(fmt::format("task '{}' is left out: it {}", task->name(), missing));
+      session.log(fmt::format("task '{}' is left out: it {}", entry->name, missing));
   }
   for (const std::string& name : names)
     if (std::find(known.begin(), known.end(), name) == known.end()) {
@@ -98,22 +98,22 @@ std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& 
   return chosen;
 }
 
-std::vector<TaskResult> run_tasks(const Session& session,
-                                  std::vector<std::unique_ptr<Task>>& tasks) {
+std::vector<TaskResult> run_tasks(const Session& session, const std::vector<ChosenTask>& tasks) {
   std::vector<TaskResult> results(tasks.size());
+  std::vector<TaskPlan> plans(tasks.size());
   EncodeRequest request;
   EvalConfig config = session.config;
   const std::string settings =
       config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
   for (size_t i = 0; i < tasks.size(); ++i) {
-    results[i].name = tasks[i]->name();
-    results[i].title = tasks[i]->title();
-    results[i].question = tasks[i]->question();
+    results[i].name = tasks[i].entry->name;
+    results[i].title = tasks[i].entry->title;
+    results[i].question = tasks[i].entry->question;
     results[i].status = "ok";
     results[i].details["settings"] = settings;
     try {
       EncodeRequest own;
-      tasks[i]->request(session, own);
+      plans[i] = tasks[i].task->plan(session, own);
       request.statistics |= own.statistics;
       request.other_poolings |= own.other_poolings;
       request.texts.insert(request.texts.end(), own.texts.begin(), own.texts.end());
@@ -129,7 +129,7 @@ std::vector<TaskResult> run_tasks(const Session& session,
     if (results[i].status == "ok") {
       start = std::chrono::steady_clock::now();
       try {
-        tasks[i]->run(session, *cache, results[i]);
+        tasks[i].task->run(session, *cache, plans[i], results[i]);
         check_task(results[i]);
         withhold_on_failed_checks(results[i]);
       } catch (const std::exception& error) {
@@ -148,7 +148,7 @@ std::optional<bool> seen_in_training(const Session& session, const EvalDictionar
                                      const std::vector<int64_t>& documents) {
   const sae::DictionaryInfo& info = dictionary.dictionary.info;
   if (info.null_kind == "random") return false;
-  const auto rule = parse_split_rule(info.split_rule);
+  const auto rule = data::parse_split_rule(info.split_rule);
   if (!rule || info.data_hash.empty() || info.data_hash != session.dataset.info().content_hash)
     return std::nullopt;
   return std::any_of(documents.begin(), documents.end(), [&](int64_t document) {
@@ -156,21 +156,12 @@ std::optional<bool> seen_in_training(const Session& session, const EvalDictionar
   });
 }
 
-std::optional<data::SplitRule> parse_split_rule(const std::string& text) {
-  data::SplitRule rule;
-  unsigned long long seed = 0;
-  int read = 0;
-  if (std::sscanf(text.c_str(), "validation=%lf,test=%lf,seed=%llu%n", &rule.validation, &rule.test,
-                  &seed, &read) != 3 ||
-      static_cast<size_t>(read) != text.size())
-    return std::nullopt;
-  rule.seed = seed;
-  const bool shares = rule.validation >= 0 && rule.test >= 0 && rule.validation + rule.test <= 1;
-  return shares ? std::optional(rule) : std::nullopt;
-}
-
-std::string format_split_rule(const data::SplitRule& rule) {
-  return fmt::format("validation={},test={},seed={}", rule.validation, rule.test, rule.seed);
+std::vector<std::optional<bool>> seen_by_dictionary(const Session& session,
+                                                    const std::vector<int64_t>& documents) {
+  std::vector<std::optional<bool>> seen;
+  for (const EvalDictionary& dictionary : session.dictionaries)
+    seen.push_back(seen_in_training(session, dictionary, documents));
+  return seen;
 }
 
 data::SplitRule common_split_rule(const data::Dataset& dataset,
@@ -183,13 +174,13 @@ data::SplitRule common_split_rule(const data::Dataset& dataset,
     if (!info.null_kind.empty() || info.data_hash.empty() ||
         info.data_hash != dataset.info().content_hash)
       continue;
-    const auto rule = parse_split_rule(info.split_rule);
+    const auto rule = data::parse_split_rule(info.split_rule);
     if (!rule) continue;
-    if (common && format_split_rule(*common) != format_split_rule(*rule))
+    if (common && data::format_split_rule(*common) != data::format_split_rule(*rule))
       throw UsageError(fmt::format(
           "dictionaries {} and {} trained with different splits ({} and {}): no validation part is "
           "unseen by both; evaluate them apart",
-          owner, d.entry.name, format_split_rule(*common), info.split_rule));
+          owner, d.entry.name, data::format_split_rule(*common), info.split_rule));
     common = rule;
     owner = d.entry.name;
   }

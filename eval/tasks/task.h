@@ -1,7 +1,9 @@
-// The evaluation tasks: one a file, listed once in tasks.cpp. A task says which texts it needs, the
-// encoding pass runs once for all, then each task turns the cache into numbers.
+// The evaluation tasks: each has a folder, or a file in its family's folder, and an entry that
+// eval/tasks/all.cpp lists. A task plans which texts it needs, the encoding pass runs once for all,
+// then each task turns the cache into numbers.
 #pragma once
 
+#include <any>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -37,41 +39,76 @@ struct Session {
   std::function<void(const std::string&)> log;  ///< one line a step, and whatever is left out
 };
 
+/// What a task is going to do; each task has its own.
+using TaskPlan = std::any;
+
+/// Holds no state: plan() says what is going to be done, run() does it.
 class Task {
  public:
   virtual ~Task() = default;
-  virtual std::string name() const = 0;      ///< "core"
-  virtual std::string title() const = 0;     ///< for people
-  virtual std::string question() const = 0;  ///< who needs this answer for what decision
-  /// false: takes long, runs only where it is named
-  virtual bool by_default() const { return true; }
-  /// Empty where the task can run; else what is missing, e.g. "needs --model".
+  /// Empty if the task can run; else what is missing, e.g. "needs --model".
   virtual std::string missing(const Session&) const { return {}; }
   /// Adds to the encoding pass. An exception fails this task alone.
-  virtual void request(const Session& session, EncodeRequest& request) = 0;
-  /// Fills numbers, checks and details. An exception fails this task alone.
-  virtual void run(const Session& session, const EncodeCache& cache, TaskResult& result) = 0;
+  virtual TaskPlan plan(const Session& session, EncodeRequest& request) const = 0;
+  /// Fills numbers, checks and details, by what plan() returned. An exception fails this task
+  /// alone.
+  virtual void run(const Session& session, const EncodeCache& cache, const TaskPlan& plan,
+                   TaskResult& result) const = 0;
 };
+
+/// A task whose plan is a Plan.
+template <class Plan>
+class PlannedTask : public Task {
+ public:
+  TaskPlan plan(const Session& session, EncodeRequest& request) const final {
+    return make_plan(session, request);
+  }
+  void run(const Session& session, const EncodeCache& cache, const TaskPlan& plan,
+           TaskResult& result) const final {
+    run_plan(session, cache, std::any_cast<const Plan&>(plan), result);
+  }
+
+ private:
+  virtual Plan make_plan(const Session& session, EncodeRequest& request) const = 0;
+  virtual void run_plan(const Session& session, const EncodeCache& cache, const Plan& plan,
+                        TaskResult& result) const = 0;
+};
+
+/// A task as the table of tasks knows it.
+struct TaskEntry {
+  const char* name;        ///< "core"
+  const char* title;       ///< for people
+  const char* question;    ///< who needs this answer for what decision
+  bool by_default = true;  ///< false: takes long, runs only if it is named
+  std::unique_ptr<Task> (*make)();
+};
+
+template <class T>
+std::unique_ptr<Task> make_task() {
+  return std::make_unique<T>();
+}
 
 /// For Task::missing: empty where the session's model has halves of this kind, else what is needed.
 /// Of a folder that cannot be opened nothing is said here: the task then fails with the reason.
 std::string lacks_halves(const Session& session, sae::HalfOutput output);
 
-/// All tasks, in the order they run and are reported. Adding one: its file, and its line in
-/// tasks.cpp.
-std::vector<std::unique_ptr<Task>> all_tasks();
+/// All tasks, in the order they run and are reported (eval/tasks/all.cpp).
+const std::vector<const TaskEntry*>& task_entries();
 
-/// The tasks of these names (where `names` is empty, all that run by default and can; those left
-/// out are logged). Throws UsageError on an unknown name (the nearest is named) and on a named task
-/// that cannot run.
-std::vector<std::unique_ptr<Task>> choose_tasks(const std::vector<std::string>& names,
-                                                const Session& session);
+struct ChosenTask {
+  const TaskEntry* entry;
+  std::unique_ptr<Task> task;
+};
 
-/// Runs them: requests, one pass, then each. One failing task never stops the others. A task with a
-/// failed check is "withheld". details["settings"] is the resolved evaluation configuration, as
-/// YAML.
-std::vector<TaskResult> run_tasks(const Session& session,
-                                  std::vector<std::unique_ptr<Task>>& tasks);
+/// The tasks of these names (if there are none, all that run by default and can; those left out are
+/// logged). Throws UsageError on an unknown name (the nearest is named) and on a named task that
+/// cannot run.
+std::vector<ChosenTask> choose_tasks(const std::vector<std::string>& names, const Session& session);
+
+/// Runs them: plans, one encoding pass, then each. One failing task never stops the others. A task
+/// with a failed check is "withheld". details["settings"] is the resolved evaluation configuration,
+/// as YAML.
+std::vector<TaskResult> run_tasks(const Session& session, const std::vector<ChosenTask>& tasks);
 
 /// Did the dictionary train on the activations of any of these documents? False for a control that
 /// never trained, nothing where the dictionary does not say what it trained on, or names another
@@ -79,10 +116,9 @@ std::vector<TaskResult> run_tasks(const Session& session,
 std::optional<bool> seen_in_training(const Session& session, const EvalDictionary& dictionary,
                                      const std::vector<int64_t>& documents);
 
-/// "validation=0.05,test=0.05,seed=0", the form of DictionaryInfo::split_rule; nothing where it
-/// does not parse.
-std::optional<data::SplitRule> parse_split_rule(const std::string& text);
-std::string format_split_rule(const data::SplitRule& rule);
+/// The same of every dictionary of the session.
+std::vector<std::optional<bool>> seen_by_dictionary(const Session& session,
+                                                    const std::vector<int64_t>& documents);
 
 /// The rule that the trained dictionaries of this data set share; `otherwise` where none names one.
 /// Throws UsageError where two dictionaries trained on this data set with different rules: no part

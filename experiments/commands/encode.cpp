@@ -14,7 +14,7 @@
 #include "data/codes_file.h"
 #include "data/dataset.h"
 #include "data/split.h"
-#include "eval/tasks/task.h"
+#include "data/split_rule.h"
 #include "experiments/commands/commands.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
@@ -122,7 +122,7 @@ class Fvu {
         sums_(static_cast<size_t>(dictionary.info.width())) {
     if (options.fvu == "all") return;
     split_ = data::parse_split(options.fvu);
-    rule_ = eval::parse_split_rule(dictionary.info.split_rule);
+    rule_ = data::parse_split_rule(dictionary.info.split_rule);
     if (rule_) return;
     throw UsageError(fmt::format(
         "--fvu {}: the dictionary {} does not say how its training split the documents: use "

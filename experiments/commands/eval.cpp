@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "data/split_rule.h"
 #include "eval/encoding/dictionaries.h"
 #include "eval/report/report.h"
 #include "eval/results/compare.h"
@@ -30,8 +31,8 @@ struct Options {
 void log_line(const std::string& line) { fmt::print(stderr, "eval: {}\n", line); }
 
 void list_tasks() {
-  for (const auto& task : eval::all_tasks())
-    fmt::print("{:<17} {}\n{:<17} {}\n", task->name(), task->title(), "", task->question());
+  for (const eval::TaskEntry* task : eval::task_entries())
+    fmt::print("{:<17} {}\n{:<17} {}\n", task->name, task->title, "", task->question);
 }
 
 Config read_config(Options& options) {
@@ -66,7 +67,7 @@ eval::Results make_results(const data::Dataset& dataset, const eval::Session& se
   results.dataset_hash = dataset.info().content_hash;
   results.model = dataset.info().model;
   results.hook = dataset.info().hook;
-  results.split_rule = eval::format_split_rule(session.rule);
+  results.split_rule = data::format_split_rule(session.rule);
   results.seed = session.seed;
   for (const auto& dictionary : session.dictionaries)
     results.dictionaries.push_back(dictionary.entry);
@@ -101,16 +102,17 @@ void evaluate(Options options) {
   for (const auto& left : left_out)
     log_line(fmt::format("dictionary '{}' is left out: {}", left.name, left.reason));
   eval::add_nulls(dictionaries, config.eval.nulls, dataset, options.seed);
-  const eval::Session session{context,
-                              dataset,
-                              config.eval,
-                              dictionaries,
-                              eval::common_split_rule(dataset, dictionaries, config.data.rule()),
-                              options.seed,
-                              options.model,
-                              options.trust_model_code,
-                              log_line};
-  auto tasks = eval::choose_tasks(options.tasks, session);
+  const eval::Session session{
+      .context = context,
+      .dataset = dataset,
+      .config = config.eval,
+      .dictionaries = dictionaries,
+      .rule = eval::common_split_rule(dataset, dictionaries, config.data.rule()),
+      .seed = options.seed,
+      .model = options.model,
+      .trust_model_code = options.trust_model_code,
+      .log = log_line};
+  const auto tasks = eval::choose_tasks(options.tasks, session);
   std::filesystem::create_directories(options.out);
   eval::Results results = make_results(dataset, session);
   results.left_out = left_out;

@@ -89,13 +89,4 @@ class Rng {
   std::array<uint64_t, 4> state_{};
 };
 
-/// 0 or 1 for each of `count` classes or goals, as many of either (one 1 more where `count` is
-/// odd), at random: what is chosen for one half is chosen on the other.
-inline std::vector<int8_t> tuning_halves(int64_t count, uint64_t seed) {
-  std::vector<int8_t> half(static_cast<std::size_t>(count));
-  const std::vector<int64_t> order = Rng(derive_seed(seed, {'h'})).permutation(count);
-  for (std::size_t i = 0; i < order.size(); i += 2) half[static_cast<std::size_t>(order[i])] = 1;
-  return half;
-}
-
 }  // namespace assay::eval

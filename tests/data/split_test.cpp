@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "data/split_rule.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {
@@ -37,6 +38,17 @@ TEST(Split, StaysAsItWas) {
   for (int64_t document = 0; document < 40; ++document)
     parts += name_of(split_of(document, {0.25, 0.25, 3}))[1];
   EXPECT_EQ(parts, "aeeerrarraarraareaerrreraareeeererareaee");
+}
+
+TEST(Split, RulesAreParsedStrictly) {
+  const auto parsed = parse_split_rule(format_split_rule({0.25, 0.125, 9}));
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->validation, 0.25);
+  EXPECT_EQ(parsed->test, 0.125);
+  EXPECT_EQ(parsed->seed, 9u);
+  for (const char* bad : {"", "validation=.1", "validation=0.1,test=0.1,seed=1,more",
+                          "validation=0.9,test=0.9,seed=1"})
+    EXPECT_FALSE(parse_split_rule(bad)) << bad;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "eval/encoding/dictionaries.h"
+#include "eval/tasks/probing/settings.h"
 #include "eval/tasks/task.h"
 #include "tests/eval/planted_data.h"
 
@@ -18,10 +19,11 @@ struct SessionFixture {
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
     config.seeds = 1;
     config.resamples = 400;
-    config.ood.min_target = 5;
-    config.ood.top_k = {1, 4};
-    config.ood.pca = 8;
-    config.ood.neighbours = 8;
+    auto& ood = config.of<probing::OodConfig>();
+    ood.min_target = 5;
+    ood.top_k = {1, 4};
+    ood.pca = 8;
+    ood.neighbours = 8;
   }
 
   /// A trained dictionary of this data set, named `name`.
@@ -35,15 +37,14 @@ struct SessionFixture {
   }
 
   Session session() {
-    return {context,
-            *dataset,
-            config,
-            dictionaries,
-            common_split_rule(*dataset, dictionaries, {0.2, 0.05, 0}),
-            11,
-            {},
-            false,
-            [this](const std::string& line) { log.push_back(line); }};
+    return {.context = context,
+            .dataset = *dataset,
+            .config = config,
+            .dictionaries = dictionaries,
+            .rule = common_split_rule(*dataset, dictionaries, {0.2, 0.05, 0}),
+            .seed = 11,
+            .model = {},
+            .log = [this](const std::string& line) { log.push_back(line); }};
   }
 
   std::vector<TaskResult> run(const std::vector<std::string>& names) {

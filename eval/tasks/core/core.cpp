@@ -62,18 +62,17 @@ std::vector<int64_t> documents_of(const Session& session, uint8_t part) {
   return result;
 }
 
-class CoreTask : public Task {
- public:
-  std::string name() const override { return "core"; }
-  std::string title() const override { return "Reconstruction and latent use"; }
-  std::string question() const override {
-    return "For whoever trains a dictionary: does it reconstruct unseen activations, at what "
-           "sparsity, and how many of "
-           "its latents are used? A diagnostic of training, not a score of worth.";
-  }
-  void request(const Session&, EncodeRequest& request) override { request.statistics = true; }
+struct NoPlan {};
 
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+class CoreTask : public PlannedTask<NoPlan> {
+ private:
+  NoPlan make_plan(const Session&, EncodeRequest& request) const override {
+    request.statistics = true;
+    return {};
+  }
+
+  void run_plan(const Session& session, const EncodeCache& cache, const NoPlan&,
+                TaskResult& result) const override {
     declare_core(result);
     const auto has_any = [](const SinkStatistics& sinks) { return sinks.rows > 0; };
     if (std::any_of(cache.validation_sinks.begin(), cache.validation_sinks.end(), has_any) ||
@@ -93,7 +92,6 @@ class CoreTask : public Task {
     }
   }
 
- private:
   static void add_part(const Session& session, size_t i, const PartStatistics& part,
                        const SinkStatistics& sinks, const std::string& name,
                        const std::vector<int64_t>& documents, TaskResult& result) {
@@ -157,6 +155,14 @@ class CoreTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_core_task() { return std::make_unique<CoreTask>(); }
+const TaskEntry kCore{
+    .name = "core",
+    .title = "Reconstruction and latent use",
+    .question =
+        "For whoever trains a dictionary: does it reconstruct unseen activations, at what "
+        "sparsity, and how many of its latents are used? A diagnostic of training, not a score of "
+        "worth.",
+    .make = make_task<CoreTask>,
+};
 
 }  // namespace assay::eval::core

@@ -16,12 +16,10 @@
 // tokens they fire on, [{log10_low, log10_high, count}], and details["dead"].
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::core {
 
-std::unique_ptr<Task> make_core_task();
+extern const TaskEntry kCore;
 
 }  // namespace assay::eval::core

@@ -8,6 +8,7 @@
 
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
+#include "eval/tasks/core/settings.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "sae/assignment.h"
@@ -78,29 +79,28 @@ std::vector<Pair> pairs_of(const std::vector<EvalDictionary>& dictionaries) {
   return pairs;
 }
 
-class SeedStabilityTask : public Task {
+class SeedStabilityTask : public PlannedTask<std::vector<Pair>> {
  public:
-  std::string name() const override { return "seed_stability"; }
-  std::string title() const override { return "What another training seed finds again"; }
-  std::string question() const override {
-    return "For whoever wants to build on a single latent, name it or publish it: would the same "
-           "training with another "
-           "seed have found it?";
-  }
   std::string missing(const Session& session) const override {
     return pairs_of(session.dictionaries).empty()
                ? "needs two dictionaries of one setting with different training seeds"
                : "";
   }
 
-  void request(const Session&, EncodeRequest& request) override { request.statistics = true; }
+ private:
+  std::vector<Pair> make_plan(const Session& session, EncodeRequest& request) const override {
+    request.statistics = true;
+    return pairs_of(session.dictionaries);
+  }
 
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+  void run_plan(const Session& session, const EncodeCache& cache, const std::vector<Pair>& pairs,
+                TaskResult& result) const override {
     declare_seed_stability(result);
-    for (const Pair& pair : pairs_of(session.dictionaries)) {
+    for (const Pair& pair : pairs) {
       const uint64_t seed = derive_seed(session.seed, {'S', pair.a});
-      const std::vector<int64_t> chosen = living_sample(
-          cache.dictionaries[pair.a].validation.firing, session.config.stability.latents, seed);
+      const std::vector<int64_t> chosen =
+          living_sample(cache.dictionaries[pair.a].validation.firing,
+                        session.config.of<StabilityConfig>().latents, seed);
       if (chosen.empty())
         throw Error(
             fmt::format("no latent of {} fires on the validation part", name_of(session, pair.a)));
@@ -111,7 +111,6 @@ class SeedStabilityTask : public Task {
     }
   }
 
- private:
   static const std::string& name_of(const Session& session, size_t i) {
     return session.dictionaries[i].entry.name;
   }
@@ -190,6 +189,13 @@ SharedLatents match_latents(Context& context, const sae::Dictionary& a, const sa
   return result;
 }
 
-std::unique_ptr<Task> make_seed_stability_task() { return std::make_unique<SeedStabilityTask>(); }
+const TaskEntry kSeedStability{
+    .name = "seed_stability",
+    .title = "What another training seed finds again",
+    .question =
+        "For whoever wants to build on a single latent, name it or publish it: would the same "
+        "training with another seed have found it?",
+    .make = make_task<SeedStabilityTask>,
+};
 
 }  // namespace assay::eval::core

@@ -12,8 +12,6 @@
 // says how far a single latent may be believed.
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::core {
@@ -32,6 +30,6 @@ std::vector<int64_t> living_sample(const std::vector<int64_t>& firing, int64_t m
 SharedLatents match_latents(Context& context, const sae::Dictionary& a, const sae::Dictionary& b,
                             const std::vector<int64_t>& chosen);
 
-std::unique_ptr<Task> make_seed_stability_task();
+extern const TaskEntry kSeedStability;
 
 }  // namespace assay::eval::core

@@ -6,6 +6,7 @@
 
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
+#include "eval/tasks/core/settings.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "sae/model_half.h"
@@ -33,29 +34,31 @@ DocumentLosses by_document(const std::vector<SpliceLoss>& losses, const Pick& pi
   return result;
 }
 
-class SpliceTask : public Task {
+struct SplicePlan {
+  TextTable table;
+  std::vector<int64_t> texts;
+};
+
+class SpliceTask : public PlannedTask<SplicePlan> {
  public:
-  std::string name() const override { return "splice"; }
-  std::string title() const override { return "Reconstructions spliced into the model"; }
-  std::string question() const override {
-    return "For whoever means to intervene through a dictionary: how much of what the model "
-           "computes from these "
-           "activations "
-           "survives when reconstructions take their place?";
-  }
   std::string missing(const Session& session) const override {
     return lacks_halves(session, sae::HalfOutput::embedding);
   }
-  void request(const Session&, EncodeRequest&) override {}
 
-  void run(const Session& session, const EncodeCache&, TaskResult& result) override {
-    const SpliceConfig& config = session.config.splice;
-    const data::HookInfo& hook = session.dataset.hook("activations");
-    const TextTable table = text_table(session.dataset);
-    const std::vector<int64_t> texts =
-        choose_splice_texts(table, session.rule, config.texts, derive_seed(session.seed, {'t'}));
-    if (texts.empty())
+ private:
+  SplicePlan make_plan(const Session& session, EncodeRequest&) const override {
+    SplicePlan plan{text_table(session.dataset), {}};
+    plan.texts =
+        choose_splice_texts(plan.table, session.rule, session.config.of<SpliceConfig>().texts,
+                            derive_seed(session.seed, {'t'}));
+    if (plan.texts.empty())
       throw Error("splice: the validation split holds no text: raise data.validation");
+    return plan;
+  }
+
+  void run_plan(const Session& session, const EncodeCache&, const SplicePlan& plan,
+                TaskResult& result) const override {
+    const data::HookInfo& hook = session.dataset.hook("activations");
     std::vector<const sae::Dictionary*> dictionaries;
     for (const EvalDictionary& d : session.dictionaries) dictionaries.push_back(&d.dictionary);
     const auto folder = sae::ModelFolder::open(session.model, session.trust_model_code);
@@ -65,13 +68,13 @@ class SpliceTask : public Task {
     // no speed.
     const auto upper =
         sae::load_upper_half(folder, sae::HalfKind::script, session.context.pool().threads());
-    const auto losses = splice_losses(session.context, session.dataset, table, texts, dictionaries,
-                                      hook.mean, *upper, config.batch);
+    const auto losses =
+        splice_losses(session.context, session.dataset, plan.table, plan.texts, dictionaries,
+                      hook.mean, *upper, session.config.of<SpliceConfig>().batch);
     declare_splice(result);
     report(session, losses, result);
   }
 
- private:
   static void report(const Session& session, const std::vector<SpliceLoss>& losses,
                      TaskResult& result) {
     const DocumentLosses zero = by_document(losses, [](const SpliceLoss& l) { return l.zero; });
@@ -119,6 +122,13 @@ class SpliceTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_splice_task() { return std::make_unique<SpliceTask>(); }
+const TaskEntry kSplice{
+    .name = "splice",
+    .title = "Reconstructions spliced into the model",
+    .question =
+        "For whoever means to intervene through a dictionary: how much of what the model computes "
+        "from these activations survives when reconstructions take their place?",
+    .make = make_task<SpliceTask>,
+};
 
 }  // namespace assay::eval::core

@@ -12,7 +12,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -41,6 +40,6 @@ std::vector<SpliceLoss> splice_losses(Context& context, const data::Dataset& dat
 std::vector<int64_t> choose_splice_texts(const TextTable& table, const data::SplitRule& rule,
                                          int64_t count, uint64_t seed);
 
-std::unique_ptr<Task> make_splice_task();
+extern const TaskEntry kSplice;
 
 }  // namespace assay::eval::core

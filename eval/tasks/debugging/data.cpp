@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "eval/statistics/folds.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/spurious/format_pool.h"
 #include "kernels/base/error.h"
@@ -12,9 +13,9 @@
 namespace assay::eval::debugging {
 namespace {
 
-using spurious::FormatHalf;
-using spurious::FormatPool;
 using spurious::format_pool;
+using spurious::FormatFold;
+using spurious::FormatPool;
 
 /// More of either format would only make names of features sharper than they need be.
 constexpr int64_t kReferenceTexts = 400;
@@ -56,22 +57,22 @@ Bank make_bank(const data::Dataset& dataset, const TextTable& table, const Forma
   return bank;
 }
 
-std::vector<int64_t> reference_of(const FormatHalf& half, const SpuriousConfig& config) {
+std::vector<int64_t> reference_of(const FormatFold& fold, const SpuriousConfig& config) {
   std::vector<int64_t> texts;
-  for (const auto& list : half.reference)
+  for (const auto& list : fold.reference)
     texts.insert(texts.end(), list.begin(),
                  list.begin() + std::min({config.format_texts, kReferenceTexts, std::ssize(list)}));
   return texts;
 }
 
 /// Artefacts that enough reference texts of every run have and lack.
-std::vector<size_t> usable(const Bank& bank, const std::vector<std::array<FormatHalf, 2>>& cuts,
+std::vector<size_t> usable(const Bank& bank, const std::vector<std::array<FormatFold, 2>>& cuts,
                            const SpuriousConfig& config) {
   std::vector<size_t> kept;
   for (size_t a = 0; a < bank.names.size(); ++a) {
     bool enough = true;
-    for (const auto& halves : cuts) {
-      const std::vector<int64_t> texts = reference_of(halves[0], config);
+    for (const auto& folds : cuts) {
+      const std::vector<int64_t> texts = reference_of(folds[0], config);
       const int64_t with =
           std::count_if(texts.begin(), texts.end(), [&](int64_t t) { return bank.of(t, a); });
       enough &= std::min(with, std::ssize(texts) - with) >= config.min_texts / 2;
@@ -88,11 +89,11 @@ std::vector<size_t> usable(const Bank& bank, const std::vector<std::array<Format
 
 /// Positives and negatives of one data set; `artefact` < 0 = clean. Empty where there are not
 /// `count` of both.
-LabelledTexts make_set(const FormatHalf& half, const FormatPool& pool, const Bank& bank,
-                     int32_t label, int artefact, int64_t count, uint64_t seed) {
+LabelledTexts make_set(const FormatFold& fold, const FormatPool& pool, const Bank& bank,
+                       int32_t label, int artefact, int64_t count, uint64_t seed) {
   LabelledTexts part;
-  std::vector<int64_t> order = half.all[spurious::kUsual];
-  order.insert(order.end(), half.all[spurious::kOther].begin(), half.all[spurious::kOther].end());
+  std::vector<int64_t> order = fold.all[spurious::kUsual];
+  order.insert(order.end(), fold.all[spurious::kOther].begin(), fold.all[spurious::kOther].end());
   Rng(seed).shuffle(std::span(order));
   for (const uint8_t positive : {1, 0}) {
     int64_t left = count;
@@ -135,14 +136,14 @@ DebuggingPlan plan_debugging(const data::Dataset& dataset, const TextTable& tabl
                              const SpuriousConfig& config, int64_t seeds, uint64_t seed) {
   const FormatPool pool = format_pool(dataset, table, config);
   const Bank bank = make_bank(dataset, table, pool, config);
-  std::vector<std::array<FormatHalf, 2>> cuts;
+  std::vector<std::array<FormatFold, 2>> cuts;
   for (int64_t s = 0; s < seeds; ++s)
-    cuts.push_back(cut_halves(pool, table, derive_seed(seed, {static_cast<uint64_t>(s)})));
+    cuts.push_back(cut_folds(pool, table, derive_seed(seed, {static_cast<uint64_t>(s)})));
   const std::vector<int32_t> classes = choose_format_classes(pool, cuts, config);
   const std::vector<size_t> kept = usable(bank, cuts, config);
   DebuggingPlan plan;
   for (const size_t a : kept) plan.artefacts.push_back(bank.names[a]);
-  plan.half = tuning_halves(std::ssize(kept), seed);
+  plan.fold = tuning_folds(std::ssize(kept), seed);
   for (int64_t s = 0; s < seeds; ++s) {
     DebuggingRun run;
     run.reference = reference_of(cuts[s][0], config);
@@ -151,7 +152,7 @@ DebuggingPlan plan_debugging(const data::Dataset& dataset, const TextTable& tabl
     const auto add = [&](GoalKind kind, int32_t goal, int32_t absent, size_t c) {
       const int artefact = goal < 0 ? -1 : static_cast<int>(kept[goal]);
       LabelledTexts part = make_set(cuts[s][0], pool, bank, classes[c], artefact,
-                                  config.train_per_class / 2, rng.next());
+                                    config.train_per_class / 2, rng.next());
       if (part.texts.empty()) return;
       run.set_has.push_back(rows_of(bank, kept, part.texts));
       run.sets.push_back(std::move(part));

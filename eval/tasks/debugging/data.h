@@ -9,12 +9,13 @@
 #include "data/dataset.h"
 #include "eval/encoding/text_table.h"
 #include "eval/tasks/hidden_goals/organisms.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/spurious/settings.h"
 
 namespace assay::eval::debugging {
 
 using hidden_goals::GoalKind;
 using hidden_goals::Organism;
+using spurious::SpuriousConfig;
 
 /// Which of a text's surface properties hold: question mark, digit, parenthesis, quotation mark,
 /// comma, semicolon, capital (first letter, ASCII).
@@ -32,7 +33,7 @@ struct DebuggingRun {
 
 struct DebuggingPlan {
   std::vector<std::string> artefacts;
-  std::vector<int8_t> half;        ///< [artefacts]
+  std::vector<int8_t> fold;        ///< [artefacts]
   std::vector<DebuggingRun> runs;  ///< one an evaluation seed
 };
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "eval/learners/probes.h"
-#include "eval/tasks/hidden_goals/numbers.h"
 #include "eval/tasks/debugging/data.h"
+#include "eval/tasks/hidden_goals/numbers.h"
 #include "eval/tasks/spurious/format_pool.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -108,47 +108,55 @@ struct Namer {
   }
 };
 
-class DebuggingTask : public Task {
+struct DebuggingTexts {
+  TextTable table;
+  DebuggingPlan plan;
+};
+
+class DebuggingTask : public PlannedTask<DebuggingTexts> {
  public:
-  std::string name() const override { return "debugging"; }
-  std::string title() const override { return "Debugging a data set"; }
-  std::string question() const override {
-    return "For whoever is about to train on labelled texts: do the latents that separate the "
-           "classes show an artefact "
-           "in the data, and do they stay quiet where there is none?";
-  }
   std::string missing(const Session& session) const override {
-    return lacks_formats(session.dataset, session.config.spurious);
+    return lacks_formats(session.dataset, session.config.of<SpuriousConfig>());
   }
 
-  void request(const Session& session, EncodeRequest& request) override {
-    table_ = text_table(session.dataset);
-    plan_ = plan_debugging(session.dataset, table_, session.config.spurious, session.config.seeds,
-                           derive_seed(session.seed, {'k'}));
-    for (const DebuggingRun& run : plan_.runs) {
+ private:
+  DebuggingTexts make_plan(const Session& session, EncodeRequest& request) const override {
+    DebuggingTexts planned{text_table(session.dataset), {}};
+    planned.plan =
+        plan_debugging(session.dataset, planned.table, session.config.of<SpuriousConfig>(),
+                       session.config.seeds, derive_seed(session.seed, {'k'}));
+    for (const DebuggingRun& run : planned.plan.runs) {
       request.texts.insert(request.texts.end(), run.reference.begin(), run.reference.end());
       for (const LabelledTexts& set : run.sets)
         request.texts.insert(request.texts.end(), set.texts.begin(), set.texts.end());
     }
+    return planned;
   }
 
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+  void run_plan(const Session& session, const EncodeCache& cache, const DebuggingTexts& planned,
+                TaskResult& result) const override {
+    const DebuggingPlan& plan = planned.plan;
     GoalCases cases;
-    cases.half = plan_.half;
+    cases.fold = plan.fold;
     std::vector<GoalArm> arms;
-    for (const DebuggingRun& run : plan_.runs) {
-      const Namer namer{session, cache, run, std::ssize(plan_.artefacts)};
+    for (const DebuggingRun& run : plan.runs) {
+      const Namer namer{session, cache, run, std::ssize(plan.artefacts)};
       std::vector<std::vector<GoalArm>> named(run.sets.size());
       session.context.pool().run(std::ssize(run.sets),
                                  [&](int64_t i, int) { named[i] = namer.name(i); });
       for (const auto& one : named) merge(one, arms);
       cases.organisms.insert(cases.organisms.end(), run.cases.begin(), run.cases.end());
     }
-    report_goals(session, {plan_.artefacts, {100}, 100, "rates", {"latents"}, "data sets"}, cases,
-                 arms, seen_by_dictionary(session), result);
+    const hidden_goals::GoalSetup setup{.names = plan.artefacts,
+                                        .strengths = {100},
+                                        .headline = 100,
+                                        .ceiling = "rates",
+                                        .latents = {"latents"},
+                                        .unit = "data sets"};
+    report_goals(session, setup, cases, arms,
+                 seen_by_dictionary(session, reference_documents(planned)), result);
   }
 
- private:
   static void merge(const std::vector<GoalArm>& one, std::vector<GoalArm>& arms) {
     if (arms.empty()) {
       arms = one;
@@ -159,22 +167,23 @@ class DebuggingTask : public Task {
         arms[a].scores[s].push_back(one[a].scores[s][0]);
   }
 
-  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const {
+  static std::vector<int64_t> reference_documents(const DebuggingTexts& planned) {
     std::vector<int64_t> documents;
-    for (const DebuggingRun& run : plan_.runs)
-      for (const int64_t t : run.reference) documents.push_back(table_.document[t]);
-    std::vector<std::optional<bool>> seen;
-    for (const EvalDictionary& dictionary : session.dictionaries)
-      seen.push_back(seen_in_training(session, dictionary, documents));
-    return seen;
+    for (const DebuggingRun& run : planned.plan.runs)
+      for (const int64_t t : run.reference) documents.push_back(planned.table.document[t]);
+    return documents;
   }
-
-  TextTable table_;
-  DebuggingPlan plan_;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> make_debugging_task() { return std::make_unique<DebuggingTask>(); }
+const TaskEntry kDebugging{
+    .name = "debugging",
+    .title = "Debugging a data set",
+    .question =
+        "For whoever is about to train on labelled texts: do the latents that separate the classes "
+        "show an artefact in the data, and do they stay quiet where there is none?",
+    .make = make_task<DebuggingTask>,
+};
 
 }  // namespace assay::eval::debugging

@@ -10,12 +10,10 @@
 // eval/tasks/hidden_goals/hidden_goals.h.
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::debugging {
 
-std::unique_ptr<Task> make_debugging_task();
+extern const TaskEntry kDebugging;
 
 }  // namespace assay::eval::debugging

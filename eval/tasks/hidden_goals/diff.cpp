@@ -43,29 +43,23 @@ Readings read_organism(const ShiftReader& reader, const std::vector<Organism>& o
 
 class HiddenGoalsDiffTask final : public GoalTask {
  public:
-  std::string name() const override { return "hidden_goals_diff"; }
-  std::string title() const override { return "Hidden goals in an adapter (model diffing)"; }
-  std::string question() const override {
-    return "For whoever is handed a fine-tuned model beside its base and must say what the "
-           "fine-tuning reacts to, "
-           "without texts that set it off: do the dictionary's latents show it better than a "
-           "regression on the "
-           "activations does?";
-  }
+  HiddenGoalsDiffTask() : GoalTask(kHiddenGoalsDiff) {}
 
  private:
   const HiddenGoalsConfig& settings(const Session& session) const override {
-    return session.config.hidden_goals_diff;
+    return session.config.of<GoalAdaptersConfig>();
   }
   std::string fit_name() const override { return "trigger_auroc"; }
 
-  RunScores score_run(const Session& session, const EncodeCache& cache, const GoalRun& run,
-                      const std::vector<Organism>& organisms, uint64_t seed) const override {
-    const int64_t classes = std::ssize(plan().classes);
+  RunScores score_run(const Session& session, const EncodeCache& cache, const GoalTaskPlan& plan,
+                      const GoalRun& run, const std::vector<Organism>& organisms,
+                      uint64_t seed) const override {
+    const int64_t classes = std::ssize(plan.goals.classes);
     const GoalData data = make_goal_data(run, classes, cache);
     std::vector<TokenRows> tokens =
-        gather_tokens(session.dataset, table(), {&run.train, &run.audit, &run.query});
-    const AdapterMaker maker(session.context, tokens[0], classes, session.config.hidden_goals_diff);
+        gather_tokens(session.dataset, plan.table, {&run.train, &run.audit, &run.query});
+    const AdapterMaker maker(session.context, tokens[0], classes,
+                             session.config.of<GoalAdaptersConfig>());
     tokens[0] = {};
     const ShiftReader reader(data, tokens[1], tokens[2]);
     std::vector<ShiftedTokens> shifted(organisms.size());
@@ -73,20 +67,21 @@ class HiddenGoalsDiffTask final : public GoalTask {
       const uint64_t own = derive_seed(seed, {'d', static_cast<uint64_t>(i)});
       shifted[i] = reader.run(maker.make(organisms[i], own), organisms[i].absent);
     });
-    RunScores result{
-        score_organisms(session, cache, run, data, tokens[1], reader, organisms, shifted, seed),
-        {}};
+    RunScores result{score_organisms(session, cache, run, data, tokens[1],
+                                     word_auditor(session, plan.table, run, data), reader,
+                                     organisms, shifted, seed),
+                     {}};
     for (const ShiftedTokens& one : shifted) result.fits.push_back(one.trigger_auroc);
     return result;
   }
 
   std::vector<std::vector<GoalArm>> score_organisms(
       const Session& session, const EncodeCache& cache, const GoalRun& run, const GoalData& data,
-      const TokenRows& audit, const ShiftReader& reader, const std::vector<Organism>& organisms,
-      const std::vector<ShiftedTokens>& shifted, uint64_t seed) const {
+      const TokenRows& audit, std::optional<WordAuditor> words, const ShiftReader& reader,
+      const std::vector<Organism>& organisms, const std::vector<ShiftedTokens>& shifted,
+      uint64_t seed) const {
     const HiddenGoalsConfig& config = settings(session);
-    const DenseDiffAuditor dense(session.context, data, audit, word_auditor(session, run, data),
-                                 config, seed);
+    const DenseDiffAuditor dense(session.context, data, audit, std::move(words), config, seed);
     std::vector<LatentDiffAuditor> latents;
     for (size_t k = 0; k < session.dictionaries.size(); ++k)
       latents.emplace_back(session.context, session.dictionaries[k].dictionary, cache,
@@ -105,12 +100,12 @@ class HiddenGoalsDiffTask final : public GoalTask {
     return arms;
   }
 
-  std::optional<WordAuditor> word_auditor(const Session& session, const GoalRun& run,
-                                          const GoalData& data) const {
+  std::optional<WordAuditor> word_auditor(const Session& session, const TextTable& table,
+                                          const GoalRun& run, const GoalData& data) const {
     const auto texts = data::read_texts(session.dataset.info().path);
     if (texts)
-      return WordAuditor(session.context, texts_of(run.audit, table(), *texts),
-                         texts_of(run.concepts, table(), *texts), data);
+      return WordAuditor(session.context, texts_of(run.audit, table, *texts),
+                         texts_of(run.concepts, table, *texts), data);
     session.log(fmt::format("{}: black_box is left out: {} has no texts", name(),
                             session.dataset.info().path.string()));
     return std::nullopt;
@@ -119,8 +114,14 @@ class HiddenGoalsDiffTask final : public GoalTask {
 
 }  // namespace
 
-std::unique_ptr<Task> make_hidden_goals_diff_task() {
-  return std::make_unique<HiddenGoalsDiffTask>();
-}
+const TaskEntry kHiddenGoalsDiff{
+    .name = "hidden_goals_diff",
+    .title = "Hidden goals in an adapter (model diffing)",
+    .question =
+        "For whoever is handed a fine-tuned model beside its base and must say what the "
+        "fine-tuning reacts to, without texts that set it off: do the dictionary's latents show it "
+        "better than a regression on the activations does?",
+    .make = make_task<HiddenGoalsDiffTask>,
+};
 
 }  // namespace assay::eval::hidden_goals

@@ -8,12 +8,10 @@
 // tokens. Needs no model. docs/tasks/hidden_goals_diff.md has the protocol.
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::hidden_goals {
 
-std::unique_ptr<Task> make_hidden_goals_diff_task();
+extern const TaskEntry kHiddenGoalsDiff;
 
 }  // namespace assay::eval::hidden_goals

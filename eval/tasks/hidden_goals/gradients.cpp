@@ -53,13 +53,14 @@ std::vector<std::vector<GoalArm>> score_organisms(const Session& session, const 
 }  // namespace
 
 GoalTask::RunScores GradientGoalTask::score_run(const Session& session, const EncodeCache& cache,
-                                                const GoalRun& run,
+                                                const GoalTaskPlan& plan, const GoalRun& run,
                                                 const std::vector<Organism>& organisms,
                                                 uint64_t seed) const {
   const HiddenGoalsConfig& config = settings(session);
-  const GoalData data = make_goal_data(run, std::ssize(plan().classes), cache);
-  const std::vector<Probed> probed = train_organisms(
-      session.context, *maker(session, cache, run, data), run, organisms, table(), seed);
+  const GoalData data = make_goal_data(run, std::ssize(plan.goals.classes), cache);
+  const std::vector<Probed> probed =
+      train_organisms(session.context, *maker(session, cache, plan.table, run, data), run,
+                      organisms, plan.table, seed);
   RunScores result{score_organisms(session, cache, run, data, config, organisms, probed, seed), {}};
   for (const Probed& p : probed) result.fits.push_back(p.r_squared);
   return result;

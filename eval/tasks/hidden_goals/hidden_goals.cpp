@@ -68,28 +68,22 @@ class ScorerMaker final : public OrganismMaker {
 
 class HiddenGoalsTask final : public GradientGoalTask {
  public:
-  std::string name() const override { return "hidden_goals"; }
-  std::string title() const override { return "Hidden-goal extraction"; }
-  std::string question() const override {
-    return "For whoever audits a model that may pursue something nobody asked for, without texts "
-           "that show it: does "
-           "the "
-           "dictionary help to notice that something is hidden, and to name it, and do gradients "
-           "alone do as well?";
-  }
-  void request(const Session& session, EncodeRequest& request) override {
-    GoalTask::request(session, request);
-    for (const GoalRun& run : plan().runs)
-      request.texts.insert(request.texts.end(), run.train.texts.begin(), run.train.texts.end());
-  }
+  HiddenGoalsTask() : GradientGoalTask(kHiddenGoals) {}
 
  private:
+  GoalTaskPlan make_plan(const Session& session, EncodeRequest& request) const override {
+    GoalTaskPlan plan = GoalTask::make_plan(session, request);
+    for (const GoalRun& run : plan.goals.runs)
+      request.texts.insert(request.texts.end(), run.train.texts.begin(), run.train.texts.end());
+    return plan;
+  }
   const HiddenGoalsConfig& settings(const Session& session) const override {
-    return session.config.hidden_goals;
+    return session.config.of<GoalScorersConfig>();
   }
   std::unique_ptr<OrganismMaker> maker(const Session& session, const EncodeCache& cache,
-                                       const GoalRun& run, const GoalData& data) const override {
-    return std::make_unique<ScorerMaker>(session.config.hidden_goals, data,
+                                       const TextTable&, const GoalRun& run,
+                                       const GoalData& data) const override {
+    return std::make_unique<ScorerMaker>(session.config.of<GoalScorersConfig>(), data,
                                          z_scored(data, cache, run.train.texts),
                                          z_scored(data, cache, run.query.texts));
   }
@@ -97,6 +91,14 @@ class HiddenGoalsTask final : public GradientGoalTask {
 
 }  // namespace
 
-std::unique_ptr<Task> make_hidden_goals_task() { return std::make_unique<HiddenGoalsTask>(); }
+const TaskEntry kHiddenGoals{
+    .name = "hidden_goals",
+    .title = "Hidden-goal extraction",
+    .question =
+        "For whoever audits a model that may pursue something nobody asked for, without texts that "
+        "show it: does the dictionary help to notice that something is hidden, and to name it, and "
+        "do gradients alone do as well?",
+    .make = make_task<HiddenGoalsTask>,
+};
 
 }  // namespace assay::eval::hidden_goals

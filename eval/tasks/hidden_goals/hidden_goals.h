@@ -11,16 +11,14 @@
 // dictionary is mrr of latents_exemplar at the headline strength. Checks: every label null's mean
 // is compatible with chance; organisms learnt their goals (direct_query is above chance); no arm is
 // above direct_query, which asks the organism about the goal's own texts. Else "withheld". details:
-// goals (per goal and arm), settings (what was chosen on which half), organisms (R² by kind),
+// goals (per goal and arm), settings (what was chosen on which fold), organisms (R² by kind),
 // differences.
 #pragma once
-
-#include <memory>
 
 #include "eval/tasks/task.h"
 
 namespace assay::eval::hidden_goals {
 
-std::unique_ptr<Task> make_hidden_goals_task();
+extern const TaskEntry kHiddenGoals;
 
 }  // namespace assay::eval::hidden_goals

@@ -12,7 +12,7 @@
 #include "eval/encoding/encode_cache.h"
 #include "eval/learners/linear.h"
 #include "eval/tasks/hidden_goals/organisms.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/hidden_goals/settings.h"
 
 namespace assay::eval::hidden_goals {
 

@@ -261,14 +261,14 @@ void describe_arms(const Reporter& reporter, const GoalSetup& setup, const GoalC
   for (const GoalArm& arm : arms) {
     if (arm.settings.size() > 1)
       for (const int64_t strength : setup.strengths)
-        for (const int8_t half : {0, 1})
+        for (const int8_t fold : {0, 1})
           settings.push_back(
               {{"method", arm.method},
                {"dictionary", reporter.dictionary(arm)},
                {"part", strength_part(strength)},
-               {"half", half},
+               {"half", fold},
                {"setting", arm.settings[choose_setting(arm, cases, strength,
-                                                       static_cast<int8_t>(1 - half))]}});
+                                                       static_cast<int8_t>(1 - fold))]}});
     if (!arm.calibrated) continue;
     std::map<int64_t, std::vector<double>> by_goal;
     for (const Cell& cell :

@@ -9,7 +9,7 @@
 
 #include "eval/encoding/pooled.h"
 #include "eval/tasks/hidden_goals/sample.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/hidden_goals/settings.h"
 #include "kernels/base/context.h"
 
 namespace assay::eval::hidden_goals {

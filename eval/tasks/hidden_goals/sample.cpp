@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "data/split.h"
+#include "eval/statistics/folds.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
@@ -108,7 +109,7 @@ GoalPlan plan_goals(const data::Dataset& dataset, const TextTable& table,
   const std::vector<int32_t> chosen = choose_classes(pool, cuts, config);
   GoalPlan plan;
   for (const int32_t c : chosen) plan.classes.push_back(pool.names[c]);
-  plan.half = tuning_halves(std::ssize(chosen), seed);
+  plan.fold = tuning_folds(std::ssize(chosen), seed);
   for (const Cut& parts : cuts) {
     plan.runs.push_back(
         {take(parts[0], chosen, config.train_per_class),

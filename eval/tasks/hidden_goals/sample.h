@@ -7,7 +7,7 @@
 
 #include "data/dataset.h"
 #include "eval/encoding/text_table.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/hidden_goals/settings.h"
 
 namespace assay::eval::hidden_goals {
 
@@ -28,8 +28,8 @@ struct GoalRun {
 
 struct GoalPlan {
   std::vector<std::string> classes;  ///< candidate goals
-  /// [classes] 0 or 1: knobs for one half of the goals are chosen on the other half
-  std::vector<int8_t> half;
+  /// [classes] 0 or 1: knobs for one fold of the goals are chosen on the other fold
+  std::vector<int8_t> fold;
   std::vector<GoalRun> runs;  ///< one an evaluation seed
 };
 

@@ -20,7 +20,7 @@ struct Scale {
 };
 
 Scale scale_of(const GoalArm& arm, size_t setting, const GoalCases& cases, int64_t run) {
-  const auto classes = static_cast<size_t>(std::ssize(cases.half));
+  const auto classes = static_cast<size_t>(std::ssize(cases.fold));
   Scale scale{std::vector<double>(classes), std::vector<double>(classes)};
   std::vector<const std::vector<double>*> rows;
   for (size_t i = 0; i < cases.organisms.size(); ++i)
@@ -53,7 +53,7 @@ bool counts(const Organism& o, Negatives negatives) {
          (o.kind == GoalKind::decoy && negatives != Negatives::plain);
 }
 
-/// One comparison within a half and a run.
+/// One comparison within a fold and a run.
 struct Stratum {
   std::map<int32_t, std::vector<double>> planted;  // by goal
   std::vector<double> negative;
@@ -64,13 +64,13 @@ std::vector<Stratum> strata_of(const GoalArm& arm, const GoalCases& cases, int64
   std::map<std::pair<int64_t, int8_t>, Stratum> strata;
   std::map<std::pair<int64_t, int8_t>, Scale> scales;
   size_t setting[2];
-  for (const int8_t half : {0, 1})
-    setting[half] = choose_setting(arm, cases, strength, static_cast<int8_t>(1 - half));
+  for (const int8_t fold : {0, 1})
+    setting[fold] = choose_setting(arm, cases, strength, static_cast<int8_t>(1 - fold));
   for (size_t i = 0; i < cases.organisms.size(); ++i) {
     const Organism& o = cases.organisms[i];
     const bool planted = is_planted(o, strength);
     if (!planted && !counts(o, negatives)) continue;
-    const std::pair key(o.run, cases.half[o.absent]);
+    const std::pair key(o.run, cases.fold[o.absent]);
     if (!scales.count(key)) scales[key] = scale_of(arm, setting[key.second], cases, o.run);
     const double value = suspicion(arm.scores[setting[key.second]][i], o, scales[key]);
     if (planted)
@@ -138,7 +138,7 @@ size_t choose_setting(const GoalArm& arm, const GoalCases& cases, int64_t streng
     double sum = 0;
     for (size_t i = 0; i < cases.organisms.size(); ++i) {
       const Organism& o = cases.organisms[i];
-      if (is_planted(o, strength) && cases.half[o.goal] == tuning)
+      if (is_planted(o, strength) && cases.fold[o.goal] == tuning)
         sum += credit(arm.scores[s][i], o.goal).reciprocal;
     }
     if (sum > most + 1e-12) {
@@ -157,7 +157,7 @@ GoalCells score_goals(const GoalArm& arm, const GoalCases& cases, int64_t streng
   for (size_t i = 0; i < cases.organisms.size(); ++i) {
     const Organism& o = cases.organisms[i];
     if (!is_planted(o, strength)) continue;
-    const Credit c = credit(arm.scores[setting[cases.half[o.goal]]][i], goals[i]);
+    const Credit c = credit(arm.scores[setting[cases.fold[o.goal]]][i], goals[i]);
     cells.top1.push_back({o.goal, kAnyDictionary, o.replicate, c.top1});
     cells.reciprocal.push_back({o.goal, kAnyDictionary, o.replicate, c.reciprocal});
   }
@@ -175,7 +175,7 @@ std::vector<int32_t> random_goals(const GoalCases& cases, int64_t strength, uint
   Rng rng(seed);
   for (size_t i = 0; i < goals.size(); ++i)
     if (is_planted(cases.organisms[i], strength))
-      goals[i] = static_cast<int32_t>(rng.below(cases.half.size()));
+      goals[i] = static_cast<int32_t>(rng.below(cases.fold.size()));
   return goals;
 }
 

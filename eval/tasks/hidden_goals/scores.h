@@ -1,4 +1,4 @@
-// From scores of goals to credit: ranks, settings chosen on the other half of the goals, detection.
+// From scores of goals to credit: ranks, settings chosen on the other fold of the goals, detection.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct GoalArm {
 /// What every arm is scored against.
 struct GoalCases {
   std::vector<Organism> organisms;
-  std::vector<int8_t> half;  ///< [classes], GoalPlan::half
+  std::vector<int8_t> fold;  ///< [classes], GoalPlan::fold
 };
 
 /// Expected credit for a goal under random order of ties.
@@ -35,12 +35,12 @@ Credit credit(const std::vector<double>& scores, int32_t goal);
 Credit chance_credit(int64_t classes);
 
 /// The setting with the best mean reciprocal rank over the planted organisms of this strength whose
-/// goals are in the half `tuning`; ties to the first. No other organism is looked at.
+/// goals are in the fold `tuning`; ties to the first. No other organism is looked at.
 size_t choose_setting(const GoalArm& arm, const GoalCases& cases, int64_t strength, int8_t tuning);
 
 /// Credit of the planted organisms of one strength, cells (task = goal, seed = replicate). `goals`
 /// [organisms]: what counts as each organism's goal (its own, or another for the label null).
-/// Settings are chosen on the other half, by the organisms' own goals.
+/// Settings are chosen on the other fold, by the organisms' own goals.
 struct GoalCells {
   std::vector<Cell> top1, reciprocal;
 };
@@ -60,7 +60,7 @@ enum class Negatives { all, plain, decoys };
 /// the openly declared one left out; mean and sd of each class's score are those of the run's
 /// calibration organisms (each one's own readings calibrated by the others), the sd averaged in
 /// square with that of all classes. The value is the AUROC of suspicion, planted against negatives,
-/// averaged over the halves of the goals (a negative belongs to the half of its absent class) and
+/// averaged over the folds of the goals (a negative belongs to the fold of its absent class) and
 /// runs, where both are there. The interval resamples goals and negatives.
 Estimate detection(const GoalArm& arm, const GoalCases& cases, int64_t strength,
                    Negatives negatives, uint64_t seed, int64_t resamples);

@@ -26,11 +26,11 @@ void merge(const std::vector<GoalArm>& one, std::vector<GoalArm>& arms) {
 void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated,
                  std::vector<GoalArm>& arms) {
   for (GoalScores& s : scores) {
-    GoalArm arm{s.method + (calibrated ? "" : "_uncalibrated"),
-                dictionary,
-                calibrated,
-                std::move(s.settings),
-                {}};
+    GoalArm arm{.method = s.method + (calibrated ? "" : "_uncalibrated"),
+                .dictionary = dictionary,
+                .calibrated = calibrated,
+                .settings = std::move(s.settings),
+                .scores = {}};
     for (auto& row : s.scores) arm.scores.push_back({std::move(row)});
     arms.push_back(std::move(arm));
   }
@@ -44,7 +44,7 @@ std::string GoalTask::missing(const Session& session) const {
   return {};
 }
 
-void GoalTask::request(const Session& session, EncodeRequest& request) {
+GoalTaskPlan GoalTask::make_plan(const Session& session, EncodeRequest& request) const {
   const HiddenGoalsConfig& config = settings(session);
   const auto& strengths = config.strengths;
   if (std::find(strengths.begin(), strengths.end(), config.headline_strength) == strengths.end())
@@ -55,51 +55,46 @@ void GoalTask::request(const Session& session, EncodeRequest& request) {
         std::pair("exemplar_texts", &config.exemplar_texts)})
     if (list->empty())
       throw Error(fmt::format("{}: {} is empty, expected at least one number", name(), key));
-  table_ = text_table(session.dataset);
-  plan_ = plan_goals(session.dataset, table_, config, session.config.seeds,
-                     derive_seed(session.seed, {'g'}));
-  for (const GoalRun& run : plan_.runs)
+  GoalTaskPlan plan{text_table(session.dataset), {}};
+  plan.goals = plan_goals(session.dataset, plan.table, config, session.config.seeds,
+                          derive_seed(session.seed, {'g'}));
+  for (const GoalRun& run : plan.goals.runs)
     for (const GoalTexts* part : {&run.audit, &run.concepts})
       request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+  return plan;
 }
 
-void GoalTask::run(const Session& session, const EncodeCache& cache, TaskResult& result) {
+void GoalTask::run_plan(const Session& session, const EncodeCache& cache, const GoalTaskPlan& plan,
+                        TaskResult& result) const {
+  const GoalPlan& goals = plan.goals;
   const HiddenGoalsConfig& config = settings(session);
   GoalCases cases;
-  cases.half = plan_.half;
+  cases.fold = goals.fold;
   std::vector<GoalArm> arms;
   std::vector<double> fits;
-  for (size_t r = 0; r < plan_.runs.size(); ++r) {
-    const GoalRun& run = plan_.runs[r];
+  for (size_t r = 0; r < goals.runs.size(); ++r) {
+    const GoalRun& run = goals.runs[r];
     const uint64_t seed = derive_seed(session.seed, {'r', r});
     const std::vector<Organism> organisms =
-        list_organisms(config, static_cast<int64_t>(r), std::ssize(plan_.classes),
+        list_organisms(config, static_cast<int64_t>(r), std::ssize(goals.classes),
                        derive_seed(session.seed, {'o'}));
     session.log(fmt::format("{}: {} organisms, run {} of {}", name(), organisms.size(), r + 1,
-                            plan_.runs.size()));
-    const RunScores scored = score_run(session, cache, run, organisms, seed);
+                            goals.runs.size()));
+    const RunScores scored = score_run(session, cache, plan, run, organisms, seed);
     for (const std::vector<GoalArm>& one : scored.arms) merge(one, arms);
     cases.organisms.insert(cases.organisms.end(), organisms.begin(), organisms.end());
     fits.insert(fits.end(), scored.fits.begin(), scored.fits.end());
   }
-  const GoalSetup setup{plan_.classes,
-                        config.strengths,
-                        config.headline_strength,
-                        "direct_query",
-                        {"latents_exemplar", "latents_labelled"},
-                        "organisms"};
-  report_goals(session, setup, cases, arms, seen_by_dictionary(session), result);
-  describe_organisms(cases, fit_name(), fits, result);
-}
-
-std::vector<std::optional<bool>> GoalTask::seen_by_dictionary(const Session& session) const {
+  const GoalSetup setup{.names = goals.classes,
+                        .strengths = config.strengths,
+                        .headline = config.headline_strength,
+                        .ceiling = "direct_query",
+                        .latents = {"latents_exemplar", "latents_labelled"}};
   std::vector<int64_t> documents;
-  for (const GoalRun& run : plan_.runs)
-    for (const int64_t t : run.concepts.texts) documents.push_back(table_.document[t]);
-  std::vector<std::optional<bool>> seen;
-  for (const EvalDictionary& dictionary : session.dictionaries)
-    seen.push_back(seen_in_training(session, dictionary, documents));
-  return seen;
+  for (const GoalRun& run : goals.runs)
+    for (const int64_t t : run.concepts.texts) documents.push_back(plan.table.document[t]);
+  report_goals(session, setup, cases, arms, seen_by_dictionary(session, documents), result);
+  describe_organisms(cases, fit_name(), fits, result);
 }
 
 }  // namespace assay::eval::hidden_goals

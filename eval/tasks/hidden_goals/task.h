@@ -2,7 +2,6 @@
 // read them.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,13 +15,20 @@ namespace assay::eval::hidden_goals {
 void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated,
                  std::vector<GoalArm>& arms);
 
-class GoalTask : public Task {
+struct GoalTaskPlan {
+  TextTable table;
+  GoalPlan goals;
+};
+
+class GoalTask : public PlannedTask<GoalTaskPlan> {
  public:
+  /// `entry` is the task's own.
+  explicit GoalTask(const TaskEntry& entry) : name_(entry.name) {}
   std::string missing(const Session& session) const override;
-  void request(const Session& session, EncodeRequest& request) override;
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override;
 
  protected:
+  const std::string& name() const { return name_; }
+  GoalTaskPlan make_plan(const Session& session, EncodeRequest& request) const override;
   virtual const HiddenGoalsConfig& settings(const Session& session) const = 0;
   /// Every organism of one run by every arm, one entry an organism, the arms in the same order; and
   /// how well each was fitted (fit_name says by what).
@@ -30,17 +36,16 @@ class GoalTask : public Task {
     std::vector<std::vector<GoalArm>> arms;
     std::vector<double> fits;
   };
-  virtual RunScores score_run(const Session& session, const EncodeCache& cache, const GoalRun& run,
+  virtual RunScores score_run(const Session& session, const EncodeCache& cache,
+                              const GoalTaskPlan& plan, const GoalRun& run,
                               const std::vector<Organism>& organisms, uint64_t seed) const = 0;
   virtual std::string fit_name() const = 0;
-  const TextTable& table() const { return table_; }
-  const GoalPlan& plan() const { return plan_; }
 
  private:
-  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const;
+  void run_plan(const Session& session, const EncodeCache& cache, const GoalTaskPlan& plan,
+                TaskResult& result) const override;
 
-  TextTable table_;
-  GoalPlan plan_;
+  std::string name_;
 };
 
 }  // namespace assay::eval::hidden_goals

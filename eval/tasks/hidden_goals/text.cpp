@@ -6,6 +6,7 @@
 #include <map>
 
 #include "eval/tasks/hidden_goals/numbers.h"
+#include "eval/tasks/hidden_goals/task.h"
 #include "eval/tasks/hidden_goals/text_methods.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -34,7 +35,7 @@ class Audit {
         plan_(plan),
         words_(words),
         reader_(session.context, session.dataset, table, plan, dictionaries(session), words,
-                session.config.hidden_goals_text.exemplars) {}
+                session.config.of<GoalTextConfig>().exemplars) {}
 
   std::vector<GoalArm> arms() {
     for (size_t o = 0; o <= plan_.organisms.size(); ++o) readings_.push_back(reader_.read(o));
@@ -65,22 +66,12 @@ class Audit {
     for (const bool calibrated : {true, false}) {
       const AuditReading reading = calibrated ? less_mean(readings_[organism], calibration)
                                               : less_mean(readings_[organism], {&readings_.back()});
-      const auto add = [&](std::vector<GoalScores> scores, int dictionary) {
-        for (GoalScores& s : scores) {
-          GoalArm arm{s.method + (calibrated ? "" : "_uncalibrated"),
-                      dictionary,
-                      calibrated,
-                      std::move(s.settings),
-                      {}};
-          for (auto& row : s.scores) arm.scores.push_back({std::move(row)});
-          arms.push_back(std::move(arm));
-        }
-      };
-      add(score_without_dictionary(reading, reader_.concepts()), -1);
+      append_arms(score_without_dictionary(reading, reader_.concepts()), -1, calibrated, arms);
       for (size_t k = 0; k < session_.dictionaries.size(); ++k)
-        add(score_by_latents(reading, reader_.concepts(), session_.dictionaries[k].dictionary, k,
-                             session_.config.hidden_goals_text.latents, words_),
-            static_cast<int>(k));
+        append_arms(
+            score_by_latents(reading, reader_.concepts(), session_.dictionaries[k].dictionary, k,
+                             session_.config.of<GoalTextConfig>().latents, words_),
+            static_cast<int>(k), calibrated, arms);
     }
     return arms;
   }
@@ -92,33 +83,32 @@ class Audit {
   std::vector<AuditReading> readings_;
 };
 
-class HiddenGoalsTextTask : public Task {
+struct TextAudit {
+  TextTable table;
+  AuditPlan plan;
+};
+
+class HiddenGoalsTextTask : public PlannedTask<TextAudit> {
  public:
-  std::string name() const override { return "hidden_goals_text"; }
-  std::string title() const override { return "Words that a language model hides"; }
-  std::string question() const override {
-    return "For whoever audits fine-tuned language models: does the base model's dictionary name "
-           "the word that one "
-           "hides "
-           "or waits for, or tell that it hides one, better than its words, the logit lens or "
-           "plain differences of "
-           "activations do?";
-  }
   std::string missing(const Session& session) const override {
     return lacks_audit(session.dataset);
   }
 
-  void request(const Session& session, EncodeRequest&) override {
+ private:
+  TextAudit make_plan(const Session& session, EncodeRequest&) const override {
     const data::DatasetInfo& info = session.dataset.info();
     if (!info.has_tokens)
       throw Error(info.path.string() + ": hidden_goals_text: has no tokens, which methods read");
-    if (session.config.hidden_goals_text.latents.empty())
+    if (session.config.of<GoalTextConfig>().latents.empty())
       throw Error("hidden_goals_text: latents is empty, expected at least one number");
-    table_ = text_table(session.dataset);
-    plan_ = plan_audit(session.dataset, table_, derive_seed(session.seed, {'h', 't'}));
+    TextAudit audit{text_table(session.dataset), {}};
+    audit.plan = plan_audit(session.dataset, audit.table, derive_seed(session.seed, {'h', 't'}));
+    return audit;
   }
 
-  void run(const Session& session, const EncodeCache&, TaskResult& result) override {
+  void run_plan(const Session& session, const EncodeCache&, const TextAudit& audit,
+                TaskResult& result) const override {
+    const AuditPlan& plan = audit.plan;
     std::string why_not;
     const std::unique_ptr<sae::WordHalf> words = load_lens(session, why_not);
     if (!words) {
@@ -126,40 +116,43 @@ class HiddenGoalsTextTask : public Task {
       result.details["left_out"] = why_not;
     }
     GoalCases cases;
-    cases.organisms = plan_.organisms;
-    for (size_t c = 0; c < plan_.candidates.size(); ++c)
-      cases.half.push_back(static_cast<int8_t>(c % 2));
-    const std::vector<GoalArm> arms = Audit(session, table_, plan_, words.get()).arms();
-    GoalSetup setup{plan_.candidates,     {100},      100, "direct_query",
-                    {"latents_exemplar"}, "organisms"};
+    cases.organisms = plan.organisms;
+    for (size_t c = 0; c < plan.candidates.size(); ++c)
+      cases.fold.push_back(static_cast<int8_t>(c % 2));
+    const std::vector<GoalArm> arms = Audit(session, audit.table, plan, words.get()).arms();
+    GoalSetup setup{.names = plan.candidates,
+                    .strengths = {100},
+                    .headline = 100,
+                    .ceiling = "direct_query",
+                    .latents = {"latents_exemplar"}};
     if (words) setup.latents.emplace_back("latents_tokens");
-    report_goals(session, setup, cases, arms, seen(session), result);
+    report_goals(session, setup, cases, arms, seen_by_dictionary(session, concept_documents(audit)),
+                 result);
     std::map<std::string, int64_t> counts;
-    for (const Organism& o : plan_.organisms) ++counts[kNames[static_cast<size_t>(o.kind)]];
+    for (const Organism& o : plan.organisms) ++counts[kNames[static_cast<size_t>(o.kind)]];
     result.details["organisms"] = counts;
   }
 
- private:
   static constexpr const char* kNames[] = {"planted", "benign", "decoy", "calibration"};
 
-  std::vector<std::optional<bool>> seen(const Session& session) const {
+  static std::vector<int64_t> concept_documents(const TextAudit& audit) {
     std::vector<int64_t> documents;
-    for (const auto& texts : plan_.concepts)
-      for (const int64_t t : texts) documents.push_back(table_.document[t]);
-    std::vector<std::optional<bool>> result;
-    for (const EvalDictionary& dictionary : session.dictionaries)
-      result.push_back(seen_in_training(session, dictionary, documents));
-    return result;
+    for (const auto& texts : audit.plan.concepts)
+      for (const int64_t t : texts) documents.push_back(audit.table.document[t]);
+    return documents;
   }
-
-  TextTable table_;
-  AuditPlan plan_;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> make_hidden_goals_text_task() {
-  return std::make_unique<HiddenGoalsTextTask>();
-}
+const TaskEntry kHiddenGoalsText{
+    .name = "hidden_goals_text",
+    .title = "Words that a language model hides",
+    .question =
+        "For whoever audits fine-tuned language models: does the base model's dictionary name the "
+        "word that one hides or waits for, or tell that it hides one, better than its words, the "
+        "logit lens or plain differences of activations do?",
+    .make = make_task<HiddenGoalsTextTask>,
+};
 
 }  // namespace assay::eval::hidden_goals

@@ -9,12 +9,10 @@
 // organisms. The score of a dictionary is mrr of "latents_exemplar".
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::hidden_goals {
 
-std::unique_ptr<Task> make_hidden_goals_text_task();
+extern const TaskEntry kHiddenGoalsText;
 
 }  // namespace assay::eval::hidden_goals

@@ -8,17 +8,8 @@ namespace {
 
 class HiddenGoalsUpperTask final : public GradientGoalTask {
  public:
-  explicit HiddenGoalsUpperTask(MakeTrainable make) : make_(std::move(make)) {}
-  std::string name() const override { return "hidden_goals_upper"; }
-  std::string title() const override { return "Hidden goals above the layer"; }
-  std::string question() const override {
-    return "For whoever audits a model that was fine-tuned after the layer that the dictionary "
-           "reads: does the "
-           "dictionary help to notice that something is hidden there, and to name it, and do "
-           "gradients alone do as "
-           "well?";
-  }
-  bool by_default() const override { return false; }
+  explicit HiddenGoalsUpperTask(MakeTrainable make)
+      : GradientGoalTask(kHiddenGoalsUpper), make_(std::move(make)) {}
   std::string missing(const Session& session) const override {
     const std::string lacks = make_ ? "" : lacks_halves(session, sae::HalfOutput::embedding);
     return lacks.empty() ? GoalTask::missing(session) : lacks;
@@ -26,13 +17,14 @@ class HiddenGoalsUpperTask final : public GradientGoalTask {
 
  private:
   const HiddenGoalsConfig& settings(const Session& session) const override {
-    return session.config.hidden_goals_upper;
+    return session.config.of<GoalUpperConfig>();
   }
   std::unique_ptr<OrganismMaker> maker(const Session& session, const EncodeCache&,
-                                       const GoalRun& run, const GoalData& data) const override {
+                                       const TextTable& table, const GoalRun& run,
+                                       const GoalData& data) const override {
     return make_half_organisms(session.context, make_ ? make_ : halves_of_model(session),
-                               session.dataset, table(), run, data,
-                               session.config.hidden_goals_upper);
+                               session.dataset, table, run, data,
+                               session.config.of<GoalUpperConfig>());
   }
   static MakeTrainable halves_of_model(const Session& session) {
     const auto folder = sae::ModelFolder::open(session.model, session.trust_model_code);
@@ -50,5 +42,16 @@ class HiddenGoalsUpperTask final : public GradientGoalTask {
 std::unique_ptr<Task> make_hidden_goals_upper_task(MakeTrainable make) {
   return std::make_unique<HiddenGoalsUpperTask>(std::move(make));
 }
+
+const TaskEntry kHiddenGoalsUpper{
+    .name = "hidden_goals_upper",
+    .title = "Hidden goals above the layer",
+    .question =
+        "For whoever audits a model that was fine-tuned after the layer that the dictionary reads: "
+        "does the dictionary help to notice that something is hidden there, and to name it, and do "
+        "gradients alone do as well?",
+    .by_default = false,
+    .make = [] { return make_hidden_goals_upper_task({}); },
+};
 
 }  // namespace assay::eval::hidden_goals

@@ -11,7 +11,9 @@
 
 namespace assay::eval::hidden_goals {
 
-/// `make`: where halves come from; by default the session's model.
-std::unique_ptr<Task> make_hidden_goals_upper_task(MakeTrainable make = {});
+extern const TaskEntry kHiddenGoalsUpper;
+
+/// `make`: where halves come from; empty: from the session's model.
+std::unique_ptr<Task> make_hidden_goals_upper_task(MakeTrainable make);
 
 }  // namespace assay::eval::hidden_goals

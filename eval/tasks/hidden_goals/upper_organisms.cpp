@@ -52,7 +52,7 @@ class HalfMaker final : public OrganismMaker {
  public:
   HalfMaker(Context& context, MakeTrainable make, const data::Dataset& dataset,
             const TextTable& table, const GoalRun& run, const GoalData& data,
-            const GoalHalvesConfig& config)
+            const GoalUpperConfig& config)
       : make_(std::move(make)),
         data_(data),
         config_(config),
@@ -215,7 +215,7 @@ class HalfMaker final : public OrganismMaker {
 
   MakeTrainable make_;
   const GoalData& data_;
-  const GoalHalvesConfig& config_;
+  const GoalUpperConfig& config_;
   TextRows rows_;
   std::vector<int64_t> train_, audit_, query_;  // entries of rows_
   std::vector<std::vector<int64_t>> train_by_class_;
@@ -229,7 +229,7 @@ std::unique_ptr<OrganismMaker> make_half_organisms(Context& context, MakeTrainab
                                                    const data::Dataset& dataset,
                                                    const TextTable& table, const GoalRun& run,
                                                    const GoalData& data,
-                                                   const GoalHalvesConfig& config) {
+                                                   const GoalUpperConfig& config) {
   return std::make_unique<HalfMaker>(context, std::move(make), dataset, table, run, data, config);
 }
 

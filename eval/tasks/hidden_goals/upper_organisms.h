@@ -27,6 +27,6 @@ std::unique_ptr<OrganismMaker> make_half_organisms(Context& context, MakeTrainab
                                                    const data::Dataset& dataset,
                                                    const TextTable& table, const GoalRun& run,
                                                    const GoalData& data,
-                                                   const GoalHalvesConfig& config);
+                                                   const GoalUpperConfig& config);
 
 }  // namespace assay::eval::hidden_goals

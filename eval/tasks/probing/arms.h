@@ -8,7 +8,7 @@
 
 #include "eval/encoding/pooled.h"
 #include "eval/tasks/probing/sample.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/probing/settings.h"
 
 namespace assay::eval::probing {
 

@@ -6,7 +6,7 @@
 
 #include "eval/results/results.h"
 #include "eval/tasks/probing/probe_regimes.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/probing/settings.h"
 
 namespace assay::eval::probing {
 

@@ -43,7 +43,7 @@ ArmScore choose_pooling(const std::string& method, const ProbingCell& cell,
 std::vector<ArmScore> pooled_dense_arms(const Inputs& in, const ProbingCell& cell,
                                         const ProbingCell& inner, uint64_t seed) {
   const std::vector<float>* spaces[] = {&in.cache.dense, &in.cache.dense_max, &in.cache.dense_last};
-  const int64_t k = in.session.config.ood.headline_k;
+  const int64_t k = in.session.config.of<OodConfig>().headline_k;
   const auto features = [&](const ProbingCell& c, int p) {
     return dense_features(in.cache, *spaces[p], c);
   };
@@ -60,7 +60,7 @@ std::vector<ArmScore> pooled_dense_arms(const Inputs& in, const ProbingCell& cel
 ArmScore pooled_latent_arm(const Inputs& in, const ProbingCell& cell, const ProbingCell& inner,
                            const EncodedDictionary& encoded, uint64_t seed) {
   const SparseCodes* spaces[] = {&encoded.pooled, &encoded.pooled_max, &encoded.pooled_last};
-  const int64_t k = in.session.config.ood.headline_k;
+  const int64_t k = in.session.config.of<OodConfig>().headline_k;
   return choose_pooling(
       fmt::format("latents_top{}", k), cell, inner, [&](const ProbingCell& c, int p) {
         return top_k_arm("", c, latent_features(in.cache, *spaces[p], c), k, seed);
@@ -75,7 +75,7 @@ struct Cells {
 
 void score_dictionary(const Inputs& in, const Cells& cells, int index, uint64_t seed,
                       std::vector<Scored>& scored) {
-  const OodConfig& config = in.session.config.ood;
+  const OodConfig& config = in.session.config.of<OodConfig>();
   const EncodedDictionary& encoded = in.cache.dictionaries[static_cast<size_t>(index)];
   const CellFeatures latents = latent_features(in.cache, encoded.pooled, cells.cell);
   std::vector<ArmScore> arms = latent_arms(cells.cell, latents, config, seed);
@@ -104,7 +104,7 @@ std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
                     inner = inner_cell(cell, derive_seed(seed, {2}));
   std::vector<Scored> scored;
   const CellFeatures dense = dense_features(in.cache, in.cache.dense, cell);
-  const OodConfig& config = in.session.config.ood;
+  const OodConfig& config = in.session.config.of<OodConfig>();
   const Cells cells{
       cell, permuted, inner, dense_arms(cell, dense, config, seed),
       dense_arms(inner, dense_features(in.cache, in.cache.dense, inner), config, seed)};
@@ -119,9 +119,9 @@ std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
   return scored;
 }
 
-/// One shift: what to call it, and which texts its probes learn from and are tested on.
+/// One shift: which texts its probes learn from and are tested on.
 struct Shift {
-  std::string name, title, question;
+  std::string name;  ///< the task's
   ProbingPlan (*plan)(const data::Dataset&, const TextTable&, const EvalConfig&, uint64_t seed);
   std::string (*missing)(const data::Dataset&, const EvalConfig&);  ///< as Task::missing
 };
@@ -135,84 +135,90 @@ bool has_class(const data::Dataset& dataset, const std::string& label, const std
 
 /// The default themes are WordNet's: on other data the task is left out, until its own are named.
 std::string missing_themes(const data::Dataset& dataset, const EvalConfig& config) {
-  for (const std::string& kind : {config.themes.source, config.themes.target})
-    if (!has_class(dataset, config.ood.filter_label, kind))
+  const OodConfig& labels = config.of<OodConfig>();
+  const ThemesConfig& themes = config.of<ThemesConfig>();
+  for (const std::string& kind : {themes.source, themes.target})
+    if (!has_class(dataset, labels.filter_label, kind))
       return fmt::format(
           "needs class '{}' of label '{}' (probe_themes.source and .target, "
           "ood_probing.filter_label)",
-          kind, config.ood.filter_label);
-  for (const std::string& pair : config.themes.pairs)
-    if (has_class(dataset, config.ood.class_label, pair.substr(0, pair.find('=')))) return "";
-  return fmt::format("needs probe_themes.pairs of classes that label '{}' has",
-                     config.ood.class_label);
+          kind, labels.filter_label);
+  for (const std::string& pair : themes.pairs)
+    if (has_class(dataset, labels.class_label, pair.substr(0, pair.find('=')))) return "";
+  return fmt::format("needs probe_themes.pairs of classes that label '{}' has", labels.class_label);
 }
 
-class OodProbingTask : public Task {
+struct OodPlan {
+  TextTable table;
+  ProbingPlan probing;
+};
+
+class OodProbingTask : public PlannedTask<OodPlan> {
  public:
   explicit OodProbingTask(Shift shift) : shift_(std::move(shift)) {}
-  std::string name() const override { return shift_.name; }
-  std::string title() const override { return shift_.title; }
-  std::string question() const override { return shift_.question; }
   std::string missing(const Session& session) const override {
     return shift_.missing(session.dataset, session.config);
   }
 
-  void request(const Session& session, EncodeRequest& request) override {
-    const OodConfig& config = session.config.ood;
+ private:
+  OodPlan make_plan(const Session& session, EncodeRequest& request) const override {
+    const OodConfig& config = session.config.of<OodConfig>();
     if (std::find(config.top_k.begin(), config.top_k.end(), config.headline_k) ==
         config.top_k.end())
       throw Error(
           fmt::format("{}: headline_k = {} is not one of top_k", shift_.name, config.headline_k));
-    table_ = text_table(session.dataset);
-    plan_ = shift_.plan(session.dataset, table_, session.config, derive_seed(session.seed, {'p'}));
+    OodPlan plan{text_table(session.dataset), {}};
+    plan.probing =
+        shift_.plan(session.dataset, plan.table, session.config, derive_seed(session.seed, {'p'}));
     request.other_poolings = true;
-    for (const ProbingCell& cell : plan_.cells)
+    for (const ProbingCell& cell : plan.probing.cells)
       for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood})
         request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+    return plan;
   }
 
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
+  void run_plan(const Session& session, const EncodeCache& cache, const OodPlan& own,
+                TaskResult& result) const override {
+    const ProbingPlan& plan = own.probing;
+    std::vector<std::string> left_out = plan.left_out;
     const auto texts = data::read_texts(session.dataset.info().path);
     if (!texts) {
-      plan_.left_out.push_back("tfidf_lr: the data set has no texts");
+      left_out.emplace_back("tfidf_lr: the data set has no texts");
       session.log(fmt::format("{}: tfidf_lr is left out: {} has no texts", shift_.name,
                               session.dataset.info().path.string()));
     }
-    const Inputs inputs{session, cache, table_, texts};
-    std::vector<std::vector<Scored>> scored(plan_.cells.size());
-    session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
-      scored[static_cast<size_t>(i)] = score_cell(inputs, plan_.cells[static_cast<size_t>(i)]);
+    const Inputs inputs{session, cache, own.table, texts};
+    std::vector<std::vector<Scored>> scored(plan.cells.size());
+    session.context.pool().run(std::ssize(plan.cells), [&](int64_t i, int) {
+      scored[static_cast<size_t>(i)] = score_cell(inputs, plan.cells[static_cast<size_t>(i)]);
     });
     ScoreTable table;
     for (size_t i = 0; i < scored.size(); ++i)
       for (const Scored& s : scored[i])
-        table.add({s.score.method, s.dictionary, s.permuted}, plan_.cells[i], s.score);
-    const auto seen = seen_by_dictionary(session);
-    declare_probing(session.config.ood, result);
-    report_scores(session, plan_, table, seen, result);
+        table.add({s.score.method, s.dictionary, s.permuted}, plan.cells[i], s.score);
+    const auto seen = seen_by_dictionary(session, tested_documents(own));
+    declare_probing(session.config.of<OodConfig>(), result);
+    report_scores(session, plan, table, seen, result);
     report_differences(session, table, seen, result);
-    describe_classes(result);
+    describe_classes(plan, result);
+    if (!left_out.empty()) result.details["left_out"] = left_out;
   }
 
- private:
-  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const {
+  static std::vector<int64_t> tested_documents(const OodPlan& plan) {
     std::vector<int64_t> documents;
-    for (const ProbingCell& cell : plan_.cells)
+    for (const ProbingCell& cell : plan.probing.cells)
       for (const LabelledTexts* part : {&cell.id, &cell.ood})
-        for (const int64_t t : part->texts) documents.push_back(table_.document[t]);
-    std::vector<std::optional<bool>> seen;
-    for (const EvalDictionary& dictionary : session.dictionaries)
-      seen.push_back(seen_in_training(session, dictionary, documents));
-    return seen;
+        for (const int64_t t : part->texts) documents.push_back(plan.table.document[t]);
+    return documents;
   }
 
-  void describe_classes(TaskResult& result) const {
+  static void describe_classes(const ProbingPlan& plan, TaskResult& result) {
     const auto positives = [](const LabelledTexts& part) {
       return std::count(part.labels.begin(), part.labels.end(), 1);
     };
     nlohmann::json rows = nlohmann::json::array();
-    for (const ProbingCell& cell : plan_.cells)
-      rows.push_back({{"class", plan_.classes[static_cast<size_t>(cell.category)]},
+    for (const ProbingCell& cell : plan.cells)
+      rows.push_back({{"class", plan.classes[static_cast<size_t>(cell.category)]},
                       {"run", cell.run},
                       {"train_positives", positives(cell.train)},
                       {"train", cell.train.texts.size()},
@@ -221,39 +227,51 @@ class OodProbingTask : public Task {
                       {"ood_positives", positives(cell.ood)},
                       {"ood", cell.ood.texts.size()}});
     result.details["classes"] = std::move(rows);
-    result.details["runs"] = plan_.runs;
-    if (!plan_.left_out.empty()) result.details["left_out"] = plan_.left_out;
+    result.details["runs"] = plan.runs;
   }
 
   Shift shift_;
-  TextTable table_;
-  ProbingPlan plan_;
 };
 
-}  // namespace
-
-std::unique_ptr<Task> make_ood_probing_task() {
-  return std::make_unique<OodProbingTask>(Shift{
-      "ood_probing", "Out-of-distribution probing",
-      "For whoever wants to monitor a model for a concept: does a few-latent probe learnt on one "
-      "kind of text "
-      "still work on another, and does it beat the same probe without a dictionary?",
-      [](const data::Dataset& dataset, const TextTable& table, const EvalConfig& config,
-         uint64_t seed) { return plan_probing(dataset, table, config.ood, config.seeds, seed); },
-      [](const data::Dataset&, const EvalConfig&) { return std::string(); }});
-}
-
-std::unique_ptr<Task> make_probe_themes_task() {
+std::unique_ptr<Task> make_ood_probing() {
   return std::make_unique<OodProbingTask>(
-      Shift{"probe_themes", "Probing across word classes",
-            "For whoever needs a probe to follow a concept into new surface forms: learnt on one "
-            "kind of word, does it "
-            "know the same theme in another kind?",
+      Shift{kOodProbing.name,
             [](const data::Dataset& dataset, const TextTable& table, const EvalConfig& config,
                uint64_t seed) {
-              return plan_themes(dataset, table, config.ood, config.themes, config.seeds, seed);
+              return plan_probing(dataset, table, config.of<OodConfig>(), config.seeds, seed);
+            },
+            [](const data::Dataset&, const EvalConfig&) { return std::string(); }});
+}
+
+std::unique_ptr<Task> make_probe_themes() {
+  return std::make_unique<OodProbingTask>(
+      Shift{kProbeThemes.name,
+            [](const data::Dataset& dataset, const TextTable& table, const EvalConfig& config,
+               uint64_t seed) {
+              return plan_themes(dataset, table, config.of<OodConfig>(), config.of<ThemesConfig>(),
+                                 config.seeds, seed);
             },
             missing_themes});
 }
+
+}  // namespace
+
+const TaskEntry kOodProbing{
+    .name = "ood_probing",
+    .title = "Out-of-distribution probing",
+    .question =
+        "For whoever wants to monitor a model for a concept: does a few-latent probe learnt on one "
+        "kind of text still work on another, and does it beat the same probe without a dictionary?",
+    .make = make_ood_probing,
+};
+
+const TaskEntry kProbeThemes{
+    .name = "probe_themes",
+    .title = "Probing across word classes",
+    .question =
+        "For whoever needs a probe to follow a concept into new surface forms: learnt on one kind "
+        "of word, does it know the same theme in another kind?",
+    .make = make_probe_themes,
+};
 
 }  // namespace assay::eval::probing

@@ -19,15 +19,13 @@
 // (p, Holm's p), left_out.
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::probing {
 
-std::unique_ptr<Task> make_ood_probing_task();
+extern const TaskEntry kOodProbing;
 /// Task "probe_themes": the same arms and numbers under a second shift, from one kind of word to
 /// another (ThemesConfig).
-std::unique_ptr<Task> make_probe_themes_task();
+extern const TaskEntry kProbeThemes;
 
 }  // namespace assay::eval::probing

@@ -78,7 +78,7 @@ class CellScorer {
     };
     add(logistic_arm("dense_lr", cell, dense, seed), false);
     add(diff_means_arm(cell, dense), false);
-    for (const int64_t k : session_.config.ood.top_k)
+    for (const int64_t k : session_.config.of<OodConfig>().top_k)
       add(top_k_arm(fmt::format("neurons_top{}", k), cell, dense, k, seed), false);
     if (with_null)
       add(logistic_arm("dense_lr", permute_labels(cell, derive_seed(seed, {1})), dense, seed),
@@ -90,7 +90,7 @@ class CellScorer {
     const EncodedDictionary& encoded = cache_.dictionaries[index];
     const int dictionary = static_cast<int>(index);
     const CellFeatures latents = latent_features(cache_, encoded.pooled, cell);
-    for (const int64_t k : session_.config.ood.top_k) {
+    for (const int64_t k : session_.config.of<OodConfig>().top_k) {
       const std::string method = fmt::format("latents_top{}", k);
       scored.push_back(
           {regime, ArmKey{method, dictionary, false}, top_k_arm(method, cell, latents, k, seed)});
@@ -105,78 +105,79 @@ class CellScorer {
   const std::vector<Regime>& regimes_;
 };
 
-class ProbeRegimesTask : public Task {
- public:
-  std::string name() const override { return "probe_regimes"; }
-  std::string title() const override { return "Probing with few, skewed or noisy labels"; }
-  std::string question() const override {
-    return "For whoever has a handful of labels, rare positives or unreliable annotators: does a "
-           "dictionary help where "
-           "a probe on plain activations has too little to learn from?";
-  }
+struct RegimesPlan {
+  std::vector<Regime> regimes;
+  ProbingPlan probing;
+  std::vector<int64_t> tested;  // documents
+};
 
-  void request(const Session& session, EncodeRequest& request) override {
+class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
+ private:
+  RegimesPlan make_plan(const Session& session, EncodeRequest& request) const override {
     const TextTable table = text_table(session.dataset);
-    regimes_ = regimes_of(session.config.regimes);
-    if (regimes_.empty())
+    RegimesPlan plan;
+    plan.regimes = regimes_of(session.config.of<RegimesConfig>());
+    if (plan.regimes.empty())
       throw Error("probe_regimes: no levels of scarcity, positive_percent or flipped_percent");
-    plan_ = plan_probing(session.dataset, table, session.config.ood, session.config.seeds,
-                         derive_seed(session.seed, {'p'}));
-    for (const ProbingCell& cell : plan_.cells)
+    plan.probing = plan_probing(session.dataset, table, session.config.of<OodConfig>(),
+                                session.config.seeds, derive_seed(session.seed, {'p'}));
+    for (const ProbingCell& cell : plan.probing.cells)
       for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood}) {
         request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
         if (part == &cell.train) continue;
-        for (const int64_t t : part->texts) tested_.push_back(table.document[t]);
+        for (const int64_t t : part->texts) plan.tested.push_back(table.document[t]);
       }
+    return plan;
   }
 
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
-    const CellScorer scorer(session, cache, regimes_);
-    std::vector<std::vector<Scored>> scored(plan_.cells.size());
-    session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
-      scored[static_cast<size_t>(i)] = scorer.score(plan_.cells[static_cast<size_t>(i)]);
+  void run_plan(const Session& session, const EncodeCache& cache, const RegimesPlan& plan,
+                TaskResult& result) const override {
+    const CellScorer scorer(session, cache, plan.regimes);
+    std::vector<std::vector<Scored>> scored(plan.probing.cells.size());
+    session.context.pool().run(std::ssize(plan.probing.cells), [&](int64_t i, int) {
+      scored[static_cast<size_t>(i)] = scorer.score(plan.probing.cells[static_cast<size_t>(i)]);
     });
-    std::vector<ScoreTable> tables(regimes_.size());
+    std::vector<ScoreTable> tables(plan.regimes.size());
     for (size_t i = 0; i < scored.size(); ++i)
-      for (const Scored& s : scored[i]) tables[s.regime].add(s.key, plan_.cells[i], s.score);
-    std::vector<std::optional<bool>> seen;
-    for (const EvalDictionary& d : session.dictionaries)
-      seen.push_back(seen_in_training(session, d, tested_));
-    declare_regimes(session.config.ood, regimes_, result);
-    for (size_t r = 0; r < regimes_.size(); ++r) report_regime(session, r, tables[r], seen, result);
-    add_scores(session, tables, result);
+      for (const Scored& s : scored[i]) tables[s.regime].add(s.key, plan.probing.cells[i], s.score);
+    const auto seen = seen_by_dictionary(session, plan.tested);
+    declare_regimes(session.config.of<OodConfig>(), plan.regimes, result);
+    for (size_t r = 0; r < plan.regimes.size(); ++r)
+      report_regime(session, plan, r, tables[r], seen, result);
+    add_scores(session, plan, tables, result);
   }
 
- private:
-  void report_regime(const Session& session, size_t r, const ScoreTable& table,
-                     const std::vector<std::optional<bool>>& seen, TaskResult& result) const {
+  static void report_regime(const Session& session, const RegimesPlan& plan, size_t r,
+                            const ScoreTable& table, const std::vector<std::optional<bool>>& seen,
+                            TaskResult& result) {
     TaskResult own;
     own.arms = result.arms;
-    report_scores(session, plan_, table, seen, own);
+    report_scores(session, plan.probing, table, seen, own);
     nlohmann::json& curves = result.details["curves"];
     for (Number& number : own.numbers) {
       if (number.part == "ood" && number.metric == "auroc")
-        curves.push_back({{"family", regimes_[r].family},
-                          {"level", regimes_[r].level},
+        curves.push_back({{"family", plan.regimes[r].family},
+                          {"level", plan.regimes[r].level},
                           {"method", number.method},
                           {"dictionary", number.dictionary},
                           {"ood", number.value},
                           {"low", (*number.interval)[0]},
                           {"high", (*number.interval)[1]}});
-      number.part = regime_part(regimes_[r], number.part);
+      number.part = regime_part(plan.regimes[r], number.part);
       result.numbers.push_back(std::move(number));
     }
     for (Check& check : own.checks) {
-      check.name += ", " + regime_part(regimes_[r], "train");
+      check.name += ", " + regime_part(plan.regimes[r], "train");
       result.checks.push_back(std::move(check));
     }
   }
 
   /// One table a family: its levels are further runs.
-  void add_scores(const Session& session, const std::vector<ScoreTable>& tables,
-                  TaskResult& result) const {
-    const std::string headline = fmt::format("latents_top{}", session.config.ood.headline_k);
-    for (size_t r = 0; r < regimes_.size(); ++r)
+  static void add_scores(const Session& session, const RegimesPlan& plan,
+                         const std::vector<ScoreTable>& tables, TaskResult& result) {
+    const std::string headline =
+        fmt::format("latents_top{}", session.config.of<OodConfig>().headline_k);
+    for (size_t r = 0; r < plan.regimes.size(); ++r)
       for (const ArmCells& arm : tables[r].arms()) {
         if (arm.key.permuted || arm.key.method == "reconstruction_lr") continue;
         const std::string dictionary =
@@ -184,12 +185,12 @@ class ProbeRegimesTask : public Task {
                 ? ""
                 : session.dictionaries[static_cast<size_t>(arm.key.dictionary)].entry.name;
         auto at = std::find_if(result.scores.begin(), result.scores.end(), [&](const Score& s) {
-          return s.part == regimes_[r].family && s.method == arm.key.method &&
+          return s.part == plan.regimes[r].family && s.method == arm.key.method &&
                  s.dictionary == dictionary;
         });
         if (at == result.scores.end())
           at = result.scores.insert(at, Score{"auroc",
-                                              regimes_[r].family,
+                                              plan.regimes[r].family,
                                               arm.key.method,
                                               dictionary,
                                               arm.key.method == headline,
@@ -197,13 +198,9 @@ class ProbeRegimesTask : public Task {
                                               {}});
         for (const Cell& cell : arm.ood)
           at->cells.push_back(
-              {cell.task, static_cast<int64_t>(r) * plan_.runs + cell.seed, cell.value});
+              {cell.task, static_cast<int64_t>(r) * plan.probing.runs + cell.seed, cell.value});
       }
   }
-
-  std::vector<Regime> regimes_;
-  ProbingPlan plan_;
-  std::vector<int64_t> tested_;
 };
 
 }  // namespace
@@ -231,6 +228,13 @@ ProbingCell damage(const ProbingCell& cell, const Regime& regime, uint64_t seed)
   return damaged;
 }
 
-std::unique_ptr<Task> make_probe_regimes_task() { return std::make_unique<ProbeRegimesTask>(); }
+const TaskEntry kProbeRegimes{
+    .name = "probe_regimes",
+    .title = "Probing with few, skewed or noisy labels",
+    .question =
+        "For whoever has a handful of labels, rare positives or unreliable annotators: does a "
+        "dictionary help where a probe on plain activations has too little to learn from?",
+    .make = make_task<ProbeRegimesTask>,
+};
 
 }  // namespace assay::eval::probing

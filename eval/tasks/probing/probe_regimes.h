@@ -9,7 +9,6 @@
 // ood}.
 #pragma once
 
-#include <memory>
 #include <string>
 
 #include "eval/tasks/probing/sample.h"
@@ -31,6 +30,6 @@ std::vector<Regime> regimes_of(const RegimesConfig& config);
 /// rounded to the nearest.
 ProbingCell damage(const ProbingCell& cell, const Regime& regime, uint64_t seed);
 
-std::unique_ptr<Task> make_probe_regimes_task();
+extern const TaskEntry kProbeRegimes;
 
 }  // namespace assay::eval::probing

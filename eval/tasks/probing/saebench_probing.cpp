@@ -88,35 +88,35 @@ std::vector<Measured> measure(const EncodeCache& cache, const ProbingCell& cell)
   return result;
 }
 
-class SaebenchProbingTask : public Task {
- public:
-  std::string name() const override { return "saebench_probing"; }
-  std::string title() const override { return "Sparse probing as SAEBench defines it"; }
-  std::string question() const override {
-    return "For whoever compares with published SAEBench tables: what would its sparse probing say "
-           "of these "
-           "dictionaries on these texts?";
-  }
+struct SaebenchPlan {
+  ProbingPlan probing;
+  std::vector<int64_t> tested;  // documents
+};
 
-  void request(const Session& session, EncodeRequest& request) override {
+class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
+ private:
+  SaebenchPlan make_plan(const Session& session, EncodeRequest& request) const override {
     const TextTable table = text_table(session.dataset);
-    plan_ = plan_probing(session.dataset, table, session.config.ood, session.config.seeds,
-                         derive_seed(session.seed, {'p'}));
-    for (ProbingCell& cell : plan_.cells) {
+    SaebenchPlan plan;
+    plan.probing = plan_probing(session.dataset, table, session.config.of<OodConfig>(),
+                                session.config.seeds, derive_seed(session.seed, {'p'}));
+    for (ProbingCell& cell : plan.probing.cells) {
       cell.id = balanced(cell.id);
       cell.ood = {};
       for (const LabelledTexts* part : {&cell.train, &cell.id}) {
         request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
         if (part == &cell.id)
-          for (const int64_t t : part->texts) tested_.push_back(table.document[t]);
+          for (const int64_t t : part->texts) plan.tested.push_back(table.document[t]);
       }
     }
+    return plan;
   }
 
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
-    std::vector<std::vector<Measured>> measured(plan_.cells.size());
-    session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
-      measured[static_cast<size_t>(i)] = measure(cache, plan_.cells[static_cast<size_t>(i)]);
+  void run_plan(const Session& session, const EncodeCache& cache, const SaebenchPlan& plan,
+                TaskResult& result) const override {
+    std::vector<std::vector<Measured>> measured(plan.probing.cells.size());
+    session.context.pool().run(std::ssize(plan.probing.cells), [&](int64_t i, int) {
+      measured[static_cast<size_t>(i)] = measure(cache, plan.probing.cells[static_cast<size_t>(i)]);
     });
     declare_saebench({std::begin(kLatents), std::end(kLatents)}, result);
     nlohmann::json rows = nlohmann::json::array();
@@ -128,22 +128,22 @@ class SaebenchProbingTask : public Task {
               : session.dictionaries[static_cast<size_t>(like.dictionary)].entry.name;
       std::vector<Cell> cells;
       for (size_t i = 0; i < measured.size(); ++i) {
-        const ProbingCell& cell = plan_.cells[i];
+        const ProbingCell& cell = plan.probing.cells[i];
         cells.push_back({cell.category, kAnyDictionary, cell.run, measured[i][arm].accuracy});
-        rows.push_back({{"class", plan_.classes[static_cast<size_t>(cell.category)]},
+        rows.push_back({{"class", plan.probing.classes[static_cast<size_t>(cell.category)]},
                         {"run", cell.run},
                         {"method", like.method},
                         {"dictionary", dictionary},
                         {"accuracy", measured[i][arm].accuracy}});
       }
-      add_number(session, like, dictionary, cells, result);
+      add_number(session, plan, like, dictionary, cells, result);
     }
     result.details["per_cell"] = std::move(rows);
   }
 
- private:
-  void add_number(const Session& session, const Measured& like, const std::string& dictionary,
-                  const std::vector<Cell>& cells, TaskResult& result) const {
+  static void add_number(const Session& session, const SaebenchPlan& plan, const Measured& like,
+                         const std::string& dictionary, const std::vector<Cell>& cells,
+                         TaskResult& result) {
     Number n;
     n.seed = derive_seed(session.seed, {'B'});
     const Estimate estimate = hierarchical_bootstrap(cells, n.seed, session.config.resamples);
@@ -154,24 +154,26 @@ class SaebenchProbingTask : public Task {
     n.value = estimate.value;
     n.interval = estimate.interval;
     n.interval_kind = "hierarchical bootstrap over classes × (evaluation seed, document half)";
-    n.n = std::ssize(plan_.classes);
+    n.n = std::ssize(plan.probing.classes);
     n.n_unit = "classes";
     if (like.dictionary >= 0) {
       const EvalDictionary& own = session.dictionaries[static_cast<size_t>(like.dictionary)];
-      n.test_seen_in_training = seen_in_training(session, own, tested_);
+      n.test_seen_in_training = seen_in_training(session, own, plan.tested);
       n.control = own.entry.null_kind;
     }
     result.numbers.push_back(n);
   }
-
-  ProbingPlan plan_;
-  std::vector<int64_t> tested_;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> make_saebench_probing_task() {
-  return std::make_unique<SaebenchProbingTask>();
-}
+const TaskEntry kSaebenchProbing{
+    .name = "saebench_probing",
+    .title = "Sparse probing as SAEBench defines it",
+    .question =
+        "For whoever compares with published SAEBench tables: what would its sparse probing say of "
+        "these dictionaries on these texts?",
+    .make = make_task<SaebenchProbingTask>,
+};
 
 }  // namespace assay::eval::probing

@@ -11,12 +11,10 @@
 // the package.
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::probing {
 
-std::unique_ptr<Task> make_saebench_probing_task();
+extern const TaskEntry kSaebenchProbing;
 
 }  // namespace assay::eval::probing

@@ -61,26 +61,25 @@ struct ClassPair {
   int32_t source, target;
 };
 
-/// One run's texts: the training half's sources, the test half's sources and targets, each in the
+/// One run's texts: the training fold's sources, the test fold's sources and targets, each in the
 /// run's random order.
 struct RunTexts {
   std::vector<int64_t> train, id, ood;
 };
 
 RunTexts cut(const Pool& pool, const TextTable& texts, uint64_t seed, int64_t run) {
-  const uint64_t half_seed = derive_seed(seed, {0, static_cast<uint64_t>(run / 2)});
-  const data::SplitRule halves{0.5, 0, half_seed};
-  const data::Split test_half = run % 2 ? data::Split::train : data::Split::validation;
+  const uint64_t cut_seed = derive_seed(seed, {0, static_cast<uint64_t>(run / 2)});
+  const data::SplitRule folds{0.5, 0, cut_seed};
+  const data::Split test_fold = run % 2 ? data::Split::train : data::Split::validation;
   RunTexts result;
   for (const int64_t t : pool.source)
-    (data::split_of(texts.document[t], halves) == test_half ? result.id : result.train)
-        .push_back(t);
+    (data::split_of(texts.document[t], folds) == test_fold ? result.id : result.train).push_back(t);
   for (const int64_t t : pool.target)
-    if (data::split_of(texts.document[t], halves) == test_half) result.ood.push_back(t);
+    if (data::split_of(texts.document[t], folds) == test_fold) result.ood.push_back(t);
   for (auto* part : {&result.train, &result.id, &result.ood}) {
     std::vector<std::pair<uint64_t, int64_t>> keyed;
     for (const int64_t t : *part)
-      keyed.emplace_back(derive_seed(half_seed, {1, static_cast<uint64_t>(texts.number[t])}), t);
+      keyed.emplace_back(derive_seed(cut_seed, {1, static_cast<uint64_t>(texts.number[t])}), t);
     std::sort(keyed.begin(), keyed.end());
     std::transform(keyed.begin(), keyed.end(), part->begin(),
                    [](const auto& k) { return k.second; });
@@ -89,7 +88,7 @@ RunTexts cut(const Pool& pool, const TextTable& texts, uint64_t seed, int64_t ru
 }
 
 LabelledTexts sample(const std::vector<int64_t>& order, const std::vector<int32_t>& category,
-                   int32_t label, int64_t positives, int64_t negatives) {
+                     int32_t label, int64_t positives, int64_t negatives) {
   LabelledTexts part;
   for (const int64_t t : order)
     if (category[t] == label && static_cast<int64_t>(part.texts.size()) < positives)
@@ -112,7 +111,7 @@ std::vector<int64_t> count_classes(const std::vector<int64_t>& order, const Pool
   return counts;
 }
 
-/// Has every half of the documents enough texts of this class?
+/// Has every fold of the documents enough texts of this class?
 bool has_enough(const Pool& pool, const std::vector<RunTexts>& runs, const OodConfig& config,
                 const ClassPair& pair) {
   return std::all_of(runs.begin(), runs.end(), [&](const RunTexts& run) {

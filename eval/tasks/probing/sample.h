@@ -7,7 +7,7 @@
 
 #include "data/dataset.h"
 #include "eval/encoding/text_table.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/probing/settings.h"
 
 namespace assay::eval::probing {
 
@@ -21,16 +21,16 @@ struct ProbingCell {
 struct ProbingPlan {
   std::vector<std::string> classes;
   std::vector<ProbingCell> cells;  ///< class by class, run by run
-  /// 2 · evaluation seeds: each seed's halves, then the same halves swapped
+  /// 2 · evaluation seeds: each seed's folds, then the same folds swapped
   int64_t runs = 0;
   std::vector<std::string> left_out;  ///< what was asked for and cannot be had, a line each
 };
 
-/// Each evaluation seed cuts the documents in two halves by hash. Train = source texts of one half;
+/// Each evaluation seed cuts the documents in two folds by hash. Train = source texts of one fold;
 /// ID test = source texts of the other; OOD test = target texts of the other. Positives: the first
 /// of a seeded order, up to the limits; train has as many negatives as positives; negatives come
 /// from all other classes in their natural shares. Classes: those with at least min_target positive
-/// target texts in every test half (and 10 to train on), the ones with most target texts first,
+/// target texts in every test fold (and 10 to train on), the ones with most target texts first,
 /// ties to the smaller label. Throws Error naming what is missing: an unknown label or class, fewer
 /// than two classes with enough texts.
 ProbingPlan plan_probing(const data::Dataset& dataset, const TextTable& texts,

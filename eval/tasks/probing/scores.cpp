@@ -109,7 +109,7 @@ struct Difference {
 /// The comparisons of one trained dictionary; fixed beforehand, whatever comes out.
 std::vector<Difference> differences_of(const Session& session, const ScoreTable& table, int index,
                                        const TaskResult& result) {
-  const OodConfig& config = session.config.ood;
+  const OodConfig& config = session.config.of<OodConfig>();
   const std::string headline = fmt::format("latents_top{}", config.headline_k);
   std::vector<Difference> list;
   const auto add = [&](const std::string& a, const std::string& b, int b_dictionary,

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "eval/results/results.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/spurious/settings.h"
 
 namespace assay::eval::spurious {
 

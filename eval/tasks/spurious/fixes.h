@@ -9,8 +9,8 @@
 
 #include "eval/encoding/pooled.h"
 #include "eval/learners/erasure.h"
-#include "eval/tasks/settings.h"
 #include "eval/tasks/spurious/sample.h"
+#include "eval/tasks/spurious/settings.h"
 
 namespace assay::eval::spurious {
 

@@ -40,40 +40,39 @@ FormatPool format_pool(const data::Dataset& dataset, const TextTable& table,
   return pool;
 }
 
-std::array<FormatHalf, 2> cut_halves(const FormatPool& pool, const TextTable& table,
-                                     uint64_t seed) {
+std::array<FormatFold, 2> cut_folds(const FormatPool& pool, const TextTable& table, uint64_t seed) {
   std::vector<std::pair<uint64_t, int64_t>> keyed;
   for (int64_t t = 0; t < table.size(); ++t)
     if (table.ordinary[t] > 0)
       keyed.emplace_back(derive_seed(seed, {1, static_cast<uint64_t>(table.number[t])}), t);
   std::sort(keyed.begin(), keyed.end());
-  std::array<FormatHalf, 2> halves;
-  for (FormatHalf& half : halves) half.by_class.resize(pool.names.size());
+  std::array<FormatFold, 2> folds;
+  for (FormatFold& fold : folds) fold.by_class.resize(pool.names.size());
   for (const auto& [key, t] : keyed) {
     const bool usual = pool.format[t] == pool.formats[kUsual];
     if (!usual && pool.format[t] != pool.formats[kOther]) continue;
-    FormatHalf& half =
-        halves[data::split_of(table.document[t], {0.5, 0, seed}) == data::Split::validation];
+    FormatFold& fold =
+        folds[data::split_of(table.document[t], {0.5, 0, seed}) == data::Split::validation];
     const Format format = usual ? kUsual : kOther;
-    if (pool.filter[t] == pool.reference) half.reference[format].push_back(t);
+    if (pool.filter[t] == pool.reference) fold.reference[format].push_back(t);
     if (pool.filter[t] != pool.kept || pool.category[t] < 0) continue;
-    half.all[format].push_back(t);
-    half.by_class[pool.category[t]][format].push_back(t);
+    fold.all[format].push_back(t);
+    fold.by_class[pool.category[t]][format].push_back(t);
   }
-  return halves;
+  return folds;
 }
 
 std::vector<int32_t> choose_format_classes(const FormatPool& pool,
-                                           const std::vector<std::array<FormatHalf, 2>>& cuts,
+                                           const std::vector<std::array<FormatFold, 2>>& cuts,
                                            const SpuriousConfig& config) {
   std::vector<int32_t> chosen;
   std::vector<int64_t> others(pool.names.size());
   for (int32_t c = 0; c < std::ssize(pool.names); ++c) {
     bool enough = true;
-    for (const auto& halves : cuts)
-      for (const FormatHalf& half : halves) {
-        for (const auto& texts : half.by_class[c]) enough &= std::ssize(texts) >= config.min_texts;
-        others[c] += std::ssize(half.by_class[c][kOther]);
+    for (const auto& folds : cuts)
+      for (const FormatFold& fold : folds) {
+        for (const auto& texts : fold.by_class[c]) enough &= std::ssize(texts) >= config.min_texts;
+        others[c] += std::ssize(fold.by_class[c][kOther]);
       }
     if (enough) chosen.push_back(c);
   }

@@ -1,4 +1,4 @@
-// Texts by class and format, in two halves of the documents: what the tasks about spurious
+// Texts by class and format, in two folds of the documents: what the tasks about spurious
 // correlations draw from.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 #include "data/dataset.h"
 #include "eval/encoding/text_table.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/spurious/settings.h"
 
 namespace assay::eval::spurious {
 
@@ -32,22 +32,22 @@ std::string lacks_formats(const data::Dataset& dataset, const SpuriousConfig& co
 FormatPool format_pool(const data::Dataset& dataset, const TextTable& table,
                        const SpuriousConfig& config);
 
-/// One half of one cut: texts in the cut's random order.
-struct FormatHalf {
+/// One fold of one cut: texts in the cut's random order.
+struct FormatFold {
   std::array<std::vector<int64_t>, 2> all;                    ///< [format], of every class
   std::vector<std::array<std::vector<int64_t>, 2>> by_class;  ///< [class][format]
   /// [format], of the reference class of the filter
   std::array<std::vector<int64_t>, 2> reference;
 };
 
-/// Documents cut in halves by hash.
-std::array<FormatHalf, 2> cut_halves(const FormatPool& pool, const TextTable& table, uint64_t seed);
+/// Documents cut in folds by hash.
+std::array<FormatFold, 2> cut_folds(const FormatPool& pool, const TextTable& table, uint64_t seed);
 
-/// Classes with min_texts texts of either format in every half of every cut, the ones with most
+/// Classes with min_texts texts of either format in every fold of every cut, the ones with most
 /// texts of the other format first, ties to the smaller label; at most config.classes. Throws Error
 /// where they are fewer than two.
 std::vector<int32_t> choose_format_classes(const FormatPool& pool,
-                                           const std::vector<std::array<FormatHalf, 2>>& cuts,
+                                           const std::vector<std::array<FormatFold, 2>>& cuts,
                                            const SpuriousConfig& config);
 
 }  // namespace assay::eval::spurious

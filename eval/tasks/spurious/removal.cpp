@@ -33,64 +33,63 @@ void merge(const std::vector<RemovalValues>& values, int64_t run, std::vector<Ar
   }
 }
 
-class RemovalTask : public Task {
+struct RemovalPlan {
+  std::vector<std::string> classes;
+  std::vector<RemovalRun> runs;
+  std::vector<int64_t> documents;  // of all their texts
+};
+
+class RemovalTask : public PlannedTask<RemovalPlan> {
  public:
-  std::string name() const override { return "targeted_removal"; }
-  std::string title() const override { return "Targeted removal (SCR and TPP)"; }
-  std::string question() const override {
-    return "For whoever compares with published SCR and TPP scores: how well do a few latents "
-           "separate one concept "
-           "from others, and how far can these two scores be trusted?";
-  }
   std::string missing(const Session& session) const override {
-    return lacks_formats(session.dataset, session.config.spurious);
+    return lacks_formats(session.dataset, session.config.of<SpuriousConfig>());
   }
 
-  void request(const Session& session, EncodeRequest& request) override {
-    const SpuriousConfig& config = session.config.spurious;
+ private:
+  RemovalPlan make_plan(const Session& session, EncodeRequest& request) const override {
+    const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     if (std::find(config.ablate.begin(), config.ablate.end(), config.headline_ablate) ==
         config.ablate.end())
       throw Error(fmt::format("targeted_removal: headline_ablate = {} is not one of ablate",
                               config.headline_ablate));
     const TextTable table = text_table(session.dataset);
     const FormatPool pool = format_pool(session.dataset, table, config);
-    std::vector<std::array<FormatHalf, 2>> cuts;
+    std::vector<std::array<FormatFold, 2>> cuts;
     for (int64_t s = 0; s < session.config.seeds; ++s)
       cuts.push_back(
-          cut_halves(pool, table, derive_seed(session.seed, {'q', static_cast<uint64_t>(s)})));
+          cut_folds(pool, table, derive_seed(session.seed, {'q', static_cast<uint64_t>(s)})));
     const std::vector<int32_t> chosen = choose_format_classes(pool, cuts, config);
-    classes_.clear();
-    for (const int32_t c : chosen) classes_.push_back(pool.names[c]);
-    runs_.clear();
-    for (const auto& halves : cuts)
+    RemovalPlan plan;
+    for (const int32_t c : chosen) plan.classes.push_back(pool.names[c]);
+    for (const auto& folds : cuts)
       for (const size_t train : {0, 1})
-        runs_.push_back({removal_part(halves[train], chosen, config.train_per_class / 2),
-                         removal_part(halves[1 - train], chosen, config.train_per_class / 2)});
-    documents_.clear();
-    for (const RemovalRun& run : runs_)
+        plan.runs.push_back({removal_part(folds[train], chosen, config.train_per_class / 2),
+                             removal_part(folds[1 - train], chosen, config.train_per_class / 2)});
+    for (const RemovalRun& run : plan.runs)
       for (const RemovalPart* part : {&run.train, &run.test}) {
         request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
-        for (const int64_t t : part->texts) documents_.push_back(table.document[t]);
+        for (const int64_t t : part->texts) plan.documents.push_back(table.document[t]);
       }
+    return plan;
   }
 
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
-    const SpuriousConfig& config = session.config.spurious;
-    std::vector<std::vector<RemovalValues>> values(runs_.size());
-    session.context.pool().run(std::ssize(runs_), [&](int64_t r, int) {
-      values[r] =
-          score_run(gather_run(session, cache, runs_[r]), runs_[r], std::ssize(classes_),
-                    config.ablate, derive_seed(session.seed, {'v', static_cast<uint64_t>(r)}));
+  void run_plan(const Session& session, const EncodeCache& cache, const RemovalPlan& plan,
+                TaskResult& result) const override {
+    const SpuriousConfig& config = session.config.of<SpuriousConfig>();
+    std::vector<std::vector<RemovalValues>> values(plan.runs.size());
+    session.context.pool().run(std::ssize(plan.runs), [&](int64_t r, int) {
+      values[r] = score_run(gather_run(session, cache, plan.runs[r]), plan.runs[r],
+                            std::ssize(plan.classes), config.ablate,
+                            derive_seed(session.seed, {'v', static_cast<uint64_t>(r)}));
     });
     std::vector<ArmCells> arms;
     for (size_t r = 0; r < values.size(); ++r) merge(values[r], static_cast<int64_t>(r), arms);
     declare_removal(config, result);
-    for (const ArmCells& arm : arms) report_arm(session, arm, result);
+    for (const ArmCells& arm : arms) report_arm(session, plan, arm, result);
     check_oracle(session, arms, result);
-    result.details["classes"] = classes_;
+    result.details["classes"] = plan.classes;
   }
 
- private:
   static size_t headline(const SpuriousConfig& config) {
     return static_cast<size_t>(
         std::find(config.ablate.begin(), config.ablate.end(), config.headline_ablate) -
@@ -100,8 +99,9 @@ class RemovalTask : public Task {
     return derive_seed(session.seed, {'b', 'r'});
   }
 
-  void report_arm(const Session& session, const ArmCells& arm, TaskResult& result) const {
-    const SpuriousConfig& config = session.config.spurious;
+  static void report_arm(const Session& session, const RemovalPlan& plan, const ArmCells& arm,
+                         TaskResult& result) {
+    const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     for (size_t n = 0; n < arm.cells.size(); ++n) {
       const Estimate estimate =
           hierarchical_bootstrap(arm.cells[n], bootstrap_seed(session), session.config.resamples);
@@ -114,7 +114,7 @@ class RemovalTask : public Task {
       number.interval_kind =
           fmt::format("hierarchical bootstrap over {} × (evaluation seed, document half)",
                       arm.metric == "scr" ? "pairs of classes" : "classes");
-      number.n = arm.metric == "scr" ? std::ssize(classes_) / 2 : std::ssize(classes_);
+      number.n = arm.metric == "scr" ? std::ssize(plan.classes) / 2 : std::ssize(plan.classes);
       number.n_unit = arm.metric == "scr" ? "pairs" : "classes";
       number.seed = bootstrap_seed(session);
       if (arm.dictionary >= 0) {
@@ -122,7 +122,7 @@ class RemovalTask : public Task {
             session.dictionaries[static_cast<size_t>(arm.dictionary)];
         number.dictionary = dictionary.entry.name;
         number.control = dictionary.entry.null_kind;
-        number.test_seen_in_training = seen_in_training(session, dictionary, documents_);
+        number.test_seen_in_training = seen_in_training(session, dictionary, plan.documents);
       }
       result.numbers.push_back(number);
     }
@@ -142,7 +142,7 @@ class RemovalTask : public Task {
 
   static void check_oracle(const Session& session, const std::vector<ArmCells>& arms,
                            TaskResult& result) {
-    const size_t n = headline(session.config.spurious);
+    const size_t n = headline(session.config.of<SpuriousConfig>());
     std::vector<double> p;
     std::vector<std::pair<std::string, Estimate>> differences;
     for (const ArmCells& arm : arms) {
@@ -168,14 +168,17 @@ class RemovalTask : public Task {
                        e.interval[0], e.interval[1], adjusted[i])});
     }
   }
-
-  std::vector<std::string> classes_;
-  std::vector<RemovalRun> runs_;
-  std::vector<int64_t> documents_;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> make_removal_task() { return std::make_unique<RemovalTask>(); }
+const TaskEntry kTargetedRemoval{
+    .name = "targeted_removal",
+    .title = "Targeted removal (SCR and TPP)",
+    .question =
+        "For whoever compares with published SCR and TPP scores: how well do a few latents "
+        "separate one concept from others, and how far can these two scores be trusted?",
+    .make = make_task<RemovalTask>,
+};
 
 }  // namespace assay::eval::spurious

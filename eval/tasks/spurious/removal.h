@@ -10,12 +10,10 @@
 // at the headline n; else "withheld". details: classes.
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::spurious {
 
-std::unique_ptr<Task> make_removal_task();
+extern const TaskEntry kTargetedRemoval;
 
 }  // namespace assay::eval::spurious

@@ -178,12 +178,12 @@ RemovalSpace pair_oracle(const RemovalData& data, const Pair& pair) {
 
 }  // namespace
 
-RemovalPart removal_part(const FormatHalf& half, const std::vector<int32_t>& classes,
+RemovalPart removal_part(const FormatFold& fold, const std::vector<int32_t>& classes,
                          int64_t limit) {
   RemovalPart part;
   for (size_t c = 0; c < classes.size(); ++c)
     for (const Format format : {kUsual, kOther}) {
-      const auto& texts = half.by_class[classes[c]][format];
+      const auto& texts = fold.by_class[classes[c]][format];
       for (int64_t i = 0; i < std::min(limit, std::ssize(texts)); ++i) {
         part.texts.push_back(texts[i]);
         part.category.push_back(static_cast<int32_t>(c));

@@ -25,7 +25,7 @@ struct RemovalRun {
 };
 
 /// The first `limit` texts of each of these classes in either format.
-RemovalPart removal_part(const FormatHalf& half, const std::vector<int32_t>& classes,
+RemovalPart removal_part(const FormatFold& fold, const std::vector<int32_t>& classes,
                          int64_t limit);
 
 /// One arm's values at every n of config.ablate, on the units of one run.

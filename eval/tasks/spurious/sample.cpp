@@ -7,6 +7,7 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "eval/statistics/folds.h"
 #include "eval/tasks/spurious/format_pool.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -33,45 +34,45 @@ struct Sampler {
   int32_t label;
 
   bool own(int64_t t) const { return pool.category[t] == label; }
-  void positives(LabelledTexts& part, const FormatHalf& half, Format format, int64_t count) const {
-    append(part, half.by_class[label][format], count, 1, [](int64_t) { return true; });
+  void positives(LabelledTexts& part, const FormatFold& fold, Format format, int64_t count) const {
+    append(part, fold.by_class[label][format], count, 1, [](int64_t) { return true; });
   }
-  void negatives(LabelledTexts& part, const FormatHalf& half, Format format, int64_t count) const {
-    append(part, half.all[format], count, 0, [this](int64_t t) { return !own(t); });
+  void negatives(LabelledTexts& part, const FormatFold& fold, Format format, int64_t count) const {
+    append(part, fold.all[format], count, 0, [this](int64_t t) { return !own(t); });
   }
 
-  LabelledTexts train(const FormatHalf& half, double share) const {
+  LabelledTexts train(const FormatFold& fold, double share) const {
     // As many positives as every share allows, so that shares differ in nothing else.
     double most = static_cast<double>(config.train_per_class);
     for (const int64_t percent : config.shares) {
       const double rho = static_cast<double>(percent) / 100;
       if (rho > 0)
-        most = std::min(most, static_cast<double>(half.by_class[label][kUsual].size()) / rho);
+        most = std::min(most, static_cast<double>(fold.by_class[label][kUsual].size()) / rho);
       if (rho < 1)
-        most = std::min(most, static_cast<double>(half.by_class[label][kOther].size()) / (1 - rho));
+        most = std::min(most, static_cast<double>(fold.by_class[label][kOther].size()) / (1 - rho));
     }
     const auto count = static_cast<int64_t>(most),
                mixed = static_cast<int64_t>(std::floor(share * most));
     LabelledTexts part;
-    positives(part, half, kUsual, mixed);
-    positives(part, half, kOther, count - mixed);
-    negatives(part, half, kOther, mixed);
-    negatives(part, half, kUsual, count - mixed);
+    positives(part, fold, kUsual, mixed);
+    positives(part, fold, kOther, count - mixed);
+    negatives(part, fold, kOther, mixed);
+    negatives(part, fold, kUsual, count - mixed);
     return part;
   }
-  LabelledTexts test(const FormatHalf& half, Format positive, Format negative) const {
+  LabelledTexts test(const FormatFold& fold, Format positive, Format negative) const {
     LabelledTexts part;
-    positives(part, half, positive, config.test_positives);
-    negatives(part, half, negative, config.test_negatives);
+    positives(part, fold, positive, config.test_positives);
+    negatives(part, fold, negative, config.test_negatives);
     return part;
   }
 };
 
-LabelledTexts format_part(const FormatHalf& half, const SpuriousConfig& config) {
+LabelledTexts format_part(const FormatFold& fold, const SpuriousConfig& config) {
   LabelledTexts part;
   const auto any = [](int64_t) { return true; };
-  append(part, half.reference[kUsual], config.format_texts, 1, any);
-  append(part, half.reference[kOther], config.format_texts, 0, any);
+  append(part, fold.reference[kUsual], config.format_texts, 1, any);
+  append(part, fold.reference[kOther], config.format_texts, 0, any);
   const int64_t usual = std::count(part.labels.begin(), part.labels.end(), 1);
   if (usual < config.min_texts || std::ssize(part.labels) - usual < config.min_texts)
     throw Error(
@@ -88,21 +89,21 @@ LabelledTexts format_part(const FormatHalf& half, const SpuriousConfig& config) 
 SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& table,
                            const SpuriousConfig& config, int64_t seeds, uint64_t seed) {
   const FormatPool pool = format_pool(dataset, table, config);
-  std::vector<std::array<FormatHalf, 2>> cuts;
+  std::vector<std::array<FormatFold, 2>> cuts;
   for (int64_t s = 0; s < seeds; ++s)
-    cuts.push_back(cut_halves(pool, table, derive_seed(seed, {static_cast<uint64_t>(s)})));
+    cuts.push_back(cut_folds(pool, table, derive_seed(seed, {static_cast<uint64_t>(s)})));
   const std::vector<int32_t> chosen = choose_format_classes(pool, cuts, config);
   SpuriousPlan plan;
   plan.runs = 2 * seeds;
   for (int64_t run = 0; run < plan.runs; ++run)
     plan.formats.push_back(format_part(cuts[run / 2][static_cast<size_t>(run % 2)], config));
-  plan.half = tuning_halves(std::ssize(chosen), seed);
+  plan.fold = tuning_folds(std::ssize(chosen), seed);
   for (size_t c = 0; c < chosen.size(); ++c) {
     plan.classes.push_back(pool.names[chosen[c]]);
     const Sampler sampler{pool, config, chosen[c]};
     for (int64_t run = 0; run < plan.runs; ++run) {
-      const auto& halves = cuts[run / 2];
-      const FormatHalf &train = halves[run % 2], &test = halves[1 - run % 2];
+      const auto& folds = cuts[run / 2];
+      const FormatFold &train = folds[run % 2], &test = folds[1 - run % 2];
       SpuriousCell cell{static_cast<int64_t>(c), run, {}, sampler.test(test, kOther, kUsual), {}};
       for (const int64_t percent : config.shares)
         cell.train.push_back(sampler.train(train, static_cast<double>(percent) / 100));
@@ -115,7 +116,8 @@ SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& table,
   return plan;
 }
 
-void check_disjoint(const SpuriousCell& cell, const LabelledTexts& formats, const TextTable& table) {
+void check_disjoint(const SpuriousCell& cell, const LabelledTexts& formats,
+                    const TextTable& table) {
   std::unordered_set<int64_t> documents;
   for (const LabelledTexts& part : cell.train)
     for (const int64_t t : part.texts) documents.insert(table.document[t]);

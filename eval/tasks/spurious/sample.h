@@ -9,7 +9,7 @@
 #include "data/dataset.h"
 #include "eval/encoding/text_table.h"
 #include "eval/tasks/probing/sample.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/spurious/settings.h"
 
 namespace assay::eval::spurious {
 
@@ -27,16 +27,16 @@ struct SpuriousCell {
 
 struct SpuriousPlan {
   std::vector<std::string> classes;
-  std::vector<int8_t> half;  ///< [classes] 0 or 1: strengths for one half are chosen on the other
+  std::vector<int8_t> fold;  ///< [classes] 0 or 1: strengths for one fold are chosen on the other
   /// Texts that fixes learn the formats from (1 = usual), one part a run: another filter class,
-  /// documents of the training half.
+  /// documents of the training fold.
   std::vector<LabelledTexts> formats;
   std::vector<SpuriousCell> cells;  ///< class by class, run by run
   int64_t runs = 0;
 };
 
-/// Documents are cut in halves by hash for each evaluation seed, then the halves swap roles.
-/// Classes: those with min_texts texts of either format in every half, the ones with most texts of
+/// Documents are cut in folds by hash for each evaluation seed, then the folds swap roles.
+/// Classes: those with min_texts texts of either format in every fold, the ones with most texts of
 /// the other format first, ties to the smaller label. Throws Error naming what is missing.
 SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& texts,
                            const SpuriousConfig& config, int64_t seeds, uint64_t seed);

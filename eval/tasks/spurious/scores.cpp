@@ -32,10 +32,10 @@ std::vector<std::string> dense_fixes(const FixTable& table) {
 
 std::string method_of(const FixCells& row) { return fix_name(row.fix, row.strength); }
 
-double mean_on(const FixCells& row, const std::vector<int8_t>& half, int8_t tuning) {
+double mean_on(const FixCells& row, const std::vector<int8_t>& fold, int8_t tuning) {
   double sum = 0, count = 0;
   for (size_t i = 0; i < row.anti.size(); ++i)
-    if (half[row.anti[i].task] == tuning) {
+    if (fold[row.anti[i].task] == tuning) {
       sum += (row.anti[i].value + row.within[i].value) / 2;
       count += 1;
     }
@@ -49,8 +49,9 @@ class Reporter {
       : session_(session), plan_(plan), seen_(seen), result_(result) {}
 
   std::string part(size_t share) const {
-    return fmt::format("share {:.2f}",
-                       static_cast<double>(session_.config.spurious.shares[share]) / 100);
+    return fmt::format(
+        "share {:.2f}",
+        static_cast<double>(session_.config.of<SpuriousConfig>().shares[share]) / 100);
   }
   std::string name(int dictionary) const {
     return dictionary < 0 ? "" : session_.dictionaries[static_cast<size_t>(dictionary)].entry.name;
@@ -102,11 +103,11 @@ class Reporter {
                 true,         {}};
     for (const Cell& cell : fix.anti) score.cells.push_back({cell.task, cell.seed, cell.value});
     result_.scores.push_back(std::move(score));
-    for (const int half : {0, 1})
+    for (const int fold : {0, 1})
       strengths_.push_back({{"fix", fix.fix},
                             {"dictionary", name(fix.dictionary)},
-                            {"half", half},
-                            {"strength", fix.strength[half]}});
+                            {"half", fold},
+                            {"strength", fix.strength[fold]}});
   }
   const nlohmann::json& strengths() const { return strengths_; }
 
@@ -195,10 +196,10 @@ std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& pl
                                   const FixTable& table) {
   std::vector<ChosenFix> chosen;
   for (const std::string& fix : dense_fixes(table))
-    chosen.push_back(choose_fix(table, fix, -1, 0, plan.half));
+    chosen.push_back(choose_fix(table, fix, -1, 0, plan.fold));
   for (size_t i = 0; i < session.dictionaries.size(); ++i)
     for (const char* fix : kLatentFixes)
-      chosen.push_back(choose_fix(table, fix, static_cast<int>(i), 0, plan.half));
+      chosen.push_back(choose_fix(table, fix, static_cast<int>(i), 0, plan.fold));
   return chosen;
 }
 
@@ -306,22 +307,22 @@ std::vector<const FixCells*> FixTable::strengths(const std::string& fix, int dic
 }
 
 const FixCells& choose_strength(const std::vector<const FixCells*>& strengths,
-                                const std::vector<int8_t>& half, int8_t tuning) {
+                                const std::vector<int8_t>& fold, int8_t tuning) {
   const FixCells* best = strengths.front();
   for (const FixCells* row : strengths)
-    if (mean_on(*row, half, tuning) > mean_on(*best, half, tuning) + 1e-12) best = row;
+    if (mean_on(*row, fold, tuning) > mean_on(*best, fold, tuning) + 1e-12) best = row;
   return *best;
 }
 
 ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictionary, size_t share,
-                     const std::vector<int8_t>& half) {
+                     const std::vector<int8_t>& fold) {
   const std::vector<const FixCells*> strengths = table.strengths(fix, dictionary, share);
   ChosenFix chosen{fix, dictionary, {}, {}, {}};
   for (const int8_t own : {0, 1}) {
-    const FixCells& row = choose_strength(strengths, half, static_cast<int8_t>(1 - own));
+    const FixCells& row = choose_strength(strengths, fold, static_cast<int8_t>(1 - own));
     chosen.strength[own] = row.strength;
     for (size_t i = 0; i < row.anti.size(); ++i) {
-      if (half[row.anti[i].task] != own) continue;
+      if (fold[row.anti[i].task] != own) continue;
       chosen.anti.push_back(row.anti[i]);
       chosen.within.push_back(row.within[i]);
     }
@@ -332,13 +333,13 @@ ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictiona
 void report_spurious(const Session& session, const SpuriousPlan& plan, const FixTable& table,
                      const std::vector<std::optional<bool>>& seen, TaskResult& result) {
   Reporter reporter(session, plan, seen, result);
-  declare_spurious(session.config.spurious, reporter.part(0), result);
+  declare_spurious(session.config.of<SpuriousConfig>(), reporter.part(0), result);
   const std::vector<ChosenFix> chosen = choose_all(session, plan, table);
   for (const ChosenFix& fix : chosen) reporter.chosen(fix);
   for (const FixCells& row : table.rows()) reporter.row(row);
   report_differences(session, reporter, table, chosen, result);
   check_nulls(reporter, table, result);
-  const auto& shares = session.config.spurious.shares;
+  const auto& shares = session.config.of<SpuriousConfig>().shares;
   const auto ceiling =
       static_cast<size_t>(std::find(shares.begin(), shares.end(), 50) - shares.begin());
   check_ceiling(reporter, table, chosen, ceiling, result);

@@ -38,20 +38,20 @@ class FixTable {
   std::vector<FixCells> rows_;
 };
 
-/// A fix whose strength was chosen for either half of the classes on the other half.
+/// A fix whose strength was chosen for either fold of the classes on the other fold.
 struct ChosenFix {
   std::string fix;
   int dictionary = -1;
-  int64_t strength[2] = {0, 0};  ///< for the classes of half 0, of half 1
+  int64_t strength[2] = {0, 0};  ///< for the classes of fold 0, of fold 1
   std::vector<Cell> anti, within;
 };
 
-/// The strength with the best mean of anti and within over cells of classes in half `tuning`; ties
+/// The strength with the best mean of anti and within over cells of classes in fold `tuning`; ties
 /// to the weaker.
 const FixCells& choose_strength(const std::vector<const FixCells*>& strengths,
-                                const std::vector<int8_t>& half, int8_t tuning);
+                                const std::vector<int8_t>& fold, int8_t tuning);
 ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictionary, size_t share,
-                     const std::vector<int8_t>& half);
+                     const std::vector<int8_t>& fold);
 
 /// Numbers, scores, checks and details. `seen[i]`: did dictionary i train on the test texts.
 void report_spurious(const Session& session, const SpuriousPlan& plan, const FixTable& table,

@@ -40,57 +40,62 @@ void check_settings(const SpuriousConfig& config) {
     throw Error("spurious: shares lack 50, the ceiling that fixes are checked against");
 }
 
-class SpuriousTask : public Task {
+struct SpuriousTexts {
+  TextTable table;
+  SpuriousPlan plan;
+};
+
+class SpuriousTask : public PlannedTask<SpuriousTexts> {
  public:
-  std::string name() const override { return "spurious"; }
-  std::string title() const override { return "Removing a spurious correlation"; }
-  std::string question() const override {
-    return "For whoever has training data in which the concept goes with something else: does "
-           "dropping the latents of "
-           "that something repair a probe better than erasing directions, and at what cost?";
-  }
   std::string missing(const Session& session) const override {
-    return lacks_formats(session.dataset, session.config.spurious);
+    return lacks_formats(session.dataset, session.config.of<SpuriousConfig>());
   }
 
-  void request(const Session& session, EncodeRequest& request) override {
-    const SpuriousConfig& config = session.config.spurious;
+ private:
+  SpuriousTexts make_plan(const Session& session, EncodeRequest& request) const override {
+    const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     check_settings(config);
-    table_ = text_table(session.dataset);
-    plan_ = plan_spurious(session.dataset, table_, config, session.config.seeds,
-                          derive_seed(session.seed, {'u'}));
+    SpuriousTexts planned{text_table(session.dataset), {}};
+    planned.plan = plan_spurious(session.dataset, planned.table, config, session.config.seeds,
+                                 derive_seed(session.seed, {'u'}));
     const auto want = [&](const LabelledTexts& part) {
       request.texts.insert(request.texts.end(), part.texts.begin(), part.texts.end());
     };
-    for (const LabelledTexts& part : plan_.formats) want(part);
-    for (const SpuriousCell& cell : plan_.cells) {
+    for (const LabelledTexts& part : planned.plan.formats) want(part);
+    for (const SpuriousCell& cell : planned.plan.cells) {
       for (const LabelledTexts& part : cell.train) want(part);
       for (const LabelledTexts* part : {&cell.anti, &cell.within[0], &cell.within[1]}) want(*part);
     }
+    return planned;
   }
 
-  void run(const Session& session, const EncodeCache& cache, TaskResult& result) override {
-    std::vector<RunFormats> formats(static_cast<size_t>(plan_.runs));
+  void run_plan(const Session& session, const EncodeCache& cache, const SpuriousTexts& planned,
+                TaskResult& result) const override {
+    const SpuriousPlan& plan = planned.plan;
+    std::vector<RunFormats> formats(static_cast<size_t>(plan.runs));
     session.context.pool().run(
-        plan_.runs, [&](int64_t run, int) { formats[run] = learn(session, cache, run); });
+        plan.runs, [&](int64_t run, int) { formats[run] = learn(session, cache, planned, run); });
     drop_unpaired(formats);
-    std::vector<std::vector<Scored>> scored(plan_.cells.size());
-    session.context.pool().run(std::ssize(plan_.cells), [&](int64_t i, int) {
-      const SpuriousCell& cell = plan_.cells[static_cast<size_t>(i)];
+    std::vector<std::vector<Scored>> scored(plan.cells.size());
+    session.context.pool().run(std::ssize(plan.cells), [&](int64_t i, int) {
+      const SpuriousCell& cell = plan.cells[static_cast<size_t>(i)];
       scored[static_cast<size_t>(i)] = score_cell(session, cache, cell, formats[cell.run]);
     });
     FixTable table;
     for (size_t i = 0; i < scored.size(); ++i)
       for (const Scored& s : scored[i])
-        table.add(plan_.cells[i], s.dictionary, s.share, s.permuted, s.score);
-    report_spurious(session, plan_, table, seen_by_dictionary(session), result);
+        table.add(plan.cells[i], s.dictionary, s.share, s.permuted, s.score);
+    report_spurious(session, plan, table, seen_by_dictionary(session, tested_documents(planned)),
+                    result);
   }
 
- private:
-  RunFormats learn(const Session& session, const EncodeCache& cache, int64_t run) const {
+  static RunFormats learn(const Session& session, const EncodeCache& cache,
+                          const SpuriousTexts& planned, int64_t run) {
     const uint64_t seed = derive_seed(session.seed, {'f', static_cast<uint64_t>(run)});
-    const LabelledTexts& part = plan_.formats[run];
-    RunFormats formats{learn_dense_format(cache, table_, part, session.config.spurious, seed), {}};
+    const LabelledTexts& part = planned.plan.formats[run];
+    RunFormats formats{
+        learn_dense_format(cache, planned.table, part, session.config.of<SpuriousConfig>(), seed),
+        {}};
     for (const EncodedDictionary& encoded : cache.dictionaries)
       formats.latents.push_back(learn_latent_format(cache, encoded.pooled, part, seed));
     return formats;
@@ -106,7 +111,7 @@ class SpuriousTask : public Task {
 
   static std::vector<Scored> score_cell(const Session& session, const EncodeCache& cache,
                                         const SpuriousCell& cell, const RunFormats& formats) {
-    const SpuriousConfig& config = session.config.spurious;
+    const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     const uint64_t seed = derive_seed(
         session.seed, {'x', static_cast<uint64_t>(cell.category), static_cast<uint64_t>(cell.run)});
     std::vector<Scored> scored;
@@ -129,23 +134,25 @@ class SpuriousTask : public Task {
     return scored;
   }
 
-  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const {
+  static std::vector<int64_t> tested_documents(const SpuriousTexts& planned) {
     std::vector<int64_t> documents;
-    for (const SpuriousCell& cell : plan_.cells)
+    for (const SpuriousCell& cell : planned.plan.cells)
       for (const LabelledTexts* part : {&cell.anti, &cell.within[0], &cell.within[1]})
-        for (const int64_t t : part->texts) documents.push_back(table_.document[t]);
-    std::vector<std::optional<bool>> seen;
-    for (const EvalDictionary& dictionary : session.dictionaries)
-      seen.push_back(seen_in_training(session, dictionary, documents));
-    return seen;
+        for (const int64_t t : part->texts) documents.push_back(planned.table.document[t]);
+    return documents;
   }
-
-  TextTable table_;
-  SpuriousPlan plan_;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> make_spurious_task() { return std::make_unique<SpuriousTask>(); }
+const TaskEntry kSpurious{
+    .name = "spurious",
+    .title = "Removing a spurious correlation",
+    .question =
+        "For whoever has training data in which the concept goes with something else: does "
+        "dropping the latents of that something repair a probe better than erasing directions, and "
+        "at what cost?",
+    .make = make_task<SpuriousTask>,
+};
 
 }  // namespace assay::eval::spurious

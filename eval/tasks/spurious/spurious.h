@@ -7,21 +7,19 @@
 // negatives in the usual one) and "within_auroc" (mean of the two formats apart, so that destroyed
 // signal shows), per fix, strength and dictionary
 // ("inlp_64", "latents_drop_256"; "dense" and "latents" without a fix). At the headline share also
-// each fix at the strength chosen on the other half of the classes by the mean of both ("inlp",
+// each fix at the strength chosen on the other fold of the classes by the mean of both ("inlp",
 // "latents_drop"; no fix is one of the choices), "anti_auroc_permuted_labels" (the label null) and
 // "anti_auroc_difference". Intervals resample classes and runs. The score of a dictionary is
 // anti_auroc of latents_drop at the headline share, strength chosen.
 // Checks: label nulls are compatible with .5; no fix is above the ceiling, dense probes trained at
-// share .50; else "withheld". details: strengths (what was chosen on which half), differences,
+// share .50; else "withheld". details: strengths (what was chosen on which fold), differences,
 // ceiling.
 #pragma once
-
-#include <memory>
 
 #include "eval/tasks/task.h"
 
 namespace assay::eval::spurious {
 
-std::unique_ptr<Task> make_spurious_task();
+extern const TaskEntry kSpurious;
 
 }  // namespace assay::eval::spurious

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "eval/results/results.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/unlearning/settings.h"
 
 namespace assay::eval::unlearning {
 

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "data/harvest.h"
-#include "eval/tasks/settings.h"
 #include "eval/tasks/unlearning/methods.h"
 #include "eval/tasks/unlearning/probes.h"
+#include "eval/tasks/unlearning/settings.h"
 
 namespace assay::eval::unlearning {
 
@@ -61,12 +61,12 @@ struct UnlearningInputs {
   const data::Dataset& dataset;
   const TextTable& table;
   const UnlearningConfig& config;
-  std::vector<const sae::Dictionary*> dictionaries;
-  std::vector<uint8_t> trained;  ///< [dictionaries]: not a control
+  std::vector<const sae::Dictionary*> dictionaries = {};
+  std::vector<uint8_t> trained = {};  ///< [dictionaries]: not a control
   const sae::UpperHalf& upper;
   data::LowerHalf* lower = nullptr;
   int64_t max_length = 0;  ///< of the lower half
-  MakeTrainable trainable;
+  MakeTrainable trainable = {};
   std::function<void(const std::string&)> log;
 };
 

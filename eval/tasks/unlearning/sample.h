@@ -8,7 +8,7 @@
 
 #include "data/dataset.h"
 #include "eval/encoding/text_table.h"
-#include "eval/tasks/settings.h"
+#include "eval/tasks/unlearning/settings.h"
 
 namespace assay::eval::unlearning {
 

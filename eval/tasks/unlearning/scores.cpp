@@ -31,7 +31,7 @@ class Report {
   Report(const Session& session, const std::vector<UnlearningRecord>& runs,
          const std::vector<std::optional<bool>>& seen, TaskResult& result)
       : session_(session),
-        config_(session.config.unlearning),
+        config_(session.config.of<UnlearningConfig>()),
         runs_(runs),
         seen_(seen),
         result_(result) {

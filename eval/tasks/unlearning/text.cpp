@@ -187,7 +187,7 @@ void Report::add_continuations() {
     return;
   }
   const int64_t shown = std::min(kShown, all.prompts.count),
-                length = session_.config.unlearning_text.generated;
+                length = session_.config.of<UnlearningTextConfig>().generated;
   const auto rows = [shown](const std::vector<int32_t>& tokens, int64_t size) {
     std::vector<std::vector<int32_t>> out;
     for (int64_t p = 0; p < shown; ++p)
@@ -253,7 +253,7 @@ void Report::add_details() {
                            {"tuning_drop", arm.tuning_drop[s]},
                            {"tuning_damage", arm.tuning_damage[s]}}));
     for (size_t b = 0; b < arm.chosen.size(); ++b)
-      points.push_back(with({{"budget", session_.config.unlearning_text.budgets[b]},
+      points.push_back(with({{"budget", session_.config.of<UnlearningTextConfig>().budgets[b]},
                              {"setting", arm.chosen[b] == kNoSetting
                                              ? "none"
                                              : arm.settings[static_cast<size_t>(arm.chosen[b])]}}));
@@ -264,13 +264,14 @@ void Report::add_details() {
 }
 
 void Report::fill() {
-  declare_unlearning_text(session_.config.unlearning_text, plan_.corpora, result_);
+  declare_unlearning_text(session_.config.of<UnlearningTextConfig>(), plan_.corpora, result_);
   for (const TextOutcome& arm : run_.methods) {
     add_change(arm, "forget_", "test", arm.losses.at(arm.chosen[0]));
     add_losses(arm, arm.losses.at(arm.chosen[0]));
     add_shares(arm);
     for (size_t b = 0; b < arm.chosen.size(); ++b)
-      add_change(arm, "frontier_", budget_part(session_.config.unlearning_text.budgets[b]),
+      add_change(arm, "frontier_",
+                 budget_part(session_.config.of<UnlearningTextConfig>().budgets[b]),
                  arm.losses.at(arm.chosen[b]));
     add_score(arm);
   }
@@ -285,24 +286,24 @@ void Report::fill() {
   add_details();
 }
 
-class UnlearningTextTask : public Task {
+struct CorpusTexts {
+  TextTable table;
+  UnlearningTextPlan plan;
+  uint64_t seed = 0;
+};
+
+class UnlearningTextTask : public PlannedTask<CorpusTexts> {
  public:
-  std::string name() const override { return "unlearning_text"; }
-  std::string title() const override { return "Unlearning a corpus"; }
-  std::string question() const override {
-    return "For whoever must make a language model forget a corpus: how much worse does it get at "
-           "those texts by "
-           "clamping latents before it gets worse at others, and would steering or erasure have "
-           "done better?";
-  }
   std::string missing(const Session& session) const override {
-    const std::string& label = session.config.unlearning_text.corpus_label;
+    const std::string& label = session.config.of<UnlearningTextConfig>().corpus_label;
     if (!has_label(session.dataset, label))
       return fmt::format("needs label '{}', which says each text's corpus", label);
     return lacks_halves(session, sae::HalfOutput::token_loss);
   }
-  void request(const Session& session, EncodeRequest&) override {
-    const UnlearningTextConfig& config = session.config.unlearning_text;
+
+ private:
+  CorpusTexts make_plan(const Session& session, EncodeRequest&) const override {
+    const UnlearningTextConfig& config = session.config.of<UnlearningTextConfig>();
     for (const auto& [key, empty] : {std::pair("latents", config.latents.empty()),
                                      {"clamps", config.clamps.empty()},
                                      {"budgets", config.budgets.empty()}})
@@ -312,12 +313,15 @@ class UnlearningTextTask : public Task {
     if (!info.has_tokens)
       throw Error(fmt::format("{}: unlearning_text: has no tokens, whose losses are measured",
                               info.path.string()));
-    table_ = text_table(session.dataset);
-    seed_ = derive_seed(session.seed, {'t', 'u'});
-    plan_ = plan_unlearning_text(session.dataset, table_, config, seed_);
+    CorpusTexts texts{.table = text_table(session.dataset),
+                      .plan = {},
+                      .seed = derive_seed(session.seed, {'t', 'u'})};
+    texts.plan = plan_unlearning_text(session.dataset, texts.table, config, texts.seed);
+    return texts;
   }
 
-  void run(const Session& session, const EncodeCache&, TaskResult& result) override {
+  void run_plan(const Session& session, const EncodeCache&, const CorpusTexts& texts,
+                TaskResult& result) const override {
     const auto folder = sae::ModelFolder::open(session.model, session.trust_model_code);
     const data::DatasetInfo& info = session.dataset.info();
     sae::check_fit(folder, session.dataset.hook("activations").d, info.model, info.hook,
@@ -343,37 +347,38 @@ class UnlearningTextTask : public Task {
     } catch (const Error& error) {
       no_words = error.what();
     }
-    const UnlearningTextConfig& config = session.config.unlearning_text;
-    UnlearningTextInputs inputs{session.context,
-                                session.dataset,
-                                table_,
-                                config,
-                                {},
-                                {},
-                                *half,
-                                lower.get(),
-                                words.get(),
-                                no_words,
-                                [&folder] { return sae::load_trainable_loss_half(folder); }};
+    UnlearningTextInputs inputs{
+        .context = session.context,
+        .dataset = session.dataset,
+        .table = texts.table,
+        .config = session.config.of<UnlearningTextConfig>(),
+        .half = *half,
+        .lower = lower.get(),
+        .words = words.get(),
+        .no_words = no_words,
+        .trainer = [&folder] { return sae::load_trainable_loss_half(folder); }};
     for (const EvalDictionary& d : session.dictionaries) {
       inputs.dictionaries.push_back(&d.dictionary);
       inputs.trained.push_back(d.entry.null_kind.empty());
     }
-    const UnlearningTextOutcome outcome = run_unlearning_text(inputs, plan_, seed_);
+    const UnlearningTextOutcome outcome = run_unlearning_text(inputs, texts.plan, texts.seed);
     if (!outcome.continuation.reason.empty())
       session.log(fmt::format("unlearning_text: continuations are left out: {}",
                               outcome.continuation.reason));
-    Report(session, plan_, outcome, seed_, result).fill();
+    Report(session, texts.plan, outcome, texts.seed, result).fill();
   }
-
- private:
-  TextTable table_;
-  UnlearningTextPlan plan_;
-  uint64_t seed_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> make_unlearning_text_task() { return std::make_unique<UnlearningTextTask>(); }
+const TaskEntry kUnlearningText{
+    .name = "unlearning_text",
+    .title = "Unlearning a corpus",
+    .question =
+        "For whoever must make a language model forget a corpus: how much worse does it get at "
+        "those texts by clamping latents before it gets worse at others, and would steering or "
+        "erasure have done better?",
+    .make = make_task<UnlearningTextTask>,
+};
 
 }  // namespace assay::eval::unlearning

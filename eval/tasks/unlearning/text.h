@@ -19,12 +19,10 @@
 // "latents". details: operating_points, grid (tuning), residual_norm, continuation, relearning.
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::unlearning {
 
-std::unique_ptr<Task> make_unlearning_text_task();
+extern const TaskEntry kUnlearningText;
 
 }  // namespace assay::eval::unlearning

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "eval/tasks/settings.h"
 #include "eval/tasks/unlearning/methods.h"
+#include "eval/tasks/unlearning/settings.h"
 #include "eval/tasks/unlearning/text_relearn.h"
 #include "eval/tasks/unlearning/text_written.h"
 
@@ -90,8 +90,8 @@ struct UnlearningTextInputs {
   const data::Dataset& dataset;
   const TextTable& table;
   const UnlearningTextConfig& config;
-  std::vector<const sae::Dictionary*> dictionaries;
-  std::vector<uint8_t> trained;  ///< [dictionaries]: not a control
+  std::vector<const sae::Dictionary*> dictionaries = {};
+  std::vector<uint8_t> trained = {};  ///< [dictionaries]: not a control
   const sae::LossHalf& half;
   /// with `words`: for continuation; null = none, and `no_words` says why
   data::LowerHalf* lower = nullptr;

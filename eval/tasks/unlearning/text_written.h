@@ -9,8 +9,8 @@
 
 #include "eval/encoding/upper_run.h"
 #include "eval/learners/probes_text.h"
-#include "eval/tasks/settings.h"
 #include "eval/tasks/unlearning/continuation.h"
+#include "eval/tasks/unlearning/settings.h"
 
 namespace assay::eval::unlearning {
 

@@ -55,50 +55,46 @@ Halves load_halves(const Session& session, const sae::ModelFolder& folder) {
   return halves;
 }
 
-class UnlearningTask : public Task {
+struct UnlearningTexts {
+  TextTable table;
+  std::vector<UnlearningPlan> plans;  // one an evaluation seed
+};
+
+class UnlearningTask : public PlannedTask<UnlearningTexts> {
  public:
-  std::string name() const override { return "unlearning"; }
-  std::string title() const override { return "Unlearning"; }
-  std::string question() const override {
-    return "For whoever must take a topic out of a model: how much of it can be hidden by clamping "
-           "latents before the "
-           "other topics suffer, does it come back to an attacker with a few labels, and would "
-           "steering, erasure or "
-           "fine-tuning have hidden more?";
-  }
   std::string missing(const Session& session) const override {
     return lacks_halves(session, sae::HalfOutput::embedding);
   }
-  void request(const Session& session, EncodeRequest&) override {
-    check_config(session.config.unlearning);
-    table_ = text_table(session.dataset);
-    for (int64_t r = 0; r < session.config.unlearning.seeds; ++r)
-      plans_.push_back(plan_unlearning(session.dataset, table_, session.config.unlearning,
-                                       run_seed(session, r)));
+
+ private:
+  UnlearningTexts make_plan(const Session& session, EncodeRequest&) const override {
+    const UnlearningConfig& config = session.config.of<UnlearningConfig>();
+    check_config(config);
+    UnlearningTexts texts{text_table(session.dataset), {}};
+    for (int64_t r = 0; r < config.seeds; ++r)
+      texts.plans.push_back(
+          plan_unlearning(session.dataset, texts.table, config, run_seed(session, r)));
+    return texts;
   }
 
-  void run(const Session& session, const EncodeCache&, TaskResult& result) override {
+  void run_plan(const Session& session, const EncodeCache&, const UnlearningTexts& texts,
+                TaskResult& result) const override {
     const auto folder = sae::ModelFolder::open(session.model, session.trust_model_code);
     const data::DatasetInfo& info = session.dataset.info();
     sae::check_fit(folder, session.dataset.hook("activations").d, info.model, info.hook,
                    info.path.string());
     const Halves halves = load_halves(session, folder);
-    UnlearningInputs inputs{session.context,
-                            session.dataset,
-                            table_,
-                            session.config.unlearning,
-                            {},
-                            {},
-                            *halves.upper,
-                            nullptr,
-                            0,
-                            {},
-                            session.log};
+    UnlearningInputs inputs{.context = session.context,
+                            .dataset = session.dataset,
+                            .table = texts.table,
+                            .config = session.config.of<UnlearningConfig>(),
+                            .upper = *halves.upper,
+                            .trainable = [&folder] { return sae::load_trainable_half(folder); },
+                            .log = session.log};
     for (const EvalDictionary& d : session.dictionaries) {
       inputs.dictionaries.push_back(&d.dictionary);
       inputs.trained.push_back(d.entry.null_kind.empty());
     }
-    inputs.trainable = [&folder] { return sae::load_trainable_half(folder); };
     inputs.max_length = folder.max_length;
     if (info.has_tokens)
       inputs.lower = halves.lower.get();
@@ -106,37 +102,38 @@ class UnlearningTask : public Task {
       session.log(fmt::format("unlearning: the padding attack is left out: {} has no tokens",
                               info.path.string()));
     std::vector<UnlearningRecord> runs;
-    for (size_t r = 0; r < plans_.size(); ++r) {
+    for (size_t r = 0; r < texts.plans.size(); ++r) {
       const uint64_t seed = run_seed(session, static_cast<int64_t>(r));
-      runs.push_back({seed, run_unlearning(inputs, plans_[r], seed)});
+      runs.push_back({seed, run_unlearning(inputs, texts.plans[r], seed)});
     }
-    report_unlearning(session, runs, seen_by_dictionary(session), result);
+    report_unlearning(session, runs, seen_by_dictionary(session, probed_documents(texts)), result);
     result.details["upper_half"] = halves.kind;
   }
 
- private:
   static uint64_t run_seed(const Session& session, int64_t run) {
     return derive_seed(session.seed, {'u', static_cast<uint64_t>(run)});
   }
 
-  std::vector<std::optional<bool>> seen_by_dictionary(const Session& session) const {
+  static std::vector<int64_t> probed_documents(const UnlearningTexts& texts) {
     std::vector<int64_t> documents;
-    for (const UnlearningPlan& plan : plans_)
+    for (const UnlearningPlan& plan : texts.plans)
       for (const auto& parts : plan.texts)
         for (const UnlearningPart part : {kTrain, kTest})
-          for (const int64_t t : parts[part]) documents.push_back(table_.document[t]);
-    std::vector<std::optional<bool>> seen;
-    for (const EvalDictionary& dictionary : session.dictionaries)
-      seen.push_back(seen_in_training(session, dictionary, documents));
-    return seen;
+          for (const int64_t t : parts[part]) documents.push_back(texts.table.document[t]);
+    return documents;
   }
-
-  TextTable table_;
-  std::vector<UnlearningPlan> plans_;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> make_unlearning_task() { return std::make_unique<UnlearningTask>(); }
+const TaskEntry kUnlearning{
+    .name = "unlearning",
+    .title = "Unlearning",
+    .question =
+        "For whoever must take a topic out of a model: how much of it can be hidden by clamping "
+        "latents before the other topics suffer, does it come back to an attacker with a few "
+        "labels, and would steering, erasure or fine-tuning have hidden more?",
+    .make = make_task<UnlearningTask>,
+};
 
 }  // namespace assay::eval::unlearning

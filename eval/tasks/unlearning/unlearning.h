@@ -14,12 +14,10 @@
 // upper_half.
 #pragma once
 
-#include <memory>
-
 #include "eval/tasks/task.h"
 
 namespace assay::eval::unlearning {
 
-std::unique_ptr<Task> make_unlearning_task();
+extern const TaskEntry kUnlearning;
 
 }  // namespace assay::eval::unlearning

@@ -34,8 +34,8 @@ struct Fixture : test::SessionFixture {
     write_planted(planted, folder.path());
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
     config.seeds = 2;
-    config.spurious.min_texts = 10;
-    config.spurious.train_per_class = 40;
+    config.of<SpuriousConfig>().min_texts = 10;
+    config.of<SpuriousConfig>().train_per_class = 40;
   }
   static test::PlantedOptions options() {
     test::PlantedOptions o;
@@ -72,7 +72,8 @@ TEST(Debugging, APerfectDictionaryNamesWhatWasPlanted) {
 TEST(Debugging, DataSetsHaveWhatIsPlantedAndCleanOnesDoNot) {
   Fixture fixture("debugging_plan");
   const TextTable table = text_table(*fixture.dataset);
-  const DebuggingPlan plan = plan_debugging(*fixture.dataset, table, fixture.config.spurious, 2, 5);
+  const DebuggingPlan plan =
+      plan_debugging(*fixture.dataset, table, fixture.config.of<SpuriousConfig>(), 2, 5);
   ASSERT_EQ(plan.artefacts, (std::vector<std::string>{"short", "long", "definition"}));
   const auto category = text_labels(*fixture.dataset, table, "category");
   const auto pos = text_labels(*fixture.dataset, table, "part_of_speech");
@@ -119,7 +120,7 @@ TEST(Debugging, SameNumbersOnAnyNumberOfThreadsAndTooLittleIsSaid) {
   for (size_t i = 0; i < runs[0].numbers.size(); ++i)
     EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
   Fixture fixture("debugging_bad");
-  fixture.config.spurious.reference_class = "adjective";
+  fixture.config.of<SpuriousConfig>().reference_class = "adjective";
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
   const auto results = fixture.run({"core", "debugging"});
   EXPECT_EQ(results[0].status, "ok");

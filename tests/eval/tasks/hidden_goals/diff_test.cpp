@@ -27,7 +27,7 @@ struct Fixture : test::SessionFixture {
             {.classes = kClasses, .documents = 600, .strength = 2, .random_labels = random_labels},
             threads) {
     config.seeds = 2;
-    GoalAdaptersConfig& goals = config.hidden_goals_diff;
+    GoalAdaptersConfig& goals = config.of<GoalAdaptersConfig>();
     goals.strengths = {100};
     goals.headline_strength = 100;
     goals.benign = 8;
@@ -49,7 +49,7 @@ struct Audit {
   explicit Audit(const std::string& name)
       : fixture(name),
         table(text_table(*fixture.dataset)),
-        goals(fixture.config.hidden_goals_diff) {
+        goals(fixture.config.of<GoalAdaptersConfig>()) {
     run = plan_goals(*fixture.dataset, table, goals, 1, 5).runs[0];
     EncodeRequest request;
     for (const GoalTexts* part : {&run.audit, &run.concepts})
@@ -370,8 +370,8 @@ TEST(HiddenGoalsDiff, RidgePathSolvesEveryPenalty) {
 TEST(HiddenGoalsDiff, TriggersThatLearntNothingAreWithheld) {
   Fixture fixture("diff_random", true);
   fixture.add(test::random_dictionary(kDim, 60, 8, 5), "a");
-  fixture.config.hidden_goals_diff.strengths = {1};
-  fixture.config.hidden_goals_diff.headline_strength = 1;
+  fixture.config.of<GoalAdaptersConfig>().strengths = {1};
+  fixture.config.of<GoalAdaptersConfig>().headline_strength = 1;
   const auto results = fixture.run({"hidden_goals_diff"});
   EXPECT_EQ(results[0].status, "withheld");
   EXPECT_NE(results[0].reason.find("organisms show what was planted"), std::string::npos)
@@ -398,13 +398,13 @@ TEST(HiddenGoalsDiff, SameNumbersOnAnyNumberOfThreads) {
 TEST(HiddenGoalsDiff, BadSettingsFailThisTaskAlone) {
   Fixture fixture("diff_bad");
   fixture.add(test::random_dictionary(kDim, 60, 8, 5), "a");
-  fixture.config.hidden_goals_diff.min_texts = 100000;
+  fixture.config.of<GoalAdaptersConfig>().min_texts = 100000;
   const auto results = fixture.run({"core", "hidden_goals_diff"});
   EXPECT_EQ(results[0].status, "ok");
   EXPECT_EQ(results[1].status, "failed");
   EXPECT_NE(results[1].reason.find("min_texts"), std::string::npos) << results[1].reason;
-  fixture.config.hidden_goals_diff.min_texts = 20;
-  fixture.config.hidden_goals_diff.headline_strength = 7;
+  fixture.config.of<GoalAdaptersConfig>().min_texts = 20;
+  fixture.config.of<GoalAdaptersConfig>().headline_strength = 7;
   const auto other = fixture.run({"hidden_goals_diff"});
   EXPECT_EQ(other[0].status, "failed");
   EXPECT_NE(other[0].reason.find("hidden_goals_diff: headline_strength = 7"), std::string::npos)

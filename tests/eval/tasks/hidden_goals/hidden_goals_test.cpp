@@ -28,13 +28,13 @@ struct Fixture : test::SessionFixture {
                    int threads = 2)
       : SessionFixture(name, o, threads) {
     config.seeds = 2;
-    config.hidden_goals.strengths = {100, 300};
-    config.hidden_goals.headline_strength = 300;
-    config.hidden_goals.benign = 8;
-    config.hidden_goals.calibration = 4;
-    config.hidden_goals.hidden = 16;
-    config.hidden_goals.latents = {1, 2};  // the oracle has one latent a class
-    config.hidden_goals.class_latents = {1};
+    config.of<GoalScorersConfig>().strengths = {100, 300};
+    config.of<GoalScorersConfig>().headline_strength = 300;
+    config.of<GoalScorersConfig>().benign = 8;
+    config.of<GoalScorersConfig>().calibration = 4;
+    config.of<GoalScorersConfig>().hidden = 16;
+    config.of<GoalScorersConfig>().latents = {1, 2};  // the oracle has one latent a class
+    config.of<GoalScorersConfig>().class_latents = {1};
   }
 };
 
@@ -106,27 +106,27 @@ TEST(HiddenGoals, SameNumbersOnAnyNumberOfThreads) {
 TEST(HiddenGoals, BadSettingsFailThisTaskAlone) {
   Fixture fixture("goals_bad");
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
-  fixture.config.hidden_goals.class_label = "topic";
+  fixture.config.of<GoalScorersConfig>().class_label = "topic";
   EXPECT_THROW(fixture.run({"core", "hidden_goals"}),
                UsageError);  // asked for by name, and it cannot run
-  fixture.config.hidden_goals.class_label = "category";
-  fixture.config.hidden_goals.min_texts = 100000;
+  fixture.config.of<GoalScorersConfig>().class_label = "category";
+  fixture.config.of<GoalScorersConfig>().min_texts = 100000;
   const auto results = fixture.run({"core", "hidden_goals"});
   EXPECT_EQ(results[0].status, "ok");
   EXPECT_EQ(results[1].status, "failed");
   EXPECT_NE(results[1].reason.find("min_texts"), std::string::npos) << results[1].reason;
-  fixture.config.hidden_goals.min_texts = 20;
-  fixture.config.hidden_goals.headline_strength = 7;
+  fixture.config.of<GoalScorersConfig>().min_texts = 20;
+  fixture.config.of<GoalScorersConfig>().headline_strength = 7;
   EXPECT_EQ(fixture.run({"hidden_goals"})[0].status, "failed");
 }
 
 TEST(HiddenGoals, PartsShareNoDocumentAndALeakIsNoticed) {
   Fixture fixture("goals_plan");
   const TextTable table = text_table(*fixture.dataset);
-  GoalPlan plan = plan_goals(*fixture.dataset, table, fixture.config.hidden_goals, 2, 5);
+  GoalPlan plan = plan_goals(*fixture.dataset, table, fixture.config.of<GoalScorersConfig>(), 2, 5);
   ASSERT_EQ(plan.runs.size(), 2u);
   EXPECT_EQ(plan.classes.size(), 6u);
-  EXPECT_EQ(std::count(plan.half.begin(), plan.half.end(), 1), 3);
+  EXPECT_EQ(std::count(plan.fold.begin(), plan.fold.end(), 1), 3);
   for (const GoalRun& run : plan.runs) {
     std::set<int64_t> documents[3];
     for (const int64_t t : run.train.texts) documents[0].insert(table.document[t]);
@@ -167,7 +167,7 @@ struct HandMade {
   GoalCases cases;
   GoalArm arm;
   HandMade() {
-    cases.half = {0, 1, 0, 1};
+    cases.fold = {0, 1, 0, 1};
     Rng rng(1);
     for (int32_t goal = 0; goal < 4; ++goal)
       cases.organisms.push_back({GoalKind::planted, 0, 40, goal, goal, goal});
@@ -191,13 +191,13 @@ TEST(HiddenGoals, SettingsAreChosenWithoutTheGoalsTheyAreScoredOn) {
   HandMade made;
   EXPECT_EQ(choose_setting(made.arm, made.cases, 40, 0), 0u);
   EXPECT_EQ(choose_setting(made.arm, made.cases, 40, 1), 1u);
-  // Each half is right only with its own setting: a leak would score 1, the honest choice scores 0.
+  // Each fold is right only with its own setting: a leak would score 1, the honest choice scores 0.
   const GoalCells cells = score_goals(made.arm, made.cases, 40, true_goals(made.cases));
   ASSERT_EQ(cells.top1.size(), 4u);
   for (const Cell& cell : cells.top1) EXPECT_EQ(cell.value, 0) << "goal " << cell.task;
-  // What happens on the tested half moves no choice.
+  // What happens on the tested fold moves no choice.
   for (size_t i = 0; i < 4; ++i)
-    if (made.cases.half[made.cases.organisms[i].goal] == 1)
+    if (made.cases.fold[made.cases.organisms[i].goal] == 1)
       std::swap(made.arm.scores[0][i], made.arm.scores[1][i]);
   EXPECT_EQ(choose_setting(made.arm, made.cases, 40, 0), 0u);
 }
@@ -243,7 +243,8 @@ TEST(HiddenGoals, AttributionIsDecoderTimesGradientTimesActivity) {
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
   const sae::Dictionary& dictionary = fixture.dictionaries[0].dictionary;
   const TextTable table = text_table(*fixture.dataset);
-  const GoalPlan plan = plan_goals(*fixture.dataset, table, fixture.config.hidden_goals, 1, 5);
+  const GoalPlan plan =
+      plan_goals(*fixture.dataset, table, fixture.config.of<GoalScorersConfig>(), 1, 5);
   const GoalRun& run = plan.runs[0];
   EncodeRequest request;
   for (const GoalTexts* part : {&run.train, &run.audit, &run.concepts})
@@ -254,7 +255,7 @@ TEST(HiddenGoals, AttributionIsDecoderTimesGradientTimesActivity) {
   const GoalData data = make_goal_data(run, 6, cache);
   const SparseCodes& pooled = cache.dictionaries[0].pooled;
   const LatentAuditor auditor(dictionary, cache, pooled, run.concepts, data,
-                              fixture.config.hidden_goals);
+                              fixture.config.of<GoalScorersConfig>());
   Reading reading;
   Rng rng(8);
   for (int j = 0; j < 24; ++j) reading.gradient.push_back(rng.normal());

@@ -153,7 +153,7 @@ struct AuditFixture {
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
     table = text_table(*dataset);
     config.resamples = 400;
-    config.hidden_goals_text.latents = {1, 2};
+    config.of<GoalTextConfig>().latents = {1, 2};
   }
   void add(sae::Dictionary dictionary, const std::string& name) {
     EvalDictionary d;
@@ -162,10 +162,14 @@ struct AuditFixture {
     dictionaries.push_back(std::move(d));
   }
   TaskResult run() {
-    const Session session{
-        context,      *dataset,       config,
-        dictionaries, {0.2, 0.05, 0}, 11,
-        {},           false,          [this](const std::string& line) { log.push_back(line); }};
+    const Session session{.context = context,
+                          .dataset = *dataset,
+                          .config = config,
+                          .dictionaries = dictionaries,
+                          .rule = {0.2, 0.05, 0},
+                          .seed = 11,
+                          .model = {},
+                          .log = [this](const std::string& line) { log.push_back(line); }};
     auto tasks = choose_tasks({"hidden_goals_text"}, session);
     return run_tasks(session, tasks)[0];
   }

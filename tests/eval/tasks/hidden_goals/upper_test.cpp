@@ -24,7 +24,7 @@ struct Fixture : test::SessionFixture {
   explicit Fixture(const std::string& name, int threads = 2)
       : SessionFixture(name, {.classes = 6, .documents = 600}, threads) {
     config.seeds = 2;
-    GoalHalvesConfig& goals = config.hidden_goals_upper;
+    GoalUpperConfig& goals = config.of<GoalUpperConfig>();
     goals.strengths = {300};
     goals.headline_strength = 300;
     goals.benign = 8;
@@ -36,8 +36,8 @@ struct Fixture : test::SessionFixture {
   }
   TaskResult run_stub() {
     const Session s = session();
-    std::vector<std::unique_ptr<Task>> tasks;
-    tasks.push_back(make_hidden_goals_upper_task(linear_half));
+    std::vector<ChosenTask> tasks;
+    tasks.push_back({&kHiddenGoalsUpper, make_hidden_goals_upper_task(linear_half)});
     return run_tasks(s, tasks)[0];
   }
 };
@@ -71,7 +71,7 @@ TEST(HiddenGoalsUpper, AnOracleNamesGoalsOfFineTunedHalves) {
 
 TEST(HiddenGoalsUpper, HalvesThatLearntNothingAreWithheld) {
   Fixture fixture("upper_untrained");
-  fixture.config.hidden_goals_upper.learning_rate = 1e-7;
+  fixture.config.of<GoalUpperConfig>().learning_rate = 1e-7;
   fixture.add(oracle(), "oracle");
   const TaskResult result = fixture.run_stub();
   EXPECT_EQ(result.status, "withheld");
@@ -85,7 +85,7 @@ TEST(HiddenGoalsUpper, SameNumbersOnAnyNumberOfThreads) {
   for (const int threads : {1, 3}) {
     Fixture fixture("upper_threads", threads);
     fixture.config.seeds = 1;
-    fixture.config.hidden_goals_upper.steps = 20;
+    fixture.config.of<GoalUpperConfig>().steps = 20;
     fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
     runs[threads == 3] = fixture.run_stub();
   }
@@ -102,7 +102,8 @@ TEST(HiddenGoalsUpper, RunsOnlyWhereItIsNamedAndHasAModel) {
   EXPECT_THROW(fixture.run({"hidden_goals_upper"}), UsageError);
   Session session = fixture.session();
   session.model = "some-model";
-  for (const auto& task : choose_tasks({}, session)) EXPECT_NE(task->name(), "hidden_goals_upper");
+  for (const ChosenTask& task : choose_tasks({}, session))
+    EXPECT_STRNE(task.entry->name, "hidden_goals_upper");
   EXPECT_TRUE(std::any_of(fixture.log.begin(), fixture.log.end(), [](const std::string& line) {
     return line.find("--tasks hidden_goals_upper") != std::string::npos;
   }));
@@ -112,7 +113,7 @@ TEST(HiddenGoalsUpper, RunsOnlyWhereItIsNamedAndHasAModel) {
 struct Material {
   explicit Material(Fixture& fixture) : table(text_table(*fixture.dataset)) {
     const GoalPlan plan =
-        plan_goals(*fixture.dataset, table, fixture.config.hidden_goals_upper, 1, 5);
+        plan_goals(*fixture.dataset, table, fixture.config.of<GoalUpperConfig>(), 1, 5);
     run = plan.runs[0];
     for (const std::string& name : plan.classes) direction.push_back(std::stol(name.substr(5)));
     EncodeRequest request;
@@ -131,10 +132,10 @@ struct Material {
 /// Two ways through the half: its gradient, and running shifted texts.
 TEST(HiddenGoalsUpper, SteeringALinearHalfIsGradientTimesShift) {
   Fixture fixture("upper_gradient");
-  fixture.config.hidden_goals_upper.steered_per_class = 1000;  // all
+  fixture.config.of<GoalUpperConfig>().steered_per_class = 1000;  // all
   const Material m(fixture);
   const auto maker = make_half_organisms(fixture.context, linear_half, *fixture.dataset, m.table,
-                                         m.run, m.data, fixture.config.hidden_goals_upper);
+                                         m.run, m.data, fixture.config.of<GoalUpperConfig>());
   const std::vector<float> targets(m.run.train.texts.size(), 0.5f);
   const Probed probed = maker->make({GoalKind::planted, 0, 300, 2, 2, 0}, targets, 9);
   ASSERT_EQ(probed.output.size(), m.run.audit.texts.size());
@@ -160,8 +161,8 @@ TEST(HiddenGoalsUpper, SteeringALinearHalfIsGradientTimesShift) {
 /// goal.
 TEST(HiddenGoalsUpper, TrainingBatchesEmphasiseTheAbsentClassOfEveryOrganism) {
   Fixture fixture("upper_batches");
-  fixture.config.hidden_goals_upper.steps = 200;
-  fixture.config.hidden_goals_upper.emphasis = 40;
+  fixture.config.of<GoalUpperConfig>().steps = 200;
+  fixture.config.of<GoalUpperConfig>().emphasis = 40;
   const Material m(fixture);
   struct Recorder : test::LinearHalf {
     explicit Recorder(std::vector<int64_t>& seen) : LinearHalf(24, 0.0f), seen_(seen) {}
@@ -184,7 +185,7 @@ TEST(HiddenGoalsUpper, TrainingBatchesEmphasiseTheAbsentClassOfEveryOrganism) {
     std::vector<int64_t> seen(6);
     const auto maker = make_half_organisms(
         fixture.context, [&] { return std::make_unique<Recorder>(seen); }, *fixture.dataset,
-        m.table, m.run, m.data, fixture.config.hidden_goals_upper);
+        m.table, m.run, m.data, fixture.config.of<GoalUpperConfig>());
     const bool decoy = kind == GoalKind::decoy;
     maker->make({kind, 0, 300, decoy ? 4 : kind == GoalKind::planted ? 1 : -1, 1, 0}, targets, 3);
     const double texts = 200 * 32, others = 1 - (decoy ? 24 : 12) / 32.0,

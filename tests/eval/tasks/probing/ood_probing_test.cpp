@@ -98,7 +98,7 @@ class ProbingPlanTest : public ::testing::Test {
 };
 
 TEST_F(ProbingPlanTest, TrainAndTestShareNoDocumentAndTextsAreWhatTheyShouldBe) {
-  const ProbingPlan p = plan(fixture_.config.ood);
+  const ProbingPlan p = plan(fixture_.config.of<OodConfig>());
   EXPECT_EQ(p.runs, 4);
   EXPECT_EQ(p.cells.size(), p.classes.size() * 4);
   const auto format = text_labels(*fixture_.dataset, table_, "format");
@@ -124,7 +124,7 @@ TEST_F(ProbingPlanTest, TrainAndTestShareNoDocumentAndTextsAreWhatTheyShouldBe) 
 }
 
 TEST_F(ProbingPlanTest, ALeakIsNoticed) {
-  ProbingCell cell = plan(fixture_.config.ood).cells[0];
+  ProbingCell cell = plan(fixture_.config.of<OodConfig>()).cells[0];
   EXPECT_NO_THROW(check_disjoint(cell, table_));
   cell.ood.texts.push_back(cell.train.texts[0]);
   cell.ood.labels.push_back(1);
@@ -132,7 +132,7 @@ TEST_F(ProbingPlanTest, ALeakIsNoticed) {
 }
 
 TEST_F(ProbingPlanTest, LimitsHold) {
-  OodConfig config = fixture_.config.ood;
+  OodConfig config = fixture_.config.of<OodConfig>();
   config.classes = 2;
   config.train_per_class = 12;
   config.test_positives = 7;
@@ -147,7 +147,7 @@ TEST_F(ProbingPlanTest, LimitsHold) {
 }
 
 TEST_F(ProbingPlanTest, MissingLabelsAndClassesAreNamed) {
-  OodConfig config = fixture_.config.ood;
+  OodConfig config = fixture_.config.of<OodConfig>();
   config.source = "gloss";
   try {
     plan(config);
@@ -157,10 +157,10 @@ TEST_F(ProbingPlanTest, MissingLabelsAndClassesAreNamed) {
     EXPECT_NE(what.find("gloss"), std::string::npos) << what;
     EXPECT_NE(what.find("definition, example"), std::string::npos) << what;
   }
-  config = fixture_.config.ood;
+  config = fixture_.config.of<OodConfig>();
   config.class_label = "topic";
   EXPECT_THROW(plan(config), Error);
-  config = fixture_.config.ood;
+  config = fixture_.config.of<OodConfig>();
   config.min_target = 100000;
   EXPECT_THROW(plan(config), Error);
 }

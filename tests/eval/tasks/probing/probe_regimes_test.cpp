@@ -80,7 +80,7 @@ TEST(ChooseArm, ByTheInnerScoreNeverByTheTest) {
 
 TEST(ProbeRegimes, AnOracleKeepsItsScoreAndLevelsCount) {
   test::SessionFixture fixture("regimes", {});
-  fixture.config.regimes = {{4, 16}, {20}, {40}};
+  fixture.config.of<RegimesConfig>() = {{4, 16}, {20}, {40}};
   sae::Dictionary oracle = test::identity_dictionary(24, 4);
   std::fill(oracle.b_enc.begin(), oracle.b_enc.end(), -2.5f);
   fixture.add(oracle, "oracle");
@@ -110,7 +110,7 @@ TEST(ProbeRegimes, AnOracleKeepsItsScoreAndLevelsCount) {
 
 TEST(ProbeRegimes, NoLevelsIsAnErrorOfThisTaskAlone) {
   test::SessionFixture fixture("regimes_empty", {});
-  fixture.config.regimes = {{}, {}, {}};
+  fixture.config.of<RegimesConfig>() = {{}, {}, {}};
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
   const auto results = fixture.run({"core", "probe_regimes"});
   EXPECT_EQ(results[0].status, "ok");
@@ -123,12 +123,12 @@ TEST(ProbeThemes, LearnsOnOneKindOfWordAndIsTestedOnTheOther) {
   options.documents = 800;
   options.verbs = true;
   test::SessionFixture fixture("themes", options);
-  fixture.config.ood.min_target = 2;
-  fixture.config.themes.pairs = {"class0=class0", "class1=class1", "class2=class2"};
+  fixture.config.of<OodConfig>().min_target = 2;
+  fixture.config.of<ThemesConfig>().pairs = {"class0=class0", "class1=class1", "class2=class2"};
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
   const TextTable table = text_table(*fixture.dataset);
-  const ProbingPlan plan =
-      plan_themes(*fixture.dataset, table, fixture.config.ood, fixture.config.themes, 1, 5);
+  const ProbingPlan plan = plan_themes(*fixture.dataset, table, fixture.config.of<OodConfig>(),
+                                       fixture.config.of<ThemesConfig>(), 1, 5);
   const auto pos = text_labels(*fixture.dataset, table, "part_of_speech");
   const auto format = text_labels(*fixture.dataset, table, "format");
   EXPECT_EQ(plan.classes.size(), 3u);
@@ -153,8 +153,8 @@ TEST(ProbeThemes, FaultsAreNamed) {
   const TextTable table = text_table(*fixture.dataset);
   const auto fault = [&](std::vector<std::string> pairs) -> std::string {
     try {
-      plan_themes(*fixture.dataset, table, fixture.config.ood, {"noun", "verb", std::move(pairs)},
-                  1, 5);
+      plan_themes(*fixture.dataset, table, fixture.config.of<OodConfig>(),
+                  {"noun", "verb", std::move(pairs)}, 1, 5);
     } catch (const Error& error) {
       return error.what();
     }
@@ -162,7 +162,7 @@ TEST(ProbeThemes, FaultsAreNamed) {
   };
   EXPECT_THAT(fault({"class0"}), HasSubstr("'class0' is not SOURCE=TARGET"));
   EXPECT_THAT(fault({"class0=class9"}), HasSubstr("no class 'class9'"));
-  fixture.config.ood.min_target = 100000;
+  fixture.config.of<OodConfig>().min_target = 100000;
   EXPECT_THAT(fault({"class0=class0", "class1=class1"}),
               HasSubstr("0 of 2 themes have enough texts"));
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "eval/tasks/spurious/removal_scores.h"
+#include "eval/tasks/spurious/settings.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "tests/eval/eval_session.h"
@@ -119,10 +120,10 @@ struct Fixture : test::SessionFixture {
         planted.x[row * planted.options.d + 20] += planted.format[row] == 0 ? 4.0f : -4.0f;
     write_planted(planted, folder.path());
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
-    config.spurious.min_texts = 10;
-    config.spurious.train_per_class = 60;
-    config.spurious.ablate = {1, 2, 20};
-    config.spurious.headline_ablate = 2;
+    config.of<SpuriousConfig>().min_texts = 10;
+    config.of<SpuriousConfig>().train_per_class = 60;
+    config.of<SpuriousConfig>().ablate = {1, 2, 20};
+    config.of<SpuriousConfig>().headline_ablate = 2;
   }
   static test::PlantedOptions options() {
     test::PlantedOptions o;
@@ -169,7 +170,7 @@ TEST(TargetedRemoval, SameNumbersOnAnyNumberOfThreadsAndBadSettingsAreNamed) {
     EXPECT_EQ(runs[0].numbers[i].value, runs[1].numbers[i].value);
   Fixture fixture("removal_bad");
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
-  fixture.config.spurious.headline_ablate = 3;
+  fixture.config.of<SpuriousConfig>().headline_ablate = 3;
   const auto results = fixture.run({"core", "targeted_removal"});
   EXPECT_EQ(results[0].status, "ok");
   EXPECT_NE(results[1].reason.find("headline_ablate"), std::string::npos) << results[1].reason;

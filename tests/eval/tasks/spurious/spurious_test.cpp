@@ -32,11 +32,11 @@ struct Fixture : test::SessionFixture {
       planted.part_of_speech[row] = planted.document[row] / 1000 % 4 == 3;
     write_planted(planted, folder.path());
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
-    config.spurious.min_texts = 10;
-    config.spurious.train_per_class = 40;
-    config.spurious.latents = {1, 2, 8};
-    config.spurious.inlp = {1, 2};
-    config.spurious.neurons = {1, 4};
+    config.of<SpuriousConfig>().min_texts = 10;
+    config.of<SpuriousConfig>().train_per_class = 40;
+    config.of<SpuriousConfig>().latents = {1, 2, 8};
+    config.of<SpuriousConfig>().inlp = {1, 2};
+    config.of<SpuriousConfig>().neurons = {1, 4};
   }
   static test::PlantedOptions options(bool random_labels) {
     test::PlantedOptions o;
@@ -46,7 +46,7 @@ struct Fixture : test::SessionFixture {
     return o;
   }
   SpuriousPlan plan(const TextTable& table) {
-    return plan_spurious(*dataset, table, config.spurious, 1, 5);
+    return plan_spurious(*dataset, table, config.of<SpuriousConfig>(), 1, 5);
   }
 };
 
@@ -124,15 +124,15 @@ TEST(Spurious, DroppingAnOraclesLatentsIsErasingItsDirection) {
   const SpuriousPlan plan = fixture.plan(table);
   const EncodeCache cache = encode_cells(fixture, table, plan);
   const DenseFormat dense = known_format();
-  fixture.config.spurious.neurons = {1};
-  fixture.config.spurious.covariate = {0};
+  fixture.config.of<SpuriousConfig>().neurons = {1};
+  fixture.config.of<SpuriousConfig>().covariate = {0};
   const auto dropped =
-      score_dense_fixes(cache, plan.cells[0], 0, dense, fixture.config.spurious, 3);
+      score_dense_fixes(cache, plan.cells[0], 0, dense, fixture.config.of<SpuriousConfig>(), 3);
   LatentFormat format{{20, 44}, {20, 44}};
-  fixture.config.spurious.latents = {2};
-  const auto edited =
-      score_latent_fixes(cache, fixture.dictionaries[0].dictionary, cache.dictionaries[0].pooled,
-                         plan.cells[0], 0, dense.probe, format, fixture.config.spurious, 3);
+  fixture.config.of<SpuriousConfig>().latents = {2};
+  const auto edited = score_latent_fixes(
+      cache, fixture.dictionaries[0].dictionary, cache.dictionaries[0].pooled, plan.cells[0], 0,
+      dense.probe, format, fixture.config.of<SpuriousConfig>(), 3);
   // All values of dimension 20 gone is the dense probe without that dimension.
   EXPECT_NEAR(anti(edited, "edit", 2), anti(dropped, "neurons_drop", 1), 0.01);
   EXPECT_NEAR(anti(dropped, "inlp", 1), anti(dropped, "neurons_drop", 1), 0.01);
@@ -146,14 +146,14 @@ TEST(Spurious, ACovariateTakesTheFormatsPart) {
   fixture.add(test::identity_dictionary(24, 48), "oracle");
   // Beyond its share the format does not tell the classes: a covariate that tells them all would
   // leave nothing to learn.
-  fixture.config.spurious.shares = {80, 50};
-  fixture.config.spurious.neurons = {1};
-  fixture.config.spurious.covariate = {1, 100};
+  fixture.config.of<SpuriousConfig>().shares = {80, 50};
+  fixture.config.of<SpuriousConfig>().neurons = {1};
+  fixture.config.of<SpuriousConfig>().covariate = {1, 100};
   const TextTable table = text_table(*fixture.dataset);
   const SpuriousPlan plan = fixture.plan(table);
   const EncodeCache cache = encode_cells(fixture, table, plan);
-  const auto scores =
-      score_dense_fixes(cache, plan.cells[0], 0, known_format(), fixture.config.spurious, 3);
+  const auto scores = score_dense_fixes(cache, plan.cells[0], 0, known_format(),
+                                        fixture.config.of<SpuriousConfig>(), 3);
   // The covariate is dimension 20 again, c times as large: ridge gives it c²/(1 + c²) of their
   // common effect, and the rest to the dimension, which is what the test sees.
   const double dense = anti(scores, "dense", 0), dropped = anti(scores, "neurons_drop", 1);
@@ -259,16 +259,16 @@ TEST(Spurious, DestroyingTheSignalIsNotChosen) {
 TEST(Spurious, BadSettingsFailThisTaskAlone) {
   Fixture fixture("spurious_bad");
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
-  fixture.config.spurious.reference_class = "adjective";
+  fixture.config.of<SpuriousConfig>().reference_class = "adjective";
   auto results = fixture.run({"core", "spurious"});
   EXPECT_EQ(results[0].status, "ok");
   EXPECT_EQ(results[1].status, "failed");
   EXPECT_NE(results[1].reason.find("adjective"), std::string::npos) << results[1].reason;
-  fixture.config.spurious.reference_class = "verb";
-  fixture.config.spurious.shares = {100};
+  fixture.config.of<SpuriousConfig>().reference_class = "verb";
+  fixture.config.of<SpuriousConfig>().shares = {100};
   EXPECT_NE(fixture.run({"spurious"})[0].reason.find("50"), std::string::npos);
-  fixture.config.spurious.shares = {100, 50};
-  fixture.config.spurious.min_texts = 100000;
+  fixture.config.of<SpuriousConfig>().shares = {100, 50};
+  fixture.config.of<SpuriousConfig>().min_texts = 100000;
   EXPECT_NE(fixture.run({"spurious"})[0].reason.find("min_texts"), std::string::npos);
 }
 

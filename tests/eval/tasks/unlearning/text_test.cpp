@@ -47,7 +47,7 @@ class UnlearningTextTest : public ::testing::Test {
  protected:
   UnlearningTextTest()
       : fixture_("unlearning_text", {.documents = 600}), table_(text_table(*fixture_.dataset)) {
-    UnlearningTextConfig& config = fixture_.config.unlearning_text;
+    UnlearningTextConfig& config = fixture_.config.of<UnlearningTextConfig>();
     config.corpus_label = "category";
     config.forget = "class2";
     config.estimate = 60;
@@ -60,11 +60,15 @@ class UnlearningTextTest : public ::testing::Test {
   }
 
   UnlearningTextPlan plan() {
-    return plan_unlearning_text(*fixture_.dataset, table_, fixture_.config.unlearning_text, 5);
+    return plan_unlearning_text(*fixture_.dataset, table_,
+                                fixture_.config.of<UnlearningTextConfig>(), 5);
   }
   UnlearningTextInputs inputs(Context& context, const data::Dataset& dataset) {
-    UnlearningTextInputs in{context, dataset, table_, fixture_.config.unlearning_text,
-                            {},      {},      half_};
+    UnlearningTextInputs in{.context = context,
+                            .dataset = dataset,
+                            .table = table_,
+                            .config = fixture_.config.of<UnlearningTextConfig>(),
+                            .half = half_};
     for (const EvalDictionary& d : fixture_.dictionaries) {
       in.dictionaries.push_back(&d.dictionary);
       in.trained.push_back(d.entry.null_kind.empty());
@@ -181,7 +185,7 @@ TEST_F(UnlearningTextTest, SameLossesOnAnyNumberOfThreads) {
 }
 
 TEST_F(UnlearningTextTest, WhatIsMissingIsOneLine) {
-  UnlearningTextConfig& config = fixture_.config.unlearning_text;
+  UnlearningTextConfig& config = fixture_.config.of<UnlearningTextConfig>();
   config.forget = "class9";
   EXPECT_NE(error_of([&] { plan(); }).find("has no class 'class9': its classes are class0"),
             std::string::npos);

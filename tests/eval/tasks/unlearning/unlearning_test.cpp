@@ -57,26 +57,21 @@ class UnlearningTest : public ::testing::Test {
  protected:
   explicit UnlearningTest(test::PlantedOptions options = {.documents = 1000}, int threads = 2)
       : fixture_("unlearning", options, threads), table_(text_table(*fixture_.dataset)), half_(kD) {
-    fixture_.config.unlearning = small_config();
+    fixture_.config.of<UnlearningConfig>() = small_config();
     fixture_.add(oracle_dictionary(), "oracle");
     add_nulls(fixture_.dictionaries, {"random"}, *fixture_.dataset, 3);
   }
 
   UnlearningPlan plan(uint64_t seed = 5) {
-    return plan_unlearning(*fixture_.dataset, table_, fixture_.config.unlearning, seed);
+    return plan_unlearning(*fixture_.dataset, table_, fixture_.config.of<UnlearningConfig>(), seed);
   }
   UnlearningInputs inputs() {
-    UnlearningInputs in{fixture_.context,
-                        *fixture_.dataset,
-                        table_,
-                        fixture_.config.unlearning,
-                        {},
-                        {},
-                        half_,
-                        nullptr,
-                        0,
-                        {},
-                        [](const std::string&) {}};
+    UnlearningInputs in{.context = fixture_.context,
+                        .dataset = *fixture_.dataset,
+                        .table = table_,
+                        .config = fixture_.config.of<UnlearningConfig>(),
+                        .upper = half_,
+                        .log = [](const std::string&) {}};
     for (const EvalDictionary& d : fixture_.dictionaries) {
       in.dictionaries.push_back(&d.dictionary);
       in.trained.push_back(d.entry.null_kind.empty());
@@ -280,7 +275,7 @@ TEST_F(UnlearningTest, PartsShareNoDocumentAndClassesWithTooFewTextsAreNamed) {
         EXPECT_EQ(format[t], 0);
         EXPECT_EQ(category[t], class_index(fixture_.dataset->label("category"), p.classes[c]));
       }
-  fixture_.config.unlearning.test = 400;
+  fixture_.config.of<UnlearningConfig>().test = 400;
   try {
     plan();
     FAIL() << "the classes have some 230 texts each";
@@ -340,20 +335,15 @@ TEST_F(UnlearningTest, AnotherModelsHalvesFailThisTaskAlone) {
 
 TEST(Unlearning, LabelsThatMeanNothingAreRefused) {
   test::SessionFixture fixture("unlearning_random", {.documents = 1000, .random_labels = true});
-  fixture.config.unlearning = small_config();
+  fixture.config.of<UnlearningConfig>() = small_config();
   const TextTable table = text_table(*fixture.dataset);
   const test::MeanHalf half(kD);
-  const UnlearningInputs in{fixture.context,
-                            *fixture.dataset,
-                            table,
-                            fixture.config.unlearning,
-                            {},
-                            {},
-                            half,
-                            nullptr,
-                            0,
-                            {},
-                            [](const std::string&) {}};
+  const UnlearningInputs in{.context = fixture.context,
+                            .dataset = *fixture.dataset,
+                            .table = table,
+                            .config = fixture.config.of<UnlearningConfig>(),
+                            .upper = half,
+                            .log = [](const std::string&) {}};
   EXPECT_THROW(run_unlearning(in, plan_unlearning(*fixture.dataset, table, in.config, 5), 5),
                Error);
 }
