@@ -7,6 +7,7 @@
 #include <map>
 
 #include "eval/results/compare.h"
+#include "eval/results/families.h"
 #include "eval/results/words.h"
 #include "eval/tasks/hidden_goals/declare.h"
 #include "kernels/base/error.h"
@@ -57,8 +58,8 @@ class Reporter {
     }
   }
 
-  /// The label null of an arm: returns what its check needs.
-  std::pair<std::string, Estimate> null_number(const GoalArm& arm) {
+  /// The label null of an arm: returns its test.
+  NullTest null_number(const GoalArm& arm) {
     std::vector<Cell> cells;
     for (uint64_t draw = 0; draw < kNullDraws; ++draw) {
       const std::vector<int32_t> goals =
@@ -78,7 +79,10 @@ class Reporter {
       if (std::abs(cell.value) < 1e-12)
         cell.value = 0;  // an arm that ties all candidates: rounding is no evidence
     }
-    return {arm.method + (arm.dictionary < 0 ? "" : " of " + dictionary(arm)), mean(cells)};
+    const Estimate found = mean(cells);
+    return {arm.method + (arm.dictionary < 0 ? "" : " of " + dictionary(arm)), found.p,
+            fmt::format("MRR less chance {:+.3f} [{:+.3f}, {:+.3f}] with random goals, p",
+                        found.value, found.interval[0], found.interval[1])};
   }
 
   /// What dictionaries are compared by; the ceiling is no baseline.
@@ -104,12 +108,17 @@ class Reporter {
   }
 
   Number& add(const GoalArm& arm, std::string metric, std::string part, const Estimate& estimate) {
+    result_.numbers.push_back(number(arm, std::move(metric), std::move(part), estimate));
+    return result_.numbers.back();
+  }
+
+  Number number(const GoalArm& arm, std::string metric, std::string part,
+                const Estimate& estimate) const {
     Number number;
     number.metric = std::move(metric);
     number.method = arm.method;
     number.part = std::move(part);
-    number.value = estimate.value;
-    number.interval = estimate.interval;
+    set_estimate(number, estimate);
     number.interval_kind = "hierarchical bootstrap over goals (or artefacts) × runs";
     number.n = estimate.n;
     number.n_unit = setup_.unit;
@@ -120,8 +129,7 @@ class Reporter {
       number.test_seen_in_training = seen_[i];
       number.control = session_.dictionaries[i].entry.null_kind;
     }
-    result_.numbers.push_back(number);
-    return result_.numbers.back();
+    return number;
   }
 
   std::string dictionary(const GoalArm& arm) const {
@@ -151,19 +159,6 @@ const GoalArm& arm_of(const std::vector<GoalArm>& arms, const std::string& metho
   });
   if (arm == arms.end()) throw Error(fmt::format("hidden_goals: arm '{}' was not scored", method));
   return *arm;
-}
-
-void check_nulls(const std::vector<std::pair<std::string, Estimate>>& nulls, TaskResult& result) {
-  std::vector<double> p;
-  for (const auto& [name, estimate] : nulls) p.push_back(estimate.p);
-  const std::vector<double> adjusted = holm(p);
-  for (size_t i = 0; i < nulls.size(); ++i)
-    result.checks.push_back(
-        {"label null: " + nulls[i].first, adjusted[i] >= kAlpha,
-         fmt::format(
-             "MRR less chance {:+.3f} [{:+.3f}, {:+.3f}] with random goals, p {:.3f} (Holm {:.3f})",
-             nulls[i].second.value, nulls[i].second.interval[0], nulls[i].second.interval[1], p[i],
-             adjusted[i])});
 }
 
 void check_ceiling(const Reporter& reporter, const GoalSetup& setup, const GoalCases& cases,
@@ -222,8 +217,7 @@ std::vector<std::pair<const GoalArm*, const GoalArm*>> comparisons(const Session
 
 void report_comparisons(const Session& session, const GoalSetup& setup, Reporter& reporter,
                         const std::vector<GoalArm>& arms, TaskResult& result) {
-  std::vector<double> p;
-  nlohmann::json rows = nlohmann::json::array();
+  DifferenceFamily family;
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     if (!session.dictionaries[i].entry.null_kind.empty()) continue;
     for (const auto& [a, b] : comparisons(session, setup, arms, static_cast<int>(i))) {
@@ -233,8 +227,8 @@ void report_comparisons(const Session& session, const GoalSetup& setup, Reporter
                      b->method
                : b->method;
       const Estimate estimate = reporter.difference(*a, *b);
-      Number& number =
-          reporter.add(*a, "mrr_difference", strength_part(reporter.headline()), estimate);
+      Number number =
+          reporter.number(*a, "mrr_difference", strength_part(reporter.headline()), estimate);
       number.method = fmt::format("{} - {}", a->method, other);
       number.control = null ? reporter.dictionary(*b) : b->method;
       std::string label = arm_label(result, b->method);
@@ -243,16 +237,10 @@ void report_comparisons(const Session& session, const GoalSetup& setup, Reporter
             fmt::format(", {} control",
                         session.dictionaries[static_cast<size_t>(b->dictionary)].entry.null_kind);
       declare_difference(result, number.method, a->method, label);
-      rows.push_back({{"dictionary", number.dictionary},
-                      {"method", number.method},
-                      {"value", number.value},
-                      {"p", estimate.p}});
-      p.push_back(estimate.p);
+      family.add(std::move(number), estimate, result);
     }
   }
-  const std::vector<double> adjusted = p.empty() ? p : holm(p);
-  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
-  result.details["differences"] = std::move(rows);
+  family.finish(result);
 }
 
 void describe_arms(const Reporter& reporter, const GoalSetup& setup, const GoalCases& cases,
@@ -297,7 +285,7 @@ void report_goals(const Session& session, const GoalSetup& setup, const GoalCase
                   TaskResult& result) {
   Reporter reporter(session, setup, cases, seen, result);
   declare_goals(setup, arms, result);
-  std::vector<std::pair<std::string, Estimate>> nulls;
+  std::vector<NullTest> nulls;
   for (const GoalArm& arm : arms) {
     for (const int64_t strength : setup.strengths) reporter.arm_numbers(arm, strength);
     if (!arm.calibrated) continue;  // suspicion is standardised by the calibration organisms
@@ -306,7 +294,7 @@ void report_goals(const Session& session, const GoalSetup& setup, const GoalCase
     nulls.push_back(reporter.null_number(arm));
   }
   report_comparisons(session, setup, reporter, arms, result);
-  check_nulls(nulls, result);
+  add_null_checks(nulls, result);
   check_ceiling(reporter, setup, cases, arms, result);
   describe_arms(reporter, setup, cases, arms, result);
 }

@@ -7,8 +7,9 @@
 #include <numeric>
 
 #include "eval/learners/linear.h"
-#include "eval/tasks/probing/arms.h"
+#include "eval/results/families.h"
 #include "eval/tasks/probing/declare.h"
+#include "eval/tasks/probing/scores.h"
 #include "kernels/base/rng.h"
 
 namespace assay::eval::probing {
@@ -151,9 +152,8 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
     n.method = like.method;
     n.dictionary = dictionary;
     n.part = "id";
-    n.value = estimate.value;
-    n.interval = estimate.interval;
-    n.interval_kind = "hierarchical bootstrap over classes × (evaluation seed, document half)";
+    set_estimate(n, estimate);
+    n.interval_kind = kIntervalKind;
     n.n = std::ssize(plan.probing.classes);
     n.n_unit = "classes";
     if (like.dictionary >= 0) {

@@ -4,16 +4,13 @@
 
 #include <algorithm>
 
+#include "eval/results/families.h"
 #include "eval/results/words.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
 namespace assay::eval::probing {
 namespace {
-
-constexpr double kAlpha = 0.05;
-constexpr const char* kIntervalKind =
-    "hierarchical bootstrap over classes × (evaluation seed, document half)";
 
 std::string dictionary_name(const Session& session, int index) {
   return index < 0 ? "" : session.dictionaries[static_cast<size_t>(index)].entry.name;
@@ -35,8 +32,7 @@ Number number_of(const Estimate& estimate, std::string metric, std::string metho
   number.metric = std::move(metric);
   number.method = std::move(method);
   number.part = std::move(part);
-  number.value = estimate.value;
-  number.interval = estimate.interval;
+  set_estimate(number, estimate);
   number.interval_kind = kIntervalKind;
   number.n = classes;
   number.n_unit = "classes";
@@ -48,25 +44,6 @@ Number number_of(const Estimate& estimate, std::string metric, std::string metho
 double p_of_chance(std::vector<Cell> cells, uint64_t seed, int64_t resamples) {
   for (Cell& cell : cells) cell.value -= 0.5;
   return hierarchical_bootstrap(cells, seed, resamples).p;
-}
-
-struct NullTest {
-  std::string name;
-  Estimate estimate;
-  double p;
-};
-
-void add_checks(const std::vector<NullTest>& tests, TaskResult& result) {
-  std::vector<double> p;
-  for (const NullTest& test : tests) p.push_back(test.p);
-  const std::vector<double> adjusted = holm(p);
-  for (size_t i = 0; i < tests.size(); ++i)
-    result.checks.push_back(
-        {"label null: " + tests[i].name, adjusted[i] >= kAlpha,
-         fmt::format(
-             "AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels, p of chance {:.3f} (Holm {:.3f})",
-             tests[i].estimate.value, tests[i].estimate.interval[0], tests[i].estimate.interval[1],
-             tests[i].p, adjusted[i])});
 }
 
 /// One arm's value per class, over its runs.
@@ -177,22 +154,24 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
           arm.key.permuted ? "permuted_labels" : control_of(session, arm.key.dictionary);
       result.numbers.push_back(number);
       if (arm.key.permuted)
-        nulls.push_back({fmt::format("{}{} {}", arm.key.method,
-                                     dictionary.empty() ? "" : " of " + dictionary, part),
-                         estimate, p_of_chance(*cells, seed, session.config.resamples)});
+        nulls.push_back(
+            {fmt::format("{}{} {}", arm.key.method, dictionary.empty() ? "" : " of " + dictionary,
+                         part),
+             p_of_chance(*cells, seed, session.config.resamples),
+             fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels, p of chance",
+                         estimate.value, estimate.interval[0], estimate.interval[1])});
     }
     if (!arm.key.permuted) add_per_class(arm, dictionary, plan, per_class);
     add_score(session, arm, result);
   }
   result.details["per_class"] = std::move(per_class);
-  add_checks(nulls, result);
+  add_null_checks(nulls, result);
 }
 
 void report_differences(const Session& session, const ScoreTable& table,
                         const std::vector<std::optional<bool>>& seen, TaskResult& result) {
   const uint64_t seed = derive_seed(session.seed, {'d'});
-  std::vector<double> p;
-  nlohmann::json rows = nlohmann::json::array();
+  DifferenceFamily family;
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     if (!session.dictionaries[i].entry.null_kind.empty()) continue;
     for (const Difference& difference :
@@ -210,23 +189,16 @@ void report_differences(const Session& session, const ScoreTable& table,
       number.control = difference.b.dictionary >= 0
                            ? dictionary_name(session, difference.b.dictionary)
                            : difference.b.method;
-      result.numbers.push_back(number);
       std::string other = arm_label(result, difference.b.method);
       if (difference.b.dictionary >= 0)
         other += fmt::format(
             ", {} control",
             session.dictionaries[static_cast<size_t>(difference.b.dictionary)].entry.null_kind);
       declare_difference(result, number.method, difference.a.method, other);
-      rows.push_back({{"dictionary", number.dictionary},
-                      {"method", number.method},
-                      {"value", number.value},
-                      {"p", estimate.p}});
-      p.push_back(estimate.p);
+      family.add(std::move(number), estimate, result);
     }
   }
-  const std::vector<double> adjusted = p.empty() ? p : holm(p);
-  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
-  result.details["differences"] = std::move(rows);
+  family.finish(result);
 }
 
 }  // namespace assay::eval::probing

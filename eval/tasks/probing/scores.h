@@ -12,6 +12,9 @@
 
 namespace assay::eval::probing {
 
+inline constexpr const char* kIntervalKind =
+    "hierarchical bootstrap over classes × (evaluation seed, document half)";
+
 /// Who made a score: an arm on a dictionary (index into the session's, −1 = none), with true or
 /// permuted labels.
 struct ArmKey {

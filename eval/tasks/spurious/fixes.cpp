@@ -84,7 +84,8 @@ Parts with_covariate(const Parts& x, const std::vector<double>& scores, double s
 
 /// What the formats differ by within a document that has texts of both: mean of the usual less mean
 /// of the other.
-Features paired_differences(const Features& x, const TextTable& texts, const LabelledTexts& formats) {
+Features paired_differences(const Features& x, const TextTable& texts,
+                            const LabelledTexts& formats) {
   std::map<int64_t, std::array<std::vector<int64_t>, 2>> rows;  // of each document, by format
   for (size_t i = 0; i < formats.texts.size(); ++i)
     rows[texts.document[formats.texts[i]]][formats.labels[i]].push_back(static_cast<int64_t>(i));

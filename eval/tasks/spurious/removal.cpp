@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "eval/results/compare.h"
+#include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/spurious/declare.h"
 #include "eval/tasks/spurious/removal_run.h"
@@ -109,8 +110,7 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
       number.metric = arm.metric;
       number.method = arm.method;
       number.part = removal_part_name(config.ablate[n]);
-      number.value = estimate.value;
-      number.interval = estimate.interval;
+      set_estimate(number, estimate);
       number.interval_kind =
           fmt::format("hierarchical bootstrap over {} × (evaluation seed, document half)",
                       arm.metric == "scr" ? "pairs of classes" : "classes");

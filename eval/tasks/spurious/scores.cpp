@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "eval/results/compare_parts.h"
+#include "eval/results/families.h"
 #include "eval/results/words.h"
 #include "eval/tasks/spurious/declare.h"
 #include "kernels/base/error.h"
@@ -66,12 +67,17 @@ class Reporter {
 
   Number& add(const std::string& metric, const std::string& method, int dictionary, size_t share,
               const Estimate& estimate) {
+    result_.numbers.push_back(number(metric, method, dictionary, share, estimate));
+    return result_.numbers.back();
+  }
+
+  Number number(const std::string& metric, const std::string& method, int dictionary, size_t share,
+                const Estimate& estimate) const {
     Number number;
     number.metric = metric;
     number.method = method;
     number.part = part(share);
-    number.value = estimate.value;
-    number.interval = estimate.interval;
+    set_estimate(number, estimate);
     number.interval_kind = "hierarchical bootstrap over classes × (evaluation seed, document half)";
     number.n = std::ssize(plan_.classes);
     number.n_unit = "classes";
@@ -81,8 +87,7 @@ class Reporter {
       number.test_seen_in_training = seen_[static_cast<size_t>(dictionary)];
       number.control = session_.dictionaries[static_cast<size_t>(dictionary)].entry.null_kind;
     }
-    result_.numbers.push_back(number);
-    return result_.numbers.back();
+    return number;
   }
 
   void row(const FixCells& row) {
@@ -121,27 +126,18 @@ class Reporter {
 };
 
 void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& result) {
-  std::vector<const FixCells*> rows;
-  std::vector<Estimate> estimates;
-  std::vector<double> p;
+  std::vector<NullTest> tests;
   for (const FixCells& row : table.rows()) {
     if (!row.permuted) continue;
     std::vector<Cell> cells = row.anti;
     for (Cell& cell : cells) cell.value -= .5;
-    rows.push_back(&row);
-    estimates.push_back(reporter.mean(cells));
-    p.push_back(estimates.back().p);
+    const Estimate found = reporter.mean(cells);
+    tests.push_back(
+        {row.fix + (row.dictionary < 0 ? "" : " of " + reporter.name(row.dictionary)), found.p,
+         fmt::format("AUROC less .5: {:+.3f} [{:+.3f}, {:+.3f}] with permuted labels, p",
+                     found.value, found.interval[0], found.interval[1])});
   }
-  const std::vector<double> adjusted = holm(p);
-  for (size_t i = 0; i < rows.size(); ++i)
-    result.checks.push_back(
-        {fmt::format("label null: {}{}", rows[i]->fix,
-                     rows[i]->dictionary < 0 ? "" : " of " + reporter.name(rows[i]->dictionary)),
-         adjusted[i] >= kAlpha,
-         fmt::format("AUROC less .5: {:+.3f} [{:+.3f}, {:+.3f}] with permuted labels, p {:.3f} "
-                     "(Holm {:.3f})",
-                     estimates[i].value, estimates[i].interval[0], estimates[i].interval[1], p[i],
-                     adjusted[i])});
+  add_null_checks(tests, result);
 }
 
 /// A perfect fix at the headline share does as well as a probe whose training texts never had the
@@ -217,28 +213,22 @@ struct Pair {
   const std::vector<Cell>* b;
 };
 
-void write_differences(Reporter& reporter, const std::vector<Pair>& pairs, TaskResult& result) {
-  nlohmann::json rows = nlohmann::json::array();
-  std::vector<double> p;
+void write_differences(const Reporter& reporter, const std::vector<Pair>& pairs,
+                       TaskResult& result) {
+  DifferenceFamily family;
   for (const auto& [a, other, control, other_label, b] : pairs) {
     const Estimate estimate = reporter.difference(a->anti, *b, pairs.size());
-    Number& number = reporter.add("anti_auroc_difference", fmt::format("{} - {}", a->fix, other),
-                                  a->dictionary, 0, estimate);
+    Number number = reporter.number("anti_auroc_difference", fmt::format("{} - {}", a->fix, other),
+                                    a->dictionary, 0, estimate);
     number.control = control;
     declare_difference(result, number.method, a->fix, other_label);
-    rows.push_back({{"dictionary", number.dictionary},
-                    {"method", number.method},
-                    {"value", number.value},
-                    {"p", estimate.p}});
-    p.push_back(estimate.p);
+    family.add(std::move(number), estimate, result);
   }
-  const std::vector<double> adjusted = p.empty() ? p : holm(p);
-  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
-  result.details["differences"] = std::move(rows);
+  family.finish(result);
 }
 
 /// The comparisons of every trained dictionary; fixed beforehand, whatever comes out.
-void report_differences(const Session& session, Reporter& reporter, const FixTable& table,
+void report_differences(const Session& session, const Reporter& reporter, const FixTable& table,
                         const std::vector<ChosenFix>& chosen, TaskResult& result) {
   std::vector<Pair> pairs;
   const auto add = [&](const ChosenFix& a, const std::string& other, const std::vector<Cell>& b) {

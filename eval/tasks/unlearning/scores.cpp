@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/unlearning/declare.h"
 #include "kernels/base/error.h"
@@ -12,8 +13,6 @@
 
 namespace assay::eval::unlearning {
 namespace {
-
-constexpr double kAlpha = 0.05;
 
 /// What is read from one class of one run. `clean` are its untouched texts.
 using Reading = std::function<double(const ClassOutcome& edited, const PanelScores& clean,
@@ -106,8 +105,7 @@ Estimate Report::add(const Arm& arm, const char* metric, const std::string& part
   number.part = part;
   number.seed = derive_seed(session_.seed, {'u'});
   const Estimate estimate = hierarchical_bootstrap(values, number.seed, session_.config.resamples);
-  number.value = estimate.value;
-  number.interval = estimate.interval;
+  set_estimate(number, estimate);
   number.interval_kind =
       runs_.size() > 1 ? "hierarchical bootstrap over classes × evaluation seeds"
                        : "bootstrap over classes; one evaluation seed, whose noise is not in it";
@@ -209,8 +207,7 @@ void Report::add_score(const Arm& arm, const Source& source) {
 }
 
 void Report::add_nulls() {
-  std::vector<double> p;
-  std::vector<Check> checks;
+  std::vector<NullTest> tests;
   const auto test = [&](const std::string& part,
                         const std::function<double(const PanelScores&)>& reading) {
     const Arm arm{"untouched", "", "permuted_labels", -1};
@@ -218,24 +215,18 @@ void Report::add_nulls() {
         clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.permuted[c]); });
     const Estimate estimate = add(arm, "auroc_permuted_labels", part, values);
     for (Cell& cell : values) cell.value -= 0.5;
-    p.push_back(
-        hierarchical_bootstrap(values, derive_seed(session_.seed, {'u'}), session_.config.resamples)
-            .p);
-    checks.push_back({"label null: " + part, false,
-                      fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels",
-                                  estimate.value, estimate.interval[0], estimate.interval[1])});
+    const Estimate chance = hierarchical_bootstrap(values, derive_seed(session_.seed, {'u'}),
+                                                   session_.config.resamples);
+    tests.push_back({part, chance.p,
+                     fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels, p of chance",
+                                 estimate.value, estimate.interval[0], estimate.interval[1])});
     add({"untouched", "", "", -1}, "probe_auroc", part,
         clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.clean[c]); }));
   };
   for (size_t i = 0; i < config_.labels.size(); ++i)
     test(few_shot_part(config_.labels[i]), [i](const PanelScores& s) { return s.few_shot[i]; });
   test("all_labels", [](const PanelScores& s) { return s.retrained; });
-  const std::vector<double> adjusted = holm(p);
-  for (size_t i = 0; i < checks.size(); ++i) {
-    checks[i].passed = adjusted[i] >= kAlpha;
-    checks[i].detail += fmt::format(", p of chance {:.3f} (Holm {:.3f})", p[i], adjusted[i]);
-    result_.checks.push_back(checks[i]);
-  }
+  add_null_checks(tests, result_);
 }
 
 void Report::add_oracle_check(const std::vector<Arm>& all) {
@@ -275,7 +266,6 @@ void Report::add_differences(const std::vector<Arm>& all) {
                         }) -
            all.begin();
   };
-  std::vector<double> p;
   nlohmann::json rows = nlohmann::json::array();
   for (const EvalDictionary& d : session_.dictionaries) {
     for (const auto& [a, b] : kPairs) {
@@ -291,11 +281,9 @@ void Report::add_differences(const std::vector<Arm>& all) {
                       {"low", difference.interval[0]},
                       {"high", difference.interval[1]},
                       {"p", difference.p}});
-      p.push_back(difference.p);
     }
   }
-  const std::vector<double> adjusted = p.empty() ? p : holm(p);
-  for (size_t i = 0; i < adjusted.size(); ++i) rows[i]["p_holm"] = adjusted[i];
+  add_holm(rows);
   result_.details["differences"] = std::move(rows);
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/unlearning/declare.h"
 #include "eval/tasks/unlearning/scores.h"
@@ -95,8 +96,7 @@ void Report::add(const TextOutcome& arm, const char* metric, const std::string& 
   number.seed = derive_seed(seed_, {'b'});
   const Estimate estimate =
       bootstrap_ratio(values.numerator, values.denominator, number.seed, session_.config.resamples);
-  number.value = estimate.value;
-  number.interval = estimate.interval;
+  set_estimate(number, estimate);
   number.interval_kind = "bootstrap over documents";
   number.n = std::ssize(values.document);
   number.n_unit = "documents";
