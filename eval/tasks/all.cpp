@@ -1,5 +1,7 @@
 // The tasks there are, and their sections of settings: the one file that includes them. Adding a
 // task is an include and a line in either table.
+#include "eval/tasks/attention_probing/attention_probing.h"
+#include "eval/tasks/attention_probing/settings.h"
 #include "eval/tasks/core/core.h"
 #include "eval/tasks/core/seed_stability.h"
 #include "eval/tasks/core/settings.h"
@@ -39,6 +41,7 @@ const std::vector<const TaskEntry*>& task_entries() {
       &probing::kProbeThemes,
       &probing::kProbeRegimes,
       &probing::kSaebenchProbing,
+      &attention_probing::kAttentionProbing,
       &core::kSplice,
       &unlearning::kUnlearning,
       &unlearning::kUnlearningText,
@@ -60,6 +63,7 @@ const std::vector<const SettingsSection*>& settings_sections() {
       &core::kSpliceSettings,
       &unlearning::kUnlearningSettings,
       &unlearning::kUnlearningTextSettings,
+      &attention_probing::kAttentionSettings,
   };
   return all;
 }

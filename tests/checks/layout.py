@@ -23,6 +23,7 @@ ROOMS = {
 REPORT_SEES = {"kernels/base", "data/base", "eval/statistics", "eval/results", "eval/report"}
 # Families that build on another one's samples or scores.
 FAMILY_EDGES = {
+    ("attention_probing", "probing"),
     ("debugging", "hidden_goals"),
     ("debugging", "spurious"),
     ("spurious", "probing"),
