@@ -53,6 +53,49 @@ std::string reason() {
   return text;
 }
 
+/// Whether the library's records say that another program is writing the file. Leaves them.
+bool in_use() {
+  bool found = false;
+  H5Ewalk2(
+      H5E_DEFAULT, H5E_WALK_UPWARD,
+      [](unsigned, const H5E_error2_t* record, void* data) -> herr_t {
+        const std::string text = record->desc != nullptr ? record->desc : "";
+        for (const char* sign : {"unable to lock file", "already open for write"})
+          *static_cast<bool*>(data) |= text.find(sign) != std::string::npos;
+        return 0;
+      },
+      &found);
+  return found;
+}
+
+/// Where a link of this name leads; empty where there is none, or a data set itself.
+std::string link_target(hid_t file, const std::string& name) {
+  H5L_info_t info;
+  if (H5Lget_info(file, name.c_str(), &info, H5P_DEFAULT) < 0 || info.type == H5L_TYPE_HARD)
+    return {};
+  std::string value(std::min<size_t>(info.u.val_size, 4096), '\0');
+  if (H5Lget_val(file, name.c_str(), value.data(), value.size(), H5P_DEFAULT) < 0) return {};
+  if (info.type == H5L_TYPE_SOFT) return value.c_str();
+  const char *other = nullptr, *inside = nullptr;
+  unsigned flags = 0;
+  if (H5Lunpack_elink_val(value.data(), value.size(), &flags, &other, &inside) < 0) return {};
+  return fmt::format("{} of {}", inside, other);
+}
+
+/// The first of the other files that hold the data set's rows; empty where it holds them itself.
+std::string foreign_storage(hid_t properties) {
+  std::string name(4096, '\0');
+  if (H5Pget_layout(properties) == H5D_VIRTUAL) {
+    if (H5Pget_virtual_filename(properties, 0, name.data(), name.size()) < 0) name = "others";
+  } else if (H5Pget_external_count(properties) > 0) {
+    if (H5Pget_external(properties, 0, name.size() - 1, name.data(), nullptr, nullptr) < 0)
+      name = "others";
+  } else {
+    return {};
+  }
+  return name.c_str();
+}
+
 Handle scalar_space() { return Handle(H5Screate(H5S_SCALAR)); }
 
 Handle vector_space(size_t count) {
@@ -179,8 +222,16 @@ Handle open_file(const fs::path& path) {
     throw Error(fmt::format("{}: not a file; name an HDF5 file", where));
   const htri_t known = H5Fis_hdf5(where.c_str());
   if (known < 0) fail(where, "cannot read");
-  if (known == 0) throw Error(fmt::format("{}: not an HDF5 file", where));
-  return own(H5Fopen(where.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), where, "damaged HDF5 file");
+  if (known == 0) throw Error(fmt::format("{}: not an HDF5 file, which is expected here", where));
+  const hid_t file = H5Fopen(where.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  if (file < 0 && in_use()) {
+    H5Eclear2(H5E_DEFAULT);
+    throw Error(
+        fmt::format("{}: another program has it open for writing, or was killed while it "
+                    "did; close it there, or mend the file with h5clear -s",
+                    where));
+  }
+  return own(file, where, "damaged HDF5 file; write it anew");
 }
 
 Handle create_file(const fs::path& path) {
@@ -253,11 +304,21 @@ bool exists(hid_t file, const std::string& name) {
 }
 
 Handle open_dataset(hid_t file, const std::string& name, const std::string& where) {
-  if (!exists(file, name)) throw Error(fmt::format("{}: no data set {}", where, name));
-  Handle dataset = own(H5Dopen2(file, name.c_str(), H5P_DEFAULT), where, name + " is no data set");
+  if (!exists(file, name)) {
+    const std::string target = link_target(file, name);
+    H5Eclear2(H5E_DEFAULT);
+    if (target.empty())
+      throw Error(fmt::format("{}: no data set {}, which must be there", where, name));
+    throw Error(
+        fmt::format("{}: {} is a link to {}; copy the data into its place", where, name, target));
+  }
+  Handle dataset =
+      own(H5Dopen2(file, name.c_str(), H5P_DEFAULT), where, name + " must be a data set");
   const Handle properties = own(H5Dget_create_plist(dataset), where, name);
-  if (H5Pget_layout(properties) == H5D_VIRTUAL || H5Pget_external_count(properties) != 0) {
-    throw Error(fmt::format("{}: {} is stored in other files; copy it into this one", where, name));
+  if (const std::string other = foreign_storage(properties); !other.empty()) {
+    throw Error(fmt::format(
+        "{}: {} is {}, its rows lie in other files ({}); copy them into this one", where, name,
+        H5Pget_layout(properties) == H5D_VIRTUAL ? "virtual" : "external", other));
   }
   return dataset;
 }

@@ -11,6 +11,7 @@
 
 #include "data/base/atomic_file.h"
 #include "data/base/within_memory.h"
+#include "data/base/yaml_fault.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {
@@ -342,13 +343,18 @@ Index read_index(const fs::path& folder) {
   if (size > kMostBytes)
     throw Error(
         fmt::format("{}: {} bytes; an index has at most {}", file.string(), size, kMostBytes));
+  std::ifstream in(file, std::ios::binary);
+  std::string text(size, '\0');
+  if (!in.read(text.data(), static_cast<std::streamsize>(size)))
+    throw Error(
+        fmt::format("{}: cannot be read; make the index anew with `assay index`", file.string()));
   try {
     return within_memory(file.string(), [&] {
       count_nodes(file);
-      return parse(folder, YAML::LoadFile(file.string()));
+      return parse(folder, YAML::Load(text));
     });
   } catch (const YAML::Exception& error) {
-    throw Error(fmt::format("{}:{}: {}", file.string(), error.mark.line + 1, error.msg));
+    throw Error(yaml_fault(file.string(), text, error));
   }
 }
 

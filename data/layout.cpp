@@ -247,7 +247,7 @@ ArrayLayout read_array(hid_t handle, FileLayout& file, const std::string& name) 
     file.rows = dims[0];
     file.chunk_rows = logical_chunk_rows(dataset, array, file.rows, where);
   } else if (dims[0] != file.rows) {
-    throw Error(fmt::format("{}: {} has {} rows, /activations {}", where, dataset_name, dims[0],
+    throw Error(fmt::format("{}: {} has {} rows, /activations {}: they must be equal", where, dataset_name, dims[0],
                             file.rows));
   }
   hdf5::require_written(dataset, dataset_name, where);
@@ -274,9 +274,6 @@ FileLayout read_layout(const fs::path& path) {
   FileLayout file;
   file.path = path;
   file.bytes = static_cast<int64_t>(fs::file_size(path));
-  if (!hdf5::exists(handle, "/activations")) {
-    throw Error(fmt::format("{}: no data set /activations; it must hold the rows, [N, d]", where));
-  }
   file.arrays.push_back(read_array(handle, file, "activations"));
   for (const std::string& hook : hdf5::members(handle, "/hooks"))
     file.arrays.push_back(read_array(handle, file, hook));

@@ -58,7 +58,8 @@ NpyFile::NpyFile(const std::filesystem::path& path) : where_(path.string()) {
   file_.read(start + 8, length_bytes);
   uint32_t length = 0;
   std::memcpy(&length, start + 8, static_cast<size_t>(length_bytes));
-  if (!file_ || length > 65536) throw Error(where_ + ": damaged .npy header");
+  if (!file_ || length > 65536)
+    throw Error(where_ + ": damaged .npy header; write it anew with numpy.save");
   std::string header(length, '\0');
   file_.read(header.data(), length);
   if (!file_) throw Error(where_ + ": truncated .npy header");
@@ -66,8 +67,8 @@ NpyFile::NpyFile(const std::filesystem::path& path) : where_(path.string()) {
   const int64_t held = size - 8 - length_bytes - length;
   if (d_ < 1 || d_ > (1 << 20) || rows_ > held / (d_ * element_bytes_) ||
       held != rows_ * d_ * element_bytes_) {
-    throw Error(fmt::format("{}: {} bytes do not hold [{}] elements of {} bytes", where_, held,
-                            fmt::join(shape_, ", "), element_bytes_));
+    throw Error(fmt::format("{}: {} bytes do not hold [{}] elements of {} bytes; write it anew",
+                            where_, held, fmt::join(shape_, ", "), element_bytes_));
   }
 }
 

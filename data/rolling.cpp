@@ -8,11 +8,11 @@
 
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "data/base/atomic_file.h"
+#include "data/base/json_file.h"
 #include "data/base/sha256.h"
 #include "data/index_file.h"
 #include "kernels/base/error.h"
@@ -25,18 +25,14 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kPoll = std::chrono::milliseconds(50);
-constexpr int64_t kMost = int64_t{1} << 48;
+constexpr int64_t kMost = int64_t{1} << 48, kMostBytes = 64 << 20;
 
 fs::path shard_name(int64_t number) { return fmt::format("shard-{:05}.h5", number); }
 
 /// nullopt where there is no such file. The files are small and ours, but checked like any other.
 std::optional<Json> read_json(const fs::path& file) {
-  std::ifstream in(file);
-  if (!in) return std::nullopt;
-  Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object())
-    throw Error(fmt::format("{}: damaged: expected a JSON object", file.string()));
-  return json;
+  if (!fs::exists(file)) return std::nullopt;
+  return read_json_object(file, kMostBytes);
 }
 
 int64_t read_count(const Json& json, const char* key, const fs::path& file) {
@@ -84,7 +80,7 @@ DatasetInfo read_header(const fs::path& folder) {
     json.at("revision").get_to(info.revision);
     json.at("hook").get_to(info.hook);
   } catch (const Json::exception& error) {
-    throw Error(fmt::format("{}: {}", file.string(), error.what()));
+    throw Error(fmt::format("{}: {}", file.string(), plain_text(error)));
   }
   for (const HookInfo& hook : info.hooks) {
     const bool sound = hook.d > 0 && hook.d <= (1 << 20) &&

@@ -43,7 +43,7 @@ int64_t product(const std::vector<int64_t>& shape) {
 }
 
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& why) {
-  throw Error(fmt::format("{}: not a valid safetensors file: {}", file.string(), why));
+  throw Error(fmt::format("{}: not a valid safetensors file: {}; write it anew", file.string(), why));
 }
 
 struct Span {

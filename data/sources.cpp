@@ -85,9 +85,8 @@ HookInfo Sources::hook(const std::string& name) const {
                                    where, name, hook.d, info_.path.string(), mixed.d));
     }
     if (hook.mean.empty()) {
-      throw Error(fmt::format(
-          "{}: no mean and scale are known for {}; make them with `assay index FILES --out FOLDER`",
-          where, name));
+      throw Error(fmt::format("{}: no mean and scale are known for {}: {}", where, name,
+                              no_statistics(source.dataset->info())));
     }
     const double share = source.weight / total;
     for (size_t c = 0; c < mean.size(); ++c) mean[c] += share * static_cast<double>(hook.mean[c]);
@@ -99,6 +98,12 @@ HookInfo Sources::hook(const std::string& name) const {
   mixed.variance = square - of_mean;
   mixed.scale = square > 0 ? 1 / std::sqrt(square) : 1;
   return mixed;
+}
+
+std::string no_statistics(const DatasetInfo& info) {
+  return info.content_hash.empty()
+             ? "make them with `assay index FILES --out FOLDER`"
+             : "the index counts no ordinary row, all are special; index rows that are not";
 }
 
 }  // namespace assay::data

@@ -49,4 +49,7 @@ class Sources {
   DatasetInfo info_;
 };
 
+/// Why a data set has no mean and scale, and what to do, for a message.
+std::string no_statistics(const DatasetInfo& info);
+
 }  // namespace assay::data

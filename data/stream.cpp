@@ -100,9 +100,8 @@ ActivationStream::State::State(const Sources& from, StreamOptions with)
   for (const std::string& name : options.more_hooks) hooks.push_back(from.hook(name));
   for (const HookInfo& hook : hooks) {
     if (!options.scaled || !hook.mean.empty()) continue;
-    throw Error(fmt::format(
-        "{}: no mean and scale are known for {}; make them with `assay index FILES --out FOLDER`",
-        from.info().path.string(), hook.name));
+    throw Error(fmt::format("{}: no mean and scale are known for {}: {}", from.info().path.string(),
+                            hook.name, no_statistics(from.info())));
   }
   for (size_t s = 0; s < from.all().size(); ++s) {
     PlanVariant variant;

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "data/base/atomic_file.h"
+#include "data/base/json_file.h"
 #include "data/base/sha256.h"
 #include "data/safetensors.h"
 #include "kernels/base/error.h"
@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr int kVersion = 2;
+constexpr int64_t kLargestTrainer = 64 << 20;  // bytes of trainer.json
 
 int64_t step_of(const fs::path& folder) { return std::stoll(folder.filename().string().substr(5)); }
 
@@ -100,7 +101,7 @@ Restored restored(const Json& json, const fs::path& folder, const CreateState& c
   state.numbers = json.value("numbers", std::map<std::string, double>());
   return {std::move(checkpoint), std::move(state)};
 } catch (const Json::exception& error) {
-  throw Error(fmt::format("{}: trainer.json: {}", folder.string(), error.what()));
+  throw Error(fmt::format("{}: trainer.json: {}", folder.string(), data::plain_text(error)));
 }
 
 /// The dtype of what one element's narrow moment is stored as.
@@ -151,10 +152,7 @@ void store_moments(const Parameter& p, const std::string& name, data::TensorFile
 }
 
 Restored load_one(const fs::path& folder, const CreateState& create) {
-  std::ifstream in(folder / "trainer.json");
-  const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object())
-    throw Error(fmt::format("{}: trainer.json is missing or damaged", folder.string()));
+  const Json json = data::read_json_object(folder / "trainer.json", kLargestTrainer);
   if (json.value("version", Json()) != kVersion) {
     throw Error(fmt::format("{}: checkpoint version {}, this build reads {}", folder.string(),
                             json.value("version", Json()).dump(), kVersion));

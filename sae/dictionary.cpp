@@ -3,10 +3,11 @@
 #include <fmt/core.h>
 
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "data/base/atomic_file.h"
+#include "data/base/json_file.h"
 #include "data/base/sha256.h"
 #include "data/safetensors.h"
 #include "kernels/base/error.h"
@@ -53,21 +54,40 @@ Json to_json(const DictionaryInfo& info) {
           {"hooks", hooks}};
 }
 
+/// A member that must be there, of exactly the type of `into`.
+template <class T>
+void take(const Json& cfg, const char* key, T& into) {
+  const auto found = cfg.find(key);
+  if (found == cfg.end()) throw Error(fmt::format("'{}' is missing", key));
+  const bool fits = std::is_same_v<T, std::string> ? found->is_string()
+                    : std::is_floating_point_v<T>  ? found->is_number()
+                    : std::is_unsigned_v<T>        ? found->is_number_unsigned()
+                                                   : found->is_number_integer();
+  const char* expected = std::is_same_v<T, std::string> ? "a text"
+                         : std::is_floating_point_v<T>  ? "a number"
+                         : std::is_unsigned_v<T>        ? "an integer from 0"
+                                                        : "an integer";
+  if (!fits)
+    throw Error(fmt::format("'{}': expected {}, found {}", key, expected,
+                            found->is_structured() ? found->type_name() : found->dump()));
+  found->get_to(into);
+}
+
 DictionaryInfo from_json(const Json& cfg) {
   DictionaryInfo info;
-  cfg.at("variant").get_to(info.variant);
-  cfg.at("d").get_to(info.d);
-  cfg.at("n").get_to(info.n);
-  cfg.at("k").get_to(info.k);
-  cfg.at("model").get_to(info.model);
-  cfg.at("revision").get_to(info.revision);
-  cfg.at("hook").get_to(info.hook);
-  cfg.at("scale").get_to(info.scale);
-  cfg.at("data_hash").get_to(info.data_hash);
-  cfg.at("split_rule").get_to(info.split_rule);
-  cfg.at("tokens").get_to(info.tokens);
-  cfg.at("seed").get_to(info.seed);
-  cfg.at("null_kind").get_to(info.null_kind);
+  take(cfg, "variant", info.variant);
+  take(cfg, "d", info.d);
+  take(cfg, "n", info.n);
+  take(cfg, "k", info.k);
+  take(cfg, "model", info.model);
+  take(cfg, "revision", info.revision);
+  take(cfg, "hook", info.hook);
+  take(cfg, "scale", info.scale);
+  take(cfg, "data_hash", info.data_hash);
+  take(cfg, "split_rule", info.split_rule);
+  take(cfg, "tokens", info.tokens);
+  take(cfg, "seed", info.seed);
+  take(cfg, "null_kind", info.null_kind);
   // Absent from dictionaries written before there was more than one encoding: the variant's name
   // says it.
   info.encoding = cfg.value("encoding", info.variant);
@@ -82,15 +102,10 @@ DictionaryInfo from_json(const Json& cfg) {
 }
 
 DictionaryInfo read_cfg(const fs::path& file) {
-  std::ifstream in(file);
-  if (!in)
-    throw Error(fmt::format("{}: cannot open the dictionary's configuration", file.string()));
-  if (fs::file_size(file) > (1 << 20))
-    throw Error(fmt::format("{}: larger than 1 MiB", file.string()));
-  const Json cfg = Json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!cfg.is_object() || cfg.value("format", Json()) != kFormat) {
-    throw Error(
-        fmt::format("{}: not an Assay dictionary (no \"format\": \"{}\")", file.string(), kFormat));
+  const Json cfg = data::read_json_object(file, 1 << 20);
+  if (cfg.value("format", Json()) != kFormat) {
+    throw Error(fmt::format("{}: not an Assay dictionary; expected \"format\": \"{}\"",
+                            file.string(), kFormat));
   }
   if (cfg.value("version", Json()) != kVersion) {
     throw Error(fmt::format("{}: dictionary format version {}, this build reads {}", file.string(),
@@ -98,12 +113,18 @@ DictionaryInfo read_cfg(const fs::path& file) {
   }
   try {
     return from_json(cfg);
-  } catch (const Json::exception& error) {
+  } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", file.string(), error.what()));
+  } catch (const Json::exception& error) {
+    throw Error(
+        fmt::format("{}: {}; write the dictionary anew", file.string(), data::plain_text(error)));
   }
 }
 
 void check(const DictionaryInfo& info, const fs::path& file) {
+  if (!std::isfinite(info.scale) || info.scale <= 0)
+    throw Error(
+        fmt::format("{}: scale = {}: expected a positive number", file.string(), info.scale));
   constexpr int64_t kMost = int64_t{1} << 31;
   if (!find_encoding(info.encoding)) {
     throw Error(fmt::format("{}: encoding '{}' is unknown; this build reads: {}", file.string(),
@@ -111,8 +132,9 @@ void check(const DictionaryInfo& info, const fs::path& file) {
   }
   if (info.d < 1 || info.n < 1 || info.d >= kMost || info.n >= kMost || info.k < 1 ||
       info.k > info.n) {
-    throw Error(fmt::format("{}: d = {}, n = {}, k = {} do not fit 1 ≤ d, 1 ≤ k ≤ n < 2^31",
-                            file.string(), info.d, info.n, info.k));
+    throw Error(
+        fmt::format("{}: d = {}, n = {}, k = {} do not fit: expected 1 ≤ d, 1 ≤ k ≤ n < 2^31",
+                    file.string(), info.d, info.n, info.k));
   }
   if (info.d_out < 1 || info.d_out >= kMost || (info.centred && info.d_out != info.d)) {
     throw Error(fmt::format(

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "data/base/json_file.h"
 #include "data/base/sha256.h"
 #include "kernels/base/error.h"
 #include "sae/model_half.h"
@@ -135,8 +136,7 @@ ModelFolder ModelFolder::open(const fs::path& folder, bool trust_model_code) {
   if (!fs::is_directory(folder))
     throw Error(folder.string() + ": no such folder: expected an exported model");
   const std::string bytes = read_manifest(file), where = file.string();
-  const json parsed = json::parse(bytes, nullptr, false);
-  if (parsed.is_discarded()) throw Error(where + ": not JSON");
+  const json parsed = data::parse_json(bytes, where);
   const Members members(parsed, where);
   if (members.text("format") != "assay-model-halves") members.fail("format", "assay-model-halves");
   members.integer("format_version", 1, 1);

@@ -137,7 +137,8 @@ Recovery measure_recovery(Context& context, const PlantedModel& model, const Dic
   const int64_t n = dictionary.info.n, d = dictionary.info.d;
   if (d != model.options().d) {
     throw UsageError(
-        fmt::format("the dictionary has d = {}, the planted data d = {}", d, model.options().d));
+        fmt::format("the dictionary has d = {}, the planted data d = {}: they must be equal", d,
+                    model.options().d));
   }
   Recovery found;
   found.directions = match_directions(context, model.features(), {dictionary.w_dec.data(), n, d});

@@ -15,6 +15,7 @@
 #include <set>
 #include <sstream>
 
+#include "data/base/yaml_fault.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "kernels/base/error.h"
@@ -180,7 +181,8 @@ std::unique_ptr<Node> parse(const std::string& text, const std::string& file,
     }
     return root;
   } catch (const YAML::Exception& e) {
-    throw UsageError(fmt::format("{}: not valid YAML: {}", builder.origin(e.mark), e.msg));
+    if (!file.empty()) throw UsageError(data::yaml_fault(file, text, e));
+    throw UsageError(fmt::format("{}: not valid YAML: {}; correct it", fixed_origin, e.msg));
   }
 }
 

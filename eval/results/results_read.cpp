@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <set>
 
+#include "data/base/json_file.h"
 #include "eval/results/results_members.h"
 #include "fmt/format.h"
 #include "kernels/base/error.h"
@@ -12,8 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uintmax_t kMaxBytes = 256 << 20;
-constexpr int kMaxDepth = 32;
+constexpr int64_t kMaxBytes = 256 << 20;
 
 [[noreturn]] void fail(const std::string& path, const std::string& expected, const json& found) {
   std::string text = found.is_structured()
@@ -131,33 +130,12 @@ Results from_json(const json& value) {
   return results;
 }
 
-json parse(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::error_code error;
-  const uintmax_t bytes = std::filesystem::file_size(file, error);
-  if (!stream || error) throw Error("cannot be read; expected the results.json of assay eval");
-  if (bytes > kMaxBytes)
-    throw Error(fmt::format("{} bytes; at most {} are read", bytes, kMaxBytes));
-  // Refused while parsing: printing a deep document would recurse as deeply.
-  const auto depth_limit = [](int depth, json::parse_event_t, json&) {
-    if (depth > kMaxDepth) throw Error(fmt::format("nested deeper than {} levels", kMaxDepth));
-    return true;
-  };
-  try {
-    return json::parse(stream, depth_limit);
-  } catch (const json::exception& e) {
-    std::string what = e.what();
-    std::replace_if(
-        what.begin(), what.end(), [](unsigned char c) { return c < 0x20; }, ' ');
-    throw Error("not valid JSON: " + what.substr(0, 200));
-  }
-}
-
 }  // namespace
 
 Results read_results(const std::filesystem::path& file) {
+  const json value = data::read_json_object(file, kMaxBytes);
   try {
-    return from_json(parse(file));
+    return from_json(value);
   } catch (const std::exception& e) {
     std::string what = e.what();  // may quote the file
     std::replace_if(

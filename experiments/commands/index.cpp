@@ -76,8 +76,8 @@ void run(const Options& options) {
     if (!options.tensor.empty() || !options.dtype.empty() || !options.special_tokens.empty() ||
         options.reshape) {
       throw UsageError(
-          "index: --tensor, --dtype, --reshape and --special-tokens are for conversion; HDF5 files "
-          "stay as they are");
+          "index: --tensor, --dtype, --reshape and --special-tokens are for conversion only; HDF5 "
+          "files stay as they are");
     }
     const data::Index index = data::build_index(options.files, options.out, options.replace);
     return print_summary(index, options.json);

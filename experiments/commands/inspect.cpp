@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/json_file.h"
 #include "data/base/sha256.h"
 #include "data/codes_file.h"
 #include "data/index_file.h"
@@ -132,18 +133,12 @@ Json inspect_codes(const fs::path& file) {
 
 Json inspect_checkpoint(const fs::path& folder) {
   const fs::path trainer = folder / "trainer.json", state = folder / "state.safetensors";
-  std::error_code failed;
-  if (fs::file_size(trainer, failed) > (16u << 20) || failed) {
-    throw Error(trainer.string() + ": cannot be read, or is larger than 16 MiB");
-  }
-  std::ifstream in(trainer);
-  const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
+  const Json json = data::read_json_object(trainer, 16 << 20);
   const auto whole = [&](const char* key) {
     return json.contains(key) && json[key].is_number_integer();
   };
   const auto text = [&](const char* key) { return json.contains(key) && json[key].is_string(); };
-  if (!json.is_object() || !whole("version") || !whole("step") || !text("state_sha256") ||
-      !text("data_hash")) {
+  if (!whole("version") || !whole("step") || !text("state_sha256") || !text("data_hash")) {
     throw Error(trainer.string() +
                 ": damaged: expected JSON with version, step, state_sha256 and data_hash");
   }

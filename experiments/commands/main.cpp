@@ -4,12 +4,28 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <string>
 
 #include "experiments/commands/commands.h"
+#include "experiments/commands/usage_line.h"
 #include "kernels/base/error.h"
+
+namespace {
+
+/// The one line that a command which fails leaves, whatever stands in the names that it quotes.
+int refuse(int status, std::string message) {
+  std::replace_if(
+      message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  std::fprintf(stderr, "assay: %s\n", message.c_str());
+  return status;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   // A file-size limit is an error like a full disk, reported by the write that fails.
@@ -35,13 +51,13 @@ int main(int argc, char** argv) {
   } catch (const CLI::RuntimeError& error) {
     return error.get_exit_code();  // a command's own status
   } catch (const CLI::ParseError& error) {
-    const int status = app.exit(error);
-    return status == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    return refuse(2, assay::commands::usage_line(app, {argv + 1, argv + argc}, error));
   } catch (const assay::UsageError& error) {
-    std::fprintf(stderr, "assay: %s\n", error.what());
-    return 2;
+    return refuse(2, error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return refuse(1, error.path1().string() + ": " + error.code().message());
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "assay: %s\n", error.what());
-    return 1;
+    return refuse(1, error.what());
   }
 }

@@ -238,7 +238,7 @@ TEST_F(ResultsFile, WordsThatSayNothingAreRefused) {
 
 TEST_F(ResultsFile, HostileFiles) {
   EXPECT_THAT(fault_text(""), HasSubstr("not valid JSON"));
-  EXPECT_THAT(fault_text("[1]"), HasSubstr("the file: expected an object"));
+  EXPECT_THAT(fault_text("[1]"), HasSubstr("expected a JSON object"));
   EXPECT_THAT(fault_text(std::string(2000000, '[')), HasSubstr("nested deeper than 32 levels"));
   std::string bomb;
   for (int i = 0; i < 1000000; ++i) bomb += "{\"a\":";
