@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FAILURE, USAGE = 1, 2
+EITHER = (
+    FAILURE,
+    USAGE,
+)  # an input that is missing, or no such thing: a command may call it either
 
 # Text that belongs to a library or an interpreter and not into a message for people.
 RAW = re.compile(
@@ -18,6 +22,7 @@ REMEDY = re.compile(
     r"expected|must|needs?\b|required|at (most|least)|(give|name|choose|use|make|remove|write|copy|pass|repack|export|"
     r"install|see|run|wait|take|try|add|save|read|encode|tokenise|start|close|delete|correct|check|repeat|keep)\b|"
     r"nearest|known|allowed|there are|takes|one of|the (file|folder|data|header) ha(s|ve)|only|instead|"
+    r"missing|no tensor|the kinds are|this build reads|`assay \w+` writes|"
     r"[Nn]o such (file|folder|module)|Is a directory|Not a directory|Permission denied|too long",
 )
 LONGEST = 700  # characters of a line
@@ -29,7 +34,7 @@ class Case:
 
     name: str
     arguments: list
-    status: int  # FAILURE or USAGE
+    status: int  # FAILURE, USAGE or EITHER
     says: tuple = ()  # parts of the line: the file, key, option or row, and what is found there
 
 
@@ -43,7 +48,7 @@ class Outcome:
 def faults_of_form(program, log, case, outcome):
     """What is wrong with how `program` refused the case. Its line begins with its name, progress with `log`."""
     faults = []
-    if outcome.status != case.status:
+    if outcome.status not in (case.status if case.status == EITHER else (case.status,)):
         faults.append(f"exit status {outcome.status}, expected {case.status}")
     lines = outcome.stderr.splitlines()
     while len(lines) > 1 and log and lines[0].startswith(f"{log}: "):  # marked progress
