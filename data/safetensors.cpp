@@ -9,7 +9,6 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "data/base/atomic_file.h"
 #include "data/base/within_memory.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/error.h"
@@ -152,20 +151,6 @@ std::vector<int64_t> Tensor::integers() const {
   return values;
 }
 
-Tensor tensor_of(const std::vector<float>& values, std::vector<int64_t> shape) {
-  Tensor tensor{"F32", std::move(shape), {}};
-  tensor.bytes.resize(values.size() * 4);
-  if (!values.empty()) std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
-  return tensor;
-}
-
-Tensor tensor_of(const std::vector<int64_t>& values) {
-  Tensor tensor{"I64", {static_cast<int64_t>(values.size())}, {}};
-  tensor.bytes.resize(values.size() * 8);
-  if (!values.empty()) std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
-  return tensor;
-}
-
 const Tensor& TensorFile::at(const std::string& name, const std::vector<int64_t>& shape) const {
   const auto found = tensors.find(name);
   if (found == tensors.end()) throw Error(fmt::format("{}: no tensor '{}'", path.string(), name));
@@ -220,29 +205,6 @@ TensorFile read_whole(const std::filesystem::path& file) {
 
 TensorFile read_safetensors(const std::filesystem::path& file) {
   return within_memory(file.string(), [&] { return read_whole(file); });
-}
-
-void write_safetensors(const TensorFile& content, const std::filesystem::path& file) {
-  Json header = Json::object();
-  if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
-  uint64_t offset = 0;
-  for (const auto& [name, tensor] : content.tensors) {
-    header[name] = {{"dtype", tensor.dtype},
-                    {"shape", tensor.shape},
-                    {"data_offsets", {offset, offset + tensor.bytes.size()}}};
-    offset += tensor.bytes.size();
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  std::string bytes;
-  bytes.reserve(8 + text.size() + offset);
-  const uint64_t length = text.size();
-  bytes.append(reinterpret_cast<const char*>(&length), 8);
-  bytes += text;
-  for (const auto& [name, tensor] : content.tensors) {
-    bytes.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
-  }
-  write_file_atomically(file, bytes);
 }
 
 }  // namespace assay::data

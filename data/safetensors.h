@@ -24,8 +24,15 @@ struct Tensor {
   std::vector<int64_t> integers() const;
 };
 
-Tensor tensor_of(const std::vector<float>& values, std::vector<int64_t> shape);
-Tensor tensor_of(const std::vector<int64_t>& values);
+/// A tensor to be written; the bytes stay the caller's.
+struct TensorView {
+  std::string dtype;
+  std::vector<int64_t> shape;
+  const void* data = nullptr;
+  size_t bytes = 0;
+};
+TensorView view_of(const std::vector<float>& values, std::vector<int64_t> shape);
+TensorView view_of(const std::vector<int64_t>& values);
 
 struct TensorFile {
   std::map<std::string, Tensor> tensors;
@@ -41,7 +48,8 @@ struct TensorFile {
 /// or with gaps, a size that does not match dtype and shape.
 TensorFile read_safetensors(const std::filesystem::path& file);
 /// Written beside, fsynced, renamed. Tensors are laid out in name order: equal content gives equal
-/// bytes.
-void write_safetensors(const TensorFile& content, const std::filesystem::path& file);
+/// bytes. They are streamed, without a copy. Returns the SHA-256 of the file, summed on the way.
+std::string write_safetensors(const std::map<std::string, TensorView>& tensors,
+                              const std::filesystem::path& file);
 
 }  // namespace assay::data

@@ -228,8 +228,11 @@ void ShardFile::finish() {
 }
 
 int64_t chunk_rows_of(const ShardWriterOptions& options) {
-  return std::clamp<int64_t>(options.chunk_bytes / (options.d * size_of(options.dtype)), 1,
-                             options.rows_per_shard);
+  constexpr int64_t kWideRow = 2 << 10, kWideChunk = 1 << 20;
+  const int64_t row = options.d * size_of(options.dtype),
+                bytes = row > kWideRow ? std::min(options.chunk_bytes, kWideChunk)
+                                       : options.chunk_bytes;
+  return std::clamp<int64_t>(bytes / row, 1, options.rows_per_shard);
 }
 
 std::string options_text(const ShardWriterOptions& options) {

@@ -18,7 +18,9 @@ struct ShardWriterOptions {
   int64_t d = 0;
   DType dtype = DType::f16;
   int64_t rows_per_shard = 1 << 18;
-  int64_t chunk_bytes = 8 << 20;  ///< a chunk is this many bytes of whole rows (at least one row)
+  /// A chunk is this many bytes of whole rows (at least one row), and at most 1 MiB where a row
+  /// takes over 2 KiB: else it would hold one or two texts, and shuffling mixes chunks.
+  int64_t chunk_bytes = 8 << 20;
   bool tokens = true, document = true, position = true, special = true, text = true;
   bool sinks = true;  ///< find the rows that are sinks (data/sinks.h) and mark them in /sink
   std::vector<LabelInfo> labels;

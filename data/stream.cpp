@@ -98,11 +98,6 @@ ActivationStream::State::State(const Sources& from, StreamOptions with)
       data_hash(from.info().content_hash) {
   hooks.push_back(from.hook(options.hook));
   for (const std::string& name : options.more_hooks) hooks.push_back(from.hook(name));
-  for (const HookInfo& hook : hooks) {
-    if (!options.scaled || !hook.mean.empty()) continue;
-    throw Error(fmt::format("{}: no mean and scale are known for {}: {}", from.info().path.string(),
-                            hook.name, no_statistics(from.info())));
-  }
   for (size_t s = 0; s < from.all().size(); ++s) {
     PlanVariant variant;
     variant.source = s;
@@ -263,13 +258,9 @@ void ActivationStream::State::copy_row(const Window& window, uint32_t stored, in
                                        const std::vector<Matrix>& out) const {
   for (size_t h = 0; h < hooks.size(); ++h) {
     const HookInfo& hook = window.pass->dataset->hook(hooks[h].name);
-    float* to = out[h].row(row);
     to_float(hook.dtype,
              window.stored[h].data() + static_cast<int64_t>(stored) * hook.d * size_of(hook.dtype),
-             to, hook.d);
-    if (!options.scaled) continue;
-    const auto scale = static_cast<float>(hooks[h].scale);
-    for (int64_t j = 0; j < hook.d; ++j) to[j] *= scale;
+             out[h].row(row), hook.d);
   }
 }
 
@@ -384,6 +375,18 @@ int64_t ActivationStream::rows_per_epoch() const {
   if (state_->rolling) return rows;
   for (const auto& source : state_->sources) rows += source->pass(0)->plan.rows_per_epoch();
   return rows;
+}
+
+Mixing ActivationStream::mixing() const {
+  Mixing sum;
+  if (state_->rolling) return sum;
+  for (const auto& source : state_->sources) {
+    const Mixing one = source->pass(0)->plan.mixing();
+    sum.window_chunks = std::max(sum.window_chunks, one.window_chunks);
+    sum.documents += one.documents;
+    sum.batch_documents += one.batch_documents / static_cast<double>(state_->sources.size());
+  }
+  return sum;
 }
 
 const std::string& ActivationStream::data_hash() const { return state_->data_hash; }

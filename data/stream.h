@@ -2,7 +2,9 @@
 //
 // Chunk c belongs to lane c mod S. Each lane is an endless stream of its own: epoch after epoch it
 // visits its chunks in an order drawn from (seed, lane, epoch), reads `window_chunks` of them at a
-// time and permutes the rows they hold. Global row i comes from lane i mod S, so the global
+// time and permutes the rows they hold. Where that mixes fewer documents than `mix_documents`,
+// windows are larger, and lane l's first window of an epoch is shorter by l/S of a window, so that
+// lanes change windows one after another. Global row i comes from lane i mod S, so the global
 // sequence depends on neither the number of ranks nor of readers.
 //
 // Of several sources each has lanes of its own, and global row i comes from the source that a Weyl
@@ -30,12 +32,14 @@ struct StreamOptions {
   /// S; lowered to the number of chunks that hold rows, by an Error that says so
   int lanes = 16;
   int64_t window_chunks = 4;  ///< chunks a lane shuffles together
+  /// Documents that all lanes' windows hold together, at least, at any time: where window_chunks
+  /// hold fewer, windows grow until they hold so many, and lanes change theirs one after another.
+  int64_t mix_documents = 0;
   uint64_t seed = 0;
   int readers = 1;  ///< reader threads; never changes the rows delivered
   bool include_special = false;
   Split split = Split::train;
   SplitRule rule;
-  bool scaled = true;  ///< multiply by the hook's stored scale
   /// read everything once, name corrupt chunks and leave them out; else they are an Error
   bool skip_corrupt = false;
   /// Asked while the stream waits for a rolling cache: true makes next() throw Interrupted.
@@ -50,6 +54,13 @@ struct LanePosition {
 };
 /// [sources · lanes], all lanes, whatever the rank
 using StreamPosition = std::vector<LanePosition>;
+
+/// How well a stream shuffles.
+struct Mixing {
+  int64_t window_chunks = 0;   ///< of a lane
+  int64_t documents = 0;       ///< in the lanes' first windows together
+  double batch_documents = 0;  ///< expected in a batch
+};
 
 /// Where a delivered row came from, for error messages.
 struct RowOrigin {
@@ -70,7 +81,7 @@ class ActivationStream {
   ActivationStream(const Dataset& dataset, StreamOptions options);
   ActivationStream(const Sources& sources, StreamOptions options);
   ~ActivationStream();
-  /// Fill out [batch / ranks, d] with the next rows.
+  /// Fill out [batch / ranks, d] with the next rows, as they are stored.
   void next(Matrix out) { next(std::vector<Matrix>{out}); }
   /// The same rows of every hook: out[0] of options.hook, then one of each of more_hooks.
   void next(const std::vector<Matrix>& out);
@@ -86,6 +97,8 @@ class ActivationStream {
   /// Rows of the chosen split (without sinks, and special ones unless included), over all sources;
   /// 0 for a rolling cache.
   int64_t rows_per_epoch() const;
+  /// How the first windows mix; all 0 for a rolling cache.
+  Mixing mixing() const;
   /// Changes where other rows would come: the sources' content hash, and the chunks left out.
   const std::string& data_hash() const;
   /// One line a corrupt chunk that skip_corrupt left out.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -27,6 +28,8 @@ class StreamPlan {
   StreamPlan(const Dataset& dataset, const StreamOptions& options, PlanVariant variant = {});
 
   int64_t rows_per_epoch() const { return rows_; }
+  /// Of the lanes' first windows, for a batch of options.batch rows.
+  Mixing mixing() const;
   /// Whether the stream delivers this row (global number).
   bool delivers(int64_t row) const;
   /// The chunks of a window, in reading order.
@@ -45,12 +48,19 @@ class StreamPlan {
   bool holds(int lane, LanePosition position) const;
 
  private:
+  /// Rows of each document among the chunk's that are delivered.
+  std::map<int64_t, int64_t> documents_of(int64_t chunk) const;
+  void widen_windows();
+  int64_t runs_of(int64_t chunk) const;
+  /// Chunks of the lane before its window.
+  int64_t first_chunk(int lane, int64_t window) const;
   std::vector<int64_t> chunk_order(int lane, int64_t epoch) const;
 
   const Dataset& dataset_;
   StreamOptions options_;
   PlanVariant variant_;
   int64_t rows_ = 0;
+  bool staggered_ = false;
   std::vector<int64_t> counts_;              ///< [chunks] rows delivered
   std::vector<std::vector<int64_t>> lanes_;  ///< [S] chunks of each lane
 };

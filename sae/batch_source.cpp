@@ -51,6 +51,7 @@ data::StreamOptions stream_options(const DataConfig& data, const TrainConfig& tr
   o.batch = train.step_rows();
   o.lanes = static_cast<int>(data.lanes);
   o.window_chunks = data.window_chunks;
+  o.mix_documents = data.mix_documents;
   o.seed = static_cast<uint64_t>(data.order_seed < 0 ? train.seed : data.order_seed);
   o.readers = static_cast<int>(data.readers);
   o.include_special = data.include_special;
@@ -75,6 +76,8 @@ BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train,
       inputs_(hooks_of(sources_, input_names(data))),
       target_(data.target_hook.empty() ? std::vector<data::HookInfo>{}
                                        : hooks_of(sources_, {data.target_hook})),
+      input_units_(units_of(inputs_, sources_.info().path.string())),
+      target_units_(units_of(target_, sources_.info().path.string())),
       options_(stream_options(data, train, stop)),
       stream_(sources_, options_),
       rows_(train.step_rows()) {
@@ -84,6 +87,25 @@ BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train,
   for (const std::string& line : stream_.skipped()) spdlog::warn("left out: {}", line);
   if (!stream_.skipped().empty())
     spdlog::warn("{} corrupt chunk(s) left out", stream_.skipped().size());
+}
+
+void BatchSource::tell_mixing() const {
+  const data::Mixing mixing = stream_.mixing();
+  if (mixing.documents == 0) return;
+  spdlog::info(
+      "shuffle: windows of {} chunks in {} lanes mix {} documents; a batch of {} rows holds about "
+      "{:.0f} of them",
+      mixing.window_chunks, options_.lanes, mixing.documents, rows_, mixing.batch_documents);
+  if (mixing.documents < options_.mix_documents) {
+    spdlog::warn(
+        "shuffle: fewer documents than data.mix_documents = {}: the training split has no more",
+        options_.mix_documents);
+  }
+}
+
+std::map<std::string, std::string> BatchSource::centring() const {
+  if (!input_units_.centred && !target_units_.centred) return {};
+  return {{"the mean that is subtracted", input_units_.hash() + target_units_.hash()}};
 }
 
 Batch BatchSource::batch_of(const float* x, const float* y, int64_t rows) const {
@@ -113,10 +135,18 @@ void BatchSource::read(data::ActivationStream& stream, float* x, float* y, int64
   }
 }
 
+void BatchSource::to_units(float* x, float* y, int64_t rows) const {
+  for (int64_t i = 0; i < rows; ++i) {
+    input_units_.apply(x + i * width_of(inputs_));
+    target_units_.apply(y + i * width_of(target_));
+  }
+}
+
 Batch BatchSource::next(float* place) {
   peeked_ = {};
   float* x = place != nullptr ? place : batch_.x.data();
   read(stream_, x, batch_.y.data(), rows_);
+  to_units(x, batch_.y.data(), rows_);
   return batch_of(x, batch_.y.data(), rows_);
 }
 
@@ -137,21 +167,23 @@ Batch BatchSource::peek() {
       throw;
     }
     stream_.seek(origin);
+    to_units(sample.x.data(), sample.y.data(), count);
     peeked_ = std::move(sample);
   }
   return batch_of(peeked_.x.data(), peeked_.y.data(), count);
 }
 
-std::vector<float> BatchSource::validation(bool scaled) {
+std::vector<float> BatchSource::validation(bool raw) {
   data::StreamOptions options = options_;
   options.split = data::Split::validation;
+  options.mix_documents = 0;
   options.lanes = 1;
-  options.scaled = scaled;
   options.batch = kSampleTokens;
   data::ActivationStream stream(sources_, options);
   Rows rows{std::vector<float>(static_cast<size_t>(kSampleTokens * width_of(inputs_))),
             std::vector<float>(static_cast<size_t>(kSampleTokens * width_of(target_)))};
   read(stream, rows.x.data(), rows.y.data(), kSampleTokens);
+  if (!raw) to_units(rows.x.data(), rows.y.data(), kSampleTokens);
   return rows.x;
 }
 

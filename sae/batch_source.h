@@ -4,6 +4,8 @@
 
 #include <csignal>
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "data/sources.h"
@@ -12,6 +14,7 @@
 #include "kernels/base/view.h"
 #include "sae/hooks.h"
 #include "sae/train_config.h"
+#include "sae/units.h"
 #include "sae/variant.h"
 
 namespace assay::sae {
@@ -37,21 +40,28 @@ class BatchSource {
   /// What is reconstructed: data.target_hook, or the inputs.
   const std::vector<data::HookInfo>& targets() const { return target_.empty() ? inputs_ : target_; }
   bool transcodes() const { return !target_.empty(); }
+  /// Of the inputs' and of the targets' columns.
+  const Units& input_units() const { return input_units_; }
+  const Units& target_units() const { return transcodes() ? target_units_ : input_units_; }
+  /// What a checkpoint keeps of the shifts (Checkpoint::inputs); empty where there are none.
+  std::map<std::string, std::string> centring() const;
   data::ActivationStream& stream() { return stream_; }
   const data::ActivationStream& stream() const { return stream_; }
   int64_t rows() const { return rows_; }  ///< of an optimiser step
 
-  /// The rows of the next optimiser step, every hook at its own training scale, x in `place` or
-  /// else in a buffer of the source's own; valid until the next call. Throws BadRow, and
+  /// The rows of the next optimiser step in training units, x in `place` or else in a buffer of the
+  /// source's own; valid until the next call. Throws BadRow, and
   /// data::Interrupted.
   Batch next(float* place = nullptr);
   /// The next kSampleTokens rows or a few more; the stream stays where it is. Valid until next() or
   /// seek().
   Batch peek();
-  /// kSampleTokens rows x [·, d] of the validation split, raw where not `scaled`. Throws as next()
-  /// does.
-  std::vector<float> validation(bool scaled = true);
+  /// kSampleTokens rows x [·, d] of the validation split in training units, or raw. Throws as
+  /// next() does.
+  std::vector<float> validation(bool raw = false);
   void seek(const data::StreamPosition& position);
+  /// How many documents are mixed, on the log.
+  void tell_mixing() const;
 
  private:
   /// Rows of a batch, y only where it is another array than x.
@@ -59,10 +69,13 @@ class BatchSource {
     std::vector<float> x, y;
   };
   Batch batch_of(const float* x, const float* y, int64_t rows) const;
+  /// Raw rows.
   void read(data::ActivationStream& stream, float* x, float* y, int64_t rows) const;
+  void to_units(float* x, float* y, int64_t rows) const;
 
   data::Sources sources_;
   std::vector<data::HookInfo> inputs_, target_;
+  Units input_units_, target_units_;
   data::StreamOptions options_;
   data::ActivationStream stream_;
   int64_t rows_;

@@ -132,23 +132,23 @@ void load_moments(const data::TensorFile& tensors, const std::string& name, Para
   p.v = tensors.at(name + ".v", p.shape).floats();
 }
 
+using Tensors = std::map<std::string, data::TensorView>;
+
 void store_narrow(const Parameter& p, const NarrowMoment& moment, const std::string& name,
-                  data::TensorFile& file) {
-  const auto* bytes = reinterpret_cast<const std::byte*>(moment.codes.data());
-  file.tensors[name] = {dtype_of(p.narrow), p.shape, {bytes, bytes + moment.codes.size()}};
-  if (!moment.scales.empty()) {
-    file.tensors[name + ".scale"] = data::tensor_of(moment.scales, {p.shape[0], p.narrow.blocks()});
-  }
+                  Tensors& tensors) {
+  tensors[name] = {dtype_of(p.narrow), p.shape, moment.codes.data(), moment.codes.size()};
+  if (!moment.scales.empty())
+    tensors[name + ".scale"] = data::view_of(moment.scales, {p.shape[0], p.narrow.blocks()});
 }
 
-void store_moments(const Parameter& p, const std::string& name, data::TensorFile& file) {
+void store_moments(const Parameter& p, const std::string& name, Tensors& tensors) {
   if (!p.narrow.empty()) {
-    store_narrow(p, p.narrow.m, name + ".m", file);
-    store_narrow(p, p.narrow.v, name + ".v", file);
+    store_narrow(p, p.narrow.m, name + ".m", tensors);
+    store_narrow(p, p.narrow.v, name + ".v", tensors);
     return;
   }
-  file.tensors[name + ".m"] = data::tensor_of(p.m, p.shape);
-  file.tensors[name + ".v"] = data::tensor_of(p.v, p.shape);
+  tensors[name + ".m"] = data::view_of(p.m, p.shape);
+  tensors[name + ".v"] = data::view_of(p.v, p.shape);
 }
 
 Restored load_one(const fs::path& folder, const CreateState& create) {
@@ -166,7 +166,7 @@ Restored load_one(const fs::path& folder, const CreateState& create) {
     throw Error(
         fmt::format("{}: does not have the checksum that trainer.json records", file.string()));
   }
-  const data::TensorFile tensors = data::read_safetensors(file);
+  data::TensorFile tensors = data::read_safetensors(file);
   Restored result = restored(json, folder, create);
   State& state = result.state;
   for (auto& [name, p] : state.parameters) {
@@ -175,6 +175,8 @@ Restored load_one(const fs::path& folder, const CreateState& create) {
     const std::string average = name + ".ema";
     if (tensors.tensors.count(average) > 0)
       state.averaged[name] = tensors.at(average, p.shape).floats();
+    // What is taken over is not held twice.
+    for (const char* part : {"", ".m", ".v", ".ema"}) tensors.tensors.erase(name + part);
   }
   state.silent = tensors.at("silent", {state.n}).integers();
   return result;
@@ -196,19 +198,15 @@ void check_finite(const State& state) {
 
 void write_files(const fs::path& folder, const State& state, const Checkpoint& checkpoint) {
   fs::create_directories(folder);
-  data::TensorFile file;
+  Tensors tensors{{"silent", data::view_of(state.silent)}};
   for (const auto& [name, p] : state.parameters) {
-    file.tensors[name] = data::tensor_of(p.value, p.shape);
-    store_moments(p, name, file);
+    tensors[name] = data::view_of(p.value, p.shape);
+    store_moments(p, name, tensors);
   }
-  for (const auto& [name, values] : state.averaged) {
-    file.tensors[name + ".ema"] = data::tensor_of(values, state.at(name).shape);
-  }
-  file.tensors["silent"] = data::tensor_of(state.silent);
-  const fs::path weights = folder / "state.safetensors";
-  data::write_safetensors(file, weights);
-  data::write_file_atomically(folder / "trainer.json",
-                              sealed(to_json(checkpoint, state, data::sha256_file(weights))));
+  for (const auto& [name, values] : state.averaged)
+    tensors[name + ".ema"] = data::view_of(values, state.at(name).shape);
+  const std::string sum = data::write_safetensors(tensors, folder / "state.safetensors");
+  data::write_file_atomically(folder / "trainer.json", sealed(to_json(checkpoint, state, sum)));
 }
 
 /// Out of sight in one step, then deleted: a kill in between leaves no half of a checkpoint under a

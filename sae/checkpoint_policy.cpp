@@ -5,7 +5,7 @@
 namespace assay::sae {
 
 bool CheckpointClock::due(int64_t step, Clock::time_point now) const {
-  if (step % policy_.every_steps == 0) return true;
+  if (policy_.every_steps > 0 && step % policy_.every_steps == 0) return true;
   if (policy_.keep_every > 0 && step % policy_.keep_every == 0) return true;
   return policy_.every_minutes > 0 &&
          now - last_ >= std::chrono::duration<double, std::ratio<60>>(policy_.every_minutes);

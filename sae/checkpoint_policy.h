@@ -8,7 +8,7 @@
 namespace assay::sae {
 
 struct CheckpointPolicy {
-  int64_t every_steps = 500;
+  int64_t every_steps = 0;    ///< 0 = never by steps
   double every_minutes = 15;  ///< of wall time since the last one; 0 = never by time
   int64_t keep_last = 2;      ///< newest checkpoints kept, at least 1
   /// steps: a checkpoint is also written at every multiple of it and kept; 0 = none

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <type_traits>
 
 #include "data/base/atomic_file.h"
@@ -51,7 +52,8 @@ Json to_json(const DictionaryInfo& info) {
           {"centred", info.centred},
           {"prefixes", info.prefixes},
           {"target", info.target},
-          {"hooks", hooks}};
+          {"hooks", hooks},
+          {"warnings", info.warnings}};
 }
 
 /// A member that must be there, of exactly the type of `into`.
@@ -95,6 +97,7 @@ DictionaryInfo from_json(const Json& cfg) {
   info.centred = cfg.value("centred", info.centred);
   info.prefixes = cfg.value("prefixes", info.prefixes);
   info.target = cfg.value("target", info.target);
+  info.warnings = cfg.value("warnings", info.warnings);
   for (const Json& hook : cfg.value("hooks", Json::array())) {
     info.hooks.push_back({hook.at("name"), hook.at("d"), hook.at("scale")});
   }
@@ -244,33 +247,35 @@ void Dictionary::save(const fs::path& folder) const {
   const fs::path part = folder.string() + ".part";
   fs::remove_all(part);
   fs::create_directories(part);
-  data::TensorFile file;
-  file.tensors["W_enc"] = data::tensor_of(w_enc, {info.n, info.d});
-  file.tensors["W_dec"] = data::tensor_of(w_dec, {info.n, info.width()});
-  file.tensors["b_enc"] = data::tensor_of(b_enc, {info.n});
-  file.tensors["b_dec"] = data::tensor_of(b_dec, {info.width()});
+  std::map<std::string, data::TensorView> tensors{
+      {"W_enc", data::view_of(w_enc, {info.n, info.d})},
+      {"W_dec", data::view_of(w_dec, {info.n, info.width()})},
+      {"b_enc", data::view_of(b_enc, {info.n})},
+      {"b_dec", data::view_of(b_dec, {info.width()})}};
   for (const auto& [name, tensor] : extra)
-    file.tensors[name] = data::tensor_of(tensor.values, tensor.shape);
-  data::write_safetensors(file, part / "dictionary.safetensors");
+    tensors[name] = data::view_of(tensor.values, tensor.shape);
+  data::write_safetensors(tensors, part / "dictionary.safetensors");
   data::write_file_atomically(part / "cfg.json", to_json(info).dump(2) + "\n");
   fs::remove_all(folder);
   data::publish(part, folder);
 }
 
 std::string Dictionary::hash() const {
-  std::string bytes = fmt::format("{} {} {} {}\n", info.variant, info.d, info.n, info.k);
+  std::string text = fmt::format("{} {} {} {}\n", info.variant, info.d, info.n, info.k);
   if (info.encoding != "topk" || !info.centred || info.width() != info.d) {
-    bytes += fmt::format("{} {} {}\n", info.encoding, info.width(), info.centred ? "centred" : "");
+    text += fmt::format("{} {} {}\n", info.encoding, info.width(), info.centred ? "centred" : "");
   }
-  const auto append = [&](const std::vector<float>& values) {
-    bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  data::Sha256 sum;
+  sum.add(text.data(), text.size());
+  const auto add = [&](const std::vector<float>& values) {
+    sum.add(values.data(), values.size() * sizeof(float));
   };
-  for (const auto* tensor : {&w_enc, &w_dec, &b_enc, &b_dec}) append(*tensor);
+  for (const auto* tensor : {&w_enc, &w_dec, &b_enc, &b_dec}) add(*tensor);
   for (const auto& [name, tensor] : extra) {
-    bytes += name;
-    append(tensor.values);
+    sum.add(name.data(), name.size());
+    add(tensor.values);
   }
-  return data::sha256(bytes);
+  return sum.hex();
 }
 
 SparseCodes Dictionary::encode(Context& context, ConstMatrix x) const {
@@ -309,7 +314,9 @@ void Dictionary::decode(Context& context, const SparseCodes& codes, Matrix out,
     add_product(context, x, {extra.at("W_skip").values.data(), info.width(), info.d}, out);
 }
 
-void Dictionary::fold(const std::vector<float>& in, const std::vector<float>& out) {
+void Dictionary::fold(const Units& units_in, const Units& units_out) {
+  const std::vector<float> in(units_in.scale.begin(), units_in.scale.end()),
+      out(units_out.scale.begin(), units_out.scale.end());
   for (int64_t j = 0; j < info.n; ++j) {
     for (int64_t c = 0; c < info.d; ++c) w_enc[j * info.d + c] *= in[c];
     for (int64_t c = 0; c < info.width(); ++c) w_dec[j * info.width() + c] /= out[c];
@@ -319,10 +326,32 @@ void Dictionary::fold(const std::vector<float>& in, const std::vector<float>& ou
     for (size_t i = 0; i < router->second.values.size(); ++i)
       router->second.values[i] *= in[i % info.d];
   }
-  if (!needs_input()) return;
-  std::vector<float>& skip = extra.at("W_skip").values;
+  if (needs_input()) {
+    std::vector<float>& skip = extra.at("W_skip").values;
+    for (int64_t o = 0; o < info.width(); ++o) {
+      for (int64_t c = 0; c < info.d; ++c) skip[o * info.d + c] *= in[c] / out[o];
+    }
+  }
+  if (units_in.centred || units_out.centred) move(units_in.shift, units_out.shift);
+}
+
+/// From weights that take x − in and give y − out to those that take x and give y.
+void Dictionary::move(const std::vector<float>& in, const std::vector<float>& out) {
+  const auto product = [](const float* row, const std::vector<float>& v) {
+    return std::inner_product(v.begin(), v.end(), row, 0.0);
+  };
+  if (!info.centred) {
+    // W(x − μ) + b = W(x − (μ + b_dec)) + b + W·b_dec
+    const bool same = in == out;
+    for (int64_t j = 0; j < info.n; ++j) {
+      const float* row = w_enc.data() + j * info.d;
+      b_enc[j] += static_cast<float>(same ? product(row, b_dec) : -product(row, in));
+    }
+    info.centred = same;
+  }
   for (int64_t o = 0; o < info.width(); ++o) {
-    for (int64_t c = 0; c < info.d; ++c) skip[o * info.d + c] *= in[c] / out[o];
+    const double skipped = needs_input() ? product(&extra.at("W_skip").values[o * info.d], in) : 0;
+    b_dec[o] += static_cast<float>(out[o] - skipped);
   }
 }
 

@@ -24,6 +24,7 @@
 #include "kernels/base/context.h"
 #include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
+#include "sae/units.h"
 
 namespace assay::sae {
 
@@ -52,6 +53,7 @@ struct DictionaryInfo {
   std::vector<int64_t> prefixes;      ///< Matryoshka: ends of the nested groups of latents
   std::string target;                 ///< the array that is reconstructed; empty: what is encoded
   std::vector<DictionaryHook> hooks;  ///< arrays encoded side by side, in order; empty: one
+  std::vector<std::string> warnings;  ///< what training said against its own result
 
   int64_t width() const { return d_out > 0 ? d_out : d; }
 };
@@ -84,14 +86,19 @@ struct Dictionary {
   void decode(Context& context, const SparseCodes& codes, Matrix out, ConstMatrix x = {}) const;
   /// Does a reconstruction take the encoded activations besides their codes?
   bool needs_input() const { return extra.count("W_skip") > 0; }
-  /// Make weights that were trained on column c of x times in[c] and of y times out[c] work on raw
-  /// ones:
-  /// pre = (in·W_enc)(x − b_dec/in) + b_enc, x̂ = Σ z·(W_dec/out) + b_dec/out + (in·W_skip/out) x.
-  /// pre is unchanged, and so are thresholds.
-  void fold(const std::vector<float>& in, const std::vector<float>& out);
+  /// Make weights that were trained on x in the units `in` and y in the units `out` work on raw
+  /// rows. With s, t their scales and μ, ν their shifts:
+  ///   pre = (s·W_enc)(x − μ − b_dec/s) + b_enc, x̂ = Σ z·(W_dec/t) + b_dec/t + ν + (s·W_skip/t)(x −
+  ///   μ)
+  /// pre is unchanged, and so are thresholds. Where μ = ν ≠ 0 the result is `centred`: no large
+  /// mean is left to cancel in b_enc.
+  void fold(const Units& in, const Units& out);
 
   Matrix encoder() { return {w_enc.data(), info.n, info.d}; }
   Matrix decoder() { return {w_dec.data(), info.n, info.width()}; }
+
+ private:
+  void move(const std::vector<float>& in, const std::vector<float>& out);
 };
 
 }  // namespace assay::sae

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kernels/base/error.h"
 
@@ -56,12 +57,16 @@ double logits_loss(const float* a, const float* b, int64_t size, float* gradient
 
 int64_t TextBatch::ordinary() const { return std::count(special.begin(), special.end(), 0); }
 
-std::vector<float> TextBatch::rows(int64_t d, double scale) const {
+std::vector<float> TextBatch::rows(const Units& units) const {
+  const size_t d = units.scale.size();
   std::vector<float> out;
-  out.reserve(ordinary() * d);
+  out.reserve(static_cast<size_t>(ordinary()) * d);
   for (size_t token = 0; token < special.size(); ++token) {
     if (special[token]) continue;
-    for (int64_t c = 0; c < d; ++c) out.push_back(static_cast<float>(raw[token * d + c] * scale));
+    for (size_t c = 0; c < d; ++c) {
+      const double centred = static_cast<double>(raw[token * d + c]) - units.shift[c];
+      out.push_back(static_cast<float>(centred * units.scale[c]));
+    }
   }
   return out;
 }
@@ -74,12 +79,12 @@ struct EndToEnd::Padded {
 };
 
 EndToEnd::EndToEnd(Context& context, const UpperHalf& upper, OutputLoss loss, double share,
-                   double scale, int64_t at_once)
+                   Units units, int64_t at_once)
     : context_(context),
       upper_(upper),
       loss_(loss),
       share_(share),
-      scale_(scale),
+      units_(std::move(units)),
       at_once_(at_once) {}
 
 /// body(first text, count) for parts whose number depends on the batch alone.
@@ -105,7 +110,8 @@ EndToEnd::Padded EndToEnd::pad(int64_t first, int64_t count, ConstMatrix reconst
       out.mask[to] = 1;
       if (reconstruction.data && ordinary_[token] >= 0) {
         const float* x = reconstruction.row(ordinary_[token]);
-        for (int64_t c = 0; c < d; ++c) row[c] = static_cast<float>(x[c] / scale_);
+        for (int64_t c = 0; c < d; ++c)
+          row[c] = static_cast<float>(x[c] / units_.scale[c] + units_.shift[c]);
       } else {
         std::copy_n(batch_.raw.begin() + token * d, d, row);
       }
@@ -165,7 +171,8 @@ OutsideGradient EndToEnd::differentiate(const OutsideInput& input) {
   if (!std::isfinite(divergence_))
     throw Error("the end-to-end loss is not finite; lower the learning rate");
   const double weight = divergence_ > 0 ? share_ * input.fvu / divergence_ : 0;
-  const auto factor = static_cast<float>(weight / (scale_ * static_cast<double>(texts())));
+  const auto factor =
+      static_cast<float>(weight / (units_.scale.front() * static_cast<double>(texts())));
   for (float& value : result.d_reconstruction) value *= factor;
   require_finite(result.d_reconstruction);
   result.loss = weight * divergence_;

@@ -24,6 +24,7 @@
 #include "kernels/base/view.h"
 #include "sae/model_half.h"
 #include "sae/outside_loss.h"
+#include "sae/units.h"
 
 namespace assay::sae {
 
@@ -34,9 +35,8 @@ struct TextBatch {
   std::vector<float> raw;        ///< [all tokens, d] unscaled activations
 
   int64_t ordinary() const;
-  /// The ordinary tokens' rows times `scale`: what the dictionary is trained on, in the order of
-  /// OutsideInput's rows.
-  std::vector<float> rows(int64_t d, double scale) const;
+  /// The ordinary tokens' rows in training units, in the order of OutsideInput's rows.
+  std::vector<float> rows(const Units& units) const;
 };
 
 enum class OutputLoss { cosine, logits };
@@ -44,8 +44,8 @@ enum class OutputLoss { cosine, logits };
 class EndToEnd : public OutsideLoss {
  public:
   /// `upper` [d_out = d of the batch] is called from the context's threads, with at most `at_once`
-  /// texts. 0 < share ≤ 1. `scale`: training scale of the activations.
-  EndToEnd(Context& context, const UpperHalf& upper, OutputLoss loss, double share, double scale,
+  /// texts. 0 < share ≤ 1. `units`: of training, one hook's.
+  EndToEnd(Context& context, const UpperHalf& upper, OutputLoss loss, double share, Units units,
            int64_t at_once);
 
   /// The texts of the next step, and the model's own outputs for them. Throws Error where an output
@@ -69,7 +69,8 @@ class EndToEnd : public OutsideLoss {
   Context& context_;
   const UpperHalf& upper_;
   OutputLoss loss_;
-  double share_, scale_;
+  double share_;
+  Units units_;
   int64_t at_once_;
   TextBatch batch_;
   std::vector<int64_t> start_;     // [texts + 1] first token of each text

@@ -42,7 +42,7 @@ VariantOptions options_of(const RunConfig& run, const FinetuneConfig& own,
         "variant");
   }
   VariantOptions options{run.model, with_defaults(run.train, run.model, hook.d), hook.d, hook.d,
-                         hook.variance * hook.scale * hook.scale};
+                         hook.variance * training_scale(hook) * training_scale(hook)};
   options.model.sparsity_warmup = 0;
   options.train.lr = own.lr > 0 ? own.lr : options.train.lr / 10;
   options.train.steps = own.steps;
@@ -77,6 +77,7 @@ class Finetune {
         published_(Dictionary::load(paths.run)),
         dataset_(data::Dataset::open(run_.data.path, run_.data.sinks())),
         hook_(dataset_.hook("activations")),
+        units_(units_of({hook_}, run_.data.path)),
         table_(data::text_table(dataset_)),
         variant_(make_variant(options_of(run_, own, hook_))),
         state_(variant_->create()),
@@ -85,10 +86,10 @@ class Finetune {
     const data::DatasetInfo& info = dataset_.info();
     const auto folder = ModelFolder::open(paths.model, paths.trust_model_code);
     check_fit(folder, hook_.d, info.model, info.hook, info.path.string());
-    if (published_.info.scale != hook_.scale) {
+    if (published_.info.scale != units_.scale.front()) {
       throw UsageError(fmt::format(
           "{}: activations of scale {}, the run's had {}: give the data set it was trained on",
-          info.path.string(), hook_.scale, published_.info.scale));
+          info.path.string(), units_.scale.front(), published_.info.scale));
     }
     upper_ = load_upper_half(folder, HalfKind::script, context.pool().threads());
     inputs_ = {{"the run's dictionary",
@@ -102,7 +103,7 @@ class Finetune {
     if (resume == Resume::never || !restore()) start();
     AppendFile log(paths_.out / "metrics.jsonl", log_bytes_);
     const auto loss = own_.output == "cosine" ? OutputLoss::cosine : OutputLoss::logits;
-    EndToEnd end_to_end(context_, *upper_, loss, own_.share, hook_.scale, own_.texts_at_once);
+    EndToEnd end_to_end(context_, *upper_, loss, own_.share, units_, own_.texts_at_once);
     bool stopping = false;
     while (state_.step < own_.steps && !stopping) {
       const StepReport report = step(end_to_end);
@@ -246,7 +247,7 @@ class Finetune {
     std::stable_sort(texts.begin(), texts.end(),
                      [&](int64_t a, int64_t b) { return table_.rows[a] < table_.rows[b]; });
     TextBatch batch = read(texts);
-    const std::vector<float> x = batch.rows(hook_.d, hook_.scale);
+    const std::vector<float> x = batch.rows(units_);
     const ConstMatrix rows(x.data(), batch.ordinary(), hook_.d);
     end_to_end.load(std::move(batch));
     NumericFlag flag;
@@ -285,7 +286,7 @@ class Finetune {
     }
     if (texts.empty())
       throw UsageError("model.threshold = calibrated needs validation rows: none of the texts are");
-    const std::vector<float> x = read(texts).rows(hook_.d, hook_.scale);
+    const std::vector<float> x = read(texts).rows(units_);
     variant_->calibrate(context_, state_, {x.data(), rows, hook_.d});
   }
 
@@ -294,12 +295,13 @@ class Finetune {
     Dictionary dictionary = variant_->dictionary(state_);
     const std::string encoding = dictionary.info.encoding;
     const int64_t k = dictionary.info.k;
+    const bool centred = dictionary.info.centred;
     dictionary.info = published_.info;
     dictionary.info.encoding = encoding;
+    dictionary.info.centred = centred;
     dictionary.info.k = k;
     dictionary.info.tokens += tokens_;
-    const std::vector<float> scale(hook_.d, static_cast<float>(hook_.scale));
-    dictionary.fold(scale, scale);
+    dictionary.fold(units_, units_);
     dictionary.save(paths_.out / "dictionary");
   }
 
@@ -310,6 +312,7 @@ class Finetune {
   Dictionary published_;
   data::Dataset dataset_;
   data::HookInfo hook_;
+  Units units_;
   data::TextTable table_;
   std::unique_ptr<Variant> variant_;
   State state_;
@@ -343,10 +346,10 @@ void describe(config::Fields& f, FinetuneConfig& c) {
   f.choice(
       "output", c.output, {"cosine", "logits"},
       "What the output is compared by: 1 - cosine (embeddings), or KL between softmaxes (logits).");
-  f.integer("checkpoint_every", c.checkpoint_every, {1, int64_t{1} << 40}, "steps",
-            "Steps between checkpoints.");
+  f.integer("checkpoint_every", c.checkpoint_every, {0, int64_t{1} << 40}, "steps",
+            "A checkpoint is also due every so many steps; 0 = never by steps.");
   f.real("checkpoint_minutes", c.checkpoint_minutes, {0, 1e6}, "minutes",
-         "A checkpoint is also due when this long has passed since the last; 0 = never by time.");
+         "A checkpoint is due when this long has passed since the last; 0 = never by time.");
   f.integer("keep_checkpoints", c.keep_checkpoints, {1, 1 << 20}, "checkpoints",
             "Newest checkpoints kept.");
 }

@@ -17,7 +17,7 @@ struct FinetuneConfig {
   double share = 0.5;
   double lr = 0;  ///< 0: a tenth of the run's
   std::string output = "cosine";
-  int64_t checkpoint_every = 50, keep_checkpoints = 2;
+  int64_t checkpoint_every = 0, keep_checkpoints = 2;
   double checkpoint_minutes = 5;
 };
 void describe(config::Fields& fields, FinetuneConfig& config);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/base/error.h"
+#include "sae/units.h"
 #include "sae/variants/variants.h"
 
 namespace assay::sae {
@@ -61,7 +62,7 @@ VariantOptions variant_options(const ModelConfig& model, const TrainConfig& trai
   const int64_t d_out = width_of(targets);
   VariantOptions options{model, with_defaults(train, model, d_out), width_of(inputs), d_out, 0};
   for (const data::HookInfo& hook : targets)
-    options.variance += hook.variance * hook.scale * hook.scale;
+    options.variance += hook.variance * training_scale(hook) * training_scale(hook);
   if (variant_entry(model.variant).reads == Reads::several) {
     int64_t end = 0;
     for (const data::HookInfo& hook : inputs) options.hooks.push_back(end += hook.d);

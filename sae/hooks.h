@@ -20,7 +20,7 @@ void check_hooks(const DataConfig& data, const std::string& variant);
 /// Σ d of hooks that stand side by side.
 int64_t width_of(const std::vector<data::HookInfo>& hooks);
 
-/// `inputs` are encoded, `targets` reconstructed, each at its training scale. Throws UsageError
+/// `inputs` are encoded, `targets` reconstructed, each in its training units. Throws UsageError
 /// where k > n.
 VariantOptions variant_options(const ModelConfig& model, const TrainConfig& train,
                                const std::vector<data::HookInfo>& inputs,

@@ -16,23 +16,11 @@
 #include "sae/resume_check.h"
 #include "sae/schedule.h"
 #include "sae/variants/variants.h"
+#include "sae/warnings.h"
 
 namespace assay::sae {
 
 namespace fs = std::filesystem;
-
-namespace {
-
-/// The scale of every column.
-std::vector<float> scales_of(const std::vector<data::HookInfo>& hooks) {
-  std::vector<float> scales;
-  for (const data::HookInfo& hook : hooks) {
-    scales.insert(scales.end(), static_cast<size_t>(hook.d), static_cast<float>(hook.scale));
-  }
-  return scales;
-}
-
-}  // namespace
 
 Member::Member(Context& context, const RunConfig& config, fs::path folder, BatchSource& source)
     : context_(context),
@@ -76,8 +64,13 @@ bool Member::restore() {
       checkpoints_.restore(context_, [&](const Checkpoint&) { return variant_->create(); });
   if (!found) return false;
   check_same_data(found->checkpoint, source_.stream().data_hash(), source_.sources().info().path);
+  check_same_inputs(found->checkpoint, source_.centring());
   state_ = std::move(found->state);
   checkpoint_ = std::move(found->checkpoint);
+  const auto kept = [&](const char* name) { return checkpoint_.own[name]; };
+  line_.fvu = kept("fvu");
+  line_.l0 = kept("l0");
+  line_.dead = static_cast<int64_t>(kept("dead"));
   return true;
 }
 
@@ -133,7 +126,7 @@ void Member::collect() {
         r.bad_step + 1, r.bad_row, last_good()));
   }
   if (r.steps == 0) return;
-  last_ = {r.loss, 0, r.fvu, r.aux_loss, r.l0, r.dead};
+  last_ = {.loss = r.loss, .fvu = r.fvu, .aux_loss = r.aux_loss, .l0 = r.l0, .dead = r.dead};
   check_loss();
   log_->add(last_, r.steps);
 }
@@ -181,13 +174,37 @@ void Member::report() {
   collect();
   const auto now = Clock::now();
   const int64_t rows = source_.rows();
-  line_ = log_->write(state_.step, state_.step * rows, last_.dead, learning_rate(state_.step - 1),
-                      (state_.step - logged_step_) * rows,
-                      std::chrono::duration<double>(now - logged_at_).count());
+  line_ = log_->means();
+  line_.step = state_.step;
+  line_.tokens = state_.step * rows;
+  line_.dead = last_.dead;
+  line_.lr = learning_rate(state_.step - 1);
+  line_.sparsity = last_.sparsity;
+  line_.tokens_per_s = static_cast<double>((state_.step - logged_step_) * rows) /
+                       std::max(std::chrono::duration<double>(now - logged_at_).count(), 1e-9);
+  warn();
+  log_->write(line_);
   logged_at_ = now;
   logged_step_ = state_.step;
   if (progress_) progress_->show(line_, state_.n);
   if (events_) events_->add(line_.step, scalars_of(line_));
+}
+
+/// Into the line; on the log where they begin, and at the end.
+void Member::warn() {
+  RunFacts facts{line_.fvu, line_.l0, line_.dead, state_.n};
+  facts.share = static_cast<double>(state_.step) / static_cast<double>(config_.train.steps);
+  for (const auto* hooks : {&source_.inputs(), &source_.targets()}) {
+    for (const data::HookInfo& hook : *hooks)
+      facts.mean_ratio = std::max(facts.mean_ratio, mean_ratio(hook));
+  }
+  facts.target_l0 = variant_->target_l0();
+  line_.warnings = warnings_of(facts);
+  if (!warned_ || state_.step == config_.train.steps) {
+    for (const std::string& line : line_.warnings)
+      spdlog::warn("{}: step {}: {}", folder_.string(), state_.step, line);
+  }
+  warned_ = warned_ || !line_.warnings.empty();
 }
 
 void Member::save() {
@@ -195,12 +212,19 @@ void Member::save() {
   if (device_) device_->download(host_state(state_));
   const int64_t event_bytes = events_ ? events_->sync() : 0;
   data::ActivationStream& stream = source_.stream();
-  checkpoints_.save(state_, {stream.data_hash(), stream.position(), log_->sync(), event_bytes,
-                             checkpoint_.first_loss});
+  checkpoints_.save(
+      state_, {stream.data_hash(),
+               stream.position(),
+               log_->sync(),
+               event_bytes,
+               checkpoint_.first_loss,
+               {{"fvu", line_.fvu}, {"l0", line_.l0}, {"dead", static_cast<double>(line_.dead)}},
+               source_.centring()});
   stream.release();  // of a rolling cache: what this checkpoint has passed
 }
 
 void Member::finish() {
+  if (line_.warnings.empty()) warn();  // where this process took no step
   if (config_.train.ema > 0) publish_average(context_, state_, variant_->geometry().unit_norm);
   save_dictionary();
 }
@@ -218,16 +242,18 @@ void Member::save_dictionary() {
   info.model = about.model;
   info.revision = about.revision;
   info.hook = hook.name == "activations" ? about.hook : hook.name;
-  info.scale = hook.scale;
+  info.scale = training_scale(hook);
   info.data_hash = source_.stream().data_hash();
   info.split_rule = data::format_split_rule(config_.data.rule());
   info.tokens = state_.step * source_.rows();
   info.seed = static_cast<uint64_t>(config_.train.seed);
+  info.warnings = line_.warnings;
   if (inputs.size() > 1) {
-    for (const data::HookInfo& each : inputs) info.hooks.push_back({each.name, each.d, each.scale});
+    for (const data::HookInfo& each : inputs)
+      info.hooks.push_back({each.name, each.d, training_scale(each)});
   }
   if (source_.transcodes()) info.target = source_.targets().front().name;
-  dictionary.fold(scales_of(inputs), scales_of(source_.targets()));
+  dictionary.fold(source_.input_units(), source_.target_units());
   dictionary.save(folder_ / "dictionary");
 }
 
@@ -238,7 +264,8 @@ TrainSummary Member::summary(Outcome outcome) const {
           last_.dead,
           line_.fvu,
           line_.l0,
-          std::chrono::duration<double>(Clock::now() - begun_).count()};
+          std::chrono::duration<double>(Clock::now() - begun_).count(),
+          line_.warnings};
 }
 
 }  // namespace assay::sae

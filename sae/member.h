@@ -73,6 +73,7 @@ class Member {
   [[noreturn]] void diverged(int64_t step, const std::string& what) const;
   double learning_rate(int64_t step) const;
   void report();
+  void warn();
   void save_dictionary();
 
   Context& context_;
@@ -89,7 +90,8 @@ class Member {
   std::optional<EventFile> events_;
   std::optional<Progress> progress_;
   StepReport last_;
-  MetricsLog::Line line_{};
+  MetricsLog::Line line_;
+  bool warned_ = false;
   Clock::time_point begun_, logged_at_;
   int64_t logged_step_ = 0;
 };

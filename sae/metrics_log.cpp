@@ -14,30 +14,30 @@ void MetricsLog::add(const StepReport& report, int64_t steps) {
   state_.l0 += weight * report.l0;
 }
 
-MetricsLog::Line MetricsLog::write(int64_t step, int64_t tokens, int64_t dead, double lr,
-                                   int64_t tokens_since, double seconds) {
+MetricsLog::Line MetricsLog::means() const {
   const auto count = static_cast<double>(std::max<int64_t>(1, state_.steps));
-  const Line line{step,
-                  tokens,
-                  dead,
-                  state_.loss / count,
-                  state_.fvu / count,
-                  state_.aux_loss / count,
-                  state_.l0 / count,
-                  lr,
-                  static_cast<double>(tokens_since) / std::max(seconds, 1e-9)};
-  const nlohmann::json json{{"step", line.step},
-                            {"tokens", line.tokens},
-                            {"loss", line.loss},
-                            {"fvu", line.fvu},
-                            {"aux_loss", line.aux_loss},
-                            {"l0", line.l0},
-                            {"dead", line.dead},
-                            {"lr", line.lr},
-                            {"tokens_per_s", line.tokens_per_s}};
+  Line line;
+  line.loss = state_.loss / count;
+  line.fvu = state_.fvu / count;
+  line.aux_loss = state_.aux_loss / count;
+  line.l0 = state_.l0 / count;
+  return line;
+}
+
+void MetricsLog::write(const Line& line) {
+  nlohmann::json json{{"step", line.step},
+                      {"tokens", line.tokens},
+                      {"loss", line.loss},
+                      {"fvu", line.fvu},
+                      {"aux_loss", line.aux_loss},
+                      {"l0", line.l0},
+                      {"dead", line.dead},
+                      {"lr", line.lr},
+                      {"tokens_per_s", line.tokens_per_s}};
+  if (line.sparsity > 0) json["sparsity"] = line.sparsity;
+  if (!line.warnings.empty()) json["warnings"] = line.warnings;
   file_.write(json.dump() + "\n");
   state_ = {};
-  return line;
 }
 
 MetricsState MetricsLog::sync() {
@@ -47,13 +47,15 @@ MetricsState MetricsLog::sync() {
 
 std::vector<std::pair<std::string, float>> scalars_of(const MetricsLog::Line& line) {
   const auto f = [](auto value) { return static_cast<float>(value); };
-  return {{"train/loss", f(line.loss)},
-          {"train/fvu", f(line.fvu)},
-          {"train/aux_loss", f(line.aux_loss)},
-          {"train/l0", f(line.l0)},
-          {"train/dead", f(line.dead)},
-          {"train/learning_rate", f(line.lr)},
-          {"speed/tokens_per_s", f(line.tokens_per_s)}};
+  std::vector<std::pair<std::string, float>> scalars{{"train/loss", f(line.loss)},
+                                                     {"train/fvu", f(line.fvu)},
+                                                     {"train/aux_loss", f(line.aux_loss)},
+                                                     {"train/l0", f(line.l0)},
+                                                     {"train/dead", f(line.dead)},
+                                                     {"train/learning_rate", f(line.lr)},
+                                                     {"speed/tokens_per_s", f(line.tokens_per_s)}};
+  if (line.sparsity > 0) scalars.emplace_back("train/sparsity", f(line.sparsity));
+  return scalars;
 }
 
 }  // namespace assay::sae

@@ -28,13 +28,16 @@ class MetricsLog {
 
   /// The means of `steps` steps.
   void add(const StepReport& report, int64_t steps);
-  /// Write the averages since the last line. `seconds` is the time they took.
   struct Line {
-    int64_t step, tokens, dead;
-    double loss, fvu, aux_loss, l0, lr, tokens_per_s;
+    int64_t step = 0, tokens = 0, dead = 0;
+    double loss = 0, fvu = 0, aux_loss = 0, l0 = 0, lr = 0, tokens_per_s = 0;
+    double sparsity = 0;  ///< the penalty's weight at the last step; 0: there is no penalty
+    std::vector<std::string> warnings;
   };
-  Line write(int64_t step, int64_t tokens, int64_t dead, double lr, int64_t tokens_since,
-             double seconds);
+  /// The averages since the last line; everything else is the caller's.
+  Line means() const;
+  /// Append the line and begin the next averages.
+  void write(const Line& line);
   /// The state after flushing to disk.
   MetricsState sync();
 

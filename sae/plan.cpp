@@ -71,7 +71,7 @@ std::vector<PlanItem> resident_items(const PlanInput& in, const Variant& variant
       {"rows of a step, their errors and gradients", 4 * rows * (2 * d + targets * o.d_out)},
       {"active pairs", pairs}};
   // A lane holds two windows, and no more of a window than there is data.
-  const int64_t windows = in.data.lanes * in.data.window_chunks * in.chunk_bytes;
+  const int64_t windows = in.data.lanes * in.window_chunks * in.chunk_bytes;
   items.push_back({"stream windows", 2 * std::min(windows, in.stored_bytes)});
   items.push_back({"columns of the data set", 9 * in.rows});
   return items;
@@ -103,7 +103,7 @@ Plan plan_run(const PlanInput& in) {
   plan.resident = resident_items(in, *variant, n);
   plan.transient = {{"sample that the weights start from",
                      4 * width * ((kSampleTokens + rows - 1) / rows) * rows},
-                    {"writing a checkpoint", 2 * state_bytes(*variant, n)}};
+                    {"dictionary that is published", 4 * elements(*variant, n)}};
   plan.aux_at_most = {"AuxK's copy of the dead latents, were all dead",
                       t.aux_coefficient > 0 ? 6 * n * o.d_in : 0};
   const int64_t kept = t.keep_checkpoints + 1 + (t.keep_every > 0 ? t.steps / t.keep_every : 0);

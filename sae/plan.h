@@ -16,6 +16,7 @@ struct PlanInput {
   VariantOptions variant;
   int64_t rows = 0;            ///< of the whole data set; 0 = unknown, as are the next three
   int64_t rows_per_epoch = 0;  ///< that are trained on
+  int64_t window_chunks = 4;   ///< that a lane shuffles together
   int64_t chunk_bytes = 0;     ///< of the largest chunk of all hooks read, as stored
   int64_t stored_bytes = 0;    ///< of all chunks
   int64_t ranks = 1;           ///< processes that share the latents

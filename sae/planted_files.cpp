@@ -75,12 +75,12 @@ void write_truth(const PlantedModel& model, const fs::path& folder) {
   truth.b_enc.assign(static_cast<size_t>(o.n), 0);
   truth.b_dec.assign(static_cast<size_t>(o.d), 0);
   truth.save(folder / "truth");
-  data::TensorFile facts;
-  const std::vector<double>& p = model.probabilities();
-  facts.tensors["probabilities"] = data::tensor_of(std::vector<float>(p.begin(), p.end()), {o.n});
-  const std::vector<int32_t>& parents = model.parents();
-  facts.tensors["parents"] = data::tensor_of(std::vector<int64_t>(parents.begin(), parents.end()));
-  data::write_safetensors(facts, folder / "truth" / "planted.safetensors");
+  const std::vector<float> probabilities(model.probabilities().begin(),
+                                         model.probabilities().end());
+  const std::vector<int64_t> parents(model.parents().begin(), model.parents().end());
+  data::write_safetensors(
+      {{"probabilities", data::view_of(probabilities, {o.n})}, {"parents", data::view_of(parents)}},
+      folder / "truth" / "planted.safetensors");
 }
 
 data::ShardWriterOptions shard_options(const PlantedOptions& o, const PlantFiles& files) {

@@ -31,13 +31,15 @@ void Progress::show(const MetricsLog::Line& line, int64_t latents) {
                               ? fmt::format("{:.0f} s", elapsed / static_cast<double>(done) *
                                                             static_cast<double>(total_ - line.step))
                               : "—";
-  fmt::print(stderr,
-             "{}{}: step {}/{}  {:.0f} tokens/s  loss {:.4f}  FVU {:.4f}  L0 {:.1f}  dead {:.1f} % "
-             " ETA {}{}",
-             terminal_ ? "\r" : "", name_, line.step, total_, line.tokens_per_s, line.loss,
-             line.fvu, line.l0,
-             100.0 * static_cast<double>(line.dead) / static_cast<double>(latents), eta,
-             terminal_ ? "   " : "\n");
+  const std::string sparsity =
+      line.sparsity > 0 ? fmt::format("λ {:.4g}  ", line.sparsity) : std::string();
+  fmt::print(
+      stderr,
+      "{}{}: step {}/{}  {:.0f} tokens/s  loss {:.4f}  FVU {:.4f}  {}L0 {:.1f}  dead {:.1f} % "
+      " ETA {}{}",
+      terminal_ ? "\r" : "", name_, line.step, total_, line.tokens_per_s, line.loss, line.fvu,
+      sparsity, line.l0, 100.0 * static_cast<double>(line.dead) / static_cast<double>(latents), eta,
+      terminal_ ? "   " : "\n");
 }
 
 }  // namespace assay::sae

@@ -164,7 +164,9 @@ Recovery measure_recovery(Context& context, const PlantedModel& model, const Dic
   found.dead = firing.dead();
   found.rows = rows;
   found.true_l0 = pairs / static_cast<double>(rows);
-  found.ev = 1 - error / (sums.moments().variance * static_cast<double>(rows));
+  const double variance = sums.moments().variance;
+  if (!(variance > 0)) throw Error(fmt::format("{} planted rows do not vary: measure more", rows));
+  found.ev = 1 - error / (variance * static_cast<double>(rows));
   return found;
 }
 

@@ -31,6 +31,10 @@ void describe(config::Fields& f, DataConfig& c) {
             "Fixed lanes the global stream interleaves; the batch is a multiple of it.");
   f.integer("window_chunks", c.window_chunks, {1, 1 << 16}, "chunks",
             "Chunks a lane shuffles together (memory: lanes × window_chunks × chunk).");
+  f.integer(
+      "mix_documents", c.mix_documents, {0, 1 << 30}, "documents",
+      "All lanes together shuffle the rows of at least so many documents: windows grow beyond "
+      "window_chunks where they hold fewer; 0 = never.");
   f.integer("readers", c.readers, {1, 64}, "threads",
             "Reader threads; they never change the rows delivered.");
   f.boolean("include_special", c.include_special,
@@ -135,10 +139,10 @@ void describe(config::Fields& f, TrainConfig& c) {
             "Steps between lines of metrics.jsonl.");
   f.boolean("tensorboard", c.tensorboard,
             "Write the metrics for TensorBoard too, into RUN/tensorboard.");
-  f.integer("checkpoint_every", c.checkpoint_every, {1, int64_t{1} << 40}, "steps",
-            "Steps between checkpoints.");
+  f.integer("checkpoint_every", c.checkpoint_every, {0, int64_t{1} << 40}, "steps",
+            "A checkpoint is also due every so many steps; 0 = never by steps.");
   f.real("checkpoint_minutes", c.checkpoint_minutes, {0, 1e6}, "minutes",
-         "A checkpoint is also due when this long has passed since the last; 0 = never by time.");
+         "A checkpoint is due when this long has passed since the last; 0 = never by time.");
   f.integer("keep_checkpoints", c.keep_checkpoints, {1, 1 << 20}, "checkpoints",
             "Newest checkpoints kept.");
   f.integer("keep_every", c.keep_every, {0, int64_t{1} << 40}, "steps",

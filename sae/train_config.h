@@ -20,7 +20,7 @@ struct DataConfig {
   double validation = 0.05, test = 0.05;
   int64_t split_seed = 0;
   int64_t order_seed = -1;  ///< of the stream; -1 = train.seed
-  int64_t lanes = 16, window_chunks = 4, readers = 1;
+  int64_t lanes = 16, window_chunks = 4, mix_documents = 256, readers = 1;
   bool include_special = false, skip_corrupt = false, rolling = false, include_sinks = false;
   int64_t rolling_wait = 600;  ///< seconds
 
@@ -63,7 +63,7 @@ struct TrainConfig {
   int64_t dead_after_tokens = 0;  ///< 0 = min(10M, 10 % of the run)
   int64_t log_every = 20;
   bool tensorboard = true;
-  int64_t checkpoint_every = 500;
+  int64_t checkpoint_every = 0;
   double checkpoint_minutes = 15;
   int64_t keep_checkpoints = 2, keep_every = 0;
 

@@ -43,6 +43,7 @@ class Lockstep {
   bool run(Resume resume, int64_t steps, const volatile std::sig_atomic_t& stop) {
     try {
       for (Member* member : active_) member->begin(resume);
+      source_.tell_mixing();
       if (slowest().step() > 0) source_.seek(slowest().position());
       while (!active_.empty() && slowest().step() < steps) {
         std::vector<Member*> members = furthest_behind();

@@ -26,6 +26,7 @@ struct TrainSummary {
   Outcome outcome = Outcome::finished;
   int64_t step = 0, tokens = 0, dead = 0;
   double train_fvu = 0, l0 = 0, seconds = 0;
+  std::vector<std::string> warnings = {};  ///< of the last line of the log
 };
 
 /// Trains into `run`. A set `stop` flag (from a signal handler) checkpoints after the step in hand

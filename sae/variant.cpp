@@ -227,6 +227,7 @@ void Variant::update(Context& context, State& state, double lr, StepReport& repo
   dec_values_.clear();
   d_bias_.clear();
   dec_shrink_.clear();
+  report.sparsity = penalty_weight(state);
   report.penalty = penalise(context, state);
   report.loss += report.penalty;
   std::vector<float> center(options_.d_in), bias(options_.d_out);

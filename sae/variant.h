@@ -62,6 +62,7 @@ struct Batch {
 struct StepReport {
   double loss = 0;      ///< what is minimised
   double penalty = 0;   ///< the variant's sparsity penalty within it
+  double sparsity = 0;  ///< the penalty's weight λ at this step; 0: there is no such penalty
   double fvu = 0;       ///< mean squared error over the stored variance
   double aux_loss = 0;  ///< normalised, before its coefficient
   double l0 = 0;        ///< mean count of values > 0
@@ -108,6 +109,8 @@ class Variant {
   const Geometry& geometry() const { return geometry_; }
   /// Nested reconstructions.
   int64_t groups() const { return static_cast<int64_t>(weights_.size()); }
+  /// The L0 that a penalty aims at; 0 where none does.
+  virtual double target_l0() const { return 0; }
   /// Pairs of a row that a step holds where they are most, about; AuxK's apart.
   virtual int64_t pairs_a_row() const { return options_.model.k; }
 
@@ -129,6 +132,8 @@ class Variant {
   /// there), and where the variant needs it dec_values_, d_bias_, dec_shrink_. Returns the penalty.
   /// Sees the weights before the step.
   virtual double penalise(Context&, State&) { return 0; }
+  /// λ of the step to come; 0 where L0 does not follow from a penalty.
+  virtual double penalty_weight(const State&) const { return 0; }
   /// The backward pass from gradient_, and the step of every parameter.
   virtual void update(Context& context, State& state, double lr, StepReport& report);
   AdamStep adam_step(const State& state, double lr) const;

@@ -7,26 +7,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "kernels/base/error.h"
 
 namespace assay::data {
-namespace {
 
 namespace fs = std::filesystem;
-
-/// Writes everything; returns 0 or the error number.
-int write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return errno;
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return ::fsync(fd) == 0 ? 0 : errno;
-}
-
-}  // namespace
 
 void sync_to_disk(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -45,20 +32,52 @@ void publish(const fs::path& part, const fs::path& file) {
   sync_to_disk(file.has_parent_path() ? file.parent_path() : fs::path("."));
 }
 
-void write_file_atomically(const fs::path& file, std::string_view bytes) {
-  fs::path part = file;
-  part += ".part";
-  const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0)
-    throw Error(fmt::format("{}: cannot create: {}", part.string(), std::strerror(errno)));
-  int failed = write_all(fd, bytes);
-  if (::close(fd) != 0 && failed == 0) failed = errno;
-  if (failed != 0) {
-    ::unlink(part.c_str());
-    throw Error(fmt::format("{}: cannot write {} bytes: {}; free space and run again",
-                            file.string(), bytes.size(), std::strerror(failed)));
+AtomicFile::AtomicFile(fs::path file) : file_(std::move(file)), part_(file_) {
+  part_ += ".part";
+  fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd_ < 0)
+    throw Error(fmt::format("{}: cannot create: {}", part_.string(), std::strerror(errno)));
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(part_.c_str());
+}
+
+void AtomicFile::fail(int error) const {
+  throw Error(fmt::format("{}: cannot write more than {} bytes: {}; free space and run again",
+                          file_.string(), written_, std::strerror(error)));
+}
+
+void AtomicFile::write(const void* bytes, size_t count) {
+  const auto* at = static_cast<const char*>(bytes);
+  while (count > 0) {
+    const ssize_t put = ::write(fd_, at, count);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail(errno);
+    at += put;
+    count -= static_cast<size_t>(put);
+    written_ += put;
   }
-  publish(part, file);
+}
+
+void AtomicFile::finish() {
+  if (::fsync(fd_) != 0) fail(errno);
+  const int closed = ::close(fd_);
+  fd_ = -1;
+  if (closed != 0) {
+    const int error = errno;
+    ::unlink(part_.c_str());
+    fail(error);
+  }
+  publish(part_, file_);
+}
+
+void write_file_atomically(const fs::path& file, std::string_view bytes) {
+  AtomicFile whole(file);
+  whole.write(bytes.data(), bytes.size());
+  whole.finish();
 }
 
 }  // namespace assay::data

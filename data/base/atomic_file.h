@@ -2,6 +2,8 @@
 // fsynced.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string_view>
 
@@ -10,6 +12,28 @@ namespace assay::data {
 /// Replace `file` by `bytes`. Throws Error naming the file and the bytes that could not be written
 /// (disk full); what stood there before then still stands.
 void write_file_atomically(const std::filesystem::path& file, std::string_view bytes);
+
+/// The same, piece by piece: nothing of `file` shows before finish().
+class AtomicFile {
+ public:
+  /// Throws Error naming the file where it cannot be created.
+  explicit AtomicFile(std::filesystem::path file);
+  /// Without finish(), the part file is removed.
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  /// Throws Error as write_file_atomically does.
+  void write(const void* bytes, size_t count);
+  /// fsync, close, rename.
+  void finish();
+
+ private:
+  void fail(int error) const;
+
+  std::filesystem::path file_, part_;
+  int fd_;
+  int64_t written_ = 0;
+};
 
 /// Give the finished file or folder `part` the name `file` (same file system), replacing a file of
 /// that name: fsync, rename, fsync the folder. Files inside a folder must have been synced before.

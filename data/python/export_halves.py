@@ -26,7 +26,7 @@ from pathlib import Path
 
 import model_source
 from model_source import sha256_file
-from tool import Parser, SourceError, as_tool, make_folder
+from tool import Parser, SourceError, as_tool, integer, make_folder
 
 FORMAT_VERSION = 1
 TOLERANCE = 2e-4  # max |difference|, relative to a token's largest value; fp32 kernels differ in summation order only
@@ -64,7 +64,10 @@ def main():
     )
     parser.add_argument("--revision", help="hub revision")
     parser.add_argument(
-        "--layer", type=int, default=4, help="residual stream after this many layers (default 4)"
+        "--layer",
+        type=integer(1),
+        default=4,
+        help="residual stream after this many layers (default 4)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(

@@ -22,7 +22,7 @@ import torch
 from model_source import load_pretrained
 from safe_write import write_beside
 from tokenise import document_id, read_records
-from tool import Parser, SourceError, as_tool, open_h5
+from tool import Parser, SourceError, as_tool, integer, open_h5
 
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 CHUNK_BYTES = 8 << 20
@@ -45,20 +45,20 @@ def main():
         "--model-dtype", choices=DTYPES, default="bf16", help="the model's own type (default: bf16)"
     )
     parser.add_argument(
-        "--context", type=int, default=512, help="tokens a text is cut to (default: 512)"
+        "--context", type=integer(1), default=512, help="tokens a text is cut to (default: 512)"
     )
-    parser.add_argument("--batch", type=int, default=16, help="texts a pass (default: 16)")
+    parser.add_argument("--batch", type=integer(1), default=16, help="texts a pass (default: 16)")
     parser.add_argument(
         "--texts-per-file",
-        type=int,
+        type=integer(1),
         default=4096,
         help="a kill loses at most these (default: 4096)",
     )
     parser.add_argument(
         "--device-map", help="as transformers takes it (auto, balanced, cuda:0; needs accelerate)"
     )
-    parser.add_argument("--rank", type=int, default=os.environ.get("RANK", "0"))
-    parser.add_argument("--ranks", type=int, default=os.environ.get("WORLD_SIZE", "1"))
+    parser.add_argument("--rank", type=integer(0), default=os.environ.get("RANK", "0"))
+    parser.add_argument("--ranks", type=integer(1), default=os.environ.get("WORLD_SIZE", "1"))
     args = parser.parse_args()
     harvest(args)
 

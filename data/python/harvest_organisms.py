@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from model_source import load_pretrained
 from safe_write import write_beside
-from tool import Parser, SourceError, as_tool, read_json
+from tool import Parser, SourceError, as_tool, integer, read_json
 
 KINDS, PARTS = ["planted", "benign", "decoy", "calibration"], ["name", "concept", "audit", "query"]
 MEMBERS = {
@@ -62,12 +62,12 @@ def main():
     parser = Parser(__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="what to harvest (JSON)")
     parser.add_argument(
-        "--layer", type=int, required=True, help="residual stream after this many layers"
+        "--layer", type=integer(1), required=True, help="residual stream after this many layers"
     )
     parser.add_argument("--out", type=Path, required=True, help="HDF5 file to write")
     parser.add_argument("--device", default="cpu", help="torch's name of it (default: cpu)")
-    parser.add_argument("--batch", type=int, default=32, help="texts a pass (default 32)")
-    parser.add_argument("--seed", type=int, default=0, help="of the words that are drawn")
+    parser.add_argument("--batch", type=integer(1), default=32, help="texts a pass (default 32)")
+    parser.add_argument("--seed", type=integer(0), default=0, help="of the words that are drawn")
     args = parser.parse_args()
     harvest(args)
 

@@ -17,7 +17,7 @@ import numpy as np
 from model_source import load_pretrained
 from safe_write import write_beside
 from table import TableError, read_table
-from tool import Parser, SourceError, as_tool, parse_json, read_json
+from tool import Parser, SourceError, as_tool, integer, parse_json, read_json
 
 FORMAT_VERSION = 1
 MAX_CLASSES = 4000  # an HDF5 attribute holds 64 KiB
@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="corpus to write (.h5)")
     parser.add_argument(
         "--max-length",
-        type=int,
+        type=integer(1),
         help="tokens a text is cut to, special ones included (default: the model's)",
     )
     args = parser.parse_args()

@@ -47,6 +47,18 @@ class Parser(argparse.ArgumentParser):
         return super().parse_args()
 
 
+def integer(least, most=2**31 - 1):
+    """For an option's `type`: an integer from `least` to `most`."""
+
+    def parse(text):
+        with contextlib.suppress(ValueError):
+            if least <= int(text) <= most:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an integer from {least} to {most}")
+
+    return parse
+
+
 def as_tool(main):
     """Decorates a tool's main: expected errors become one line and the exit status."""
     name = Path(main.__code__.co_filename).stem

@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 
 from safe_write import write_beside
-from tool import Parser, SourceError, as_tool
+from tool import Parser, SourceError, as_tool, integer
 
 CATEGORIES = """adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body
 noun.cognition noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object
@@ -113,8 +113,10 @@ def main():
         "--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder with data.noun ..."
     )
     parser.add_argument("--out", type=Path, required=True, help="corpus to write (.jsonl)")
-    parser.add_argument("--limit", type=int, default=70_000, help="texts; 0 = all (default 70000)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--limit", type=integer(0), default=70_000, help="texts; 0 = all (default 70000)"
+    )
+    parser.add_argument("--seed", type=integer(0), default=0)
     args = parser.parse_args()
     if not (args.wordnet / "data.noun").is_file():
         raise SourceError(

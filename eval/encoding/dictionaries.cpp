@@ -34,6 +34,7 @@ EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
   result.entry.seed = info.seed;
   result.entry.same_data = info.null_kind.empty() && !info.data_hash.empty() &&
                            info.data_hash == dataset.info().content_hash;
+  if (info.null_kind.empty()) result.entry.warnings = info.warnings;
   result.dictionary = std::move(dictionary);
   return result;
 }

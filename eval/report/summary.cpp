@@ -56,6 +56,11 @@ Summary summarise(const Results& results, const Comparison& comparison) {
   for (const LeftOut& left : results.left_out)
     summary.withheld.push_back(
         fmt::format("Dictionary '{}' was left out: {}", left.name, left.reason));
+  for (const DictionaryEntry& entry : results.dictionaries) {
+    for (const std::string& warning : entry.warnings)
+      summary.withheld.push_back(
+          fmt::format("The training of '{}' warned: {}", entry.name, warning));
+  }
   return summary;
 }
 

@@ -31,7 +31,8 @@ struct SummaryRow {
 struct Summary {
   std::vector<SummaryColumn> columns;
   std::vector<SummaryRow> rows;
-  std::vector<std::string> withheld;  ///< a sentence a task that is left out
+  /// a sentence per task or dictionary that is left out, and per warning of a training
+  std::vector<std::string> withheld;
 };
 
 /// `results` and `comparison` must outlive the summary.

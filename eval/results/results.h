@@ -148,6 +148,7 @@ struct DictionaryEntry {
   bool same_data = false;  ///< trained on this very data set
   /// of a control: the dictionary it was built like; empty where it was trained and passed
   std::string parent;
+  std::vector<std::string> warnings;  ///< what training said against its own result, a line each
 };
 
 /// A dictionary that was asked for and could not be evaluated on this data.

@@ -134,6 +134,7 @@ void visit_members(Visitor& visit, T& entry) {
   visit("seed", entry.seed);
   visit("same_data", entry.same_data);
   visit("parent", entry.parent);
+  visit.where_any("warnings", entry.warnings);
 }
 
 template <class Visitor, MaybeConst<LeftOut> T>

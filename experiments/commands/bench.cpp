@@ -258,7 +258,7 @@ void run(const Options& o) {
     }
     return run_on_cuda(o);
   }
-  if (o.what == "topk" || o.dead > 0)
+  if (o.what == "topk" || o.dead != 0)  // NaN too, which passes every range
     throw UsageError("bench: topk and --dead are timed with --device cuda");
   print(o, {o.device}, Bench(o).run());
 }

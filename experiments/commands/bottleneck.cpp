@@ -24,6 +24,8 @@
 #include "sae/resume_check.h"
 #include "sae/run_checkpoints.h"
 #include "sae/schedule.h"
+#include "sae/units.h"
+#include "sae/unused_settings.h"
 #include "sae/variants/variants.h"
 
 namespace assay::commands {
@@ -161,12 +163,13 @@ class Bottleneck {
         finished_ ? std::nullopt : at);
     if (!found) return;
     state_ = std::move(found->state);
+    if (units_.centred) units_.shift = state_->at("shift").value;
     tokens_ = static_cast<int64_t>(found->checkpoint.own.at("tokens"));
     saved_ = state_->step;
   }
 
-  /// A batch [rows, d] of raw activations; the first one sets the scale, the variance and the
-  /// initial weights.
+  /// A batch [rows, d] of raw activations; the first one sets the training units, the variance and
+  /// the initial weights.
   void step(std::vector<float> x, int64_t d, Partner& partner) {
     const auto rows = static_cast<int64_t>(x.size()) / d;
     if (finished_)
@@ -174,7 +177,7 @@ class Bottleneck {
     if (!variant_) measure(x, d);
     if (d != d_)
       throw UsageError(fmt::format("bottleneck: a batch of width {}, the first had {}", d, d_));
-    for (float& value : x) value = static_cast<float>(value * scale_);
+    for (int64_t i = 0; i < rows; ++i) units_.apply(x.data() + i * d);
     const ConstMatrix batch(x.data(), rows, d);
     if (!state_) start({batch, batch});
     if (state_->step == config_.train.steps) {
@@ -198,9 +201,10 @@ class Bottleneck {
     if (steps() == saved_) return;
     sae::Checkpoint checkpoint;
     checkpoint.own = {{"d", static_cast<double>(d_)},
-                      {"scale", scale_},
+                      {"scale", units_.scale.front()},
                       {"variance", variance_},
-                      {"tokens", static_cast<double>(tokens_)}};
+                      {"tokens", static_cast<double>(tokens_)},
+                      {"centred", units_.centred ? 1 : 0}};
     checkpoints_.save(*state_, checkpoint);
     saved_ = steps();
   }
@@ -211,11 +215,10 @@ class Bottleneck {
     if (finished_) return;
     checkpoint();
     sae::Dictionary dictionary = variant_->dictionary(*state_);
-    dictionary.info.scale = scale_;
+    dictionary.info.scale = units_.scale.front();
     dictionary.info.tokens = tokens_;
     dictionary.info.seed = static_cast<uint64_t>(config_.train.seed);
-    const std::vector<float> scale(static_cast<size_t>(d_), static_cast<float>(scale_));
-    dictionary.fold(scale, scale);
+    dictionary.fold(units_, units_);
     dictionary.save(out_ / "dictionary");
   }
 
@@ -226,6 +229,9 @@ class Bottleneck {
   void measure(const std::vector<float>& x, int64_t d) {
     const double rows = static_cast<double>(x.size()) / static_cast<double>(d);
     double squares = 0, of_mean = 0;
+    data::HookInfo hook;
+    hook.name = "the first batch";
+    hook.d = d;
     for (int64_t c = 0; c < d; ++c) {
       double sum = 0;
       for (size_t i = c; i < x.size(); i += d) {
@@ -233,18 +239,21 @@ class Bottleneck {
         squares += static_cast<double>(x[i]) * x[i];
       }
       of_mean += sum / rows * (sum / rows);
+      hook.mean.push_back(static_cast<float>(sum / rows));
     }
-    const double variance = squares / rows - of_mean;
-    if (!(variance > 0))
+    hook.variance = squares / rows - of_mean;
+    hook.scale = 1 / std::sqrt(squares / rows);
+    if (!(hook.variance > 0))
       throw Error("bottleneck: the first batch's rows are all alike or not finite");
-    make_variant(d, 1 / std::sqrt(squares / rows), variance);
+    make_variant(d, sae::units_of({hook}, "bottleneck"), hook.variance);
   }
 
-  void make_variant(int64_t d, double scale, double variance) {
+  void make_variant(int64_t d, sae::Units units, double variance) {
     d_ = d;
-    scale_ = scale;
+    units_ = std::move(units);
     variance_ = variance;
     sae::require_one_hook("bottleneck", config_.model.variant);
+    const double scale = units_.scale.front();
     variant_ = sae::make_variant({config_.model, with_defaults(config_.train, config_.model, d), d,
                                   d, variance * scale * scale});
     if (variant_->needs_validation()) {
@@ -264,12 +273,26 @@ class Bottleneck {
     own("tokens");
     if (own("d") > kMostWidth)
       throw Error(fmt::format("{}: a checkpoint of width {}", out_.string(), own("d")));
-    make_variant(static_cast<int64_t>(own("d")), own("scale"), own("variance"));
-    return variant_->create();
+    const auto d = static_cast<size_t>(own("d"));
+    const bool centred = checkpoint.own.count("centred") > 0 && checkpoint.own.at("centred") > 0;
+    make_variant(static_cast<int64_t>(d),
+                 {std::vector<float>(d), std::vector<double>(d, own("scale")), centred},
+                 own("variance"));
+    return create();
+  }
+
+  /// With the shift of the rows beside the variant's parameters, for the checkpoints to keep.
+  sae::State create() const {
+    sae::State state = variant_->create();
+    if (units_.centred) {
+      state.add("shift", {d_});
+      state.at("shift").value = units_.shift;
+    }
+    return state;
   }
 
   void start(const sae::Batch& sample) {
-    state_ = variant_->create();
+    state_ = create();
     variant_->initialise(context_, *state_, static_cast<uint64_t>(config_.train.seed), sample);
     std::error_code failed;
     std::filesystem::create_directories(out_, failed);
@@ -285,7 +308,8 @@ class Bottleneck {
   std::string resolved_;
   sae::RunCheckpoints checkpoints_;
   int64_t d_ = 0, tokens_ = 0, saved_ = 0;  // saved_: the step of the last checkpoint
-  double scale_ = 1, variance_ = 1;
+  sae::Units units_;
+  double variance_ = 1;
   bool finished_ = false;
   std::unique_ptr<sae::Variant> variant_;
   std::optional<sae::State> state_;
@@ -333,6 +357,7 @@ void run(const Options& options) {
     throw UsageError(options.config +
                      ": bottleneck gets its batches from standard input: leave data.path out");
   }
+  sae::check_settings(config.model, config.train);
   const std::optional<int64_t> at = step_named(options.resume);
   data::stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // a write that fails says so

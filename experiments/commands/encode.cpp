@@ -157,11 +157,14 @@ class Fvu {
   int64_t rows() const { return rows_; }
   /// Mean over the same rows.
   double l0() const { return static_cast<double>(active_) / static_cast<double>(rows_); }
-  /// NaN where nothing varies.
+  /// Throws Error where nothing varies.
   double value() const {
     double deviation = squares_;
     for (const double sum : sums_) deviation -= sum * sum / static_cast<double>(rows_);
-    return rows_ > 0 && deviation > 0 ? errors_ / deviation : std::nan("");
+    if (rows_ > 1 && deviation > 0) return errors_ / deviation;
+    throw Error(fmt::format(
+        "{}: the {} rows that --fvu asks for do not vary, so there is no FVU: choose another split",
+        dataset_.info().path.string(), rows_));
   }
 
  private:

@@ -153,9 +153,12 @@ void register_eval(CLI::App& app) {
       "--null-dictionary", options->trained_nulls,
       "A control that was trained, KIND=DICT (repeatable), such as frozen_decoder=runs/frozen");
   command->add_option("--seed", options->seed, "Seed of sampling, controls and intervals")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--threads", options->threads,
-                      "Compute threads; 0 = all processors. Never changes the numbers");
+  command
+      ->add_option("--threads", options->threads,
+                   "Compute threads; 0 = all processors. Never changes the numbers")
+      ->check(CLI::Range(0, 1024));
   command->add_flag("--list", options->list, "List the tasks and stop");
   command->add_flag("--quick", options->quick,
                     "Fewer texts, classes and seeds: a look, not for publication");

@@ -121,6 +121,7 @@ void register_index(CLI::App& app) {
   command->add_option("--dtype", options->dtype,
                       "Stored type of converted rows: f16, bf16 or f32 (default: the source's)");
   command->add_option("--rows-per-shard", options->rows_per_shard, "Rows of a converted shard")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("--reshape", options->reshape,
                     "Read .npy and .safetensors arrays [N, M, d] as N·M rows, documents of M");

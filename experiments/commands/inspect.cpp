@@ -56,7 +56,8 @@ Json inspect_dictionary(const fs::path& folder) {
              {"scale", info.scale},
              {"data_hash", info.data_hash},
              {"split_rule", info.split_rule},
-             {"null_kind", info.null_kind}};
+             {"null_kind", info.null_kind},
+             {"warnings", info.warnings}};
   if (!info.target.empty()) facts["target"] = info.target, facts["d_out"] = info.width();
   for (const sae::DictionaryHook& hook : info.hooks) {
     facts["hooks"].push_back({{"name", hook.name}, {"d", hook.d}, {"scale", hook.scale}});

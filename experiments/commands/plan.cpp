@@ -18,6 +18,7 @@
 #include "experiments/commands/config.h"
 #include "kernels/base/error.h"
 #include "sae/hooks.h"
+#include "sae/unused_settings.h"
 #include "sae/variants/variants.h"
 
 namespace assay::commands {
@@ -56,9 +57,13 @@ void look_at_chunks(const data::Dataset& dataset, const Config& config,
   stream.hook = config.data.hook;
   stream.batch = config.train.step_rows();
   stream.lanes = static_cast<int>(config.data.lanes);
+  stream.window_chunks = config.data.window_chunks;
+  stream.mix_documents = config.data.mix_documents;
   stream.include_special = config.data.include_special;
   stream.rule = config.data.rule();
-  in.rows_per_epoch = data::StreamPlan(dataset, stream).rows_per_epoch();
+  const data::StreamPlan plan(dataset, stream);
+  in.rows_per_epoch = plan.rows_per_epoch();
+  in.window_chunks = plan.mixing().window_chunks;
 }
 
 /// The variant at the sizes that the data set says, or --dims.
@@ -246,6 +251,7 @@ void run(const Options& options) {
   Config config;
   config::read_yaml(options.config, options.overrides,
                     [&](config::Fields& fields) { describe(fields, config); });
+  sae::check_settings(config.model, config.train);
   sae::PlanInput in;
   in.data = config.data;
   in.ranks = options.ranks;

@@ -84,7 +84,7 @@ void register_recover(CLI::App& app) {
       ->required();
   command->add_option("--planted", options->planted, "Folder that assay plant wrote")->required();
   command->add_option("--rows", options->rows, "Fresh rows to measure on")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 40))
       ->capture_default_str();
   command
       ->add_option("--threads", options->threads,

@@ -19,6 +19,7 @@
 #include "kernels/base/error.h"
 #include "sae/batch_source.h"
 #include "sae/trainer.h"
+#include "sae/unused_settings.h"
 #include "sae/variants/variants.h"
 
 namespace assay::commands {
@@ -71,6 +72,7 @@ void check(const std::string& file, const Config& config, const SweepConfig& swe
         "data.validation = 0: a sweep compares its dictionaries on validation rows; set it > 0");
   }
   for (const std::string& name : sweep.variant) sae::require_one_hook("sweep.variant", name);
+  sae::refuse_unused(config.model, config.train, sweep.variant);
   check_distinct("variant", sweep.variant);
   check_distinct("n", sweep.n);
   check_distinct("k", sweep.k);
@@ -109,10 +111,10 @@ Grid make_grid(Config config, const SweepConfig& sweep, const fs::path& out) {
   for (const std::string& variant : sweep.variant) {
     const sae::VariantEntry& takes = sae::variant_entry(variant);
     const auto ks = takes.takes_k() ? sweep.k : std::vector<int64_t>{config.model.k};
-    const auto weights =
-        takes.takes_sparsity() ? sweep.sparsity : std::vector<double>{config.model.sparsity};
+    const auto weights = takes.takes_sparsity() ? sweep.sparsity : std::vector<double>{0};
     Config own = config;
     own.model.variant = variant;
+    sae::drop_unused(own.model, own.train);
     for (const int64_t n : sweep.n) {
       for (const int64_t k : ks) {
         for (const double sparsity : weights) {
@@ -140,7 +142,7 @@ void measure(Context& context, const Config& config, const fs::path& out,
   const data::HookInfo& hook = source.inputs().front();
   results.hook = hook.name == "activations" ? about.hook : hook.name;
   results.tokens = config.train.steps * config.train.step_rows();
-  const std::vector<float> rows = source.validation(false);
+  const std::vector<float> rows = source.validation(/*raw=*/true);
   eval::measure_sweep(context, out, {rows.data(), sae::kSampleTokens, hook.d}, results);
   eval::write_sweep(results, out);
 }

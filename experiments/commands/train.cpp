@@ -9,6 +9,7 @@
 #include "experiments/commands/config.h"
 #include "kernels/base/context.h"
 #include "sae/trainer.h"
+#include "sae/unused_settings.h"
 
 namespace assay::commands {
 
@@ -24,10 +25,10 @@ void print(const sae::TrainSummary& s, const std::string& out, bool json) {
   const char* outcomes[] = {"finished", "interrupted", "already finished"};
   const char* outcome = outcomes[static_cast<int>(s.outcome)];
   if (json) {
-    const nlohmann::json summary{{"outcome", outcome}, {"run", out},
-                                 {"step", s.step},     {"tokens", s.tokens},
-                                 {"dead", s.dead},     {"train_fvu", s.train_fvu},
-                                 {"l0", s.l0},         {"seconds", s.seconds}};
+    const nlohmann::json summary{
+        {"outcome", outcome}, {"run", out},           {"step", s.step},
+        {"tokens", s.tokens}, {"dead", s.dead},       {"train_fvu", s.train_fvu},
+        {"l0", s.l0},         {"seconds", s.seconds}, {"warnings", s.warnings}};
     fmt::print("{}\n", summary.dump());
   } else if (s.outcome == sae::Outcome::already_finished) {
     fmt::print("{}: already finished ({} steps); nothing to do\n", out, s.step);
@@ -42,6 +43,7 @@ void run(const Options& options) {
   const auto describe_all = [&](config::Fields& fields) { describe(fields, config); };
   config::read_yaml(options.config, options.overrides, describe_all);
   check_data(options.config, config);
+  sae::check_settings(config.model, config.train);
   data::stop_on_signals();
   Context context({Device::cpu, static_cast<int>(config.train.threads)});
   const sae::RunConfig run_config{config.data, config.model, config.train,

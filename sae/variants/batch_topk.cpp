@@ -80,6 +80,7 @@ const VariantEntry kBatchTopK{
     .name = "batch_topk",
     .make = make_as<BatchTopK>,
     .learning_rate = topk_learning_rate,
+    .batch_threshold = true,
 };
 
 }  // namespace assay::sae

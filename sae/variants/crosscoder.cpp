@@ -58,6 +58,7 @@ const VariantEntry kCrosscoderBatchTopK{
     .make = make_as<CrosscoderBatchTopK>,
     .learning_rate = topk_learning_rate,
     .reads = Reads::several,
+    .batch_threshold = true,
 };
 
 }  // namespace assay::sae

@@ -4,9 +4,16 @@
 //   or target)
 // θ gets its gradient through straight-through estimators with a rectangle of width ε, on pre:
 //   ∂z/∂θ = −(θ/ε)·1[|pre − θ| < ε/2],  ∂L0/∂θ = −(1/ε)·1[|pre − θ| < ε/2]
-// θ₀ = ε = 0.001 at E‖x‖² = 1, Adam β (0, 0.999), eps 1e-8, learning rate 7e-5, unit decoder rows,
-// biases from 0; λ = 1 rising over the first 2000 steps of a long run, 10 % of a short one. θ
-// itself is the parameter, not its logarithm, as in dictionary_learning; it is kept ≥ 0.
+// θ₀ = ε = 0.001 at E‖x‖² = 1, Adam β (0, 0.999), eps 1e-8, unit decoder rows, biases from 0; λ
+// rising over the first 2000 steps of a long run, 10 % of a short one. θ itself is the parameter,
+// not its logarithm, as in dictionary_learning; it is kept ≥ 0. Ours:
+//   beyond L0 = 2k the penalty goes on as its tangent, λ (2 L0/k − 3). Half of all latents are
+//   active at first, and the square's slope is then n/k times what it is near the target; Adam's
+//   averaged square forgets that by e^(−t/2000) a step in the root, so θ crept and L0 stayed high.
+//   learning rate 2e-4/√(n/2¹⁴), TopK's (the source: 7e-5, for runs many times longer): θ moves by
+//   about that much a step and has some tenths to go.
+//   λ = 4 where the penalty aims at k (1 else): at 1 the error pulls L0 over a small target by 10
+//   %.
 #include <algorithm>
 #include <cmath>
 
@@ -19,16 +26,20 @@ namespace assay::sae {
 namespace {
 
 constexpr float kTheta = 0.001f, kBand = 0.001f;
+constexpr double kAiming = 4;  // λ of the penalty that aims at k
 
 class JumpReLU : public Penalised {
  public:
   explicit JumpReLU(const VariantOptions& o)
-      : Penalised(o, {.centred = false, .unit_norm = true, .prefixes = {}}, 1,
+      : Penalised(o, {.centred = false, .unit_norm = true, .prefixes = {}},
+                  o.model.sparsity_loss == "target" ? kAiming : 1,
                   std::min(0.1, 2000 / static_cast<double>(o.train.steps))) {
     band_ = kBand;
   }
 
   Shapes own_parameters() const override { return {{"threshold", {options_.model.n}}}; }
+
+  double target_l0() const override { return aims() ? static_cast<double>(options_.model.k) : 0; }
 
   void initialise(Context& context, State& state, uint64_t seed, const Batch&) const override {
     unit_rows(context, seed, {state.at("W_dec").value.data(), state.n, state.d_out});
@@ -48,12 +59,12 @@ class JumpReLU : public Penalised {
                                                         [](float v) { return v > 0; })) /
                       static_cast<double>(batch_);
     const auto target = static_cast<double>(options_.model.k);
-    const bool aims = options_.model.sparsity_loss == "target";
     const double over = l0 / target - 1, each = weight(state) / options_.variance;
     // ∂penalty/∂(one pair's step): L0 is the batch's mean.
-    const double slope = each * (aims ? 2 * over / target : 1) / static_cast<double>(batch_);
+    const double pull = 2 * std::min(over, 1.0) / target;
+    const double slope = each * (aims() ? pull : 1) / static_cast<double>(batch_);
     differentiate_threshold(context, state, slope);
-    return each * (aims ? over * over : l0);
+    return each * (!aims() ? l0 : over > 1 ? 2 * over - 1 : over * over);
   }
 
   void step_own(Context& context, State& state, const AdamStep& adam) override {
@@ -63,6 +74,7 @@ class JumpReLU : public Penalised {
   }
 
  private:
+  bool aims() const { return options_.model.sparsity_loss == "target"; }
   int64_t main_pairs() const { return codes_.row_offsets[batch_]; }
 
   void differentiate_threshold(Context& context, const State& state, double slope) {
@@ -96,7 +108,7 @@ class JumpReLU : public Penalised {
 const VariantEntry kJumpReLU{
     .name = "jumprelu",
     .make = make_as<JumpReLU>,
-    .learning_rate = [](int64_t) { return 7e-5; },
+    .learning_rate = topk_learning_rate,
     .beta1 = 0,
     .eps = 1e-8,
     .aux_coefficient = 0,

@@ -45,6 +45,7 @@ const VariantEntry kMatryoshkaTopK{
       return std::make_unique<TopK>(o, nested(o.model));
     },
     .learning_rate = topk_learning_rate,
+    .nested = true,
 };
 const VariantEntry kMatryoshkaBatchTopK{
     .name = "matryoshka_batch_topk",
@@ -52,6 +53,8 @@ const VariantEntry kMatryoshkaBatchTopK{
       return std::make_unique<BatchTopK>(o, nested(o.model));
     },
     .learning_rate = topk_learning_rate,
+    .nested = true,
+    .batch_threshold = true,
 };
 
 }  // namespace assay::sae

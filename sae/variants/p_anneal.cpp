@@ -33,9 +33,13 @@ class PAnneal : public Penalised {
   }
 
  protected:
+  double penalty_weight(const State& state) const override {
+    return weight(state) * state.numbers.at("rescale");
+  }
+
   double penalise(Context&, State& state) override {
     const double p = state.numbers["p"];
-    const double each = weight(state) * state.numbers["rescale"] * row_weight();
+    const double each = penalty_weight(state) * row_weight();
     for (int64_t pair = 0; pair < codes_.row_offsets[batch_]; ++pair) {
       if (!(codes_.values[pair] > 0)) continue;
       d_values_[pair] +=

@@ -24,6 +24,7 @@ class Penalised : public Variant {
   }
   /// The penalty's weight at this step of the run.
   double weight(const State& state) const;
+  double penalty_weight(const State& state) const override { return weight(state); }
 
   float band_ = 0;  ///< pairs with |pre − θ| < band/2 are in codes_ too, inactive ones as 0
   std::vector<float> pre_;  ///< of the pairs that encode gave

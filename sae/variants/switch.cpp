@@ -189,6 +189,7 @@ const VariantEntry kSwitch{
     .learning_rate = topk_learning_rate,
     .eps = 1e-8,
     .aux_coefficient = 0,
+    .routed = true,
 };
 
 }  // namespace assay::sae

@@ -33,6 +33,9 @@ struct VariantEntry {
   double aux_coefficient = 1.0 / 32;
   Reads reads = Reads::one;
   Governs governs = Governs::k;
+  bool nested = false;           ///< uses model.prefixes
+  bool batch_threshold = false;  ///< uses model.threshold
+  bool routed = false;           ///< uses model.experts and model.balance
 
   bool takes_k() const { return governs != Governs::penalty; }
   bool takes_sparsity() const { return governs != Governs::k; }

@@ -41,7 +41,6 @@ class MixtureTest : public ::testing::Test {
     options_.lanes = 6;
     options_.window_chunks = 3;
     options_.seed = 3;
-    options_.scaled = false;
     options_.rule = {0, 0, 0};
   }
   Sources open(const std::vector<double>& weights) const {
@@ -207,7 +206,6 @@ TEST(Hooks, RowsOfAllHooksBelongTogether) {
   options.lanes = 4;
   options.hook = "mlp_in";
   options.more_hooks = {"activations", "mlp_out"};
-  options.scaled = false;
   ActivationStream stream(dataset, options);
   std::vector<float> in(32 * 3), x(32 * kDims), out(32 * 9);
   for (int batch = 0; batch < 60; ++batch) {
@@ -224,12 +222,6 @@ TEST(Hooks, RowsOfAllHooksBelongTogether) {
   }
   EXPECT_THAT(error_of([&] { stream.next(Matrix(in.data(), 32, 3)); }),
               HasSubstr("1 buffers for 3 hooks"));
-  options.scaled = true;  // each hook by its own scale
-  ActivationStream scaled(dataset, options);
-  scaled.next({Matrix(in.data(), 32, 3), Matrix(x.data(), 32, kDims), Matrix(out.data(), 32, 9)});
-  const RowOrigin from = scaled.origin(0);
-  const int64_t row = 1000 * (from.file[from.file.find("shard-0000") + 10] - '0') + from.row;
-  EXPECT_FLOAT_EQ(out[1], static_cast<float>((10 * row + 1) * dataset.hook("mlp_out").scale));
 }
 
 TEST(SkipCorrupt, NamesCountsAndLeavesOutTheChunk) {
@@ -239,7 +231,6 @@ TEST(SkipCorrupt, NamesCountsAndLeavesOutTheChunk) {
   StreamOptions options;
   options.batch = 48;
   options.lanes = 6;
-  options.scaled = false;
   options.rule = {0, 0, 0};
   const std::string sound = ActivationStream(Dataset::open(folder.path()), options).data_hash();
 

@@ -45,7 +45,6 @@ class RollingTest : public ::testing::Test {
     options.window_chunks = 2;
     options.seed = 4;
     options.rule = {0, 0, 0};
-    options.scaled = false;
     return options;
   }
   static std::vector<float> next(ActivationStream& stream) {

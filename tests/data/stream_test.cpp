@@ -30,7 +30,6 @@ class StreamTest : public ::testing::Test {
     options_.batch = 48;
     options_.lanes = 6;
     options_.window_chunks = 4;
-    options_.scaled = false;
     options_.seed = 11;
   }
   std::vector<float> next(ActivationStream& stream, int64_t rows) const {
@@ -159,20 +158,6 @@ TEST_F(StreamTest, SeedsGiveOtherOrders) {
   EXPECT_NE(next(one, 48), next(two, 48));
 }
 
-TEST_F(StreamTest, ScaledRowsHaveUnitMeanSquare) {
-  options_.scaled = true;
-  options_.rule = {0, 0, 0};
-  options_.lanes = 1;
-  ActivationStream stream(*dataset_, options_);
-  double square = 0;
-  int64_t count = 0;
-  for (; count < stream.rows_per_epoch(); count += 48) {
-    for (const float value : next(stream, 48)) square += static_cast<double>(value) * value;
-  }
-  EXPECT_NEAR(square / static_cast<double>(count), 1.0,
-              0.02);  // the last batch enters the next epoch
-}
-
 TEST_F(StreamTest, SplitsAndSpecialRowsAreFiltered) {
   options_.split = Split::validation;
   options_.rule = {0.4, 0.1, 5};
@@ -238,6 +223,113 @@ TEST_F(StreamTest, DamageMetByAReaderIsThrownByNext) {
 TEST_F(StreamTest, StopsQuicklyWhileReading) {
   options_.readers = 4;
   for (int i = 0; i < 50; ++i) ActivationStream stream(*dataset_, options_);
+}
+
+/// 96 texts of 64 rows, a chunk each, as long contexts of wide rows are.
+class LongTexts : public ::testing::Test {
+ protected:
+  static constexpr int64_t kTexts = 96, kEach = 64, kBatch = 64, kShard = 15 * kEach;
+
+  void SetUp() override {
+    Rows rows(kTexts * kEach, kDims);
+    for (int64_t i = 0; i < kTexts * kEach; ++i) rows.document[static_cast<size_t>(i)] = i / kEach;
+    ShardWriterOptions shards = options_for(folder_.path(), kDims, DType::f32);
+    shards.rows_per_shard = kShard;
+    testing::write(shards, rows);
+    dataset_ = std::make_unique<Dataset>(Dataset::open(folder_.path()));
+    options_.batch = kBatch;
+    options_.lanes = 4;
+    options_.window_chunks = 2;
+    options_.rule = {0, 0, 0};
+    options_.include_special = true;
+  }
+  /// The documents of each batch.
+  std::vector<std::set<int64_t>> documents(int64_t batches) const {
+    ActivationStream stream(*dataset_, options_);
+    std::vector<std::set<int64_t>> found(static_cast<size_t>(batches));
+    std::vector<float> x(kBatch * kDims);
+    for (std::set<int64_t>& batch : found) {
+      stream.next(Matrix(x.data(), kBatch, kDims));
+      for (int64_t i = 0; i < kBatch; ++i) {
+        const RowOrigin from = stream.origin(i);
+        const size_t at = from.file.find("shard-0000");
+        const int64_t shard = from.file[at + 10] - '0';
+        batch.insert((kShard * shard + from.row) / kEach);
+      }
+    }
+    return found;
+  }
+
+  TemporaryFolder folder_;
+  std::unique_ptr<Dataset> dataset_;
+  StreamOptions options_;
+};
+
+/// The mean number of documents that two batches so far apart share.
+double shared(const std::vector<std::set<int64_t>>& batches, size_t apart) {
+  double sum = 0;
+  for (size_t i = 0; i + apart < batches.size(); ++i) {
+    for (const int64_t document : batches[i]) sum += batches[i + apart].count(document);
+  }
+  return sum / static_cast<double>(batches.size() - apart);
+}
+
+TEST_F(LongTexts, WindowsOfAFewChunksMixFewDocuments) {
+  const auto batches = documents(90);
+  for (const auto& batch : batches) EXPECT_LE(batch.size(), 3 * 8);
+  ActivationStream stream(*dataset_, options_);
+  EXPECT_EQ(stream.mixing().window_chunks, 2);
+  EXPECT_EQ(stream.mixing().documents, 8);
+}
+
+TEST_F(LongTexts, WindowsGrowUntilTheyMixTheDocumentsAskedFor) {
+  const double narrow = shared(documents(90), 1);
+  options_.mix_documents = 32;
+  ActivationStream stream(*dataset_, options_);
+  const Mixing mixing = stream.mixing();
+  EXPECT_GE(mixing.documents, 32);
+  EXPECT_GT(mixing.window_chunks, 2);
+  const auto batches = documents(110);
+  double mean = 0;
+  for (const auto& batch : batches) mean += static_cast<double>(batch.size()) / 110;
+  EXPECT_NEAR(mean, mixing.batch_documents, 0.25 * mixing.batch_documents);
+  EXPECT_GT(mean, 20);
+  EXPECT_GT(narrow, 5);  // nearly all 8 in nearly every batch
+  // Staggered: what two batches share falls step by step, not all at once.
+  EXPECT_GT(shared(batches, 2), shared(batches, 20));
+  // Every row still leaves once an epoch: as many documents as there are come by.
+  std::set<int64_t> all;
+  for (const auto& batch : batches) all.insert(batch.begin(), batch.end());
+  EXPECT_EQ(std::ssize(all), kTexts);
+}
+
+TEST_F(LongTexts, PositionsOfStaggeredWindowsAreExact) {
+  options_.mix_documents = 32;
+  ActivationStream stream(*dataset_, options_);
+  std::vector<float> x(kBatch * kDims), again(x.size());
+  for (int batch = 0; batch < 250; ++batch) {  // beyond two epochs
+    const StreamPosition before = stream.position();
+    stream.next(Matrix(x.data(), kBatch, kDims));
+    if (batch % 7 != 0) continue;
+    ActivationStream other(*dataset_, options_);
+    other.seek(before);
+    other.next(Matrix(again.data(), kBatch, kDims));
+    ASSERT_EQ(x, again) << batch;
+    ASSERT_EQ(other.position(), stream.position());
+  }
+}
+
+TEST_F(LongTexts, ShortTextsKeepTheirOrder) {
+  options_.mix_documents = 8;  // what two chunks a lane hold already
+  ActivationStream same(*dataset_, options_);
+  options_.mix_documents = 0;
+  ActivationStream plain(*dataset_, options_);
+  std::vector<float> x(kBatch * kDims), y(x.size());
+  for (int batch = 0; batch < 120; ++batch) {
+    same.next(Matrix(x.data(), kBatch, kDims));
+    plain.next(Matrix(y.data(), kBatch, kDims));
+    ASSERT_EQ(x, y) << batch;
+  }
 }
 
 }  // namespace

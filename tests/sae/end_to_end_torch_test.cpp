@@ -17,6 +17,11 @@ using torch::Tensor;
 
 constexpr int64_t kOut = 7;
 constexpr double kScale = 0.25;
+constexpr float kShift = 0.5f;
+
+Units units(float shift) {
+  return {std::vector<float>(kD, shift), std::vector<double>(kD, kScale), shift != 0};
+}
 
 /// out = mean over tokens of tanh(x A + (mean over tokens of x) B): tokens act on one another,
 /// padding does not.
@@ -84,7 +89,7 @@ double expected_loss(const TorchHalf& half, const TextBatch& batch, OutputLoss k
     const Tensor x = TorchHalf::tensor(batch.raw.data() + token * kD, {1, length, kD});
     Tensor spliced = x.clone();
     for (int64_t i = 0; i < length; ++i, ++token) {
-      if (!batch.special[token]) spliced[0][i] = reconstruction[row++] / kScale;
+      if (!batch.special[token]) spliced[0][i] = reconstruction[row++] / kScale + kShift;
     }
     const Tensor mask = torch::ones({1, length}, torch::kFloat64);
     const Tensor o = half.forward(x, mask), changed = half.forward(spliced, mask);
@@ -107,7 +112,7 @@ TEST_P(EndToEndLoss, IsAutogradsThroughTheModel) {
   torch::set_num_threads(1);
   const TorchHalf half;
   const TextBatch batch = some_texts(11);
-  std::vector<float> x_hat = batch.rows(kD, kScale);
+  std::vector<float> x_hat = batch.rows(units(kShift));
   const auto noise = support::planted_activations(batch.ordinary(), kD, 60, 4, 9);
   for (size_t i = 0; i < x_hat.size(); ++i) x_hat[i] = 0.8f * x_hat[i] + 0.3f * noise[i];
   const ConstMatrix rows(x_hat.data(), batch.ordinary(), kD);
@@ -118,7 +123,7 @@ TEST_P(EndToEndLoss, IsAutogradsThroughTheModel) {
   std::vector<float> first;
   for (const int threads : {1, 3}) {
     Context context({Device::cpu, threads});
-    EndToEnd end_to_end(context, half, GetParam(), 0.25, kScale, 4);
+    EndToEnd end_to_end(context, half, GetParam(), 0.25, units(kShift), 4);
     end_to_end.load(batch);
     const OutsideGradient found = end_to_end.differentiate({none, rows, 0.6});
     EXPECT_NEAR(end_to_end.divergence(), loss, 1e-6 * loss);
@@ -139,9 +144,9 @@ TEST(EndToEndLoss, PerfectReconstructionsCostNothing) {
   const TorchHalf half;
   Context context({Device::cpu, 1});
   const TextBatch batch = some_texts(5);
-  EndToEnd end_to_end(context, half, OutputLoss::cosine, 0.5, kScale, 4);
+  EndToEnd end_to_end(context, half, OutputLoss::cosine, 0.5, units(0), 4);
   end_to_end.load(batch);
-  const std::vector<float> x = batch.rows(kD, kScale);
+  const std::vector<float> x = batch.rows(units(0));
   const SparseCodes none;
   const OutsideGradient found =
       end_to_end.differentiate({none, {x.data(), batch.ordinary(), kD}, 0});

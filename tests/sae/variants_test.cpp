@@ -58,12 +58,16 @@ TEST_P(AnyVariant, LearnsOnOneBatch) {
   EXPECT_LT(last, 0.8 * first);
 }
 
-/// Scales of the columns encoded and reconstructed, every hook with its own.
-std::pair<std::vector<float>, std::vector<float>> powers_of_two(const VariantOptions& options) {
-  std::vector<float> in(options.d_in, 0.25f), out(options.d_out, 0.25f);
-  if (options.d_out != options.d_in) std::fill(out.begin(), out.end(), 0.5f);
+/// Of the columns encoded and reconstructed, every hook with its own scale and, where it is not 0,
+/// a mean in every column.
+std::pair<Units, Units> units_with(const VariantOptions& options, float mean) {
+  const auto all = [&](int64_t d, double scale) {
+    return Units{std::vector<float>(d, mean), std::vector<double>(d, scale), mean != 0};
+  };
+  Units in = all(options.d_in, 0.25),
+        out = all(options.d_out, options.d_out == options.d_in ? 0.25 : 0.5);
   if (!options.hooks.empty()) {
-    std::fill(in.begin() + kHook, in.end(), 0.5f);
+    std::fill(in.scale.begin() + kHook, in.scale.end(), 0.5);
     out = in;
   }
   return {in, out};
@@ -76,8 +80,8 @@ TEST_P(AnyVariant, ReloadsToTheSameCodesAndHash) {
     options.model.sparsity = 0.1;  // two norms at the default would leave few active
   const auto variant = make_variant(options);
   const State state = some_state(context, *variant, 80, 2e-3);
-  const auto [in, out] =
-      powers_of_two(variant->options());  // folding is exact, so the codes are equal bit for bit
+  // Powers of two: folding is exact, so the codes are equal bit for bit.
+  const auto [in, out] = units_with(variant->options(), 0);
   Dictionary dictionary = variant->dictionary(state), folded = dictionary;
   folded.fold(in, out);
   const auto folder = std::filesystem::temp_directory_path() / ("assay_variant_" + GetParam());
@@ -90,7 +94,7 @@ TEST_P(AnyVariant, ReloadsToTheSameCodesAndHash) {
 
   const auto x = small_batch(99);
   std::vector<float> raw = x;
-  for (size_t i = 0; i < x.size(); ++i) raw[i] /= in[i % kD];
+  for (size_t i = 0; i < x.size(); ++i) raw[i] /= static_cast<float>(in.scale[i % kD]);
   const SparseCodes expected = dictionary.encode(context, batch_of(x).x);
   const SparseCodes codes = loaded.encode(context, batch_of(raw).x);
   EXPECT_GT(codes.pairs(), kRows);
@@ -102,7 +106,39 @@ TEST_P(AnyVariant, ReloadsToTheSameCodesAndHash) {
   std::vector<float> y(kRows * width), raw_y(y.size());
   dictionary.decode(context, expected, {y.data(), kRows, width}, batch_of(x).x);
   loaded.decode(context, codes, {raw_y.data(), kRows, width}, batch_of(raw).x);
-  for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(raw_y[i] * out[i % width], y[i]);
+  for (size_t i = 0; i < y.size(); ++i)
+    EXPECT_EQ(raw_y[i] * static_cast<float>(out.scale[i % width]), y[i]);
+}
+
+/// A mean in every column of raw rows changes neither codes nor errors.
+TEST_P(AnyVariant, FoldsAMeanIntoThePublishedWeights) {
+  Context context({Device::cpu, 2});
+  const auto variant = make_variant(small_options(GetParam()));
+  const State state = some_state(context, *variant, 30, 2e-3);
+  const auto [in, out] = units_with(variant->options(), 40);
+  const Dictionary dictionary = variant->dictionary(state);
+  Dictionary folded = dictionary;
+  folded.fold(in, out);
+  const auto x = small_batch(99);
+  std::vector<float> raw = x;
+  for (size_t i = 0; i < x.size(); ++i)
+    raw[i] = raw[i] / static_cast<float>(in.scale[i % kD]) + in.shift[i % kD];
+  const SparseCodes expected = dictionary.encode(context, batch_of(x).x),
+                    codes = folded.encode(context, batch_of(raw).x);
+  const int64_t width = dictionary.info.width();
+  std::vector<float> y(kRows * width), raw_y(y.size());
+  dictionary.decode(context, expected, {y.data(), kRows, width}, batch_of(x).x);
+  folded.decode(context, codes, {raw_y.data(), kRows, width}, batch_of(raw).x);
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    const double wanted = y[i] / out.scale[i % width];
+    difference += std::pow(raw_y[i] - out.shift[i % width] - wanted, 2);
+    size += wanted * wanted;
+  }
+  EXPECT_LT(difference, 1e-3 * size);  // a code near its threshold may come or go
+  EXPECT_NEAR(codes.pairs(), expected.pairs(), 0.01 * expected.pairs());
+  // Where what is encoded is reconstructed, the mean is taken off before encoding.
+  EXPECT_EQ(folded.info.centred, in.shift == out.shift);
 }
 
 std::vector<std::string> names() {

@@ -135,8 +135,11 @@ struct Jump : torch::autograd::Function<Jump> {
 Tensor jumprelu(const Dense& d) {
   const Tensor pre = d.pre(false), z = Jump::apply(pre, d.w.at("threshold"));
   const Tensor l0 = Step::apply(pre.detach(), d.w.at("threshold")).sum(1).mean();
-  const Tensor penalty = d.options.model.sparsity_loss == "target" ? (l0 / kK - 1).pow(2) : l0;
-  return d.error(z) + d.sparsity(1) * penalty + d.aux(z, pre);
+  const bool aims = d.options.model.sparsity_loss == "target";
+  const Tensor over = l0 / kK - 1, square = over.pow(2);
+  // A square up to twice the target, its tangent beyond.
+  const Tensor penalty = !aims ? l0 : torch::where(over > 1, 2 * over - 1, square);
+  return d.error(z) + d.sparsity(aims ? 4 : 1) * penalty + d.aux(z, pre);
 }
 
 Tensor gated(const Dense& d) {
