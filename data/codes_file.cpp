@@ -12,6 +12,7 @@
 #include "data/base/atomic_file.h"
 #include "data/base/untrusted.h"
 #include "data/hdf5.h"
+#include "data/layout.h"
 #include "data/shard_file.h"
 #include "kernels/base/error.h"
 
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr int kVersion = 1;
+constexpr const char* kDecode = "assay decode";
 constexpr int64_t kChunk = 1 << 18;  // elements: 1 or 2 MiB
 
 fs::path beside(const fs::path& file) {
@@ -303,10 +305,13 @@ void take(const std::string& bytes, size_t& at, size_t count, std::vector<T>& to
 
 CodesReader CodesReader::open(const fs::path& file) {
   const std::string where = file.string();
-  const std::string answer = run_isolated(where, [&] {
-    // Texts from strangers need not be UTF-8.
-    return read_info(file).dump(-1, ' ', false, Json::error_handler_t::replace);
-  });
+  const std::string answer = run_isolated(
+      where,
+      [](std::string_view path) {
+        // Texts from strangers need not be UTF-8.
+        return read_info(fs::path(path)).dump(-1, ' ', false, Json::error_handler_t::replace);
+      },
+      where);
   const Json info = Json::parse(answer, nullptr, false);
   if (!info.is_object()) throw Error(where + ": damaged");
   CodesReader reader;
@@ -328,8 +333,15 @@ SparseCodes CodesReader::next(int64_t most_rows, int64_t most_pairs) {
   const int64_t rows = std::min(most_rows, info_.rows - row_);
   if (rows == 0) return codes;
   const std::string where = file_.string();
+  const auto text = [](int64_t number) { return std::to_string(number); };
   const std::string bytes = run_isolated(
-      where, [&] { return read_block(file_, row_, pair_, rows, most_pairs, info_.n); });
+      where,
+      [](std::string_view argument) {
+        const std::vector<std::string> a = unpack(argument);
+        return read_block(fs::path(a[0]), std::stoll(a[1]), std::stoll(a[2]), std::stoll(a[3]),
+                          std::stoll(a[4]), std::stoll(a[5]));
+      },
+      pack({where, text(row_), text(pair_), text(rows), text(most_pairs), text(info_.n)}));
   size_t at = 0;
   std::vector<int64_t> taken;
   take(bytes, at, 1, taken, where);
@@ -378,6 +390,7 @@ ActivationsWriter::ActivationsWriter(const fs::path& file, int64_t rows, int64_t
   options.sinks = false;
   options.hook = hook;
   options.source_hash = source_hash;
+  options.made_by = kDecode;
   try {
     state_ = std::make_unique<State>(file, std::move(options));
   } catch (...) {
@@ -396,12 +409,36 @@ void ActivationsWriter::append(ConstMatrix x) {
 
 void ActivationsWriter::finish() { state_->file.finish(); }
 
+bool is_codes(const fs::path& file) {
+  if (fs::file_size(file) == 0) return true;
+  try {
+    const std::vector<std::string> names = root_names(file);
+    return std::find(names.begin(), names.end(), "row_offsets") != names.end();
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+bool is_decoded(const fs::path& file) {
+  if (fs::file_size(file) == 0) return true;
+  try {
+    const FileLayout layout = read_layouts({file}).front();
+    const auto made_by = layout.attributes.find("made_by");
+    return made_by != layout.attributes.end() && made_by->second == kDecode;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 std::vector<std::string> root_names(const fs::path& file) {
   const std::string where = file.string();
-  const std::string answer = run_isolated(where, [&] {
-    return Json(hdf5::members(hdf5::open_file(file), "/"))
-        .dump(-1, ' ', false, Json::error_handler_t::replace);
-  });
+  const std::string answer = run_isolated(
+      where,
+      [](std::string_view path) {
+        return Json(hdf5::members(hdf5::open_file(fs::path(path)), "/"))
+            .dump(-1, ' ', false, Json::error_handler_t::replace);
+      },
+      where);
   const Json names = Json::parse(answer, nullptr, false);
   if (!names.is_array()) throw Error(where + ": damaged");
   return names.get<std::vector<std::string>>();

@@ -87,6 +87,11 @@ class ActivationsWriter {
   std::unique_ptr<State> state_;
 };
 
+/// Whether a file is what `assay encode`, or `assay decode`, wrote (an empty file passes as either:
+/// nothing is lost with it). Anything else is not, damaged files included.
+bool is_codes(const std::filesystem::path& file);
+bool is_decoded(const std::filesystem::path& file);
+
 /// The names at the root of an HDF5 file of unknown kind. Errors: no such file, not HDF5,
 /// truncated.
 std::vector<std::string> root_names(const std::filesystem::path& file);

@@ -194,13 +194,13 @@ Corpus Corpus::open(const fs::path& path) {
                                600};
   const std::string answer = run_isolated(
       path.string(),
-      [&] {
-        Corpus c = read(path);
+      [](std::string_view file) {
+        Corpus c = read(fs::path(file));
         Writer writer;
         walk(writer, c);
         return writer.take();
       },
-      limits);
+      path.string(), limits);
   Corpus c;
   Reader reader(answer, path.string());
   within_memory(path.string(), [&] { walk(reader, c); });

@@ -316,6 +316,58 @@ void check_extents(const FileLayout& file) {
   }
 }
 
+struct RowsWanted {
+  int64_t file_rows, d, first, rows;
+  DType dtype;
+};
+
+std::string pack_rows(const RowsWanted& w, const std::string& path, const std::string& dataset) {
+  return pack({path, dataset, std::to_string(w.file_rows), std::to_string(w.d),
+               std::to_string(w.first), std::to_string(w.rows), std::string(name_of(w.dtype))});
+}
+
+/// The stored bytes of the rows that pack_rows names.
+std::string read_rows(std::string_view argument) {
+  const std::vector<std::string> a = unpack(argument);
+  const std::string &where = a[0], &name = a[1];
+  const RowsWanted w{std::stoll(a[2]), std::stoll(a[3]), std::stoll(a[4]), std::stoll(a[5]),
+                     parse_dtype(a[6])};
+  const hdf5::Handle handle = hdf5::open_file(fs::path(where));
+  const hdf5::Handle dataset = hdf5::open_dataset(handle, name, where);
+  if (hdf5::shape(dataset, where) != std::vector<int64_t>{w.file_rows, w.d})
+    throw Error(where + ": changed while it was open");
+  const hdf5::Handle space = hdf5::own(H5Dget_space(dataset), where, name);
+  const hsize_t start[2] = {static_cast<hsize_t>(w.first), 0};
+  const hsize_t count[2] = {static_cast<hsize_t>(w.rows), static_cast<hsize_t>(w.d)};
+  const hdf5::Handle memory(H5Screate_simple(2, count, nullptr));
+  hdf5::check(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, nullptr), where,
+              name);
+  std::string out(static_cast<size_t>(w.rows * w.d * size_of(w.dtype)), '\0');
+  hdf5::check(
+      H5Dread(dataset, read_type(dataset, w.dtype, where), memory, space, H5P_DEFAULT, out.data()),
+      where, fmt::format("cannot read rows {} to {} of {}", w.first, w.first + w.rows, name));
+  return out;
+}
+
+hdf5::IntegerRange column_range(const std::string& dataset) {
+  if (dataset == "/document" || dataset == "/text") return hdf5::range_of<int64_t>();
+  if (dataset == "/special" || dataset == "/sink") return hdf5::range_of<uint8_t>();
+  return hdf5::range_of<int32_t>();
+}
+
+/// The 64-bit integers of a column: path, dataset, rows.
+std::string read_column(std::string_view argument) {
+  const std::vector<std::string> a = unpack(argument);
+  const hdf5::Handle handle = hdf5::open_file(fs::path(a[0]));
+  const hdf5::Handle stored = hdf5::open_dataset(handle, a[1], a[0]);
+  const int64_t rows = std::stoll(a[2]);
+  if (hdf5::shape(stored, a[0]) != std::vector<int64_t>{rows})
+    throw Error(a[0] + ": changed while it was open");
+  const std::vector<int64_t> column =
+      hdf5::read_integers(stored, a[1], 0, rows, column_range(a[1]), a[0]);
+  return {reinterpret_cast<const char*>(column.data()), column.size() * 8};
+}
+
 }  // namespace
 
 const std::vector<std::string>& column_names() {
@@ -327,7 +379,7 @@ const std::vector<std::string>& column_names() {
 const std::vector<std::string>& attribute_names() {
   static const std::vector<std::string> names{"model",          "revision",    "hook",
                                               "tokenizer_hash", "source_hash", "chat_template",
-                                              "writer_options"};
+                                              "writer_options", "made_by"};
   return names;
 }
 
@@ -335,7 +387,9 @@ std::vector<FileLayout> read_layouts(const std::vector<fs::path>& files) {
   std::vector<FileLayout> layouts;
   for (const fs::path& path : files) {
     const std::string answer = run_isolated(
-        path.string(), [&] { return layout_to_json(read_layout(path)); }, IsolationLimits{});
+        path.string(),
+        [](std::string_view file) { return layout_to_json(read_layout(fs::path(file))); },
+        path.string());
     layouts.push_back(layout_from_json(answer, path));
     check_extents(layouts.back());
   }
@@ -348,42 +402,15 @@ std::string read_rows_isolated(const FileLayout& file, const ArrayLayout& array,
   IsolationLimits limits;
   limits.memory_bytes += 4 * bytes;
   limits.answer_bytes = bytes + 2;
-  std::string answer = run_isolated(
-      file.path.string(),
-      [&] {
-        const std::string where = file.path.string();
-        const hdf5::Handle handle = hdf5::open_file(file.path);
-        const hdf5::Handle dataset = hdf5::open_dataset(handle, array.dataset(), where);
-        if (hdf5::shape(dataset, where) != std::vector<int64_t>{file.rows, array.d}) {
-          throw Error(where + ": changed while it was open");
-        }
-        const hdf5::Handle space = hdf5::own(H5Dget_space(dataset), where, array.dataset());
-        const hsize_t start[2] = {static_cast<hsize_t>(first), 0};
-        const hsize_t count[2] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(array.d)};
-        const hdf5::Handle memory(H5Screate_simple(2, count, nullptr));
-        hdf5::check(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, nullptr),
-                    where, array.dataset());
-        std::string out(static_cast<size_t>(bytes), '\0');
-        hdf5::check(
-            H5Dread(dataset, read_type(dataset, array.dtype, where), memory, space, H5P_DEFAULT,
-                    out.data()),
-            where,
-            fmt::format("cannot read rows {} to {} of {}", first, first + rows, array.dataset()));
-        return out;
-      },
-      limits);
+  const RowsWanted wanted{file.rows, array.d, first, rows, array.dtype};
+  std::string answer = run_isolated(file.path.string(), read_rows,
+                                    pack_rows(wanted, file.path.string(), array.dataset()), limits);
   if (static_cast<int64_t>(answer.size()) != bytes)
     throw Error(file.path.string() + ": changed while it was open");
   return answer;
 }
 
 namespace {
-
-hdf5::IntegerRange column_range(const std::string& dataset) {
-  if (dataset == "/document" || dataset == "/text") return hdf5::range_of<int64_t>();
-  if (dataset == "/special" || dataset == "/sink") return hdf5::range_of<uint8_t>();
-  return hdf5::range_of<int32_t>();
-}
 
 /// A text's rows lie together in its file: where others come between them each run would count as a
 /// text of its own.
@@ -409,18 +436,8 @@ std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
     limits.memory_bytes += 40 * file.rows;
     limits.answer_bytes = 8 * file.rows + 2;
     const std::string where = file.path.string();
-    const std::string bytes = run_isolated(
-        where,
-        [&] {
-          const hdf5::Handle handle = hdf5::open_file(file.path);
-          const hdf5::Handle stored = hdf5::open_dataset(handle, dataset, where);
-          if (hdf5::shape(stored, where) != std::vector<int64_t>{file.rows})
-            throw Error(where + ": changed while it was open");
-          const std::vector<int64_t> column =
-              hdf5::read_integers(stored, dataset, 0, file.rows, column_range(dataset), where);
-          return std::string(reinterpret_cast<const char*>(column.data()), column.size() * 8);
-        },
-        limits);
+    const std::string bytes =
+        run_isolated(where, read_column, pack({where, dataset, std::to_string(file.rows)}), limits);
     if (static_cast<int64_t>(bytes.size()) != 8 * file.rows)
       throw Error(where + ": changed while it was open");
     const size_t start = values.size();

@@ -211,6 +211,8 @@ void ShardFile::write_attributes() {
   hdf5::write_text_attribute(file_, "chat_template", options_.chat_template, where);
   hdf5::write_integer_attribute(file_, "context_length", options_.context_length, where);
   hdf5::write_integer_attribute(file_, "prepend_bos", options_.prepend_bos ? 1 : 0, where);
+  if (!options_.made_by.empty())
+    hdf5::write_text_attribute(file_, "made_by", options_.made_by, where);
   hdf5::write_text_attribute(file_, "writer_options", options_text(options_), where);
 }
 

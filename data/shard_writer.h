@@ -29,7 +29,7 @@ struct ShardWriterOptions {
   /// trainer to make room.
   int64_t disk_limit = 0;
   // Attributes of every shard.
-  std::string model, revision, hook, tokenizer_hash, source_hash, chat_template;
+  std::string model, revision, hook, tokenizer_hash, source_hash, chat_template, made_by;
   int64_t context_length = 0;
   bool prepend_bos = false;
 };

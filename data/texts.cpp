@@ -51,7 +51,8 @@ std::optional<std::vector<std::string>> read_texts(const fs::path& dataset) {
   limits.memory_bytes += 4 * size;
   limits.answer_bytes = std::max<int64_t>(limits.answer_bytes, 2 * size);
   const std::string all = run_isolated(
-      path.string(), [&] { return read_all(path); }, limits);
+      path.string(), [](std::string_view file) { return read_all(fs::path(file)); }, path.string(),
+      limits);
   int64_t count = 0;
   if (all.size() < 8) throw Error(path.string() + ": damaged");
   std::memcpy(&count, all.data(), 8);

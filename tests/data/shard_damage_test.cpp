@@ -2,12 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "data/base/atomic_file.h"
 #include "data/base/untrusted.h"
@@ -192,38 +194,71 @@ TEST(Damage, AtomicFileKeepsTheOldOneOnAFullDisk) {
   EXPECT_EQ(bytes_of(file), "new");
 }
 
+using View = std::string_view;
+
 TEST(Isolation, AnswersErrorsCrashesAndLimits) {
-  EXPECT_EQ(run_isolated("f", [] { return std::string(3 << 20, 'x'); }), std::string(3 << 20, 'x'));
-  EXPECT_EQ(run_isolated("f", [] { return std::string(); }), "");
-  EXPECT_EQ(error_of([] { run_isolated("f", []() -> std::string { throw Error("f: bad"); }); }),
-            "f: bad");
-  EXPECT_THROW(run_isolated("f", []() -> std::string { throw UsageError("f: bad"); }), UsageError);
-  EXPECT_THAT(error_of([] { run_isolated("the file", []() -> std::string { std::abort(); }); }),
+  const auto many = [](View count) { return std::string(std::stoul(std::string(count)), 'x'); };
+  EXPECT_EQ(run_isolated("f", many, "3145728"), std::string(3 << 20, 'x'));
+  EXPECT_EQ(run_isolated("f", many, "0"), "");
+  const auto echo = [](View text) { return std::string(text); };
+  EXPECT_EQ(run_isolated("f", echo, std::string(1 << 20, 'y')), std::string(1 << 20, 'y'));
+  const auto bad = [](View) -> std::string { throw Error("f: bad"); };
+  EXPECT_EQ(error_of([&] { run_isolated("f", bad, ""); }), "f: bad");
+  const auto misused = [](View) -> std::string { throw UsageError("f: bad"); };
+  EXPECT_THROW(run_isolated("f", misused, ""), UsageError);
+  const auto crash = [](View) -> std::string { std::abort(); };
+  EXPECT_THAT(error_of([&] { run_isolated("the file", crash, ""); }),
               AllOf(HasSubstr("the file"), HasSubstr("crashed"), HasSubstr("signal 6")));
   IsolationLimits limits;
   limits.answer_bytes = 10;
-  EXPECT_THAT(error_of([&] {
-                run_isolated(
-                    "f", [] { return std::string(100, 'x'); }, limits);
-              }),
-              HasSubstr("10 bytes"));
+  EXPECT_THAT(error_of([&] { run_isolated("f", many, "100", limits); }), HasSubstr("10 bytes"));
   limits = {};
   limits.seconds = 1;
-  const auto forever = []() -> std::string {
+  const auto forever = [](View) -> std::string {
     std::atomic<int> i{0};
     for (;;) ++i;
   };
+  const auto asleep = [](View) -> std::string {
+    for (;;) pause();
+  };
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_THAT(error_of([&] { run_isolated("f", forever, limits); }), HasSubstr("f: "));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  EXPECT_THAT(error_of([&] { run_isolated("f", forever, "", limits); }), HasSubstr("f: "));
+  EXPECT_THAT(error_of([&] { run_isolated("f", asleep, "", limits); }), HasSubstr("more than 1 s"));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   limits.memory_bytes = 64 << 20;
-  EXPECT_THAT(error_of([&] {
-                run_isolated(
-                    "f", [] { return std::string(1 << 30, 'x'); }, limits);
-              }),
+  EXPECT_THAT(error_of([&] { run_isolated("f", many, "1073741824", limits); }),
               HasSubstr("memory"));
 #endif
+}
+
+TEST(Isolation, TextsAreOneArgumentAndBack) {
+  const std::vector<std::string> texts{"a", "", "\xff b"};
+  EXPECT_EQ(unpack(pack({texts[0], texts[1], texts[2]})), texts);
+  EXPECT_TRUE(unpack("").empty());
+}
+
+TEST(Isolation, ChildrenIgnoreTheSignalsThatStopARun) {
+  const auto told = [](View) {
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) ::raise(number);
+    return std::string("whole");
+  };
+  EXPECT_EQ(run_isolated("f", told, ""), "whole");
+}
+
+TEST(Isolation, ThreadsAskAtTheSameTime) {
+  std::vector<std::thread> threads;
+  std::atomic<int> right{0};
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&right, t] {
+      const std::string text(100'000 * (t + 1), static_cast<char>('a' + t));
+      for (int i = 0; i < 5; ++i)
+        right += run_isolated(
+                     "f", [](View view) { return std::string(view); }, text) == text;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 20);
 }
 
 }  // namespace
