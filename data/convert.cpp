@@ -1,9 +1,10 @@
 #include "data/convert.h"
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <set>
@@ -11,6 +12,7 @@
 #include "data/arrow.h"
 #include "data/arrow_cache.h"
 #include "data/base/crc32c.h"
+#include "data/base/sha256.h"
 #include "data/base/within_memory.h"
 #include "data/index_build.h"
 #include "data/npy.h"
@@ -262,6 +264,33 @@ class SequenceCount {
   int64_t found_ = 0;
 };
 
+/// Tells one source from another without reading all of it: its size, all of its bytes where it is
+/// small, else blocks of it from the first to the last and the time it was written.
+std::string identity_of(const fs::path& path) {
+  constexpr uintmax_t kBlockBytes = 1 << 20, kBlocks = 64;
+  const uintmax_t size = fs::file_size(path), most = kBlockBytes * kBlocks;
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes(static_cast<size_t>(std::min(size, most)), '\0');
+  for (uintmax_t block = 0; block * kBlockBytes < bytes.size(); ++block) {
+    const uintmax_t begin = block * kBlockBytes,
+                    length = std::min(kBlockBytes, bytes.size() - begin);
+    const uintmax_t from = size <= most ? begin : block * (size - kBlockBytes) / (kBlocks - 1);
+    in.seekg(static_cast<std::streamoff>(from));
+    in.read(bytes.data() + begin, static_cast<std::streamsize>(length));
+  }
+  if (!in) throw Error(path.string() + ": cannot be read");
+  const auto time = size <= most ? 0 : fs::last_write_time(path).time_since_epoch().count();
+  return fmt::format("{} {} {}\n", size, time, sha256(bytes));
+}
+
+/// All that decides the rows besides what the writer's own options say: sources in order, tensor,
+/// special tokens.
+std::string identity_of(const std::vector<fs::path>& files, const ConvertOptions& options) {
+  std::string all = fmt::format("{}\n{}\n", options.tensor, fmt::join(options.special_tokens, " "));
+  for (const fs::path& file : files) all += identity_of(file);
+  return sha256(all);
+}
+
 ShardWriterOptions shard_options(const Source& source, const ConvertOptions& options) {
   ShardWriterOptions shards;
   shards.folder = options.folder;
@@ -296,6 +325,9 @@ std::optional<NearDuplicates::Count> convert_arrays(const std::vector<fs::path>&
   if (inputs.empty()) throw UsageError("no files to convert");
   std::vector<fs::path> files;
   for (const Input& input : inputs) files.push_back(input.file);
+  for (const fs::path& file : files) {
+    if (!fs::is_regular_file(file)) throw Error(file.string() + ": no such file");
+  }
   require_different(files);
   std::map<std::pair<int64_t, uint64_t>, fs::path> seen;
   NearDuplicates documents;
@@ -309,7 +341,9 @@ std::optional<NearDuplicates::Count> convert_arrays(const std::vector<fs::path>&
         within_memory(path.string(), [&] { return open_source(path, options); });
     sequences.add(input, *source);
     if (!writer) {
-      writer = std::make_unique<ShardWriter>(shard_options(*source, options));
+      ShardWriterOptions shards = shard_options(*source, options);
+      shards.source_hash = identity_of(files, options);
+      writer = std::make_unique<ShardWriter>(std::move(shards));
       d = source->d();
       context = source->context();
       tokens = source->has_tokens();

@@ -36,7 +36,8 @@ bool is_convertible(const std::filesystem::path& file);
 /// position the place there; token_ids are kept. Errors: a damaged file, another rank or element
 /// type, Fortran order, d that differs, a value that is not finite. The same file twice, by
 /// whatever path, or the same rows in two files are an Error. Returns how many documents nearly
-/// repeat another, where there are documents.
+/// repeat another, where there are documents. Called again after a kill, it continues after the
+/// last whole shard; shards that came of other sources or options are an Error.
 std::optional<NearDuplicates::Count> convert_arrays(const std::vector<std::filesystem::path>& files,
                                                     const ConvertOptions& options);
 

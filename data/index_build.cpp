@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <map>
 
 #include "data/base/crc32c.h"
+#include "data/base/lease.h"
 #include "data/row_file.h"
 #include "kernels/base/error.h"
 #include "kernels/base/mix64.h"
@@ -145,6 +147,15 @@ std::vector<uint8_t> examine(FileLayout& file, Seen& seen) {
   return std::move(sinks.marks);
 }
 
+/// An index may be made anew; a file of that name that is none may not.
+void require_replaceable(const fs::path& folder) {
+  std::ifstream in(folder / "index.yaml");
+  std::string line;
+  if (!in || (std::getline(in, line) && line.rfind("format:", 0) == 0)) return;
+  throw Error(fmt::format("{}/index.yaml: not an index of activations; choose another --out",
+                          folder.string()));
+}
+
 }  // namespace
 
 void require_different(const std::vector<fs::path>& files) {
@@ -166,9 +177,11 @@ Index build_index(const std::vector<fs::path>& files, const fs::path& folder, bo
   if (!replace && fs::exists(folder / "index.yaml")) {
     throw Error(fmt::format("{}: has an index already; --replace makes it anew", folder.string()));
   }
+  require_replaceable(folder);
   require_different(files);
   std::vector<FileLayout> layouts = read_layouts(files);
   combine(folder, layouts);  // files that do not fit together are found before they are read
+  const Lease lease(folder);
   for (const FileLayout& file : layouts) check_columns(file);
   Seen seen;
   std::vector<uint8_t> sinks;
@@ -180,10 +193,6 @@ Index build_index(const std::vector<fs::path>& files, const fs::path& folder, bo
   }
   Index index = combine(folder, std::move(layouts));
   index.near_duplicates = seen.near_duplicates();
-  std::error_code failed;
-  fs::create_directories(folder, failed);
-  if (failed)
-    throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
   if (index.sinks.rows > 0 && !own) write_sinks(folder, sinks);
   write_index(folder, index);
   return index;

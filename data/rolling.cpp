@@ -1,10 +1,7 @@
 #include "data/rolling.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
@@ -109,29 +106,11 @@ int64_t bytes_of_shards(const fs::path& folder) {
 
 }  // namespace
 
-FolderLock::FolderLock(const fs::path& folder, const std::string& role) {
-  fs::create_directories(folder);
-  const fs::path file = folder / (role + ".lock");
-  fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) throw Error(fmt::format("{}: cannot open the lock", file.string()));
-  const auto begun = Clock::now();
-  while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (Clock::now() - begun > std::chrono::seconds(10)) {
-      ::close(fd_);
-      throw Error(fmt::format("{}: another {} works on this rolling cache; a cache has one of each",
-                              folder.string(), role));
-    }
-    std::this_thread::sleep_for(kPoll);
-  }
-}
-
-FolderLock::~FolderLock() { ::close(fd_); }
-
 RollingProducer::RollingProducer(fs::path folder, int64_t limit_bytes, int64_t shard_bytes)
     : folder_(std::move(folder)),
       limit_(limit_bytes),
       shard_bytes_(shard_bytes),
-      lock_(folder_, "producer") {
+      lease_(folder_, "producer") {
   if (limit_ < 3 * shard_bytes_) {
     throw UsageError(fmt::format(
         "a disk limit of {} bytes: a rolling cache holds at least three shards of {} bytes; "
@@ -178,7 +157,7 @@ void RollingProducer::finish(RollingEnd end) const {
 }
 
 RollingCache::RollingCache(const fs::path& folder, int64_t wait_seconds, SinkRows sinks)
-    : folder_(folder), wait_seconds_(wait_seconds), sinks_(sinks), lock_(folder, "consumer") {
+    : folder_(folder), wait_seconds_(wait_seconds), sinks_(sinks), lease_(folder, "consumer") {
   const auto begun = Clock::now();
   while (!fs::exists(folder_ / "rolling.json")) {
     if (Clock::now() - begun > std::chrono::seconds(wait_seconds_)) {

@@ -19,30 +19,17 @@
 #include <optional>
 #include <string>
 
+#include "data/base/lease.h"
 #include "data/dataset.h"
 #include "data/pass.h"
 
 namespace assay::data {
 
-/// Keeps a second harvester or a second trainer out, for as long as it lives.
-class FolderLock {
- public:
-  /// `role`: "producer" or "consumer". Throws Error where another process has it (after 10 seconds
-  /// of trying).
-  FolderLock(const std::filesystem::path& folder, const std::string& role);
-  ~FolderLock();
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
- private:
-  int fd_ = -1;
-};
-
 struct RollingEnd {
   int64_t shards = 0, rows = 0;
 };
 
-/// The harvester's side.
+/// The harvester's side; a second one is kept out.
 class RollingProducer {
  public:
   /// Throws UsageError where `limit_bytes` does not hold three shards of `shard_bytes`, which
@@ -60,10 +47,10 @@ class RollingProducer {
  private:
   std::filesystem::path folder_;
   int64_t limit_, shard_bytes_;
-  FolderLock lock_;
+  Lease lease_;
 };
 
-/// The trainer's side.
+/// The trainer's side; a second one is kept out.
 class RollingCache {
  public:
   /// Waits up to `wait_seconds` for rolling.json.
@@ -86,7 +73,7 @@ class RollingCache {
   std::filesystem::path folder_;
   int64_t wait_seconds_;
   SinkRows sinks_;
-  FolderLock lock_;
+  Lease lease_;
   DatasetInfo info_;
 };
 

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "data/base/atomic_file.h"
+#include "data/base/lease.h"
 #include "data/index_file.h"
 #include "data/rolling.h"
 #include "data/shard_file.h"
@@ -104,6 +104,7 @@ int64_t shard_bytes(const ShardWriterOptions& options) {
 
 struct ShardWriter::State {
   ShardWriterOptions options;
+  std::optional<Lease> lease;  // of an ordinary data set; a rolling cache has its own
   std::optional<RollingProducer> rolling;
   int64_t resumed = 0, rows = 0;
   size_t shards = 0;
@@ -143,15 +144,11 @@ struct ShardWriter::State {
 
 ShardWriter::ShardWriter(ShardWriterOptions options) : state_(std::make_unique<State>()) {
   check_options(options);
-  std::error_code failed;
-  fs::create_directories(options.folder, failed);
-  if (failed)
-    throw Error(
-        fmt::format("{}: cannot create the folder: {}", options.folder.string(), failed.message()));
   if (fs::exists(options.folder / "index.yaml")) {
     throw Error(fmt::format("{}: already holds a finished data set; choose another folder",
                             options.folder.string()));
   }
+  if (options.disk_limit == 0) state_->lease.emplace(options.folder);
   state_->options = std::move(options);
   if (state_->options.disk_limit > 0) {
     const ShardWriterOptions& o = state_->options;

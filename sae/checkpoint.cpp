@@ -197,7 +197,7 @@ void check_finite(const State& state) {
 }
 
 void write_files(const fs::path& folder, const State& state, const Checkpoint& checkpoint) {
-  fs::create_directories(folder);
+  data::make_folder(folder);
   Tensors tensors{{"silent", data::view_of(state.silent)}};
   for (const auto& [name, p] : state.parameters) {
     tensors[name] = data::view_of(p.value, p.shape);

@@ -21,6 +21,8 @@ CheckpointPolicy policy_of(const TrainConfig& train) {
 RunCheckpoints::RunCheckpoints(std::filesystem::path run, const CheckpointPolicy& policy)
     : run_(std::move(run)), policy_(policy), clock_(policy, Clock::now()) {}
 
+void RunCheckpoints::claim() { lease_.emplace(run_); }
+
 std::optional<Restored> RunCheckpoints::restore(Context& context, const CreateState& create,
                                                 std::optional<int64_t> at) {
   clean_checkpoints(run_);
@@ -42,6 +44,7 @@ std::optional<Restored> RunCheckpoints::restore(Context& context, const CreateSt
 bool RunCheckpoints::due(int64_t step) const { return clock_.due(step, Clock::now()); }
 
 void RunCheckpoints::save(const State& state, const Checkpoint& checkpoint) {
+  lease_->check();
   last_good_ = save_checkpoint(run_, state, checkpoint, policy_).string();
   clock_.written(Clock::now());
 }

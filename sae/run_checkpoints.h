@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "data/base/lease.h"
 #include "kernels/base/context.h"
 #include "sae/checkpoint.h"
 #include "sae/train_config.h"
@@ -21,19 +22,25 @@ class RunCheckpoints {
   /// The time till the first one that is due begins here. Nothing is touched.
   RunCheckpoints(std::filesystem::path run, const CheckpointPolicy& policy);
 
+  /// Keeps other processes out of the folder, which is made where it is missing, from now on.
+  /// Throws Error where one is in it (data/base/lease.h). Before restore() and save().
+  void claim();
+
   /// Clears away what a kill left, and restores the newest good checkpoint, or that of step `at`
   /// (later ones are then removed; 0: none is restored); bad ones passed over are warned of.
   /// nullopt where there is none. Throws as load_checkpoint and load_checkpoint_of do.
   std::optional<Restored> restore(Context& context, const CreateState& create,
                                   std::optional<int64_t> at = std::nullopt);
   bool due(int64_t step) const;
-  /// As save_checkpoint; the clock starts anew.
+  /// As save_checkpoint; the clock starts anew. Throws Error where another process has taken the
+  /// folder over.
   void save(const State& state, const Checkpoint& checkpoint);
   /// For the message of a failure: "there is no checkpoint yet", or where it lies.
   std::string last_good() const;
 
  private:
   std::filesystem::path run_;
+  std::optional<data::Lease> lease_;
   CheckpointPolicy policy_;
   CheckpointClock clock_;
   std::string last_good_;

@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "kernels/base/error.h"
@@ -15,10 +17,38 @@ namespace assay::data {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+void warn_once(const fs::path& folder) {
+  static std::once_flag said;
+  std::call_once(said, [&] {
+    spdlog::warn(
+        "{}: this file system cannot sync folders: after a power cut the last files may be missing",
+        folder.string());
+  });
+}
+
+}  // namespace
+
+void make_folder(const fs::path& folder) {
+  const fs::path above = folder.has_parent_path() ? folder.parent_path() : fs::path(".");
+  std::error_code failed;
+  if (fs::is_directory(folder, failed) || folder.empty()) return;
+  if (!fs::exists(above, failed)) make_folder(above);
+  fs::create_directory(folder, failed);
+  if (failed) {
+    throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
+  }
+  sync_to_disk(above);
+}
+
 void sync_to_disk(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   const int failed = fd < 0 || ::fsync(fd) != 0 ? errno : 0;
   if (fd >= 0) ::close(fd);
+  std::error_code unknown;
+  if ((failed == EINVAL || failed == ENOTSUP) && fd >= 0 && fs::is_directory(path, unknown))
+    return warn_once(path);
   if (failed != 0)
     throw Error(fmt::format("{}: cannot sync to disk: {}", path.string(), std::strerror(failed)));
 }

@@ -39,7 +39,12 @@ class AtomicFile {
 /// that name: fsync, rename, fsync the folder. Files inside a folder must have been synced before.
 void publish(const std::filesystem::path& part, const std::filesystem::path& file);
 
-/// fsync a file or folder.
+/// Make the folder and those above it that are missing, and see that their names are safe on disk.
+/// Throws Error naming the folder and the system's reason.
+void make_folder(const std::filesystem::path& folder);
+
+/// fsync a file or folder. A file system that cannot sync folders (EINVAL, ENOTSUP) is warned of
+/// once and is no failure; any other failure throws Error with the system's reason.
 void sync_to_disk(const std::filesystem::path& path);
 
 }  // namespace assay::data
