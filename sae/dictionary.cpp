@@ -9,6 +9,7 @@
 
 #include "data/base/atomic_file.h"
 #include "data/base/json_file.h"
+#include "data/base/memory_room.h"
 #include "data/base/sha256.h"
 #include "data/safetensors.h"
 #include "kernels/base/error.h"
@@ -227,7 +228,13 @@ Dictionary Dictionary::load(const fs::path& path) {
   dictionary.info = read_cfg(folder / "cfg.json");
   check(dictionary.info, folder / "cfg.json");
   const DictionaryInfo& info = dictionary.info;
-  const data::TensorFile tensors = data::read_safetensors(folder / "dictionary.safetensors");
+  const fs::path file = folder / "dictionary.safetensors";
+  // As stored, and as loaded.
+  if (std::error_code missing; fs::file_size(file, missing) > 0 && !missing) {
+    data::require_room(2 * static_cast<int64_t>(fs::file_size(file)), "loading " + file.string(),
+                       "free memory, or use a larger machine");
+  }
+  const data::TensorFile tensors = data::read_safetensors(file);
   dictionary.w_enc = weights(tensors, "W_enc", {info.n, info.d});
   dictionary.w_dec = weights(tensors, "W_dec", {info.n, info.width()});
   dictionary.b_enc = weights(tensors, "b_enc", {info.n});
@@ -246,7 +253,7 @@ Dictionary Dictionary::load(const fs::path& path) {
 void Dictionary::save(const fs::path& folder) const {
   const fs::path part = folder.string() + ".part";
   fs::remove_all(part);
-  fs::create_directories(part);
+  data::make_folder(part);
   std::map<std::string, data::TensorView> tensors{
       {"W_enc", data::view_of(w_enc, {info.n, info.d})},
       {"W_dec", data::view_of(w_dec, {info.n, info.width()})},

@@ -1,7 +1,11 @@
 #include "sae/plan.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
+#include "data/base/memory_room.h"
+#include "kernels/base/error.h"
 #include "kernels/narrow_moments.h"
 #include "sae/batch_source.h"
 #include "sae/metrics_log.h"
@@ -117,6 +121,83 @@ Plan plan_run(const PlanInput& in) {
   const int64_t others = in.ranks - 1;
   plan.received = 8 * rows * o.model.k * others + 8 * rows * o.d_out * others / in.ranks;
   return plan;
+}
+
+namespace {
+
+/// Of runs in one process: all that they hold, and the largest of what they hold for a while.
+int64_t peak_of(const std::vector<PlanInput>& runs) {
+  int64_t resident = 0, transient = 0;
+  for (const PlanInput& run : runs) {
+    const Plan plan = plan_run(run);
+    resident += sum(plan.resident);
+    transient = std::max(transient, plan.peak() - sum(plan.resident));
+  }
+  return resident + transient;
+}
+
+/// Whether they fit after a change, which may be one that the variant cannot take.
+template <class Change>
+bool fit_after(std::vector<PlanInput> runs, int64_t room, const Change& change) {
+  try {
+    for (PlanInput& run : runs) change(run.variant);
+    return peak_of(runs) <= room;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// The settings that would fit, each alone.
+std::string what_fits(const std::vector<PlanInput>& runs) {
+  const int64_t room = data::memory_room().bytes;
+  std::vector<std::string> ways;
+  const auto try_way = [&](const std::string& way, const auto& change) {
+    const bool fits = fit_after(runs, room, change);
+    if (fits) ways.push_back(way);
+    return fits;
+  };
+  int64_t most = 1;
+  for (const PlanInput& run : runs) most = std::max(most, run.variant.model.n);
+  for (int64_t n = most * 7 / 8; n >= 32; n = n * 7 / 8) {
+    const int64_t round = n / 32 * 32;
+    if (try_way(fmt::format("model.n = {}", round),
+                [&](VariantOptions& o) { o.model.n = std::min(o.model.n, round); }))
+      break;
+  }
+  for (int64_t batch = runs.front().variant.train.batch / 2; batch >= 16; batch /= 2) {
+    if (try_way(fmt::format("train.batch = {}", batch),
+                [&](VariantOptions& o) { o.train.batch = batch; }))
+      break;
+  }
+  for (const char* moments : {"bf16", "8bit"}) {
+    if (try_way(fmt::format("train.optimizer_state = {}", moments),
+                [&](VariantOptions& o) { o.train.optimizer_state = moments; }))
+      break;
+  }
+  if (ways.empty()) return "no smaller n, batch or optimizer_state alone would fit";
+  return fmt::format("{} would fit", fmt::join(ways, ", or "));
+}
+
+}  // namespace
+
+void add_chunks(const data::Dataset& dataset, const std::vector<data::HookInfo>& hooks,
+                PlanInput& input) {
+  int64_t row_bytes = 0;
+  for (const data::HookInfo& hook : hooks) row_bytes += hook.d * size_of(hook.dtype);
+  input.rows += dataset.info().rows;
+  for (const data::ChunkInfo& chunk : dataset.chunks()) {
+    input.chunk_bytes = std::max(input.chunk_bytes, chunk.rows * row_bytes);
+    input.stored_bytes += chunk.rows * row_bytes;
+  }
+}
+
+void require_memory(std::vector<PlanInput> runs) {
+  for (size_t i = 1; i < runs.size(); ++i) {  // the stream is shared
+    runs[i].rows = runs[i].chunk_bytes = runs[i].stored_bytes = 0;
+  }
+  const int64_t need = peak_of(runs);
+  if (need <= data::memory_room().bytes) return;
+  data::require_room(need, runs.size() > 1 ? "this sweep" : "this run", what_fits(runs));
 }
 
 const std::vector<Gpu>& known_gpus() {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/dataset.h"
 #include "sae/train_config.h"
 #include "sae/variant.h"
 
@@ -45,6 +46,15 @@ struct Plan {
 /// divided among the ranks, rows and parameters that do not belong to latents are not
 /// (docs/training.md). Throws as make_variant does.
 Plan plan_run(const PlanInput& input);
+
+/// What the plan must know of a data set's chunks, with the rows of all `hooks`.
+void add_chunks(const data::Dataset& dataset, const std::vector<data::HookInfo>& hooks,
+                PlanInput& input);
+
+/// Throws UsageError, before anything is made, where the runs, which train together on one stream
+/// (one, or those of a sweep), need more memory than there is room for (data/base/memory_room.h);
+/// says which smaller setting would fit.
+void require_memory(std::vector<PlanInput> runs);
 
 /// A device's data sheet: dense bf16 FLOP/s, memory bytes/s, memory bytes.
 struct Gpu {

@@ -13,6 +13,7 @@
 #include "kernels/base/error.h"
 #include "sae/batch_source.h"
 #include "sae/member.h"
+#include "sae/plan.h"
 #include "sae/resume_check.h"
 
 namespace assay::sae {
@@ -27,6 +28,18 @@ TrainSummary finished_before(const RunConfig& config) {
   done.step = config.train.steps;
   done.tokens = config.train.steps * config.train.step_rows();
   return done;
+}
+
+PlanInput plan_input(const RunConfig& config, const BatchSource& source) {
+  check_hooks(config.data, config.model.variant);
+  PlanInput input;
+  input.data = config.data;
+  input.variant = variant_options(config.model, config.train, source.inputs(), source.targets());
+  std::vector<data::HookInfo> hooks = source.inputs();
+  if (source.transcodes())
+    hooks.insert(hooks.end(), source.targets().begin(), source.targets().end());
+  for (const data::Source& each : source.sources().all()) add_chunks(*each.dataset, hooks, input);
+  return input;
 }
 
 /// Members that learn from the same batches, one after another on each.
@@ -123,6 +136,7 @@ TrainSummary train(Context& context, const RunConfig& config, const fs::path& ru
                    const volatile std::sig_atomic_t& stop) {
   if (already_finished(run, config.resolved_yaml, resume)) return finished_before(config);
   BatchSource source(config.data, config.train, stop);
+  require_memory({plan_input(config, source)});
   Member member(context, config, run, source);
   member.show_progress("train");
   Lockstep lockstep(source, {&member},
@@ -146,6 +160,9 @@ std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepM
   if (open.empty()) return outcomes;
   const RunConfig& shared = members[open.front()].config;
   BatchSource source(shared.data, shared.train, stop);
+  std::vector<PlanInput> plans;
+  for (const size_t i : open) plans.push_back(plan_input(members[i].config, source));
+  require_memory(std::move(plans));
   std::vector<std::unique_ptr<Member>> learners(members.size());
   std::vector<Member*> active;
   for (const size_t i : open) {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/memory_room.h"
 #include "data/dataset.h"
 #include "data/stream_plan.h"
 #include "experiments/commands/commands.h"
@@ -46,13 +47,7 @@ std::vector<data::HookInfo> hooks_of(const data::Dataset& dataset,
 /// Sizes and order of the chunks, all hooks together.
 void look_at_chunks(const data::Dataset& dataset, const Config& config,
                     const std::vector<data::HookInfo>& hooks, sae::PlanInput& in) {
-  in.rows = dataset.info().rows;
-  int64_t row_bytes = 0;
-  for (const data::HookInfo& hook : hooks) row_bytes += hook.d * size_of(hook.dtype);
-  for (const data::ChunkInfo& chunk : dataset.chunks()) {
-    in.chunk_bytes = std::max(in.chunk_bytes, chunk.rows * row_bytes);
-    in.stored_bytes += chunk.rows * row_bytes;
-  }
+  sae::add_chunks(dataset, hooks, in);
   data::StreamOptions stream;
   stream.hook = config.data.hook;
   stream.batch = config.train.step_rows();
@@ -178,6 +173,7 @@ Json facts_of(const sae::PlanInput& in, const Options& options) {
   const sae::Plan plan = sae::plan_run(in);
   const int64_t peak = plan.peak() + own_memory(), disk = plan.disk_bytes();
   const int64_t here = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
+  const data::MemoryRoom left = data::memory_room();
   const auto room = static_cast<int64_t>(fs::space(existing(options.out)).available);
   Json facts{{"steps", plan.steps},          {"tokens_a_step", plan.rows_a_step},
              {"tokens", plan.tokens},        {"epochs", plan.epochs},
@@ -193,14 +189,15 @@ Json facts_of(const sae::PlanInput& in, const Options& options) {
   facts["disk"] = {{"total", disk}, {"free", room}, {"parts", list(plan.disk)}};
   if (in.ranks > 1) facts["received_a_rank_and_step"] = plan.received;
   facts["warnings"] = Json::array();
-  double limit = static_cast<double>(here);
+  double limit = static_cast<double>(left.bytes);
   for (const sae::Gpu& gpu : sae::known_gpus()) {
     if (gpu.name == options.gpu) limit = gpu.memory;
   }
   const bool fits = static_cast<double>(peak) <= limit;
   if (!fits)
-    facts["warnings"].push_back(
-        fmt::format("memory: {:.1f} GB of {:.1f} GB", peak / 1e9, limit / 1e9));
+    facts["warnings"].push_back(fmt::format("memory: {:.1f} GB of {:.1f} GB ({})", peak / 1e9,
+                                            limit / 1e9,
+                                            options.gpu.empty() ? left.limit : options.gpu));
   if (disk > room)
     facts["warnings"].push_back(
         fmt::format("disk: {:.1f} GB of {:.1f} GB free", disk / 1e9, room / 1e9));
