@@ -9,6 +9,11 @@
 
 namespace assay::sae {
 
+/// How much of a log of JSON lines goes on, of which a checkpoint saw the first `bytes`: all of
+/// them, or, where lines of it are lost or damaged, the whole lines that are left, alone in the
+/// file from then on. Says on the log what is missing; a log is never why a run cannot go on.
+int64_t whole_lines(const std::filesystem::path& file, int64_t bytes);
+
 class AppendFile {
  public:
   /// Opens for appending, cut to `bytes`. Throws Error naming the file where it cannot, or where it

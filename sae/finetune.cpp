@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "data/base/atomic_file.h"
+#include "data/base/output_guard.h"
 #include "data/base/sha256.h"
 #include "data/dataset.h"
 #include "data/text_table.h"
@@ -20,6 +20,7 @@
 #include "sae/append_file.h"
 #include "sae/ema.h"
 #include "sae/end_to_end.h"
+#include "sae/plan.h"
 #include "sae/run_checkpoints.h"
 #include "sae/variants/variants.h"
 
@@ -46,6 +47,13 @@ VariantOptions options_of(const RunConfig& run, const FinetuneConfig& own,
   options.model.sparsity_warmup = 0;
   options.train.lr = own.lr > 0 ? own.lr : options.train.lr / 10;
   options.train.steps = own.steps;
+  return options;
+}
+
+/// As require_memory: a step has the rows of its texts, which vary; the run's batch stands for
+/// them.
+VariantOptions that_fits(VariantOptions options) {
+  require_memory({{{}, options}});
   return options;
 }
 
@@ -79,7 +87,7 @@ class Finetune {
         hook_(dataset_.hook("activations")),
         units_(units_of({hook_}, run_.data.path)),
         table_(data::text_table(dataset_)),
-        variant_(make_variant(options_of(run_, own, hook_))),
+        variant_(make_variant(that_fits(options_of(run_, own, hook_)))),
         state_(variant_->create()),
         checkpoints_(paths.out,
                      {own.checkpoint_every, own.checkpoint_minutes, own.keep_checkpoints, 0}) {
@@ -100,8 +108,12 @@ class Finetune {
 
   FinetuneSummary train(Resume resume, const volatile std::sig_atomic_t& stop) {
     const auto begun = Clock::now();
+    checkpoints_.claim();
+    // Another process may have been here.
+    already_finished(paths_.out, run_.resolved_yaml, resume);
     if (resume == Resume::never || !restore()) start();
-    AppendFile log(paths_.out / "metrics.jsonl", log_bytes_);
+    const fs::path metrics = paths_.out / "metrics.jsonl";
+    AppendFile log(metrics, whole_lines(metrics, log_bytes_));
     const auto loss = own_.output == "cosine" ? OutputLoss::cosine : OutputLoss::logits;
     EndToEnd end_to_end(context_, *upper_, loss, own_.share, units_, own_.texts_at_once);
     bool stopping = false;
@@ -152,13 +164,8 @@ class Finetune {
     state_.numbers = from.numbers;
     state_.silent = from.silent;
     state_.screen.refresh(context_, state_.encoder());
-    std::error_code failed;
-    fs::create_directories(paths_.out, failed);
-    if (failed)
-      throw Error(
-          fmt::format("{}: cannot create the folder: {}", paths_.out.string(), failed.message()));
-    data::write_file_atomically(paths_.out / "config.yaml", run_.resolved_yaml);
-    data::write_file_atomically(paths_.out / "finetune.yaml", yaml_of(own_));
+    data::write_once(paths_.out / "finetune.yaml", yaml_of(own_));
+    data::write_once(paths_.out / "config.yaml", run_.resolved_yaml);
   }
 
   /// From this run's own newest good checkpoint. The texts are those that follow.
@@ -357,6 +364,7 @@ void describe(config::Fields& f, FinetuneConfig& c) {
 FinetuneSummary finetune(Context& context, const RunConfig& run, const FinetuneConfig& config,
                          const FinetunePaths& paths, Resume resume,
                          const volatile std::sig_atomic_t& stop) {
+  data::guard_folder(paths.out, {}, {data::FolderKind::finetune});
   if (run.data.path.empty() || run.data.rolling || run.data.hook != "activations") {
     throw UsageError(
         "finetune: whole texts are read from one data set's /activations: name its folder with "

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data/base/atomic_file.h"
+#include "data/base/output_guard.h"
 #include "data/split_rule.h"
 #include "sae/batch_origin.h"
 #include "sae/device_step.h"
@@ -53,6 +53,8 @@ std::unique_ptr<Variant> Member::checked_variant() const {
 
 void Member::begin(Resume resume) {
   begun_ = Clock::now();
+  checkpoints_.claim();
+  already_finished(folder_, config_.resolved_yaml, resume);  // another process may have been here
   if (resume == Resume::never || !restore()) start();
   if (device_) device_->upload(host_state(state_));
   open_logs();
@@ -75,13 +77,8 @@ bool Member::restore() {
 }
 
 void Member::start() {
-  std::error_code failed;
-  fs::create_directories(folder_, failed);
-  if (failed)
-    throw Error(
-        fmt::format("{}: cannot create the run's folder: {}", folder_.string(), failed.message()));
+  data::write_once(folder_ / "config.yaml", config_.resolved_yaml);
   fs::remove(folder_ / "metrics.jsonl");
-  data::write_file_atomically(folder_ / "config.yaml", config_.resolved_yaml);
   variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), source_.peek());
   if (config_.train.ema > 0) start_average(state_);
   checkpoint_.position = source_.stream().position();
@@ -210,7 +207,7 @@ void Member::warn() {
 void Member::save() {
   collect();
   if (device_) device_->download(host_state(state_));
-  const int64_t event_bytes = events_ ? events_->sync() : 0;
+  const int64_t event_bytes = events_ ? events_->sync() : checkpoint_.event_bytes;
   data::ActivationStream& stream = source_.stream();
   checkpoints_.save(
       state_, {stream.data_hash(),

@@ -21,10 +21,10 @@ struct MetricsState {
 
 class MetricsLog {
  public:
-  /// Opens RUN/metrics.jsonl for appending, cut to state.bytes. Throws Error where it is shorter
-  /// than that.
+  /// Opens RUN/metrics.jsonl for appending, cut to state.bytes; a log that is lost or damaged is
+  /// repaired (whole_lines).
   MetricsLog(const std::filesystem::path& file, const MetricsState& state)
-      : file_(file, state.bytes), state_(state) {}
+      : file_(file, whole_lines(file, state.bytes)), state_(state) {}
 
   /// The means of `steps` steps.
   void add(const StepReport& report, int64_t steps);

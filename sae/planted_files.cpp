@@ -157,7 +157,14 @@ void plant(Context& context, const PlantedOptions& options, const PlantFiles& fi
     throw UsageError(fmt::format("{}: begun with other options; use the same, or another folder",
                                  record.string()));
   }
-  data::write_file_atomically(record, options_yaml(options));
+  if (!fs::exists(record)) {
+    if (writer.resume_rows() > 0) {
+      throw UsageError(fmt::format(
+          "{}: holds shards but no planted.yaml that says what they are; use another folder",
+          folder.string()));
+    }
+    data::write_file_atomically(record, options_yaml(options));
+  }
   write_truth(model, folder);
   std::vector<float> buffer(static_cast<size_t>(kBlock * options.d));
   for (int64_t first = writer.resume_rows(); first < options.rows; first += kBlock) {

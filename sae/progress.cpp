@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "data/base/say.h"
+
 namespace assay::sae {
 
 Progress::Progress(int64_t total_steps, std::string name)
@@ -14,7 +16,7 @@ Progress::Progress(int64_t total_steps, std::string name)
       start_(Clock::now()) {}
 
 Progress::~Progress() {
-  if (terminal_ && first_ >= 0) fmt::print(stderr, "\n");
+  if (terminal_ && first_ >= 0) data::say("\n");
 }
 
 void Progress::show(const MetricsLog::Line& line, int64_t latents) {
@@ -33,13 +35,12 @@ void Progress::show(const MetricsLog::Line& line, int64_t latents) {
                               : "—";
   const std::string sparsity =
       line.sparsity > 0 ? fmt::format("λ {:.4g}  ", line.sparsity) : std::string();
-  fmt::print(
-      stderr,
+  data::say(fmt::format(
       "{}{}: step {}/{}  {:.0f} tokens/s  loss {:.4f}  FVU {:.4f}  {}L0 {:.1f}  dead {:.1f} % "
       " ETA {}{}",
       terminal_ ? "\r" : "", name_, line.step, total_, line.tokens_per_s, line.loss, line.fvu,
       sparsity, line.l0, 100.0 * static_cast<double>(line.dead) / static_cast<double>(latents), eta,
-      terminal_ ? "   " : "\n");
+      terminal_ ? "   " : "\n"));
 }
 
 }  // namespace assay::sae

@@ -1,11 +1,14 @@
 #include "sae/tensorboard.h"
 
 #include <fmt/core.h>
+#include <spdlog/spdlog.h>
 
 #include <bit>
 #include <chrono>
 #include <cstring>
+#include <fstream>
 
+#include "data/base/atomic_file.h"
 #include "data/base/crc32c.h"
 #include "kernels/base/error.h"
 
@@ -50,15 +53,33 @@ std::string wall_time_field(double seconds) { return key(1, kFixed64) + raw(seco
 
 constexpr const char* kName = "events.out.tfevents.0.assay";
 
-/// How much of the file goes on: `bytes`, or nothing where it is shorter. Makes the folder.
+/// The length of the whole records that a file begins with, of its first `bytes`.
+int64_t whole_records(const fs::path& file, int64_t bytes) {
+  std::ifstream in(file, std::ios::binary);
+  std::string record;
+  int64_t at = 0;
+  for (uint64_t length = 0; in.read(reinterpret_cast<char*>(&length), sizeof length);) {
+    if (length > static_cast<uint64_t>(bytes - at)) break;
+    record.resize(length + 8);  // between the checksums of the length and of the record
+    if (!in.read(record.data(), std::ssize(record))) break;
+    const std::string whole = tf_record(record.substr(4, length));
+    if (at + std::ssize(whole) > bytes || whole.substr(8) != record) break;
+    at += std::ssize(whole);
+  }
+  return at;
+}
+
+/// How much of the file goes on: `bytes`, or the whole records of a damaged one. Makes the folder.
 int64_t whole_bytes(const fs::path& folder, int64_t bytes) {
-  std::error_code failed;
-  fs::create_directories(folder, failed);
-  if (failed)
-    throw Error(fmt::format("{}: cannot create the folder: {}", folder.string(), failed.message()));
+  data::make_folder(folder);
   const fs::path file = folder / kName;
-  return fs::is_regular_file(file) && static_cast<int64_t>(fs::file_size(file)) >= bytes ? bytes
-                                                                                         : 0;
+  const int64_t left = whole_records(file, bytes);
+  if (left < bytes)
+    spdlog::warn(
+        "{}: {} of the {} bytes that the checkpoint saw are lost or damaged; it goes on "
+        "with the events that are whole",
+        file.string(), bytes - left, bytes);
+  return left;
 }
 
 double now() {

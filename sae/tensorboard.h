@@ -25,9 +25,9 @@ std::string scalar_event(double wall_time, int64_t step,
 /// is watching goes on reading.
 class EventFile {
  public:
-  /// Opens FOLDER/events.out.tfevents.0.assay cut to `bytes` (0 = a new one). A file shorter than
-  /// that was tampered with or removed: it is started anew. Throws Error naming the file where it
-  /// cannot be written.
+  /// Opens FOLDER/events.out.tfevents.0.assay cut to `bytes` (0 = a new one). Of a file that is
+  /// shorter or damaged the whole records go on, and the log says so. Throws Error naming the file
+  /// where it cannot be written.
   EventFile(const std::filesystem::path& folder, int64_t bytes);
 
   void add(int64_t step, const std::vector<std::pair<std::string, float>>& scalars);

@@ -1,4 +1,5 @@
-// SIGTERM, SIGUSR1 and SIGINT ask a run to checkpoint and stop.
+// SIGTERM, SIGUSR1, SIGINT and SIGHUP (unless nohup has it ignored) ask a run to checkpoint and
+// stop.
 #pragma once
 
 #include <csignal>

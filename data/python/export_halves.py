@@ -26,6 +26,7 @@ from pathlib import Path
 
 import model_source
 from model_source import sha256_file
+from safe_write import say
 from tool import Parser, SourceError, as_tool, integer, make_folder
 
 FORMAT_VERSION = 1
@@ -97,10 +98,7 @@ def export(args):
         )
     else:
         halves = load_causal_halves(source.folder, args.layer)
-    print(
-        f"{source.name}: layer {args.layer} of {halves.layers}, d {halves.d} -> {halves.output}",
-        flush=True,
-    )
+    say(f"{source.name}: layer {args.layer} of {halves.layers}, d {halves.d} -> {halves.output}")
     make_folder(args.out.parent)
     with tempfile.TemporaryDirectory(dir=args.out.parent, prefix=".export-") as staging:
         folder = Path(staging) / "halves"
@@ -120,7 +118,7 @@ def export(args):
             shutil.rmtree(args.out)
         folder.rename(args.out)
     trusted = trust(args.out / "manifest.json")
-    print(f"wrote {args.out} in {time.time() - started:.0f} s; trusted by {trusted}", flush=True)
+    say(f"wrote {args.out} in {time.time() - started:.0f} s; trusted by {trusted}")
 
 
 def write_halves(halves, folder):
@@ -151,7 +149,7 @@ def write_halves(halves, folder):
                 torch._inductor.aoti_compile_and_package(
                     program, package_path=str(folder / FILES[name + "_compiled"])
                 )
-        print(f"{name}: compiled and traced in {time.time() - start:.0f} s", flush=True)
+        say(f"{name}: compiled and traced in {time.time() - start:.0f} s")
     for name, (module, inputs) in halves.to_vocabulary().items():
         with torch.no_grad():
             torch.jit.trace(module, inputs, check_trace=False).save(
@@ -192,7 +190,7 @@ def check_parity(halves, folder):
                 ) / logits.abs().amax(-1).clamp(min=1)
                 worst[name + "_script"] = max(worst[name + "_script"], far.max().item())
     for key, difference in worst.items():
-        print(f"{files[key]}: max |difference| from the eager model {difference:.2e}", flush=True)
+        say(f"{files[key]}: max |difference| from the eager model {difference:.2e}")
         if not difference <= TOLERANCE:
             raise SourceError(
                 f"{files[key]} differs from the eager model by {difference:.2e}, allowed {TOLERANCE:.0e}"

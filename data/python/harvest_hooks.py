@@ -20,7 +20,7 @@ import model_source
 import numpy as np
 import torch
 from model_source import load_pretrained
-from safe_write import write_beside
+from safe_write import say, write_beside
 from tokenise import document_id, read_records
 from tool import Parser, SourceError, as_tool, integer, open_h5
 
@@ -95,7 +95,7 @@ def harvest(args):
         columns = run(model, tokenizer, records, mine[first : first + args.texts_per_file], args)
         write(path, columns, facts, args)
         rows += len(columns["tokens"])
-    print(
+    say(
         f"{args.out}: rank {args.rank} of {args.ranks} wrote {rows} rows; "
         f"when all have, run: assay index {args.out}/*.h5 --out {args.out}"
     )

@@ -23,7 +23,7 @@ import model_source
 import numpy as np
 import torch
 from model_source import load_pretrained
-from safe_write import write_beside
+from safe_write import guard, has_attribute, say, write_beside
 from tool import Parser, SourceError, as_tool, integer, read_json
 
 KINDS, PARTS = ["planted", "benign", "decoy", "calibration"], ["name", "concept", "audit", "query"]
@@ -73,6 +73,7 @@ def main():
 
 
 def harvest(args):
+    guard(args.out, [args.spec], has_attribute("made_by", "harvest_organisms"))
     spec = read_spec(args.spec)
     folder = args.spec.parent
     source = model_source.find_model(folder / spec["base"])
@@ -124,7 +125,7 @@ def harvest(args):
             "assay_format": 1,
         },
     )
-    print(
+    say(
         f"wrote {args.out}: {len(rows.lengths)} texts of {len(spec['organisms'])} organisms and their base model"
     )
 
@@ -199,7 +200,7 @@ class Rows:
                     text
                 ]
                 file[f"labels/{name}"].attrs["classes"] = names
-            file.attrs.update(attributes)
+            file.attrs.update({**attributes, "made_by": "harvest_organisms"})
 
 
 def read(model, tokenizer, texts, labels, rows, args):

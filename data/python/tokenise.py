@@ -15,7 +15,7 @@ import h5py
 import model_source
 import numpy as np
 from model_source import load_pretrained
-from safe_write import write_beside
+from safe_write import guard, has_attribute, say, write_beside
 from table import TableError, read_table
 from tool import Parser, SourceError, as_tool, integer, parse_json, read_json
 
@@ -44,6 +44,7 @@ def main():
 
 
 def tokenise(args):
+    guard(args.out, [args.texts], has_attribute("format", "assay-corpus"))
     records = read_records(args.texts)
     model = describe_model(args.model)
     limit = args.max_length or model["max_length"]
@@ -78,7 +79,7 @@ def tokenise(args):
                 "source_hash": model_source.sha256_file(args.texts),
             }
         )
-    print(
+    say(
         f"wrote {args.out}: {len(records)} texts, {len(tokens)} tokens ({int(special.sum())} special)"
     )
 

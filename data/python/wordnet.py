@@ -17,7 +17,7 @@ import random
 import re
 from pathlib import Path
 
-from safe_write import write_beside
+from safe_write import guard, say, write_beside
 from tool import Parser, SourceError, as_tool, integer
 
 CATEGORIES = """adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body
@@ -106,6 +106,16 @@ def choose(texts, limit, seed):
     return [t for t in texts if id(t) in chosen]
 
 
+def is_corpus(path):
+    """What this tool writes: its first line is a text with labels."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        try:
+            record = json.loads(file.readline(1 << 20))
+        except ValueError:
+            return False
+    return isinstance(record, dict) and {"text", "labels"} <= record.keys()
+
+
 @as_tool
 def main():
     parser = Parser(__doc__)
@@ -122,12 +132,13 @@ def main():
         raise SourceError(
             f"{args.wordnet} holds no data.noun: install wordnet-base, or pass --wordnet FOLDER"
         )
+    guard(args.out, args.wordnet.iterdir(), is_corpus)
     texts = choose(read_texts(args.wordnet), args.limit, args.seed)
     with write_beside(args.out) as path, open(path, "w", encoding="utf-8") as file:
         for text in texts:
             file.write(json.dumps(text, ensure_ascii=False) + "\n")
     examples = sum(t["labels"]["format"] == "example" for t in texts)
-    print(
+    say(
         f"wrote {args.out}: {len(texts)} texts ({len(texts) - examples} definitions, {examples} examples)"
     )
 

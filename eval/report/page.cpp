@@ -13,6 +13,8 @@
 namespace assay::eval::report {
 namespace {
 
+constexpr const char* kCharts = "<script id=\"assay-charts\"";  // every page has it
+
 std::string attribute(const char* name, const std::string& value) {
   return value.empty() ? "" : fmt::format(" {}=\"{}\"", name, escape_html(value));
 }
@@ -187,10 +189,18 @@ std::string Page::render(const std::string& title, const std::string& runtime) c
       body_ +
       "<noscript><p class=\"notice\">The charts need JavaScript; every number also stands in the "
       "tables.</p></noscript>\n";
-  out += "</main>\n<script id=\"assay-charts\" type=\"application/json\">" + script_json(charts_) +
+  out += "</main>\n" + std::string(kCharts) + " type=\"application/json\">" + script_json(charts_) +
          "</script>\n";
   out += "<script>" + runtime + "</script>\n<script>" + script + "</script>\n</body>\n</html>\n";
   return out;
+}
+
+bool is_page(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  const std::string html = text.str();
+  return html.empty() || html.find(kCharts) != std::string::npos;
 }
 
 }  // namespace assay::eval::report

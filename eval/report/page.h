@@ -2,6 +2,7 @@
 // whole becomes one file whose policy allows its own scripts (by hash) and no network.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -63,5 +64,8 @@ class Page {
   nlohmann::json charts_ = nlohmann::json::array();
   int figures_ = 0;
 };
+
+/// Whether a file is a document that Page::render made, or is empty.
+bool is_page(const std::filesystem::path& file);
 
 }  // namespace assay::eval::report

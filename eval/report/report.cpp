@@ -141,10 +141,7 @@ void write_report(const std::vector<fs::path>& folders, const fs::path& out) {
     if (run.results)
       add_results(page, run, evaluated > 1, evaluated == 1 ? runs : std::vector<Run>{});
   }
-  std::error_code error;
-  fs::create_directories(out, error);
-  if (error)
-    throw Error(fmt::format("{}: cannot make this folder: {}", out.string(), error.message()));
+  data::make_folder(out);
   data::write_file_atomically(out / "report.html", page.render(title, runtime));
 }
 

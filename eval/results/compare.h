@@ -149,6 +149,16 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed);
 /// details, checks of the first; numbers and scores of all.
 std::optional<Results> merge_results(const std::vector<const Results*>& parts, std::string& why);
 
+/// Why `now` cannot be added to the `earlier` results of one folder: other data, split, seed or
+/// version, or other settings of a task that both have; "" where it can. Tasks of `now` need only
+/// name and details.settings, so this can be asked before the work.
+std::string why_not_added(const Results& earlier, const Results& now);
+
+/// The earlier results with what `now` adds: tasks, and of tasks that both have the dictionaries
+/// that the earlier had nothing of. A task that failed gives way to one that did not. Dictionaries
+/// are named as merge_results does; the task "comparison" is left out, for it is made anew.
+Results add_results(const Results& earlier, Results now);
+
 /// Validation L0, of the first task that measured one; nothing where none did.
 std::optional<double> measured_l0(const Results& results, const std::string& dictionary);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "eval/results/compare.h"
 #include "eval/results/text.h"
@@ -101,27 +102,9 @@ void add_cards(const ScoreTable& table, uint64_t seed, TaskResult& result) {
   }
 }
 
-/// Which tasks ran, with which settings: parts are merged task by task.
-std::string outcome(const Results& results) {
-  nlohmann::json tasks = nlohmann::json::array();
-  for (const TaskResult& task : results.tasks)
-    tasks.push_back({task.name, task.details.value("settings", nlohmann::json())});
-  return tasks.dump();
-}
-
-/// Why `b` cannot stand beside `a`; "" where it can.
-std::string mismatch(const Results& a, const Results& b) {
-  if (a.version != b.version) return fmt::format("Assay {} and {}", a.version, b.version);
-  if (a.dataset_hash != b.dataset_hash) return "different data";
-  if (a.split_rule != b.split_rule) return "different splits";
-  if (a.seed != b.seed) return fmt::format("evaluation seeds {} and {}", a.seed, b.seed);
-  if (outcome(a) != outcome(b)) return "different tasks or settings";
-  return "";
-}
-
 /// The name a dictionary of a later part gets: its own, a numbered one where that is taken by other
-/// weights.
-std::string free_name(const Results& merged, const DictionaryEntry& entry, bool& known) {
+/// weights. `known` where it is there already.
+std::string name_in(const Results& merged, const DictionaryEntry& entry, bool& known) {
   known = false;
   std::string name = entry.name;
   for (int i = 2;; ++i) {
@@ -144,6 +127,50 @@ void append_new(const std::vector<Entry>& from, std::vector<Entry>& to) {
       to.push_back(entry);
 }
 
+/// Adds the part's dictionaries; each one's name in `merged` by its name in the part.
+std::map<std::string, std::string> add_dictionaries(const Results& part, Results& merged) {
+  std::map<std::string, std::string> names{{"", ""}};
+  for (DictionaryEntry entry : part.dictionaries) {
+    bool known = false;
+    const std::string name = name_in(merged, entry, known);
+    names[entry.name] = name;
+    if (known) continue;
+    if (names.count(entry.parent)) entry.parent = names[entry.parent];
+    entry.name = name;
+    merged.dictionaries.push_back(entry);
+  }
+  return names;
+}
+
+/// The dictionaries that a task has numbers or scores of, "" for baselines.
+std::set<std::string> covered(const TaskResult& task) {
+  std::set<std::string> names;
+  for (const Number& number : task.numbers) names.insert(number.dictionary);
+  for (const Score& score : task.scores) names.insert(score.dictionary);
+  return names;
+}
+
+/// What `part` has of dictionaries that `task` has nothing of.
+void add_to(TaskResult& task, const TaskResult& part,
+            const std::map<std::string, std::string>& names) {
+  const std::set<std::string> there = covered(task);
+  if (part.status != "ok" && task.status == "ok") {
+    task.status = part.status;
+    task.reason = part.reason;
+  }
+  const auto add = [&](const auto& from, auto& to) {
+    for (auto each : from) {
+      each.dictionary = names.at(each.dictionary);
+      if (there.count(each.dictionary) == 0) to.push_back(each);
+    }
+  };
+  append_new(part.arms, task.arms);
+  append_new(part.metrics, task.metrics);
+  append_new(part.parts, task.parts);
+  add(part.numbers, task.numbers);
+  add(part.scores, task.scores);
+}
+
 void append(const Results& part, Results& merged) {
   for (const LeftOut& left : part.left_out) {
     const bool known =
@@ -151,37 +178,48 @@ void append(const Results& part, Results& merged) {
                     [&](const LeftOut& l) { return l.name == left.name && l.path == left.path; });
     if (!known) merged.left_out.push_back(left);
   }
-  std::map<std::string, std::string> names;  // of dictionaries that are new
-  for (DictionaryEntry entry : part.dictionaries) {
-    bool known = false;
-    const std::string name = free_name(merged, entry, known);
-    if (known) continue;
-    names[entry.name] = name;
-    if (names.count(entry.parent)) entry.parent = names[entry.parent];
-    entry.name = name;
-    merged.dictionaries.push_back(entry);
-  }
-  for (size_t t = 0; t < part.tasks.size(); ++t) {
-    TaskResult& task = merged.tasks[t];
-    if (part.tasks[t].status != "ok" && task.status == "ok") {
-      task.status = part.tasks[t].status;
-      task.reason = part.tasks[t].reason;
+  const std::map<std::string, std::string> names = add_dictionaries(part, merged);
+  for (const TaskResult& task : part.tasks) {
+    const auto same = std::find_if(merged.tasks.begin(), merged.tasks.end(),
+                                   [&](const TaskResult& t) { return t.name == task.name; });
+    if (same != merged.tasks.end()) {
+      add_to(*same, task, names);
+      continue;
     }
-    append_new(part.tasks[t].arms, task.arms);
-    append_new(part.tasks[t].metrics, task.metrics);
-    append_new(part.tasks[t].parts, task.parts);
-    for (Number number : part.tasks[t].numbers) {
-      if (!names.count(number.dictionary)) continue;
-      number.dictionary = names[number.dictionary];
-      task.numbers.push_back(number);
-    }
-    for (Score score : part.tasks[t].scores) {
-      if (!names.count(score.dictionary)) continue;
-      score.dictionary = names[score.dictionary];
-      task.scores.push_back(score);
-    }
+    TaskResult fresh = task;
+    fresh.numbers.clear();
+    fresh.scores.clear();
+    add_to(fresh, task, names);
+    merged.tasks.push_back(std::move(fresh));
   }
 }
+
+/// Why `b` cannot be added to `a`, be it with other tasks; "" where it can.
+std::string other_evaluation(const Results& a, const Results& b) {
+  if (a.version != b.version) return fmt::format("Assay {} and {}", a.version, b.version);
+  if (a.dataset_hash != b.dataset_hash || (a.dataset_hash.empty() && a.dataset != b.dataset))
+    return "different data";
+  if (a.split_rule != b.split_rule) return "different splits";
+  if (a.seed != b.seed) return fmt::format("evaluation seeds {} and {}", a.seed, b.seed);
+  return "";
+}
+
+/// Which tasks ran, with which settings: parts are merged task by task.
+std::string outcome(const Results& results) {
+  nlohmann::json tasks = nlohmann::json::array();
+  for (const TaskResult& task : results.tasks)
+    tasks.push_back({task.name, task.details.value("settings", nlohmann::json())});
+  return tasks.dump();
+}
+
+/// Why `b` cannot stand beside `a`; "" where it can.
+std::string mismatch(const Results& a, const Results& b) {
+  const std::string why = other_evaluation(a, b);
+  if (!why.empty()) return why;
+  return outcome(a) != outcome(b) ? "different tasks or settings" : "";
+}
+
+bool is_comparison(const TaskResult& task) { return task.name == kComparisonTask; }
 
 }  // namespace
 
@@ -237,7 +275,6 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
 std::optional<Results> merge_results(const std::vector<const Results*>& parts, std::string& why) {
   if (parts.empty()) return std::nullopt;
   Results merged = *parts.front();
-  const auto is_comparison = [](const TaskResult& task) { return task.name == kComparisonTask; };
   std::erase_if(merged.tasks, is_comparison);
   for (size_t i = 1; i < parts.size(); ++i) {
     Results part = *parts[i];
@@ -246,6 +283,41 @@ std::optional<Results> merge_results(const std::vector<const Results*>& parts, s
     if (!why.empty()) return std::nullopt;
     append(part, merged);
   }
+  return merged;
+}
+
+std::string why_not_added(const Results& earlier, const Results& now) {
+  const std::string why = other_evaluation(earlier, now);
+  if (!why.empty()) return why;
+  const nlohmann::json none;
+  for (const TaskResult& then : earlier.tasks) {
+    for (const TaskResult& task : now.tasks) {
+      if (task.name != then.name || is_comparison(task) || then.status == "failed") continue;
+      if (task.details.value("settings", none) != then.details.value("settings", none))
+        return fmt::format("different settings of task {}", task.name);
+    }
+  }
+  return "";
+}
+
+Results add_results(const Results& earlier, Results now) {
+  Results merged = earlier;
+  const auto of = [](const Results& results, const TaskResult& task) {
+    return std::find_if(results.tasks.begin(), results.tasks.end(),
+                        [&](const TaskResult& t) { return t.name == task.name; });
+  };
+  std::erase_if(merged.tasks, [&](const TaskResult& task) {
+    return is_comparison(task) || (task.status == "failed" && of(now, task) != now.tasks.end());
+  });
+  std::erase_if(now.tasks, [&](const TaskResult& task) {
+    return is_comparison(task) ||
+           (task.status == "failed" && of(merged, task) != merged.tasks.end());
+  });
+  std::erase_if(merged.left_out, [&](const LeftOut& left) {
+    return std::any_of(now.dictionaries.begin(), now.dictionaries.end(),
+                       [&](const DictionaryEntry& d) { return d.path == left.path; });
+  });
+  append(now, merged);
   return merged;
 }
 

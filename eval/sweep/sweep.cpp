@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -129,6 +130,20 @@ void write_sweep(const SweepResults& results, const fs::path& folder) {
   data::write_file_atomically(folder / "sweep.json",
                               to_json(results).dump(2, ' ', true, replace) + "\n");
   data::write_file_atomically(folder / "report.html", report::sweep_page(results));
+}
+
+std::optional<std::vector<std::string>> names_in_sweep(const fs::path& file) {
+  std::ifstream in(file);
+  const auto json = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("dictionaries") || !json["dictionaries"].is_array())
+    return std::nullopt;
+  std::vector<std::string> names;
+  for (const auto& entry : json["dictionaries"]) {
+    if (!entry.is_object() || !entry.contains("name") || !entry["name"].is_string())
+      return std::nullopt;
+    names.push_back(entry["name"]);
+  }
+  return names;
 }
 
 }  // namespace assay::eval

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,5 +63,8 @@ void measure_sweep(Context& context, const std::filesystem::path& folder, ConstM
 /// FOLDER/sweep.json and FOLDER/report.html, each whole or not at all. Throws Error where the
 /// charts' runtime is missing.
 void write_sweep(const SweepResults& results, const std::filesystem::path& folder);
+
+/// The names of the dictionaries in a sweep.json; nullopt where the file is something else.
+std::optional<std::vector<std::string>> names_in_sweep(const std::filesystem::path& file);
 
 }  // namespace assay::eval

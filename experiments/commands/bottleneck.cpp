@@ -16,11 +16,12 @@
 #include <optional>
 #include <vector>
 
-#include "data/base/atomic_file.h"
+#include "data/base/output_guard.h"
 #include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/config.h"
 #include "kernels/base/error.h"
+#include "sae/plan.h"
 #include "sae/resume_check.h"
 #include "sae/run_checkpoints.h"
 #include "sae/schedule.h"
@@ -154,6 +155,8 @@ class Bottleneck {
   /// Goes on from the newest checkpoint, where there is one, or from that of step `at`, unless the
   /// run is finished.
   void resume(sae::Resume resume, std::optional<int64_t> at) {
+    sae::already_finished(out_, resolved_, resume);  // refused without a trace
+    checkpoints_.claim();
     finished_ = sae::already_finished(out_, resolved_, resume);
     if (resume == sae::Resume::never) return;
     if (std::filesystem::exists(out_ / "checkpoints"))
@@ -254,8 +257,10 @@ class Bottleneck {
     variance_ = variance;
     sae::require_one_hook("bottleneck", config_.model.variant);
     const double scale = units_.scale.front();
-    variant_ = sae::make_variant({config_.model, with_defaults(config_.train, config_.model, d), d,
-                                  d, variance * scale * scale});
+    const sae::VariantOptions options{config_.model, with_defaults(config_.train, config_.model, d),
+                                      d, d, variance * scale * scale};
+    sae::require_memory({{{}, options}});
+    variant_ = sae::make_variant(options);
     if (variant_->needs_validation()) {
       throw UsageError("bottleneck: model.threshold = calibrated has no validation rows");
     }
@@ -294,12 +299,7 @@ class Bottleneck {
   void start(const sae::Batch& sample) {
     state_ = create();
     variant_->initialise(context_, *state_, static_cast<uint64_t>(config_.train.seed), sample);
-    std::error_code failed;
-    std::filesystem::create_directories(out_, failed);
-    if (failed)
-      throw Error(
-          fmt::format("{}: cannot create the run's folder: {}", out_.string(), failed.message()));
-    data::write_file_atomically(out_ / "config.yaml", resolved_);
+    data::write_once(out_ / "config.yaml", resolved_);
   }
 
   Context& context_;
@@ -358,9 +358,9 @@ void run(const Options& options) {
                      ": bottleneck gets its batches from standard input: leave data.path out");
   }
   sae::check_settings(config.model, config.train);
+  data::guard_folder(options.out, {}, {data::FolderKind::run});
   const std::optional<int64_t> at = step_named(options.resume);
   data::stop_on_signals();
-  std::signal(SIGPIPE, SIG_IGN);  // a write that fails says so
   Context context({Device::cpu, static_cast<int>(config.train.threads)});
   Bottleneck bottleneck(context, config, options.out);
   bottleneck.resume(options.resume == "never" ? sae::Resume::never : sae::Resume::automatic, at);
@@ -401,7 +401,8 @@ void register_bottleneck(CLI::App& app) {
       "checkpoint (out: steps taken), 0 and 0 save RUN/dictionary and end (out: steps taken).\n"
       "Checkpoints are also written as train.checkpoint_every and the settings beside it say, "
       "where the other program\n"
-      "ends (then the status is 1), and on SIGTERM, SIGUSR1 and SIGINT (75); a step whose gradient "
+      "ends (then the status is 1), and on SIGTERM, SIGHUP, SIGUSR1 and SIGINT (75); a step whose "
+      "gradient "
       "has not come is "
       "then\n"
       "as if it had not begun. See docs/variants.md.");

@@ -7,6 +7,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/lease.h"
+#include "data/base/output_guard.h"
 #include "data/codes_file.h"
 #include "experiments/commands/commands.h"
 #include "kernels/base/error.h"
@@ -51,15 +53,13 @@ void check_fit(const Options& options, const data::CodesInfo& codes,
                     "cannot be decoded (assay encode --fvu measures its reconstruction)",
                     folder, dictionary.info.variant));
   }
-  std::error_code missing;
-  if (std::filesystem::equivalent(options.codes, options.out, missing)) {
-    throw UsageError(options.out.string() +
-                     ": --out names the codes themselves: give the activations another name");
-  }
 }
 
 void run(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
+  data::guard_file(options.out, {options.dictionary, options.codes}, "decoded activations",
+                   data::is_decoded);
+  const auto lease = data::lease_of_file(options.out);
   Context context({Device::cpu, options.threads});
   const sae::Dictionary dictionary = sae::Dictionary::load(options.dictionary);
   data::CodesReader reader = data::CodesReader::open(options.codes);

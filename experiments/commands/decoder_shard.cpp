@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/output_guard.h"
 #include "data/dataset.h"
 #include "data/shard_writer.h"
 #include "experiments/commands/commands.h"
@@ -43,6 +44,7 @@ std::vector<float> directions(const sae::Dictionary& dictionary, const std::stri
 }
 
 void run(const Options& options) {
+  data::guard_folder(options.out, {options.dictionary}, {data::FolderKind::dataset});
   const sae::Dictionary dictionary = sae::Dictionary::load(options.dictionary);
   const sae::DictionaryInfo& about = dictionary.info;
   const std::vector<float> rows = directions(dictionary, options.dictionary.string());

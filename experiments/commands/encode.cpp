@@ -11,6 +11,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "data/base/lease.h"
+#include "data/base/output_guard.h"
+#include "data/base/say.h"
 #include "data/codes_file.h"
 #include "data/dataset.h"
 #include "data/split.h"
@@ -70,18 +73,12 @@ void check_fit(const Options& options, const data::Dataset& dataset,
         "{}: hook {} has d = {}, the dictionary {} d = {}: encode what it was trained on",
         options.source.string(), hook.name, hook.d, options.dictionary.string(), c.d));
   }
-  std::error_code missing;
-  if (std::filesystem::equivalent(options.source, options.out, missing)) {
-    throw UsageError(options.out.string() +
-                     ": --out names the activations themselves: give the codes another name");
-  }
   const std::string& ours = dataset.info().model;
   const std::string& theirs = dictionary.info.model;
   if (!ours.empty() && !theirs.empty() && ours != theirs) {
-    fmt::print(
-        stderr,
+    data::say(fmt::format(
         "encode: warning: {} holds activations of model '{}', the dictionary was trained on '{}'\n",
-        options.source.string(), ours, theirs);
+        options.source.string(), ours, theirs));
   }
 }
 
@@ -240,6 +237,8 @@ void print(const Options& options, const data::CodesInfo& info, const Totals& to
 
 void run(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
+  data::guard_file(options.out, {options.dictionary, options.source}, "codes", data::is_codes);
+  const auto lease = data::lease_of_file(options.out);
   Context context({Device::cpu, options.threads});
   const sae::Dictionary dictionary = sae::Dictionary::load(options.dictionary);
   const data::Dataset dataset = data::Dataset::open(options.source);

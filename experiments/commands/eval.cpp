@@ -5,7 +5,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
+#include "data/base/lease.h"
+#include "data/base/output_guard.h"
+#include "data/base/say.h"
 #include "data/split_rule.h"
 #include "eval/encoding/dictionaries.h"
 #include "eval/report/report.h"
@@ -28,7 +32,7 @@ struct Options {
   int threads = 0;
 };
 
-void log_line(const std::string& line) { fmt::print(stderr, "eval: {}\n", line); }
+void log_line(const std::string& line) { data::say(fmt::format("eval: {}\n", line)); }
 
 void list_tasks() {
   for (const eval::TaskEntry* task : eval::task_entries())
@@ -74,6 +78,71 @@ eval::Results make_results(const data::Dataset& dataset, const eval::Session& se
   return results;
 }
 
+/// What this evaluation will be, before the work: tasks by name and settings.
+eval::Results planned(eval::Results results, const Config& config,
+                      const std::vector<eval::ChosenTask>& tasks) {
+  eval::EvalConfig own = config.eval;
+  const std::string settings =
+      config::write_yaml([&](config::Fields& fields) { describe(fields, own); });
+  for (const eval::ChosenTask& task : tasks) {
+    results.tasks.emplace_back();
+    results.tasks.back().name = task.entry->name;
+    results.tasks.back().details["settings"] = settings;
+  }
+  return results;
+}
+
+/// What an earlier evaluation left in the folder. Throws UsageError where this one cannot be added
+/// to it.
+std::optional<eval::Results> earlier_results(const std::filesystem::path& file,
+                                             const eval::Results& plan) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  std::optional<eval::Results> earlier;
+  try {
+    earlier = eval::read_results(file);
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("{}; it would be replaced: choose another --out", error.what()));
+  }
+  const std::string why = eval::why_not_added(*earlier, plan);
+  if (why.empty()) return earlier;
+  throw UsageError(
+      fmt::format("{}: holds results that these cannot be added to ({}): choose another --out",
+                  file.string(), why));
+}
+
+/// NAME-2.json, NAME-3.json, ...: the first that is free.
+std::filesystem::path free_name(const std::filesystem::path& file) {
+  for (int i = 2;; ++i) {
+    std::filesystem::path other = file;
+    other.replace_filename(fmt::format("{}-{}.json", file.stem().string(), i));
+    if (!std::filesystem::exists(other)) return other;
+  }
+}
+
+void compare_and_write(eval::Results& results, const std::filesystem::path& file) {
+  const eval::Comparison comparison = eval::compare(results);
+  if (!comparison.panel.empty())
+    results.tasks.push_back(eval::comparison_task(comparison, results.seed));
+  eval::write_results(results, file);
+}
+
+/// Beside what the folder holds already; results that cannot be compared with it go to a file of
+/// their own, for they took hours.
+void add_and_write(const eval::Results& earlier, eval::Results& results,
+                   const std::filesystem::path& file) {
+  eval::Results merged = eval::add_results(earlier, results);
+  try {
+    compare_and_write(merged, file);
+  } catch (const Error& error) {
+    const std::filesystem::path other = free_name(file);
+    compare_and_write(results, other);
+    throw Error(
+        fmt::format("{}: the new results cannot stand beside the earlier ones ({}); they are in {}",
+                    file.string(), error.what(), other.string()));
+  }
+  results = std::move(merged);
+}
+
 /// What was asked for and not done, after all that could be done is written.
 void fail_on_what_is_missing(const eval::Results& results) {
   std::vector<std::string> failed, missing;
@@ -91,6 +160,9 @@ void evaluate(Options options) {
   if (options.list) return list_tasks();
   const Config config = read_config(options);
   check_required(options);
+  using data::FolderKind;
+  data::guard_folder(options.out, {options.data, options.config, options.model},
+                     {FolderKind::run, FolderKind::finetune, FolderKind::sweep}, {"results.json"});
   Context context({Device::cpu, options.threads});
   const data::Dataset dataset = data::Dataset::open(options.data, config.data.sinks());
   std::vector<eval::TrainedNull> trained_nulls;
@@ -113,19 +185,24 @@ void evaluate(Options options) {
       .trust_model_code = options.trust_model_code,
       .log = log_line};
   const auto tasks = eval::choose_tasks(options.tasks, session);
-  std::filesystem::create_directories(options.out);
   eval::Results results = make_results(dataset, session);
+  const std::filesystem::path file = options.out / "results.json";
+  const std::optional<eval::Results> earlier =
+      earlier_results(file, planned(results, config, tasks));
+  const data::Lease lease(options.out);
   results.left_out = left_out;
   results.tasks = eval::run_tasks(session, tasks);
-  const eval::Comparison comparison = eval::compare(results);
-  if (!comparison.panel.empty())
-    results.tasks.push_back(eval::comparison_task(comparison, options.seed));
-  eval::write_results(results, options.out / "results.json");
+  const eval::Results own = results;
+  if (earlier) {
+    add_and_write(*earlier, results, file);
+  } else {
+    compare_and_write(results, file);
+  }
   if (options.json)
     fmt::print("{}\n", eval::to_json(results).dump());
   else
     fmt::print("{}", eval::summary_table(results));
-  fail_on_what_is_missing(results);
+  fail_on_what_is_missing(own);
 }
 
 }  // namespace
@@ -142,7 +219,8 @@ void register_eval(CLI::App& app) {
   command->add_option("--set", options->overrides, "Override a field: eval.key=value (repeatable)");
   command->add_option("--model", options->model,
                       "Folder with the model's exported halves, for tasks that run the upper half");
-  command->add_option("--out", options->out, "Folder for results.json");
+  command->add_option("--out", options->out,
+                      "Folder for results.json; results that are there are added to");
   command->add_option("--tasks", options->tasks, "Only these tasks, comma separated")
       ->delimiter(',');
   command

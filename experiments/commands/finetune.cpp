@@ -93,7 +93,7 @@ void register_finetune(CLI::App& app) {
       "The loss is the squared error and what the model's output changes by when reconstructions "
       "take the place of\n"
       "the activations. Before and after are means over the first and the last tenth of the steps. "
-      "SIGTERM, SIGUSR1\n"
+      "SIGTERM, SIGHUP, SIGUSR1\n"
       "and SIGINT checkpoint the run and exit with status 75; --resume auto then goes on to the "
       "same bits, as after "
       "any\n"

@@ -10,6 +10,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/output_guard.h"
+#include "data/base/say.h"
 #include "data/corpus.h"
 #include "experiments/commands/commands.h"
 #include "kernels/base/error.h"
@@ -37,11 +39,10 @@ class Progress {
     last_ = now;
     const double rate = static_cast<double>(done - resumed) / now;
     const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
-    fmt::print(stderr, "{}harvest {} of {} tokens  {:.1f} %  {:.0f} tokens/s  {:.0f} s left{}",
-               terminal_ ? "\r\033[K" : "", done, total,
-               100.0 * static_cast<double>(done) / static_cast<double>(total), rate, left,
-               terminal_ && done != total ? "" : "\n");
-    std::fflush(stderr);
+    data::say(fmt::format("{}harvest {} of {} tokens  {:.1f} %  {:.0f} tokens/s  {:.0f} s left{}",
+                          terminal_ ? "\r\033[K" : "", done, total,
+                          100.0 * static_cast<double>(done) / static_cast<double>(total), rate,
+                          left, terminal_ && done != total ? "" : "\n"));
   }
   double seconds() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
@@ -71,6 +72,7 @@ data::HarvestOptions options_of(const Arguments& a, const sae::ModelFolder& mode
 }
 
 void run(const Arguments& a) {
+  data::guard_folder(a.out, {a.corpus}, {data::FolderKind::dataset}, {"texts.h5"});
   const sae::ModelFolder model = sae::ModelFolder::open(a.model, a.trust);
   if (a.layer >= 0 && a.layer != model.layer) {
     throw UsageError(
@@ -82,8 +84,8 @@ void run(const Arguments& a) {
   options.threads = ThreadPool(a.threads).threads();
   const auto kind = a.half == "script" ? sae::HalfKind::script : sae::HalfKind::compiled;
   const auto half = sae::load_lower_half(model, kind, options.threads);
-  fmt::print(stderr, "harvest {} {}, d {}, {} texts, {} threads\n", model.model, model.hook(),
-             model.d, corpus.texts(), options.threads);
+  data::say(fmt::format("harvest {} {}, d {}, {} texts, {} threads\n", model.model, model.hook(),
+                        model.d, corpus.texts(), options.threads));
   const auto progress = std::make_shared<Progress>();
   options.progress = [progress](int64_t done, int64_t resumed, int64_t total) {
     (*progress)(done, resumed, total);
@@ -91,9 +93,10 @@ void run(const Arguments& a) {
   const data::HarvestResult result = data::harvest(corpus, *half, options);
   const double seconds = progress->seconds();
   const double rate = static_cast<double>(result.rows - result.resumed) / seconds;
-  fmt::print(stderr, "wrote {}: {} rows of {} texts in {:.0f} s ({:.0f} tokens/s{})\n", a.out,
-             result.rows, result.texts, seconds, rate,
-             result.resumed > 0 ? fmt::format("; {} rows were there already", result.resumed) : "");
+  data::say(fmt::format(
+      "wrote {}: {} rows of {} texts in {:.0f} s ({:.0f} tokens/s{})\n", a.out, result.rows,
+      result.texts, seconds, rate,
+      result.resumed > 0 ? fmt::format("; {} rows were there already", result.resumed) : ""));
   if (!a.json) return;
   const nlohmann::json out = {{"out", a.out},          {"rows", result.rows},
                               {"texts", result.texts}, {"resumed", result.resumed},

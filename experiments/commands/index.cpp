@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/output_guard.h"
 #include "data/convert.h"
 #include "data/index_build.h"
 #include "data/sinks.h"
@@ -66,6 +67,7 @@ void print_summary(const data::Index& index, bool json) {
 }
 
 void run(const Options& options) {
+  data::guard_folder(options.out, options.files, {data::FolderKind::dataset}, {"index.yaml"});
   size_t convertible = 0;
   for (const auto& file : options.files) convertible += data::is_convertible(file) ? 1 : 0;
   if (convertible != 0 && convertible != options.files.size()) {

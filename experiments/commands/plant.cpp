@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/output_guard.h"
 #include "data/dataset.h"
 #include "experiments/commands/commands.h"
 #include "kernels/base/context.h"
@@ -28,6 +29,7 @@ void run(const Options& options) {
   if (options.reference) return fmt::print("{}", config::document(describe_all));
   if (options.out.empty()) throw UsageError("plant: --out is missing: name the folder to write");
   config::read_yaml(options.config, options.overrides, describe_all);
+  data::guard_folder(options.out, {options.config}, {data::FolderKind::dataset});
   Context context({Device::cpu, options.threads});
   sae::plant(context, planted, {options.out, options.rows_per_shard, options.disk_limit});
   const sae::PlantedModel model(planted);

@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "data/base/output_guard.h"
+#include "eval/report/page.h"
 #include "eval/results/results.h"
 #include "experiments/commands/commands.h"
 
@@ -22,6 +24,9 @@ struct Options {
 };
 
 void report(const Options& options) {
+  using data::FolderKind;
+  data::guard_folder(options.out, {}, {FolderKind::run, FolderKind::finetune});
+  data::guard_file(options.out / "report.html", {}, "a report", eval::report::is_page);
   eval::write_report(options.runs, options.out);
   const std::string file = (options.out / "report.html").string();
   if (options.json) {

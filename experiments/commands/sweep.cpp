@@ -12,7 +12,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/lease.h"
+#include "data/base/output_guard.h"
 #include "data/base/stop_signal.h"
+#include "eval/report/page.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/config.h"
 #include "kernels/base/context.h"
@@ -132,6 +135,25 @@ Grid make_grid(Config config, const SweepConfig& sweep, const fs::path& out) {
   return grid;
 }
 
+/// Throws UsageError where the folder's sweep.json has dictionaries that this grid has not: they
+/// would be missing from the new one.
+void keep_earlier(const fs::path& file, const fs::path& config, const Grid& grid) {
+  std::vector<std::string> earlier;
+  data::guard_file(file, {config}, "a sweep's results", [&](const fs::path&) {
+    const auto names = eval::names_in_sweep(file);
+    if (names) earlier = *names;
+    return names.has_value();
+  });
+  for (const std::string& name : earlier) {
+    const bool again = std::any_of(grid.entries.begin(), grid.entries.end(),
+                                   [&](const auto& entry) { return entry.name == name; });
+    if (again) continue;
+    throw UsageError(fmt::format(
+        "{}: has {}, which this grid does not train: keep it in the grid, or choose another --out",
+        file.string(), name));
+  }
+}
+
 void measure(Context& context, const Config& config, const fs::path& out,
              eval::SweepResults& results) {
   sae::BatchSource source(config.data, config.train, data::stop_requested());
@@ -185,9 +207,14 @@ void run(const Options& options) {
   });
   complete(sweep, config);
   check(options.config, config, sweep);
+  const fs::path out = options.out;
+  data::guard_folder(out, {}, {data::FolderKind::sweep});
+  data::guard_file(out / "report.html", {options.config}, "a report", eval::report::is_page);
   data::stop_on_signals();
   Context context({Device::cpu, static_cast<int>(config.train.threads)});
   Grid grid = make_grid(config, sweep, options.out);
+  keep_earlier(out / "sweep.json", options.config, grid);
+  const data::Lease lease(out);
   const auto resume = options.resume == "auto" ? sae::Resume::automatic : sae::Resume::never;
   const auto begun = std::chrono::steady_clock::now();
   const std::vector<sae::SweepOutcome> outcomes =
@@ -221,8 +248,8 @@ void register_sweep(CLI::App& app) {
       "dictionary has the bits that\n"
       "assay train of its config.yaml gives. Then FVU, L0, dead latents and the agreement of seeds "
       "on validation rows\n"
-      "are written to sweep.json and report.html. SIGTERM, SIGUSR1 and SIGINT checkpoint all of "
-      "them and exit with\n"
+      "are written to sweep.json and report.html. SIGTERM, SIGHUP, SIGUSR1 and SIGINT checkpoint "
+      "all of them and exit with\n"
       "status 75; --resume auto goes on to the same bits. A dictionary that diverges is left out, "
       "the others go on,\n"
       "and the status is 1. See docs/sweeps.md.");

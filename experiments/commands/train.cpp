@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "data/base/output_guard.h"
 #include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/config.h"
@@ -44,6 +45,7 @@ void run(const Options& options) {
   config::read_yaml(options.config, options.overrides, describe_all);
   check_data(options.config, config);
   sae::check_settings(config.model, config.train);
+  data::guard_folder(options.out, {}, {data::FolderKind::run});
   data::stop_on_signals();
   Context context({Device::cpu, static_cast<int>(config.train.threads)});
   const sae::RunConfig run_config{config.data, config.model, config.train,
@@ -61,8 +63,8 @@ void register_train(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("train", "Train a dictionary on cached activations.");
   command->footer(
-      "SIGTERM, SIGUSR1 and SIGINT checkpoint the run and exit with status 75, so that a scheduler "
-      "can requeue it;\n"
+      "SIGTERM, SIGHUP, SIGUSR1 and SIGINT checkpoint the run and exit with status 75, so that a "
+      "scheduler can requeue it;\n"
       "--resume auto then goes on to the same bits. The settings are listed by: assay config "
       "--reference");
   command->add_option("config", options->config, "YAML configuration.")->required();
