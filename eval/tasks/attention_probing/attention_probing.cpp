@@ -9,6 +9,7 @@
 #include "eval/results/families.h"
 #include "eval/results/words.h"
 #include "eval/tasks/attention_probing/settings.h"
+#include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
 #include "kernels/base/rng.h"
 
@@ -190,6 +191,12 @@ class Differences {
 };
 
 class AttentionProbingTask : public PlannedTask<Plan> {
+ public:
+  std::string missing(const Session& session) const override {
+    return probing::lacks_probing_labels(session.dataset, session.config.of<probing::OodConfig>());
+  }
+
+ private:
   Plan make_plan(const Session& session, EncodeRequest&) const override {
     const auto& own = session.config.of<AttentionConfig>();
     auto config = session.config.of<probing::OodConfig>();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "eval/tasks/hidden_goals/numbers.h"
+#include "eval/tasks/needed_labels.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
@@ -38,10 +39,8 @@ void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated
 
 std::string GoalTask::missing(const Session& session) const {
   const HiddenGoalsConfig& config = settings(session);
-  for (const std::string& label : {config.class_label, config.filter_label})
-    if (!label.empty() && !has_label(session.dataset, label))
-      return fmt::format("needs label '{0}' ({1}.class_label and .filter_label)", label, name());
-  return {};
+  return lacks_labels(session.dataset, {{config.class_label, name() + ".class_label"},
+                                        {config.filter_label, name() + ".filter_label"}});
 }
 
 GoalTaskPlan GoalTask::make_plan(const Session& session, EncodeRequest& request) const {

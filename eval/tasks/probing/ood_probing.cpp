@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "eval/tasks/probing/declare.h"
+#include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -144,7 +145,8 @@ std::string missing_themes(const data::Dataset& dataset, const EvalConfig& confi
           "ood_probing.filter_label)",
           kind, labels.filter_label);
   for (const std::string& pair : themes.pairs)
-    if (has_class(dataset, labels.class_label, pair.substr(0, pair.find('=')))) return "";
+    if (has_class(dataset, labels.class_label, pair.substr(0, pair.find('='))))
+      return lacks_probing_labels(dataset, labels);
   return fmt::format("needs probe_themes.pairs of classes that label '{}' has", labels.class_label);
 }
 
@@ -240,7 +242,9 @@ std::unique_ptr<Task> make_ood_probing() {
                uint64_t seed) {
               return plan_probing(dataset, table, config.of<OodConfig>(), config.seeds, seed);
             },
-            [](const data::Dataset&, const EvalConfig&) { return std::string(); }});
+            [](const data::Dataset& dataset, const EvalConfig& config) {
+              return lacks_probing_labels(dataset, config.of<OodConfig>());
+            }});
 }
 
 std::unique_ptr<Task> make_probe_themes() {

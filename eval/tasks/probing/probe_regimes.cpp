@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "eval/tasks/probing/declare.h"
+#include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -112,6 +113,11 @@ struct RegimesPlan {
 };
 
 class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
+ public:
+  std::string missing(const Session& session) const override {
+    return lacks_probing_labels(session.dataset, session.config.of<OodConfig>());
+  }
+
  private:
   RegimesPlan make_plan(const Session& session, EncodeRequest& request) const override {
     const TextTable table = text_table(session.dataset);

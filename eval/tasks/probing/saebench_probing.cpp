@@ -9,6 +9,7 @@
 #include "eval/learners/linear.h"
 #include "eval/results/families.h"
 #include "eval/tasks/probing/declare.h"
+#include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
 #include "kernels/base/rng.h"
 
@@ -95,6 +96,11 @@ struct SaebenchPlan {
 };
 
 class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
+ public:
+  std::string missing(const Session& session) const override {
+    return lacks_probing_labels(session.dataset, session.config.of<OodConfig>());
+  }
+
  private:
   SaebenchPlan make_plan(const Session& session, EncodeRequest& request) const override {
     const TextTable table = text_table(session.dataset);

@@ -6,19 +6,16 @@
 #include <utility>
 
 #include "data/split.h"
+#include "eval/tasks/needed_labels.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 
 namespace assay::eval::spurious {
 
 std::string lacks_formats(const data::Dataset& dataset, const SpuriousConfig& config) {
-  for (const auto& [setting, label] : {std::pair("class_label", &config.class_label),
-                                       std::pair("format_label", &config.format_label),
-                                       std::pair("filter_label", &config.filter_label)}) {
-    if (!has_label(dataset, *label))
-      return fmt::format("needs label '{}' (spurious.{})", *label, setting);
-  }
-  return {};
+  return lacks_labels(dataset, {{config.class_label, "spurious.class_label"},
+                                {config.format_label, "spurious.format_label"},
+                                {config.filter_label, "spurious.filter_label"}});
 }
 
 FormatPool format_pool(const data::Dataset& dataset, const TextTable& table,
