@@ -201,7 +201,9 @@ TEST_F(RollingTest, FaultsAreNamed) {
                 }),
                 AllOf(HasSubstr("shard 2 did not come in 1 s"), HasSubstr("all shards from 0 on")));
     options.interrupted = [&] { return ++asked > 2; };
-    ActivationStream stopped(sources, options);
+    const Sources patient =
+        Sources::open_rolling(cache(), 60);  // the signal comes before the time is up
+    ActivationStream stopped(patient, options);
     const auto drain = [&] {
       for (int batch = 0; batch < 200; ++batch) next(stopped);
     };
