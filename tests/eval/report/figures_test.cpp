@@ -28,8 +28,8 @@ Number number(const std::string& metric, const std::string& method, const std::s
 class Figures : public testing::Test {
  protected:
   void SetUp() override {
-    results_.dictionaries = {{"mine", "", "", "topk", "", 8, 16, 2, 0, 0, true, ""},
-                             {"null", "", "", "", "random", 8, 16, 2, 0, 0, false, "mine"}};
+    results_.dictionaries = {{"mine", "", "", "topk", "", 8, 16, 2, 0, 0, true, "", {}},
+                             {"null", "", "", "", "random", 8, 16, 2, 0, 0, false, "mine", {}}};
     task_.metrics = {{"loss", "loss", "lower", 9.0}, {"gain", "gain", "higher"}};
     task_.parts = {{"few", "few texts", 4.0}, {"many", "many texts", 64.0}, {"all", "all texts"}};
     task_.arms = {{"plain", "plain probe", "baseline", "activations", "probe"},

@@ -40,8 +40,8 @@ Score score(const std::string& method, const std::string& dictionary, double val
 
 Results sample() {
   Results r;
-  r.dictionaries = {{"mine", "", "", "topk", "", 8, 16, 2, 0, 0, true, ""},
-                    {"null", "", "", "", "random", 8, 16, 2, 0, 0, false, "mine"}};
+  r.dictionaries = {{"mine", "", "", "topk", "", 8, 16, 2, 0, 0, true, "", {}},
+                    {"null", "", "", "", "random", 8, 16, 2, 0, 0, false, "mine", {}}};
   TaskResult core, probing;
   core.name = "any";
   core.status = probing.status = "ok";

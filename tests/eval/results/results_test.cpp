@@ -25,8 +25,8 @@ Results sample() {
   r.split_rule = "validation=0.05";
   r.seed = UINT64_MAX;
   r.dictionaries.push_back(
-      {"a", "runs/a", "ff", "topk", "", 384, 6144, 32, INT64_MAX, 1, true, ""});
-  r.dictionaries.push_back({"r", "", "fe", "topk", "random", 384, 6144, 32, 0, 2, false, "a"});
+      {"a", "runs/a", "ff", "topk", "", 384, 6144, 32, INT64_MAX, 1, true, "", {}});
+  r.dictionaries.push_back({"r", "", "fe", "topk", "random", 384, 6144, 32, 0, 2, false, "a", {}});
   TaskResult task;
   task.name = "core";
   task.title = "T";
