@@ -123,7 +123,8 @@ void ArrowFile::scan() {
     if (file_.gcount() == 8 && start[0] == -1 && start[1] == 0 && !first) return check_end(at);
     if (file_.gcount() != 8 || start[0] != -1 || start[1] < 8 || start[1] > kMostMetadata ||
         start[1] > size_ - at - 8) {
-      throw Error(fmt::format("{}: not an Arrow IPC file, or damaged at byte {}; make it anew", where_, at));
+      throw Error(fmt::format("{}: not an Arrow IPC file, or damaged at byte {}; make it anew",
+                              where_, at));
     }
     std::string metadata(static_cast<size_t>(start[1]), '\0');
     file_.read(metadata.data(), start[1]);

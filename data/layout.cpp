@@ -247,8 +247,8 @@ ArrayLayout read_array(hid_t handle, FileLayout& file, const std::string& name) 
     file.rows = dims[0];
     file.chunk_rows = logical_chunk_rows(dataset, array, file.rows, where);
   } else if (dims[0] != file.rows) {
-    throw Error(fmt::format("{}: {} has {} rows, /activations {}: they must be equal", where, dataset_name, dims[0],
-                            file.rows));
+    throw Error(fmt::format("{}: {} has {} rows, /activations {}: they must be equal", where,
+                            dataset_name, dims[0], file.rows));
   }
   hdf5::require_written(dataset, dataset_name, where);
   require_held(properties, file, array);

@@ -42,7 +42,8 @@ int64_t product(const std::vector<int64_t>& shape) {
 }
 
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& why) {
-  throw Error(fmt::format("{}: not a valid safetensors file: {}; write it anew", file.string(), why));
+  throw Error(
+      fmt::format("{}: not a valid safetensors file: {}; write it anew", file.string(), why));
 }
 
 struct Span {

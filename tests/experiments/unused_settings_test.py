@@ -1,4 +1,4 @@
-"""Settings that the chosen variant does not use, and numbers out of bounds, are refused by name before anything starts."""
+"""Settings that the chosen variant does not use, and numbers out of bounds, are refused by name."""
 
 import os
 import subprocess
@@ -50,7 +50,10 @@ def test_k_of_a_penalised_variant_is_warned_of(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text("model: {variant: relu, n: 64, k: 4}\n")
     done = subprocess.run(
-        [os.environ["ASSAY"], "plan", file, "--dims", "8"], capture_output=True, text=True, check=True
+        [os.environ["ASSAY"], "plan", file, "--dims", "8"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "model.k = 4 is not used: the L0 of relu follows from model.sparsity" in done.stderr
 
@@ -102,7 +105,14 @@ def test_an_fvu_of_rows_that_do_not_vary_is_an_error(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["activations"] = np.ones((50, 24), np.float32)
     line = assay(
-        "encode", dictionary, tmp_path / "x.h5", "--out", tmp_path / "c.h5", "--fvu", "all", status=1
+        "encode",
+        dictionary,
+        tmp_path / "x.h5",
+        "--out",
+        tmp_path / "c.h5",
+        "--fvu",
+        "all",
+        status=1,
     )
     assert "do not vary" in line
     assert not (tmp_path / "c.h5").exists()
