@@ -77,14 +77,26 @@ TEST(OodProbing, SameNumbersOnAnyNumberOfThreads) {
 }
 
 TEST(OodProbing, OneFailingTaskDoesNotStopTheOthers) {
-  test::PlantedOptions options;
-  options.format = "kind";
-  test::SessionFixture fixture("ood_failing", options);
+  test::SessionFixture fixture("ood_failing", {});
+  fixture.config.of<OodConfig>().source = "absent";
   fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
   const auto results = fixture.run({"core", "ood_probing"});
   EXPECT_EQ(results[0].status, "ok") << results[0].reason;
   EXPECT_EQ(results[1].status, "failed");
-  EXPECT_NE(results[1].reason.find("format"), std::string::npos) << results[1].reason;
+  EXPECT_NE(results[1].reason.find("absent"), std::string::npos) << results[1].reason;
+}
+
+TEST(OodProbing, LabelsThatTheDataLackAreNamedBeforeTheRun) {
+  test::PlantedOptions options;
+  options.format = "kind";
+  test::SessionFixture fixture("ood_lacking", options);
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  try {
+    fixture.run({"ood_probing"});
+    FAIL() << "ran without its label";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("label 'format'"), std::string::npos) << error.what();
+  }
 }
 
 class ProbingPlanTest : public ::testing::Test {
