@@ -269,7 +269,7 @@ def test_tasks_that_need_an_embedding_say_so(made):
 def test_the_report_has_its_section(made, result):
     run(ASSAY, "report", made / "out", "--out", made / "page")
     page = (made / "page/report.html").read_text()
-    assert "Unlearning a corpus" in page and "Loss a token (nats) by corpus" in page
+    assert "Unlearning a corpus" in page and "Loss per token (nats) by corpus" in page
 
 
 def test_a_manifest_of_another_output_is_refused(made, tmp_path):
