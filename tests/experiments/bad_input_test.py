@@ -321,20 +321,25 @@ def limited(kilobytes, *arguments):
 @pytest.mark.parametrize("kilobytes", [0, 1, 64, 2000])
 def test_disk_full_while_writing(tmp_path, dictionary, kilobytes):
     source = write_activations(tmp_path / "x.h5", rows(60000))
+    few = write_activations(tmp_path / "few.h5", rows(9))
     assay("encode", dictionary, source, "--out", tmp_path / "codes.h5")
-    out = tmp_path / "out.h5"
-    out.write_text("what was there before")
-    for arguments in (
-        ["encode", dictionary, source],
-        ["decode", dictionary, tmp_path / "codes.h5"],
+    assay("encode", dictionary, few, "--out", tmp_path / "few_codes.h5")
+    for command, full, earlier in (
+        ("encode", source, few),
+        ("decode", tmp_path / "codes.h5", tmp_path / "few_codes.h5"),
     ):
+        out = tmp_path / command / "out.h5"
+        out.parent.mkdir()
+        assay(command, dictionary, earlier, "--out", out)
+        before = out.read_bytes()
+        arguments = [command, dictionary, full]
         done = limited(kilobytes, *arguments, "--out", out)
         assert done.returncode == FAILURE, (done.returncode, done.stderr)
         lines = done.stderr.strip().splitlines()
         assert len(lines) == 1
         expect(lines[0], "out.h5", "cannot", "File too large")
-        assert out.read_text() == "what was there before"
-        assert [p.name for p in tmp_path.glob("out.h5*")] == ["out.h5"]
+        assert out.read_bytes() == before
+        assert [p.name for p in out.parent.iterdir()] == ["out.h5"]
 
 
 def test_out_in_a_folder_that_is_not_there(tmp_path, dictionary):

@@ -58,6 +58,9 @@ def checkpoints(folder):
 
 
 def files_of(folder):
+    """All files but the lease, which a kill leaves behind."""
     return {
-        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "assay.lease"
     }
