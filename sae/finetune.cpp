@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "data/base/atomic_file.h"
 #include "data/base/output_guard.h"
 #include "data/base/sha256.h"
 #include "data/dataset.h"
@@ -164,8 +165,11 @@ class Finetune {
     state_.numbers = from.numbers;
     state_.silent = from.silent;
     state_.screen.refresh(context_, state_.encoder());
-    data::write_once(paths_.out / "finetune.yaml", yaml_of(own_));
-    data::write_once(paths_.out / "config.yaml", run_.resolved_yaml);
+    if (fs::exists(paths_.out / "finetune.yaml"))
+      check_settings(paths_.out, own_);  // of a start that was killed before its first checkpoint
+    else
+      data::write_file_atomically(paths_.out / "finetune.yaml", yaml_of(own_));
+    keep_configuration(paths_.out, run_.resolved_yaml);
   }
 
   /// From this run's own newest good checkpoint. The texts are those that follow.

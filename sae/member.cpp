@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data/base/output_guard.h"
 #include "data/split_rule.h"
 #include "sae/batch_origin.h"
 #include "sae/device_step.h"
@@ -77,7 +76,7 @@ bool Member::restore() {
 }
 
 void Member::start() {
-  data::write_once(folder_ / "config.yaml", config_.resolved_yaml);
+  keep_configuration(folder_, config_.resolved_yaml);
   fs::remove(folder_ / "metrics.jsonl");
   variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), source_.peek());
   if (config_.train.ema > 0) start_average(state_);

@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "data/base/atomic_file.h"
 #include "kernels/base/error.h"
 #include "sae/train_config.h"
 
@@ -110,6 +111,11 @@ std::vector<std::string> result_changes(const std::string& name, const std::stri
 void check_same_configuration(const fs::path& run, const std::string& resolved) {
   const fs::path file = run / "config.yaml";
   require_none(file, result_changes(file.string(), text_of(file), resolved));
+}
+
+void keep_configuration(const fs::path& run, const std::string& resolved) {
+  if (fs::exists(run / "config.yaml")) return check_same_configuration(run, resolved);
+  data::write_file_atomically(run / "config.yaml", resolved);
 }
 
 void check_same_settings(const fs::path& file, const std::string& resolved,

@@ -30,6 +30,10 @@ void check_same_configuration(const std::filesystem::path& run, const std::strin
 void check_same_settings(const std::filesystem::path& file, const std::string& resolved,
                          const std::set<std::string>& free);
 
+/// Writes RUN/config.yaml. One that is there, left by a start that was killed before its first
+/// checkpoint, stays if it gives the same results; else throws as check_same_configuration does.
+void keep_configuration(const std::filesystem::path& run, const std::string& resolved);
+
 /// Whether the run in this folder is finished. Throws UsageError where it holds a run and `resume`
 /// is never, and as check_same_configuration does where it is finished.
 bool already_finished(const std::filesystem::path& run, const std::string& resolved, Resume resume);

@@ -3,10 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
-#include "data/base/atomic_file.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {
@@ -142,17 +139,6 @@ void guard_folder(const fs::path& out, const std::vector<fs::path>& inputs,
         fmt::format("{}: holds {}: choose another --out", out.string(), name_of(kind)));
   }
   for (const char* name : writes) refuse_inputs(out / name, inputs);
-}
-
-void write_once(const fs::path& file, const std::string& text) {
-  if (std::ifstream in(file, std::ios::binary); in) {
-    const std::string there{std::istreambuf_iterator<char>(in), {}};
-    if (there == text) return;
-    throw UsageError(fmt::format(
-        "{}: another one is there, which would be replaced: choose another --out, or delete it",
-        file.string()));
-  }
-  write_file_atomically(file, text);
 }
 
 }  // namespace assay::data

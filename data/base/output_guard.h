@@ -42,8 +42,4 @@ void guard_folder(const std::filesystem::path& out,
                   std::initializer_list<FolderKind> allowed,
                   std::initializer_list<const char*> writes = {});
 
-/// Writes `text` to `file`, which may be there only with the same text. Throws UsageError where
-/// another stands there.
-void write_once(const std::filesystem::path& file, const std::string& text);
-
 }  // namespace assay::data

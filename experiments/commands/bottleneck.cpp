@@ -299,7 +299,7 @@ class Bottleneck {
   void start(const sae::Batch& sample) {
     state_ = create();
     variant_->initialise(context_, *state_, static_cast<uint64_t>(config_.train.seed), sample);
-    data::write_once(out_ / "config.yaml", resolved_);
+    sae::keep_configuration(out_, resolved_);
   }
 
   Context& context_;
