@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <thread>
 
@@ -194,16 +195,16 @@ TEST_F(RollingTest, FaultsAreNamed) {
   {
     const Sources sources = Sources::open_rolling(cache(), 4);
     StreamOptions options = reader();
-    int asked = 0;
+    std::atomic<int> asked = 0, delivered = 0, read = 0;
     ActivationStream stream(sources, options);
     EXPECT_THAT(error_of([&] {
-                  for (int batch = 0; batch < 200; ++batch) next(stream);
+                  for (int batch = 0; batch < 200; ++batch, ++delivered) next(stream);
                 }),
                 AllOf(HasSubstr("shard 2 did not come in 4 s"), HasSubstr("all shards from 0 on")));
-    options.interrupted = [&] { return ++asked > 2; };
+    options.interrupted = [&] { return read == delivered && ++asked > 2; };
     ActivationStream stopped(sources, options);
     const auto drain = [&] {
-      for (int batch = 0; batch < 200; ++batch) next(stopped);
+      for (int batch = 0; batch < 200; ++batch, ++read) next(stopped);
     };
     EXPECT_THROW(drain(), Interrupted);
     EXPECT_GE(stopped.position()[0].epoch, 1);
