@@ -66,7 +66,7 @@ class Column {
   void flush() {
     if (filled_ == 0) return;
     std::fill(buffer_.begin() + filled_, buffer_.end(), T{});
-    const hsize_t extent = static_cast<hsize_t>(written_ + filled_),
+    const hsize_t extent = static_cast<hsize_t>(written_) + static_cast<hsize_t>(filled_),
                   offset = static_cast<hsize_t>(written_);
     const size_t bytes = buffer_.size() * sizeof(T);
     const std::string what = fmt::format("cannot write {} bytes of {}", bytes, name_);

@@ -46,15 +46,11 @@ sanitized() {
     ASAN_OPTIONS=detect_leaks=1 "build-$preset/test_$layer" --gtest_brief=1
   done
 }
-# The kernels' own tests, the step on an emulated device, and a layer in turn: another one with each commit.
-sanitized_in_turn() {
-  local layers=(data sae eval)
-  local layer=${layers[$(git rev-list --count HEAD) % 3]}
-  printf 'in turn: %s\n' "$layer"
-  cmake --preset asan
+# The kernels' own tests, and the step on an emulated device.
+sanitized_kernels() {
+  sanitized asan kernels
   cmake --build --preset asan --target test_sae
   build-asan/test_sae --gtest_brief=1 --gtest_filter='*Cuda*'
-  sanitized asan kernels "$layer"
 }
 
 phase "install" bash cmake/setup.sh --tests
@@ -70,7 +66,7 @@ if ((long)); then
   phase "all under ASan and UBSan" sanitized asan kernels data sae eval
   phase "all under TSan" sanitized tsan kernels data sae eval
 else
-  phase "ASan and UBSan, a part" sanitized_in_turn
+  phase "kernels under ASan and UBSan" sanitized_kernels
 fi
 printf '\n== time\n'
 printf '%s\n' "${budget[@]}"

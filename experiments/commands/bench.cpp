@@ -247,7 +247,9 @@ void run_on_cuda([[maybe_unused]] const Options& o) {
 }
 
 void run(const Options& o) {
-  if (o.k > o.n) throw UsageError(fmt::format("--k {} is larger than --latents {}", o.k, o.n));
+  if (o.k > o.n)
+    throw UsageError(
+        fmt::format("--k {} is larger than --latents {}: give at most that many", o.k, o.n));
   if (o.device == "cuda") {
     if (o.optimizer_state != "fp32")
       throw UsageError("bench: --device cuda has moments in fp32 only");

@@ -168,8 +168,7 @@ Json last_metrics(const fs::path& file) {
   if (end == std::string::npos || end == 0) return nullptr;
   const size_t before = tail.rfind('\n', end - 1),
                begin = before == std::string::npos ? 0 : before + 1;
-  const Json line =
-      Json::parse(tail.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
+  Json line = Json::parse(tail.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
   if (!line.is_object())
     throw Error(file.string() + ": the last line is no JSON object; the file is damaged");
   return line;
