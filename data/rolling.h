@@ -4,7 +4,8 @@
 //
 //   shard-NNNNN.h5    as in any data set; the number never comes back
 //   rolling.json      written with the first shard: hooks and their statistics over that shard,
-//   which fix the scale released.json     {"shards": n}: shards below n are no longer needed
+//                     which fix the scale
+//   released.json     {"shards": n}: shards below n are no longer needed
 //   finished.json     {"shards": n, "rows": r}: the harvester has written all
 //
 // Either side may be killed at any instant and started again; every file appears whole or not at

@@ -15,13 +15,12 @@ namespace assay {
 /// latents with
 ///   pre > theta (strict):            value = pre
 ///   |pre − theta| < band/2, inactive: value = 0 (JumpReLU's θ gets its gradient there;
-///   Rajamanoharan et al. 2024)
+///       Rajamanoharan et al. 2024)
 /// `pre`, where not null, receives pre of every pair. pre is the canonical fp32 one, screened like
 /// encode_topk's: the same pairs and bits on any number of threads and any instruction set, at any
-/// density.
-/// A row whose pre is not finite at some latent (a value of its own is not, or a sum overflows)
-/// raises `flag` with the row, which is then empty; so does every row where a weight, a bias or a θ
-/// is not finite. Large weights are ordinary. encoder.rank_scale is not used.
+/// density. A row whose pre is not finite at some latent (a value of its own is not, or a sum
+/// overflows) raises `flag` with the row, which is then empty; so does every row where a weight, a
+/// bias or a θ is not finite. Large weights are ordinary. encoder.rank_scale is not used.
 /// Workspace: the result twice, and a worker, a tile of rows in bf16 with 512 candidates a row.
 /// Throws UsageError where shapes do not fit.
 void encode_threshold(Context& context, ConstMatrix x, const Encoder& encoder, const float* theta,

@@ -4,11 +4,10 @@
 //
 // bf16: the upper half of fp32.
 // 8bit: block-wise dynamic quantisation (Dettmers, Lewis, Shleifer and Zettlemoyer 2022, "8-bit
-// optimizers via
-//   block-wise quantization"): a block is up to 256 consecutive elements of one row, kept as its
-//   largest magnitude (fp32) and one code an element, a position in 256 values within [−1, 1] (m)
-//   or [0, 1] (v). Decade 10^i, i = −6…0, holds the centres of 2^(6+i) equal parts of [0.1, 1]·10^i
-//   and their negatives (m) or of twice as many (v); 0 and 1 make it 256.
+//   optimizers via block-wise quantization"): a block is up to 256 consecutive elements of one row,
+//   kept as its largest magnitude (fp32) and one code an element, a position in 256 values within
+//   [−1, 1] (m) or [0, 1] (v). Decade 10^i, i = −6…0, holds the centres of 2^(6+i) equal parts of
+//   [0.1, 1]·10^i and their negatives (m) or of twice as many (v); 0 and 1 make it 256.
 //
 // Rounding is stochastic: x between neighbours a < b becomes b with probability (x − a) / (b − a),
 // so E[stored] = x (a negative m beyond the least of its 256 values, −0.993 of the block's largest,

@@ -3,8 +3,8 @@
 // score can be wrong.
 //
 //   score[i, j] = scale[j]·(x̃[i]·w̃_j) + shift[j]      x̃ = x + δx, w̃ = w + δw, both bf16
-//   |score − exact| ≤ scale[j]·(‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖) + φ) +
-//   rounding of the shift
+//   |score − exact| ≤ scale[j]·(‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖) + φ)
+//                     + rounding of the shift
 // (Cauchy–Schwarz; γ covers the fp32 rounding of the screened and the canonical sum, φ the smallest
 // numbers, which vdpbf16ps and AMX take for zero).
 #pragma once

@@ -5,10 +5,11 @@
 // [d_out] and what the encoding needs besides, all fp32) and `cfg.json`. pre = W_enc (x − b_dec) +
 // b_enc where `centred`, else W_enc x + b_enc. Encodings (codes carry ReLU'd values):
 //   topk        the k largest of pre, ties to the smaller index; exactly k pairs a row, zeros among
-//   them threshold   pre where pre > threshold_j ≥ 0 (strict): BatchTopK, JumpReLU, ReLU gated
-//   where pre > 0: ReLU(exp(r_mag)·(pre − b_enc) + b_mag) switch      as topk among the n/E latents
-//   of the expert that p = softmax(router·(x − b_dec) + router_bias) favours,
-//               times its p
+//               them
+//   threshold   pre where pre > threshold_j ≥ 0 (strict): BatchTopK, JumpReLU, ReLU
+//   gated       where pre > 0: ReLU(exp(r_mag)·(pre − b_enc) + b_mag)
+//   switch      as topk among the n/E latents of the expert that p = softmax(router·(x − b_dec) +
+//               router_bias) favours, times its p
 //   matching_pursuit  k greedy steps on the residual (sae/pursuit.h); at most k pairs a row
 // What is reconstructed may be another array than what is encoded (`target`: a transcoder), and
 // gets W_skip [d_out, d] times the encoded x on top where the file holds one (a skip transcoder).

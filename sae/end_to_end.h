@@ -7,8 +7,8 @@
 // output from the untouched residual and o′ from the replaced one, D is the mean over the texts of
 //   logits   KL(softmax o ‖ softmax o′)
 //   cosine   1 − cos(o, o′), for models whose output is an embedding. Up to a constant it is the KL
-//   divergence of two
-//            von Mises–Fisher distributions of one concentration with mean directions o and o′.
+//            divergence of two von Mises–Fisher distributions of one concentration with mean
+//            directions o and o′.
 // What a variant then minimises, squared error and D together, is
 //   (1 − share)·FVU + share·(FVU/D)·D,  FVU/D held fixed
 // the two balanced anew each step, as Karvonen balances them, so that learning rate and sparsity

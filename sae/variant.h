@@ -2,12 +2,11 @@
 // what it adds to the loss; centring, decoding, AuxK, the backward pass and Adam are said once,
 // here. All at the training scale (E‖x‖² = 1).
 //
-//   pre = W_enc (x − b_dec) + b_enc,  z = the variant's choice among pre,  x̂ = Σ z_j d_j + b_dec (+
-//   W_skip x) loss = Σ_γ weight_γ · mean_B ‖y − x̂_γ‖² / variance                   γ: nested
-//   reconstructions (usually one)
-//        + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r),  r = y − x̂ (held fixed), r̂ = Σ over the
-//        top aux_k dead latents
-//        + the variant's penalty
+//   pre = W_enc (x − b_dec) + b_enc,  z = the variant's choice among pre
+//   x̂ = Σ z_j d_j + b_dec (+ W_skip x)
+//   loss = Σ_γ weight_γ · mean_B ‖y − x̂_γ‖² / variance     γ: nested reconstructions (usually one)
+//        + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r)    r = y − x̂ (held fixed)
+//        + the variant's penalty                           r̂ = Σ over the top aux_k dead latents
 // The AuxK term (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", A.2) is 0 when no
 // latent is dead. It has no bias and gives the encoder its gradient too, on active pairs.
 //

@@ -7,9 +7,8 @@
 //   l0           mean number of latents with values > 0
 //   dead_share   share of latents that fire on none of the rows
 //   shared       of up to kAgreementLatents living latents of one seed, drawn by seed: those that
-//   another seed of the
-//                same setting has too, as match_latents (eval/tasks/core/seed_stability.h) defines
-//                it, mean cosine above .7
+//                another seed of the same setting has too, as match_latents
+//                (eval/tasks/core/seed_stability.h) defines it, mean cosine above .7
 #pragma once
 
 #include <cstdint>

@@ -4,8 +4,10 @@
 //   compare_arm PROBLEM [--threads N]
 //   stdin, a line a command; stdout, a line of JSON an answer:
 //     run FIRST COUNT   optimiser steps on batches FIRST, FIRST + 1, … (modulo those there are):
-//     {"ms": […], "dead": …} save DIR          W_enc, W_dec, b_enc, b_dec as raw fp32: {} memory
-//     peak and starting resident bytes, and those of parameters and optimiser state
+//                       {"ms": […], "dead": …}
+//     save DIR          W_enc, W_dec, b_enc, b_dec as raw fp32: {}
+//     memory            peak and starting resident bytes, and those of parameters and optimiser
+//                       state
 // PROBLEM is a folder made by problem.py. A batch is read into memory before its step's clock
 // starts.
 #include <fmt/core.h>

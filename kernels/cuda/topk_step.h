@@ -3,8 +3,8 @@
 // one reconstruction, centred, decoder rows on the unit sphere; free of torch and HDF5.
 //
 //   pre = W_enc (x − b_dec) + b_enc,  z = ReLU(top_k(pre)),  x̂ = Σ z_j d_j + b_dec
-//   loss = mean_B ‖x − x̂‖² / variance + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r),  r = x − x̂
-//   (held fixed)
+//   loss = mean_B ‖x − x̂‖² / variance + aux_coefficient · mean_B ‖r − r̂‖² / var_B(r)
+//   r = x − x̂ (held fixed)
 #pragma once
 
 #include <cstdint>

@@ -2,9 +2,8 @@
 // ReLU(pre) over the whole batch; unit decoder rows and AuxK as TopK's. Published with a threshold
 // in place of the batch: pre > θ, where θ is
 //   average     the running average (0.999) of the smallest chosen value, from step 1000 on (or
-//   half the run, where it
-//               is shorter), begun by its first value (0.999 and 1000 are dictionary_learning's
-//               defaults)
+//               half the run, where it is shorter), begun by its first value (0.999 and 1000 are
+//               dictionary_learning's defaults)
 //   calibrated  what gives mean L0 = k on rows of the validation split
 #pragma once
 

@@ -2,17 +2,17 @@
 // of two. The hooks stand side by side in x, each at its own scale (E‖x_h‖² = 1), so that encoder
 // and decoder are those of a wide autoencoder:
 //   pre = Σ_h W_enc,h x_h + b_enc,  x̂_h = Σ_j z_j d_j,h + b_dec,h,  error = Σ_h ‖x_h − x̂_h‖²
+//
 // crosscoder (Lindsey, Templeton, Marcus, Conerly, Batson, Olah 2024, "Sparse crosscoders for
-// cross-layer features and
-//   model diffing", Anthropic, October): z = ReLU(pre), loss = error + λ Σ_j z_j Σ_h ‖d_j,h‖. The
-//   source gives no optimiser; here it is relu's, whose form it takes for one hook: every d_j,h
-//   begins with norm 0.1, λ = 5/√d (d of all hooks together).
+// cross-layer features and model diffing", Anthropic, October): z = ReLU(pre),
+// loss = error + λ Σ_j z_j Σ_h ‖d_j,h‖. The source gives no optimiser; here it is relu's, whose
+// form it takes for one hook: every d_j,h begins with norm 0.1, λ = 5/√d (d of all hooks together).
+//
 // crosscoder_batch_topk (Minder, Dumas, Juang, Chughtai, Nanda 2025, "Overcoming sparsity artifacts
-// in crosscoders to
-//   interpret chat-tuning", arXiv 2504.02922): BatchTopK ranks pre·Σ_h ‖d_j,h‖, and so does AuxK;
-//   no norm is kept at one. Every d_j,h begins with norm 1, encoder = decoder, b_dec = the
-//   geometric median, learning rate and AuxK of BatchTopK. Published: pre > θ / Σ_h ‖d_j,h‖. Their
-//   code minimises the error's root; here it is the error itself, as in every variant.
+// in crosscoders to interpret chat-tuning", arXiv 2504.02922): BatchTopK ranks pre·Σ_h ‖d_j,h‖, and
+// so does AuxK; no norm is kept at one. Every d_j,h begins with norm 1, encoder = decoder, b_dec =
+// the geometric median, learning rate and AuxK of BatchTopK. Published: pre > θ / Σ_h ‖d_j,h‖.
+// Their code minimises the error's root; here it is the error itself, as in every variant.
 #include "sae/variants/batch_topk.h"
 #include "sae/variants/relu.h"
 #include "sae/variants/variants.h"

@@ -1,11 +1,12 @@
 // Gated (Rajamanoharan et al. 2024, "Improving dictionary learning with gated sparse autoencoders",
 // arXiv 2404.16014):
-//   π = W_gate (x − b_dec) + b_gate,  z = 1[π > 0]·ReLU(exp(r_mag)·W_gate (x − b_dec) + b_mag),  x̂
-//   = Σ z_j d_j + b_dec loss = ‖x − x̂‖² + λ Σ ReLU(π_j) + ‖x − x̂_frozen(ReLU(π))‖²,  W_dec and
-//   b_dec held fixed in the last term
+//   π = W_gate (x − b_dec) + b_gate,  z = 1[π > 0]·ReLU(exp(r_mag)·W_gate (x − b_dec) + b_mag)
+//   x̂ = Σ z_j d_j + b_dec
+//   loss = ‖x − x̂‖² + λ Σ ReLU(π_j) + ‖x − x̂_frozen(ReLU(π))‖²
+// with W_dec and b_dec held fixed in the last term.
 // Unit decoder rows, encoder = decoder, r_mag and biases from 0 (b_dec from the geometric median).
-// Adam β (0, 0.999). λ = 0.05, risen over the first 5 % of the run, is ours.
-// W_enc is W_gate, b_enc is b_gate.
+// Adam β (0, 0.999). λ = 0.05, risen over the first 5 % of the run, is ours. W_enc is W_gate, b_enc
+// is b_gate.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

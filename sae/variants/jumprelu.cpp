@@ -1,7 +1,7 @@
 // JumpReLU (Rajamanoharan et al. 2024, "Jumping ahead", arXiv 2407.14435):
-//   pre = W_enc x + b_enc,  z = pre·1[pre > θ],  x̂ = Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² + λ·L0  or
-//   ‖x − x̂‖² + λ (L0/k − 1)², L0 the batch's mean (their section 5 and appendix; sparsity_loss: l0
-//   or target)
+//   pre = W_enc x + b_enc,  z = pre·1[pre > θ],  x̂ = Σ z_j d_j + b_dec
+//   loss = ‖x − x̂‖² + λ·L0  or  ‖x − x̂‖² + λ (L0/k − 1)², L0 the batch's mean
+// (their section 5 and appendix; sparsity_loss: l0 or target).
 // θ gets its gradient through straight-through estimators with a rectangle of width ε, on pre:
 //   ∂z/∂θ = −(θ/ε)·1[|pre − θ| < ε/2],  ∂L0/∂θ = −(1/ε)·1[|pre − θ| < ε/2]
 // θ₀ = ε = 0.001 at E‖x‖² = 1, Adam β (0, 0.999), eps 1e-8, unit decoder rows, biases from 0; λ

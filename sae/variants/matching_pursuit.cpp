@@ -1,8 +1,9 @@
 // MP-SAE (Costa, Fel, Lubana, Tolooshams, Ba 2025, "From flat to hierarchical: extracting sparse
 // representations with matching pursuit", arXiv 2506.03093): the encoder is matching pursuit in the
 // decoder itself, unrolled.
-//   r_0 = x − b_dec;  k times: j = argmax ⟨d_j, r⟩, c = ReLU⟨d_j, r⟩, r ← r − c·d_j;  x̂ = b_dec + Σ
-//   c·d_j loss = ‖r_k‖²
+//   r_0 = x − b_dec;  k times: j = argmax ⟨d_j, r⟩, c = ReLU⟨d_j, r⟩, r ← r − c·d_j
+//   x̂ = b_dec + Σ c·d_j
+//   loss = ‖r_k‖²
 // Unit decoder rows; the gradient passes through all k steps, each j held fixed. A latent may be
 // chosen again: then L0 < k. Backwards, with g = ∂L/∂r after a step and s = ⟨d_j, g⟩:
 //   ∂L/∂d_j −= c·g + s·r,  g ← g − s·d_j          (r before the step)

@@ -1,7 +1,7 @@
 // p-annealing (Karvonen et al. 2024, "Measuring progress in dictionary learning … with board game
 // models", 3.2):
-//   loss = ‖x − x̂‖² + λ_s Σ z_j^p,  pre = W_enc (x − b_dec) + b_enc,  z = ReLU(pre),  unit decoder
-//   rows
+//   loss = ‖x − x̂‖² + λ_s Σ z_j^p,  pre = W_enc (x − b_dec) + b_enc,  z = ReLU(pre)
+// with unit decoder rows.
 // p falls from 1 to 0.2 in ten equal steps. When it falls, λ_s is multiplied by the ratio of the
 // mean penalties at the old and the new p over the last ten batches, so that the penalty does not
 // jump. The exponents, ten falls and ten batches are dictionary_learning's defaults; the shares of

@@ -1,6 +1,7 @@
 // ReLU with an L1 penalty and free decoder norms (Conerly, Templeton, Bricken, Marcus, Henighan
 // 2024, "Update on how we train SAEs", Anthropic, April):
-//   pre = W_enc x + b_enc,  z = ReLU(pre),  x̂ = Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² + λ Σ z_j ‖d_j‖
+//   pre = W_enc x + b_enc,  z = ReLU(pre),  x̂ = Σ z_j d_j + b_dec
+//   loss = ‖x − x̂‖² + λ Σ z_j ‖d_j‖
 // Biases start at 0, decoder rows random with norm 0.1, encoder = decoder; λ rises over the first 5
 // % of the run; Adam with learning rate 5e-5. Their λ = 5 at E‖x‖ = √d is 5/√d at our scale.
 #include "sae/variants/relu.h"

@@ -1,8 +1,9 @@
 // Switch (Mudide, Engels, Michaud, Tegmark, Schroeder de Witt 2025, "Efficient dictionary learning
 // with Switch sparse autoencoders", arXiv 2410.08201): n latents in E experts; a router picks one
 // for each row, which alone is encoded.
-//   p = softmax(W_r (√d·x − b_r)),  e* = argmax p,  z = TopK over expert e* of ReLU(W_enc (x −
-//   b_dec) + b_enc) x̂ = p_e* Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² / variance + α·E·Σ_e f_e P_e
+//   p = softmax(W_r (√d·x − b_r)),  e* = argmax p
+//   z = TopK over expert e* of ReLU(W_enc (x − b_dec) + b_enc)
+//   x̂ = p_e* Σ z_j d_j + b_dec,  loss = ‖x − x̂‖² / variance + α·E·Σ_e f_e P_e
 // f_e is the share of the batch's rows that go to e (no gradient), P_e the batch's mean of p_e: the
 // load-balancing term of Switch Transformers (Fedus et al. 2021), at least 1 where all experts
 // share alike. No AuxK, b_r and b_dec from the geometric median, decoder rows of unit length,
@@ -10,10 +11,11 @@
 // gradients to norm 1 is train.clip_norm). Ours: a bias b_enc, encoder = decoder at the start,
 // router rows that start on the unit sphere, and two scales, since theirs are those of raw GPT-2
 // activations:
-//   the router reads √d·x, whose coordinates are about 1 in square. Adam moves every weight by
-//   about the learning rate, so a router that reads x itself (coordinates 1/d in square) moves its
-//   logits √d times less a step than theirs, and hardly learns; α = 0.1 of the variance (theirs: 3
-//   in the paper, 0.01·d in the code, beside the raw squared error).
+//   * The router reads √d·x, whose coordinates are about 1 in square. Adam moves every weight by
+//     about the learning rate, so a router that reads x itself (coordinates 1/d in square) moves
+//     its logits √d times less a step than theirs, and hardly learns.
+//   * α = 0.1 of the variance (theirs: 3 in the paper, 0.01·d in the code, beside the raw squared
+//     error).
 // Published codes carry p_e*·z; √d and W_r (√d·b_dec − b_r) are folded into the router and a bias.
 #include <fmt/core.h>
 

@@ -1,12 +1,10 @@
 // Transcoders: sparse latents of one hook, x, reconstruct another, y (a module's input and output).
-//   pre = W_enc x + b_enc,  z = ReLU(top_k(pre)),  ŷ = Σ z_j d_j + b_dec (+ W_skip x),  loss = ‖y −
-//   ŷ‖² + AuxK
+//   pre = W_enc x + b_enc,  z = ReLU(top_k(pre)),  ŷ = Σ z_j d_j + b_dec (+ W_skip x)
+//   loss = ‖y − ŷ‖² + AuxK
 // transcoder: Dunefsky, Chlenski, Nanda 2024, "Transcoders find interpretable LLM feature
-// circuits", arXiv 2406.11944,
-//   with TopK in place of their L1 as in the next.
+// circuits", arXiv 2406.11944, with TopK in place of their L1 as in the next.
 // skip_transcoder: Paulo, Shabalin, Belrose 2025, "Transcoders beat sparse autoencoders for
-// interpretability", arXiv
-//   2501.18823: an affine map beside the latents.
+// interpretability", arXiv 2501.18823: an affine map beside the latents.
 // As sparsify, the code of the second, begins: W_dec = 0, W_skip = 0, b_dec = E y, b_enc = −W_enc E
 // x; decoder norms are free. Encoder rows begin on the unit sphere, which is ours. Learning rate
 // and AuxK are TopK's.
