@@ -106,7 +106,9 @@ ArrowCache read_arrow_cache(const fs::path& folder) {
       cache.files.push_back(entry.path());
   }
   if (cache.files.empty())
-    throw UsageError(fmt::format("{}: no data-*.arrow in this folder", folder.string()));
+    throw UsageError(fmt::format(
+        "{}: no data-*.arrow in this folder; name files, or the folder of an Arrow cache",
+        folder.string()));
   std::sort(cache.files.begin(), cache.files.end());
   check_parts(cache.files);
   check_listed(folder, cache.files);

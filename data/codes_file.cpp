@@ -12,6 +12,7 @@
 #include "data/base/atomic_file.h"
 #include "data/base/untrusted.h"
 #include "data/hdf5.h"
+#include "data/hdf5_attributes.h"
 #include "data/layout.h"
 #include "data/shard_file.h"
 #include "kernels/base/error.h"
@@ -23,7 +24,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr int kVersion = 1;
-constexpr const char* kDecode = "assay decode";
 constexpr int64_t kChunk = 1 << 18;  // elements: 1 or 2 MiB
 
 fs::path beside(const fs::path& file) {
@@ -171,7 +171,6 @@ hdf5::Handle open_column(hid_t file, const char* name, H5T_class_t kind, const s
     throw Error(fmt::format("{}: {} must hold {}", where, name,
                             kind == H5T_INTEGER ? "integers" : "floats"));
   }
-  hdf5::require_written(dataset, name, where);
   length = dims[0];
   return dataset;
 }
@@ -214,8 +213,11 @@ Json read_info(const fs::path& path) {
   const hdf5::Handle file = hdf5::open_file(path);
   int64_t offsets = 0, indices = 0, values = 0;
   const hdf5::Handle dataset = open_column(file, "/row_offsets", H5T_INTEGER, where, offsets);
-  open_column(file, "/indices", H5T_INTEGER, where, indices);
-  open_column(file, "/values", H5T_FLOAT, where, values);
+  // Once a file, not once a block: it walks all chunks.
+  hdf5::require_written(dataset, "/row_offsets", where);
+  hdf5::require_written(open_column(file, "/indices", H5T_INTEGER, where, indices), "/indices",
+                        where);
+  hdf5::require_written(open_column(file, "/values", H5T_FLOAT, where, values), "/values", where);
   if (offsets < 1)
     throw Error(where + ": /row_offsets is empty; expected one more element than rows");
   if (indices != values) {
@@ -373,58 +375,11 @@ void CodesReader::check(const SparseCodes& codes) const {
   }
 }
 
-struct ActivationsWriter::State {
-  State(const fs::path& path, ShardWriterOptions chosen)
-      : options(std::move(chosen)), file(options, path) {}
-  ShardWriterOptions options;
-  ShardFile file;
-};
-
-ActivationsWriter::ActivationsWriter(const fs::path& file, int64_t rows, int64_t d,
-                                     const std::string& hook, const std::string& source_hash) {
-  ShardWriterOptions options;
-  options.d = d;
-  options.dtype = DType::f32;
-  options.rows_per_shard = std::max<int64_t>(rows, 1);
-  options.tokens = options.document = options.position = options.special = options.text = false;
-  options.sinks = false;
-  options.hook = hook;
-  options.source_hash = source_hash;
-  options.made_by = kDecode;
-  try {
-    state_ = std::make_unique<State>(file, std::move(options));
-  } catch (...) {
-    ::unlink(beside(file).c_str());  // the library leaves the file it could not begin
-    throw;
-  }
-}
-
-ActivationsWriter::~ActivationsWriter() = default;
-
-void ActivationsWriter::append(ConstMatrix x) {
-  RowBlock block;
-  block.x = x;
-  for (int64_t i = 0; i < x.rows; ++i) state_->file.append(block, i, state_->file.rows());
-}
-
-void ActivationsWriter::finish() { state_->file.finish(); }
-
 bool is_codes(const fs::path& file) {
   if (fs::file_size(file) == 0) return true;
   try {
     const std::vector<std::string> names = root_names(file);
     return std::find(names.begin(), names.end(), "row_offsets") != names.end();
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-bool is_decoded(const fs::path& file) {
-  if (fs::file_size(file) == 0) return true;
-  try {
-    const FileLayout layout = read_layouts({file}).front();
-    const auto made_by = layout.attributes.find("made_by");
-    return made_by != layout.attributes.end() && made_by->second == kDecode;
   } catch (const Error&) {
     return false;
   }

@@ -8,6 +8,7 @@
 #include "data/base/untrusted.h"
 #include "data/base/within_memory.h"
 #include "data/hdf5.h"
+#include "data/hdf5_attributes.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {

@@ -179,7 +179,7 @@ std::vector<T> Dataset::State::column(const std::string& name) const {
 std::vector<uint8_t> Dataset::State::read_sinks() const {
   const bool own = std::all_of(index.files.begin(), index.files.end(),
                                [](const FileLayout& f) { return f.has_column("sink"); });
-  const bool any = index.sinks.rows > 0 || (own && index.sinks.rows < 0);
+  const bool any = index.sinks.rows > 0 || (own && !index.sinks.rows);
   if (sink_rows == SinkRows::keep || !any)
     return std::vector<uint8_t>(static_cast<size_t>(index.info.rows), 0);
   FileLayout beside;
@@ -195,7 +195,7 @@ std::vector<uint8_t> Dataset::State::read_sinks() const {
   size_t row = 0;
   for (const FileLayout& file : index.files) {
     const auto rows = static_cast<size_t>(file.rows);
-    if (file.sinks.rows >= 0 && crc32c(0, marks.data() + row, rows) != file.sinks.crc32c) {
+    if (file.sinks.rows && crc32c(0, marks.data() + row, rows) != file.sinks.crc32c) {
       throw Error(fmt::format(
           "{}: the marks of {}'s sinks are not those of the index; make it anew with `assay index`",
           (own ? file.path : beside.path).string(), file.path.filename().string()));
@@ -278,10 +278,10 @@ std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>
     for (const size_t hook : numbers) {
       const ArrayLayout& array = state_->array_of(hook, chunk);
       if (array.crc32c.empty()) {
-        throw Error(
-            fmt::format("{}: {} has no checksums, so corrupt chunks cannot be told; make them with "
-                        "`assay index`",
-                        chunk_place(chunk).first, array.dataset()));
+        throw Error(fmt::format(
+            "{}: {} has no checksums, so corrupt chunks cannot be told; make them with "
+            "`assay index`",
+            row_place(chunks()[static_cast<size_t>(chunk)].first).first, array.dataset()));
       }
       const int64_t rows = chunks()[static_cast<size_t>(chunk)].rows;
       std::vector<char> bytes(static_cast<size_t>(rows * array.row_bytes()));
@@ -299,16 +299,19 @@ std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>
   return found;
 }
 
-std::pair<std::string, int64_t> Dataset::chunk_place(int64_t chunk) const {
+std::pair<std::string, int64_t> Dataset::row_place(int64_t row) const {
+  const int64_t chunk = state_->chunk_of(row);
   const ChunkInfo& c = chunks().at(static_cast<size_t>(chunk));
   return {state_->index.files[static_cast<size_t>(c.file)].path.string(),
-          state_->row_in_file(chunk)};
+          state_->row_in_file(chunk) + row - c.first};
 }
 
 namespace {
 
 void require_column(bool present, const DatasetInfo& info, const char* name) {
-  if (!present) throw Error(fmt::format("{}: has no column /{}", info.path.string(), name));
+  if (!present)
+    throw Error(fmt::format("{}: has no column /{}; harvest or index data that have it",
+                            info.path.string(), name));
 }
 
 }  // namespace
@@ -374,12 +377,7 @@ const std::vector<int32_t>& Dataset::label_values(const std::string& name) const
   Column<int32_t>& column = *state_->labels[number];
   std::call_once(column.once, [&] {
     column.values = state_->column<int32_t>("/labels/" + name);
-    const auto classes = static_cast<int64_t>(info().labels[number].classes.size());
-    for (size_t i = 0; i < column.values.size(); ++i) {
-      if (column.values[i] >= -1 && (classes == 0 || column.values[i] < classes)) continue;
-      throw Error(fmt::format("{}: /labels/{}: row {}: class {} of {}", info().path.string(), name,
-                              i, column.values[i], classes));
-    }
+    check_label_values(info().labels[number], column.values, info().path.string());
   });
   return column.values;
 }

@@ -41,18 +41,17 @@ struct DatasetInfo {
   std::vector<LabelInfo> labels;
   /// attributes; empty where unknown
   std::string model, revision, hook, tokenizer_hash, source_hash;
-  std::string
-      /// hex; over all chunk checksums: changes when any byte of the activations changes; ""
-      /// without
-      content_hash;
+  /// hex; over all chunk checksums: changes when any byte of the activations changes; ""
+  /// without
+  std::string content_hash;
   bool has_tokens = false, has_document = false, has_position = false, has_special = false,
        has_text = false;
 };
 
 /// What is known of a data set's sinks (data/sinks.h).
 struct SinkInfo {
-  int64_t rows = -1;          ///< −1 where nobody has looked for them
-  std::vector<double> share;  ///< [hooks] of Σ‖x‖² over all rows, what the sinks hold
+  std::optional<int64_t> rows;  ///< none if nobody has looked for them
+  std::vector<double> share;    ///< [hooks] of Σ‖x‖² over all rows, what the sinks hold
   std::vector<double> bound;  ///< [hooks] norm beyond which a row is one; the largest of the files'
 };
 
@@ -105,8 +104,8 @@ class Dataset {
   /// order, each once. Throws Error where the data set has no checksums.
   std::vector<CorruptChunk> corrupt_chunks(const std::vector<std::string>& hooks,
                                            int threads) const;
-  /// The path of the file a chunk lies in, and the chunk's first row within that file.
-  std::pair<std::string, int64_t> chunk_place(int64_t chunk) const;
+  /// The path of the file a row lies in, and its number within that file.
+  std::pair<std::string, int64_t> row_place(int64_t row) const;
 
   // Row-aligned columns, [rows] each, read once and kept. Throw Error where the data set lacks the
   // column, except special (all zero) and document (the row number) which have natural values.

@@ -82,24 +82,8 @@ void require_written(hid_t dataset, const std::string& name, const std::string& 
 /// The file type that stores `type` (little-endian; IEEE half; bf16 as uint16).
 Handle file_type(DType type);
 
-/// A text attribute; "" where it is missing. Error where it is no text or longer than 1 MiB.
-std::string read_text_attribute(hid_t object, const std::string& name, const std::string& where);
-/// A one-dimensional array of names; empty where it is missing. Error where two are the same, or
-/// one is no UTF-8 or holds a NUL: what later reads or writes them would merge or cut them.
-std::vector<std::string> read_names_attribute(hid_t object, const std::string& name,
-                                              const std::string& where);
-/// Numbers converted to double; empty where it is missing. At most 2^24 elements.
-std::vector<double> read_numbers_attribute(hid_t object, const std::string& name,
-                                           const std::string& where);
-
-void write_text_attribute(hid_t object, const std::string& name, const std::string& value,
-                          const std::string& where);
-void write_texts_attribute(hid_t object, const std::string& name,
-                           const std::vector<std::string>& values, const std::string& where);
-void write_integer_attribute(hid_t object, const std::string& name, int64_t value,
-                             const std::string& where);
-void write_numbers_attribute(hid_t object, const std::string& name,
-                             const std::vector<double>& values, const std::string& where);
+/// A space of one dimension.
+Handle vector_space(size_t count);
 
 /// The native type of T: int32_t, int64_t, uint8_t, uint16_t, float or double.
 template <class T>

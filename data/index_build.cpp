@@ -1,6 +1,7 @@
 #include "data/index_build.h"
 
 #include <fmt/core.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cmath>
@@ -147,6 +148,11 @@ std::vector<uint8_t> examine(FileLayout& file, Seen& seen) {
   return std::move(sinks.marks);
 }
 
+void check_label(const FileLayout& file, const LabelInfo& label) {
+  check_label_values(label, read_column_isolated({file}, "/labels/" + label.name),
+                     file.path.string());
+}
+
 /// An index may be made anew; a file of that name that is none may not.
 void require_replaceable(const fs::path& folder) {
   std::ifstream in(folder / "index.yaml");
@@ -159,30 +165,31 @@ void require_replaceable(const fs::path& folder) {
 }  // namespace
 
 void require_different(const std::vector<fs::path>& files) {
-  std::map<fs::path, fs::path> seen;
+  std::map<std::pair<dev_t, ino_t>, fs::path> seen;
   for (const fs::path& file : files) {
-    std::error_code missing;
-    const fs::path real = fs::canonical(file, missing);
-    if (missing) continue;  // reading it says so
-    for (const auto& [other, name] : seen) {
-      if (other != real && !fs::equivalent(other, real, missing)) continue;
-      throw UsageError(
-          fmt::format("{}: the same file as {}; name it once", file.string(), name.string()));
-    }
-    seen.emplace(real, file);
+    struct stat info {};
+    if (::stat(file.c_str(), &info) != 0) continue;  // reading it says so
+    const auto [first, is_new] = seen.try_emplace({info.st_dev, info.st_ino}, file);
+    if (is_new) continue;
+    throw UsageError(fmt::format("{}: the same file as {}; name it once", file.string(),
+                                 first->second.string()));
   }
 }
 
 Index build_index(const std::vector<fs::path>& files, const fs::path& folder, bool replace) {
   if (!replace && fs::exists(folder / "index.yaml")) {
-    throw Error(fmt::format("{}: has an index already; --replace makes it anew", folder.string()));
+    throw UsageError(fmt::format("{}: exists already; use --replace to make it anew",
+                                 (folder / "index.yaml").string()));
   }
   require_replaceable(folder);
   require_different(files);
   std::vector<FileLayout> layouts = read_layouts(files);
   combine(folder, layouts);  // files that do not fit together are found before they are read
   const Lease lease(folder);
-  for (const FileLayout& file : layouts) check_columns(file);
+  for (const FileLayout& file : layouts) {
+    check_columns(file);
+    for (const LabelInfo& label : file.labels) check_label(file, label);
+  }
   Seen seen;
   std::vector<uint8_t> sinks;
   bool own = true;

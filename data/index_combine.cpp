@@ -1,8 +1,8 @@
 #include <fmt/core.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 
+#include "data/base/sha256.h"
 #include "data/index_file.h"
 #include "kernels/base/error.h"
 
@@ -61,13 +61,7 @@ std::string content_hash(const std::vector<FileLayout>& files) {
     }
     if (file.sinks.rows > 0) text += fmt::format("sinks {:08x}\n", file.sinks.crc32c);
   }
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned size = 0;
-  if (EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) != 1)
-    throw Error("SHA-256 failed");
-  std::string hex;
-  for (unsigned i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
+  return sha256(text);
 }
 
 Moments join_moments(const std::vector<FileLayout>& files, size_t array) {
@@ -84,17 +78,18 @@ std::string attribute(const FileLayout& file, const std::string& name) {
 /// How many rows are sinks, and what they hold; unknown where it is unknown of a file.
 SinkInfo join_sinks(const std::vector<FileLayout>& files) {
   SinkInfo info;
-  info.rows = 0;
+  int64_t rows = 0;
   std::vector<HookSinks> all(files.front().arrays.size());
   for (const FileLayout& file : files) {
-    if (file.sinks.rows < 0) return {};
-    info.rows += file.sinks.rows;
+    if (!file.sinks.rows) return {};
+    rows += *file.sinks.rows;
     for (size_t h = 0; h < all.size(); ++h) {
       all[h].square += file.arrays[h].sinks.square;
       all[h].total += file.arrays[h].sinks.total;
       all[h].bound = std::max(all[h].bound, file.arrays[h].sinks.bound);
     }
   }
+  info.rows = rows;
   for (const HookSinks& hook : all) {
     info.share.push_back(hook.total > 0 ? hook.square / hook.total : 0);
     info.bound.push_back(hook.bound);
@@ -113,6 +108,10 @@ Index combine(const fs::path& path, std::vector<FileLayout> files) {
   for (const FileLayout& file : files) {
     require_same(file, first);
     info.rows += file.rows;
+  }
+  if (info.rows == 0) {
+    throw Error(fmt::format("{}: {} has 0 rows; name files with activations", first.path.string(),
+                            first.arrays.front().dataset()));
   }
   for (size_t i = 0; i < first.arrays.size(); ++i) {
     const Moments moments = join_moments(files, i);

@@ -44,7 +44,7 @@ void emit_hook(YAML::Emitter& out, const HookInfo& hook, const Moments& moments)
 
 void emit_sinks(YAML::Emitter& out, const FileLayout& file) {
   out << YAML::Key << "sinks" << YAML::Value << YAML::BeginMap;
-  out << YAML::Key << "rows" << YAML::Value << file.sinks.rows;
+  out << YAML::Key << "rows" << YAML::Value << *file.sinks.rows;
   out << YAML::Key << "crc32c" << YAML::Value << YAML::DoubleQuoted
       << fmt::format("{:08x}", file.sinks.crc32c);
   const auto of_each = [&](const char* key, double HookSinks::*member) {
@@ -61,7 +61,7 @@ void emit_sinks(YAML::Emitter& out, const FileLayout& file) {
 /// The whole data set's, for whoever reads the file.
 void emit_sinks(YAML::Emitter& out, const SinkInfo& sinks) {
   out << YAML::Key << "sinks" << YAML::Value << YAML::BeginMap;
-  out << YAML::Key << "rows" << YAML::Value << sinks.rows;
+  out << YAML::Key << "rows" << YAML::Value << *sinks.rows;
   out << YAML::Key << "share" << YAML::Value << YAML::Flow << YAML::BeginSeq;
   for (const double share : sinks.share) out << share;
   out << YAML::EndSeq << YAML::EndMap;
@@ -81,14 +81,14 @@ void emit_file(YAML::Emitter& out, const fs::path& folder, const FileLayout& fil
         << hex;
   }
   out << YAML::EndMap;
-  if (file.sinks.rows >= 0) emit_sinks(out, file);
+  if (file.sinks.rows) emit_sinks(out, file);
   out << YAML::EndMap;
 }
 
 /// Reading: every access goes through a place that can name the file and line.
 class Place {
  public:
-  Place(std::string where, YAML::Node node) : where_(std::move(where)), node_(std::move(node)) {}
+  Place(std::string where, const YAML::Node& node) : where_(std::move(where)), node_(node) {}
 
   [[noreturn]] void fail(const std::string& what) const {
     const YAML::Mark mark = node_.Mark();
@@ -322,7 +322,7 @@ void write_index(const fs::path& folder, const Index& index) {
   out << YAML::Key << "rows" << YAML::Value << index.info.rows;
   out << YAML::Key << "content_hash" << YAML::Value << YAML::DoubleQuoted
       << index.info.content_hash;
-  if (index.sinks.rows >= 0) emit_sinks(out, index.sinks);
+  if (index.sinks.rows) emit_sinks(out, index.sinks);
   out << YAML::Key << "hooks" << YAML::Value << YAML::BeginSeq;
   for (size_t i = 0; i < index.info.hooks.size(); ++i)
     emit_hook(out, index.info.hooks[i], index.moments[i]);

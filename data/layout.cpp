@@ -1,6 +1,6 @@
 #include "data/layout.h"
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
@@ -12,6 +12,7 @@
 
 #include "data/base/untrusted.h"
 #include "data/hdf5.h"
+#include "data/hdf5_attributes.h"
 #include "data/layout_json.h"
 #include "kernels/base/error.h"
 
@@ -262,8 +263,9 @@ void check_column(hid_t handle, const FileLayout& file, const std::string& name)
   const hdf5::Handle column = hdf5::open_dataset(handle, name, where);
   const std::vector<int64_t> dims = hdf5::shape(column, where);
   if (dims.size() != 1 || dims[0] != file.rows) {
-    throw Error(fmt::format("{}: {} must have one dimension of {} rows, as /activations", where,
-                            name, file.rows));
+    throw Error(fmt::format(
+        "{}: {} must have one dimension of {} rows, as /activations, found [{}]; write it anew",
+        where, name, file.rows, fmt::join(dims, ", ")));
   }
   hdf5::require_written(column, name, where);
 }
@@ -446,6 +448,11 @@ std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
     if (dataset == "/text") require_runs(std::span(values).subspan(start), where);
   }
   return values;
+}
+
+void fail_label(const LabelInfo& label, size_t row, int64_t value, const std::string& where) {
+  throw Error(fmt::format("{}: /labels/{}: row {} has class {}, expected -1 to {}; correct it",
+                          where, label.name, row, value, std::ssize(label.classes) - 1));
 }
 
 }  // namespace assay::data

@@ -54,7 +54,7 @@ std::string layout_to_json(const FileLayout& file) {
            {"rows", file.rows},
            {"chunk_rows", file.chunk_rows},
            {"columns", file.columns},
-           {"sinks", {file.sinks.rows, file.sinks.crc32c}},
+           {"sinks", {file.sinks.rows ? json(*file.sinks.rows) : json(), file.sinks.crc32c}},
            {"attributes", file.attributes}};
   out["arrays"] = json::array();
   for (const ArrayLayout& array : file.arrays) out["arrays"].push_back(to_json(array));
@@ -76,7 +76,9 @@ FileLayout layout_from_json(const std::string& text, const std::filesystem::path
     for (const json& array : from.at("arrays")) file.arrays.push_back(array_from(array));
     if (file.arrays.empty()) throw Error("arrays");
     file.columns = from.at("columns").get<std::vector<std::string>>();
-    file.sinks = {from.at("sinks").at(0).get<int64_t>(), from.at("sinks").at(1).get<uint32_t>()};
+    const json& sinks = from.at("sinks");
+    if (!sinks.at(0).is_null()) file.sinks.rows = sinks.at(0).get<int64_t>();
+    file.sinks.crc32c = sinks.at(1).get<uint32_t>();
     if (file.sinks.rows > file.rows) throw Error("sinks");
     file.attributes = from.at("attributes").get<std::map<std::string, std::string>>();
     for (const json& label : from.at("labels")) {

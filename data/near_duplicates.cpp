@@ -41,33 +41,32 @@ NearDuplicates::Signature NearDuplicates::signature(const Document& document) {
 }
 
 NearDuplicates::Count NearDuplicates::count() const {
-  std::vector<int64_t> order;
-  order.reserve(documents_.size());
-  for (const auto& [number, document] : documents_) order.push_back(number);
-  std::sort(order.begin(), order.end());
-  std::vector<Signature> seen;
-  std::array<std::unordered_map<uint64_t, std::vector<size_t>>, kBands> bands;
-  Count result;
-  for (const int64_t number : order) {
-    const Signature own = signature(documents_.at(number));
-    const auto alike = [&](size_t other) {
-      size_t agree = 0;
-      for (size_t i = 0; i < kHashes; ++i) agree += own[i] == seen[other][i];
-      return agree >= kAgree;
-    };
-    bool repeats = false;
-    for (size_t b = 0; b < kBands; ++b) {
-      constexpr size_t kWidth = kHashes / kBands, kMost = 8;  // of a band's documents compared
-      const auto first = own.begin() + static_cast<int64_t>(b * kWidth);
-      std::vector<size_t>& others = bands[b][hash_of(first, first + kWidth)];
-      repeats = repeats || std::any_of(others.begin(), others.end(), alike);
-      if (others.size() < kMost) others.push_back(seen.size());
+  std::vector<std::pair<int64_t, Signature>> all;
+  all.reserve(documents_.size());
+  for (const auto& [number, document] : documents_) all.emplace_back(number, signature(document));
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  const auto alike = [&](size_t a, size_t b) {
+    size_t agree = 0;
+    for (size_t i = 0; i < kHashes; ++i) agree += all[a].second[i] == all[b].second[i];
+    return agree >= kAgree;
+  };
+  std::vector<uint8_t> repeats(all.size(), 0);
+  std::vector<std::pair<uint64_t, size_t>> band(all.size());  // one at a time: hash, document
+  for (size_t b = 0; b < kBands; ++b) {
+    constexpr size_t kWidth = kHashes / kBands, kMost = 8;  // of a band's documents compared
+    for (size_t i = 0; i < all.size(); ++i) {
+      const auto first = all[i].second.begin() + static_cast<int64_t>(b * kWidth);
+      band[i] = {hash_of(first, first + kWidth), i};
     }
-    seen.push_back(own);
-    ++result.documents;
-    result.repeats += repeats;
+    std::sort(band.begin(), band.end());
+    for (size_t i = 0, first = 0; i < band.size(); ++i) {
+      if (band[i].first != band[first].first) first = i;
+      uint8_t& found = repeats[band[i].second];
+      for (size_t k = first; k < std::min(i, first + kMost) && found == 0; ++k)
+        found = alike(band[i].second, band[k].second) ? 1 : 0;
+    }
   }
-  return result;
+  return {std::ssize(all), std::count(repeats.begin(), repeats.end(), 1)};
 }
 
 }  // namespace assay::data

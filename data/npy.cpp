@@ -53,7 +53,7 @@ NpyFile::NpyFile(const std::filesystem::path& path) : where_(path.string()) {
   char start[12] = {};
   file_.read(start, 8);
   if (!file_ || std::memcmp(start, "\x93NUMPY", 6) != 0 || start[6] < 1 || start[6] > 3)
-    throw Error(where_ + ": not a .npy file");
+    throw Error(where_ + ": not a .npy file; save the array with numpy.save");
   const int length_bytes = start[6] == 1 ? 2 : 4;
   file_.read(start + 8, length_bytes);
   uint32_t length = 0;

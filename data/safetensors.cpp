@@ -167,6 +167,16 @@ const Tensor& TensorFile::at(const std::string& name, const std::vector<int64_t>
   return tensor;
 }
 
+std::vector<float> TensorFile::floats(const std::string& name,
+                                      const std::vector<int64_t>& shape) const {
+  const Tensor& tensor = at(name, shape);
+  if (tensor.dtype != "F32" && tensor.dtype != "F16" && tensor.dtype != "BF16") {
+    throw Error(fmt::format("{}: tensor '{}' is {}, expected F32, F16 or BF16; convert it",
+                            path.string(), name, tensor.dtype));
+  }
+  return tensor.floats();
+}
+
 namespace {
 
 TensorFile read_whole(const std::filesystem::path& file) {

@@ -41,6 +41,8 @@ struct TensorFile {
   /// The tensor of that name with that shape; -1 matches any extent. Throws Error naming file, key,
   /// expected, found.
   const Tensor& at(const std::string& name, const std::vector<int64_t>& shape) const;
+  /// The same as fp32. Throws Error also where it is neither F32, F16 nor BF16.
+  std::vector<float> floats(const std::string& name, const std::vector<int64_t>& shape) const;
   std::filesystem::path path;  ///< where it was read from, for messages
 };
 

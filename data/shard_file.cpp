@@ -9,6 +9,7 @@
 
 #include "data/base/atomic_file.h"
 #include "data/base/crc32c.h"
+#include "data/hdf5_attributes.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {
@@ -173,7 +174,7 @@ void ShardFile::mark_sinks() {
   const std::string where = path_.string();
   const Sinks found = sinks_.find(special_);
   const hdf5::Handle column = hdf5::write_vector(file_, "/sink", found.marks, where);
-  hdf5::write_integer_attribute(column, "rows", found.facts.rows, where);
+  hdf5::write_integer_attribute(column, "rows", *found.facts.rows, where);
   hdf5::write_integer_attribute(column, "crc32c", found.facts.crc32c, where);
   std::vector<uint8_t> counted(found.marks.size());
   for (size_t i = 0; i < counted.size(); ++i)

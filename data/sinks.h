@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,8 +29,8 @@ struct HookSinks {
 
 /// What is known of a file's sinks besides the marks themselves.
 struct FileSinks {
-  int64_t rows = -1;    ///< sinks; −1: not known
-  uint32_t crc32c = 0;  ///< of the marks, one byte a row
+  std::optional<int64_t> rows;  ///< sinks; none: not known
+  uint32_t crc32c = 0;          ///< of the marks, one byte a row
 };
 
 struct Sinks {

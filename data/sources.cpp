@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <map>
 
 #include "data/base/sha256.h"
 #include "data/rolling.h"
@@ -29,13 +30,22 @@ Sources::Sources(std::vector<Source> sources) : sources_(std::move(sources)) {
   info_ = sources_.front().dataset->info();
   std::string hashes;
   bool known = true;
+  std::map<std::string, std::string> paths;  // by content
   for (const Source& source : sources_) {
-    if (!(source.weight > 0) || !std::isfinite(source.weight)) {
-      throw UsageError(fmt::format("{}: weight {}: expected a number > 0",
-                                   source.dataset->info().path.string(), source.weight));
+    const std::string& content = source.dataset->info().content_hash;
+    const std::string path = source.dataset->info().path.string();
+    const auto [first, is_new] = paths.try_emplace(content, path);
+    if (!is_new && !content.empty()) {
+      throw UsageError(
+          fmt::format("{}: the same activations as {}; name them once, with their "
+                      "weights added",
+                      path, first->second));
     }
-    hashes += fmt::format("{:.17g} {}\n", source.weight, source.dataset->info().content_hash);
-    known &= !source.dataset->info().content_hash.empty();
+    if (!(source.weight > 0) || !std::isfinite(source.weight)) {
+      throw UsageError(fmt::format("{}: weight {}: expected a number > 0", path, source.weight));
+    }
+    hashes += fmt::format("{:.17g} {}\n", source.weight, content);
+    known &= !content.empty();
   }
   if (sources_.size() > 1) info_.content_hash = known ? sha256(hashes) : "";
 }

@@ -257,7 +257,7 @@ Slot& ActivationStream::State::current(size_t source, size_t own) {
 void ActivationStream::State::copy_row(const Window& window, uint32_t stored, int64_t row,
                                        const std::vector<Matrix>& out) const {
   for (size_t h = 0; h < hooks.size(); ++h) {
-    const HookInfo& hook = window.pass->dataset->hook(hooks[h].name);
+    const HookInfo& hook = *window.hooks[h];
     to_float(hook.dtype,
              window.stored[h].data() + static_cast<int64_t>(stored) * hook.d * size_of(hook.dtype),
              out[h].row(row), hook.d);
@@ -353,13 +353,8 @@ void ActivationStream::seek(const StreamPosition& position) { state_->seek(posit
 
 RowOrigin ActivationStream::origin(int64_t i) const {
   const DeliveredRow& from = state_->delivered.at(static_cast<size_t>(i));
-  const Dataset& dataset = *from.pass->dataset;
-  const std::vector<ChunkInfo>& chunks = dataset.chunks();
-  const auto after =
-      std::upper_bound(chunks.begin(), chunks.end(), from.row,
-                       [](int64_t r, const ChunkInfo& chunk) { return r < chunk.first; });
-  const auto [file, first] = dataset.chunk_place(after - chunks.begin() - 1);
-  return {file, first + from.row - (after - 1)->first};
+  const auto [file, row] = from.pass->dataset->row_place(from.row);
+  return {file, row};
 }
 
 bool ActivationStream::can_release() const {

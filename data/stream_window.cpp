@@ -39,7 +39,8 @@ Window read_window(std::shared_ptr<const Pass> pass, const std::vector<HookInfo>
     }
   }
   for (const HookInfo& hook : hooks) {
-    window.stored.push_back(read_rows(dataset, dataset.hook(hook.name), chunks, window.rows));
+    window.hooks.push_back(&dataset.hook(hook.name));
+    window.stored.push_back(read_rows(dataset, *window.hooks.back(), chunks, window.rows));
   }
   window.order = pass->plan.window_order(lane, start.epoch, start.window,
                                          static_cast<int64_t>(window.rows.size()));

@@ -11,6 +11,7 @@ namespace assay::data {
 
 struct Window {
   std::shared_ptr<const Pass> pass;
+  std::vector<const HookInfo*> hooks;     ///< the pass's own: each source has its own dtype
   std::vector<std::vector<char>> stored;  ///< [hooks] rows as stored
   std::vector<int64_t> rows;              ///< their global numbers, in stored order
   std::vector<uint32_t> order;            ///< in which they leave

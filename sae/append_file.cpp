@@ -38,13 +38,6 @@ AppendFile::AppendFile(std::filesystem::path file, int64_t bytes)
   if (!file_)
     throw Error(
         fmt::format("{}: cannot open for writing: {}", path_.string(), std::strerror(errno)));
-  const auto size = static_cast<int64_t>(std::filesystem::file_size(path_));
-  if (size < bytes) {
-    std::fclose(file_);
-    throw Error(fmt::format(
-        "{}: has {} bytes, the checkpoint saw {}: the log was cut; restore it or train afresh",
-        path_.string(), size, bytes));
-  }
   std::filesystem::resize_file(path_, static_cast<uintmax_t>(bytes));
 }
 

@@ -16,8 +16,8 @@ int64_t whole_lines(const std::filesystem::path& file, int64_t bytes);
 
 class AppendFile {
  public:
-  /// Opens for appending, cut to `bytes`. Throws Error naming the file where it cannot, or where it
-  /// is shorter.
+  /// Opens for appending, cut to `bytes`, which are at most the file's. Throws Error naming the
+  /// file where it cannot.
   AppendFile(std::filesystem::path file, int64_t bytes);
   ~AppendFile();
   AppendFile(const AppendFile&) = delete;

@@ -24,10 +24,10 @@ data::Sources open_sources(const DataConfig& c) {
 void say_sinks(const data::Sources& sources, bool kept) {
   for (const data::Source& source : sources.all()) {
     const data::SinkInfo& sinks = source.dataset->sinks();
-    if (sinks.rows <= 0) continue;
+    if (sinks.rows.value_or(0) == 0) continue;
     spdlog::info(
         "{}: {} of {} rows are sinks with {:.4g} % of the squared norms: {}",
-        source.dataset->info().path.string(), sinks.rows, source.dataset->info().rows,
+        source.dataset->info().path.string(), *sinks.rows, source.dataset->info().rows,
         100 * sinks.share.front(),
         kept ? "kept, as data.include_sinks says" : "left out; data.include_sinks keeps them");
   }
@@ -92,10 +92,12 @@ BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train,
 void BatchSource::tell_mixing() const {
   const data::Mixing mixing = stream_.mixing();
   if (mixing.documents == 0) return;
-  spdlog::info(
-      "shuffle: windows of {} chunks in {} lanes mix {} documents; a batch of {} rows holds about "
-      "{:.0f} of them",
-      mixing.window_chunks, options_.lanes, mixing.documents, rows_, mixing.batch_documents);
+  const std::string of_a_batch =
+      sources_.all().size() > 1 ? std::string()
+                                : fmt::format("; a batch of {} rows holds about {:.0f} of them",
+                                              rows_, mixing.batch_documents);
+  spdlog::info("shuffle: windows of {} chunks in {} lanes mix {} documents{}", mixing.window_chunks,
+               options_.lanes, mixing.documents, of_a_batch);
   if (mixing.documents < options_.mix_documents) {
     spdlog::warn(
         "shuffle: fewer documents than data.mix_documents = {}: the training split has no more",
@@ -103,9 +105,8 @@ void BatchSource::tell_mixing() const {
   }
 }
 
-std::map<std::string, std::string> BatchSource::centring() const {
-  if (!input_units_.centred && !target_units_.centred) return {};
-  return {{"the mean that is subtracted", input_units_.hash() + target_units_.hash()}};
+std::map<std::string, std::string> BatchSource::training_units() const {
+  return {{"the activations' mean and scale", input_units_.hash() + target_units_.hash()}};
 }
 
 Batch BatchSource::batch_of(const float* x, const float* y, int64_t rows) const {

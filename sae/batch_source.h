@@ -43,8 +43,8 @@ class BatchSource {
   /// Of the inputs' and of the targets' columns.
   const Units& input_units() const { return input_units_; }
   const Units& target_units() const { return transcodes() ? target_units_ : input_units_; }
-  /// What a checkpoint keeps of the shifts (Checkpoint::inputs); empty where there are none.
-  std::map<std::string, std::string> centring() const;
+  /// What a checkpoint keeps of the training units (Checkpoint::inputs).
+  std::map<std::string, std::string> training_units() const;
   data::ActivationStream& stream() { return stream_; }
   const data::ActivationStream& stream() const { return stream_; }
   int64_t rows() const { return rows_; }  ///< of an optimiser step

@@ -118,7 +118,7 @@ void load_narrow(const data::TensorFile& tensors, const std::string& name, const
   }
   std::memcpy(moment.codes.data(), codes.bytes.data(), moment.codes.size());
   if (!moment.scales.empty()) {
-    moment.scales = tensors.at(name + ".scale", {p.shape[0], p.narrow.blocks()}).floats();
+    moment.scales = tensors.floats(name + ".scale", {p.shape[0], p.narrow.blocks()});
   }
 }
 
@@ -128,8 +128,8 @@ void load_moments(const data::TensorFile& tensors, const std::string& name, Para
     load_narrow(tensors, name + ".v", p, p.narrow.v);
     return;
   }
-  p.m = tensors.at(name + ".m", p.shape).floats();
-  p.v = tensors.at(name + ".v", p.shape).floats();
+  p.m = tensors.floats(name + ".m", p.shape);
+  p.v = tensors.floats(name + ".v", p.shape);
 }
 
 using Tensors = std::map<std::string, data::TensorView>;
@@ -170,11 +170,10 @@ Restored load_one(const fs::path& folder, const CreateState& create) {
   Restored result = restored(json, folder, create);
   State& state = result.state;
   for (auto& [name, p] : state.parameters) {
-    p.value = tensors.at(name, p.shape).floats();
+    p.value = tensors.floats(name, p.shape);
     load_moments(tensors, name, p);
     const std::string average = name + ".ema";
-    if (tensors.tensors.count(average) > 0)
-      state.averaged[name] = tensors.at(average, p.shape).floats();
+    if (tensors.tensors.count(average) > 0) state.averaged[name] = tensors.floats(average, p.shape);
     // What is taken over is not held twice.
     for (const char* part : {"", ".m", ".v", ".ema"}) tensors.tensors.erase(name + part);
   }

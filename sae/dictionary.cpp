@@ -177,11 +177,13 @@ std::vector<int64_t> shape_of(const char* spelt, const DictionaryInfo& info) {
 
 std::vector<float> weights(const data::TensorFile& tensors, const char* name,
                            const std::vector<int64_t>& shape) {
-  std::vector<float> values = tensors.at(name, shape).floats();
+  std::vector<float> values = tensors.floats(name, shape);
   for (size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
-      throw Error(fmt::format("{}: tensor '{}' has a value that is not finite at element {}",
-                              tensors.path.string(), name, i));
+      throw Error(
+          fmt::format("{}: tensor '{}' has a value that is not finite at element {}; take the "
+                      "dictionary of a run that did not diverge",
+                      tensors.path.string(), name, i));
     }
   }
   return values;

@@ -12,12 +12,13 @@
 #include <span>
 
 #include "data/base/atomic_file.h"
+#include "data/base/memory_room.h"
 #include "data/base/output_guard.h"
 #include "data/base/sha256.h"
 #include "data/dataset.h"
 #include "data/text_table.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "sae/append_file.h"
 #include "sae/ema.h"
 #include "sae/end_to_end.h"
@@ -51,10 +52,10 @@ VariantOptions options_of(const RunConfig& run, const FinetuneConfig& own,
   return options;
 }
 
-/// As require_memory: a step has the rows of its texts, which vary; the run's batch stands for
-/// them.
+/// A step has the rows of its texts, which vary; the run's batch stands for them.
 VariantOptions that_fits(VariantOptions options) {
-  require_memory({{{}, options}});
+  data::require_room(plan_run({{}, options}).peak(), "fine-tuning this run",
+                     "free memory, or use a larger machine");
   return options;
 }
 
@@ -84,6 +85,7 @@ class Finetune {
         paths_(paths),
         run_(run),
         published_(Dictionary::load(paths.run)),
+        folder_(ModelFolder::open(paths.model, paths.trust_model_code)),
         dataset_(data::Dataset::open(run_.data.path, run_.data.sinks())),
         hook_(dataset_.hook("activations")),
         units_(units_of({hook_}, run_.data.path)),
@@ -93,14 +95,13 @@ class Finetune {
         checkpoints_(paths.out,
                      {own.checkpoint_every, own.checkpoint_minutes, own.keep_checkpoints, 0}) {
     const data::DatasetInfo& info = dataset_.info();
-    const auto folder = ModelFolder::open(paths.model, paths.trust_model_code);
-    check_fit(folder, hook_.d, info.model, info.hook, info.path.string());
+    check_fit(folder_, hook_.d, info.model, info.hook, info.path.string());
     if (published_.info.scale != units_.scale.front()) {
       throw UsageError(fmt::format(
           "{}: activations of scale {}, the run's had {}: give the data set it was trained on",
           info.path.string(), units_.scale.front(), published_.info.scale));
     }
-    upper_ = load_upper_half(folder, HalfKind::script, context.pool().threads());
+    upper_ = load_upper_half(folder_, HalfKind::script, context.pool().threads());
     inputs_ = {{"the run's dictionary",
                 data::sha256_file(paths.run / "dictionary" / "dictionary.safetensors")},
                {"the model's halves", data::sha256_file(paths.model / "manifest.json")}};
@@ -125,7 +126,10 @@ class Finetune {
       stopping = stop != 0;
       if (last || state_.step % own_.log_every == 0)
         log.write(line(report, end_to_end.divergence()));
-      if (last || stopping || checkpoints_.due(state_.step)) checkpoint(log);
+      if (last || stopping)
+        checkpoint(log, false);
+      else if (checkpoints_.due(state_.step))
+        checkpoint(log, true);
     }
     const bool finished = state_.step == own_.steps;
     if (finished) save();
@@ -194,13 +198,13 @@ class Finetune {
     return true;
   }
 
-  void checkpoint(AppendFile& log) {
+  void checkpoint(AppendFile& log, bool behind) {
     Checkpoint checkpoint;
     checkpoint.data_hash = dataset_.info().content_hash;
     checkpoint.metrics.bytes = log.sync();
     checkpoint.inputs = inputs_;
     for (const auto& [name, mean] : means_of(summary_)) checkpoint.own[name] = *mean;
-    checkpoints_.save(state_, checkpoint);
+    behind ? checkpoints_.save_behind(state_, checkpoint) : checkpoints_.save(state_, checkpoint);
   }
 
   /// A step's part in the means over the first and the last tenth.
@@ -243,7 +247,7 @@ class Finetune {
     while (std::ssize(texts) < own_.texts) {
       if (at_ == train_.size()) at_ = 0;
       if (at_ == 0) {
-        eval::Rng random(eval::derive_seed(static_cast<uint64_t>(own_.seed), {'f', passes_++}));
+        Rng random(derive_seed(static_cast<uint64_t>(own_.seed), {'f', passes_++}));
         random.shuffle(std::span(train_));
       }
       texts.push_back(train_[at_++]);
@@ -312,6 +316,7 @@ class Finetune {
     dictionary.info.centred = centred;
     dictionary.info.k = k;
     dictionary.info.tokens += tokens_;
+    dictionary.info.warnings.clear();  // they are of the run's weights
     dictionary.fold(units_, units_);
     dictionary.save(paths_.out / "dictionary");
   }
@@ -321,6 +326,7 @@ class Finetune {
   const FinetunePaths& paths_;
   RunConfig run_;
   Dictionary published_;
+  ModelFolder folder_;
   data::Dataset dataset_;
   data::HookInfo hook_;
   Units units_;

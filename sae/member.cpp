@@ -65,7 +65,7 @@ bool Member::restore() {
       checkpoints_.restore(context_, [&](const Checkpoint&) { return variant_->create(); });
   if (!found) return false;
   check_same_data(found->checkpoint, source_.stream().data_hash(), source_.sources().info().path);
-  check_same_inputs(found->checkpoint, source_.centring());
+  check_same_inputs(found->checkpoint, source_.training_units());
   state_ = std::move(found->state);
   checkpoint_ = std::move(found->checkpoint);
   const auto kept = [&](const char* name) { return checkpoint_.own[name]; };
@@ -140,7 +140,7 @@ void Member::check_loss() {
   }
 }
 
-void Member::diverged(int64_t step, const std::string& what) const {
+void Member::diverged(int64_t step, const std::string& what) {
   const std::string where =
       device_ ? "on a device it is a mean over the steps since the last look at it"
               : "the batch was " + batch_origin(source_.stream(), source_.rows());
@@ -152,7 +152,11 @@ void Member::conclude(bool stop) {
   if (resampling_due(config_.train, state_.step)) resample();
   const bool last = state_.step == config_.train.steps;
   if (last || state_.step % config_.train.log_every == 0) report();
-  if (last || stop || checkpoints_.due(state_.step) || source_.stream().can_release()) save();
+  const bool due = checkpoints_.due(state_.step);
+  if (last || stop || source_.stream().can_release())
+    save();
+  else if (due)
+    checkpoints_.save_behind(state_, checkpoint());
 }
 
 void Member::resample() {
@@ -203,20 +207,24 @@ void Member::warn() {
   warned_ = warned_ || !line_.warnings.empty();
 }
 
-void Member::save() {
+/// Of the state as it stands, whose logs are on the disk.
+Checkpoint Member::checkpoint() {
   collect();
   if (device_) device_->download(host_state(state_));
   const int64_t event_bytes = events_ ? events_->sync() : checkpoint_.event_bytes;
-  data::ActivationStream& stream = source_.stream();
-  checkpoints_.save(
-      state_, {stream.data_hash(),
-               stream.position(),
-               log_->sync(),
-               event_bytes,
-               checkpoint_.first_loss,
-               {{"fvu", line_.fvu}, {"l0", line_.l0}, {"dead", static_cast<double>(line_.dead)}},
-               source_.centring()});
-  stream.release();  // of a rolling cache: what this checkpoint has passed
+  const data::ActivationStream& stream = source_.stream();
+  return {stream.data_hash(),
+          stream.position(),
+          log_->sync(),
+          event_bytes,
+          checkpoint_.first_loss,
+          {{"fvu", line_.fvu}, {"l0", line_.l0}, {"dead", static_cast<double>(line_.dead)}},
+          source_.training_units()};
+}
+
+void Member::save() {
+  checkpoints_.save(state_, checkpoint());
+  source_.stream().release();  // of a rolling cache: what this checkpoint has passed
 }
 
 void Member::finish() {
@@ -257,7 +265,7 @@ TrainSummary Member::summary(Outcome outcome) const {
   return {outcome,
           state_.step,
           state_.step * source_.rows(),
-          last_.dead,
+          line_.dead,
           line_.fvu,
           line_.l0,
           std::chrono::duration<double>(Clock::now() - begun_).count(),

@@ -56,7 +56,7 @@ class Member {
 
   int64_t step() const { return state_.step; }
   /// Of the failure of a step: "there is no checkpoint yet", or where it lies.
-  std::string last_good() const { return checkpoints_.last_good(); }
+  std::string last_good() { return checkpoints_.last_good(); }
   TrainSummary summary(Outcome outcome) const;
 
  private:
@@ -70,10 +70,11 @@ class Member {
   void collect();
   void check_loss();
   void resample();
-  [[noreturn]] void diverged(int64_t step, const std::string& what) const;
+  [[noreturn]] void diverged(int64_t step, const std::string& what);
   double learning_rate(int64_t step) const;
   void report();
   void warn();
+  Checkpoint checkpoint();
   void save_dictionary();
 
   Context& context_;

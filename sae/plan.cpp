@@ -110,6 +110,9 @@ Plan plan_run(const PlanInput& in) {
                     {"dictionary that is published", 4 * elements(*variant, n)}};
   plan.aux_at_most = {"AuxK's copy of the dead latents, were all dead",
                       t.aux_coefficient > 0 ? 6 * n * o.d_in : 0};
+  const bool behind = t.checkpoint_every > 0 || t.checkpoint_minutes > 0 || t.keep_every > 0;
+  plan.checkpoint_copy = {"copy of the state that a checkpoint is written from",
+                          behind ? state_bytes(*variant, n) : 0};
   const int64_t kept = t.keep_checkpoints + 1 + (t.keep_every > 0 ? t.steps / t.keep_every : 0);
   const int64_t lines = (t.steps + t.log_every - 1) / t.log_every;
   const auto event =

@@ -34,10 +34,12 @@ struct Plan {
   std::vector<PlanItem> resident;   ///< a rank's, all the time
   std::vector<PlanItem> transient;  ///< a rank's, one at a time
   PlanItem aux_at_most;             ///< on top, were every latent dead
+  PlanItem checkpoint_copy;         ///< while one is written, if there is room; no transient is
   std::vector<PlanItem> disk;
   int64_t received = 0;  ///< bytes a rank and step receives from the others
 
-  /// Bytes a rank needs at its worst moment, without AuxK's, the program itself and its libraries.
+  /// Bytes a rank needs at its worst moment, without AuxK's, a checkpoint's copy, the program
+  /// itself and its libraries.
   int64_t peak() const;
   int64_t disk_bytes() const;
 };

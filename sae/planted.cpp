@@ -17,9 +17,9 @@ enum Use : uint64_t { kFeature = 1, kProbability, kLoading, kCode, kNoise };
 
 constexpr int64_t kBlock = 64;  // rows a task
 
-double uniform(data::Random& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
+double uniform(Random& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
 
-double normal(data::Random& random) {
+double normal(Random& random) {
   const double radius = std::sqrt(-2 * std::log(1 - uniform(random)));
   return radius * std::cos(2 * M_PI * uniform(random));
 }
@@ -58,7 +58,7 @@ void check(const PlantedOptions& o) {
 std::vector<float> draw_features(const PlantedOptions& o) {
   std::vector<float> rows(static_cast<size_t>(o.n * o.d));
   for (int64_t i = 0; i < o.n; ++i) {
-    data::Random random{static_cast<uint64_t>(o.seed), kFeature, static_cast<uint64_t>(i)};
+    Random random{static_cast<uint64_t>(o.seed), kFeature, static_cast<uint64_t>(i)};
     std::vector<double> row(static_cast<size_t>(o.d));
     double square = 0;
     for (double& v : row) {
@@ -119,7 +119,7 @@ void PlantedModel::set_probabilities() {
   int64_t rank = 0;
   for (size_t i = 0; i < probabilities_.size(); ++i) {
     if (parents_[i] >= 0) continue;
-    data::Random random{static_cast<uint64_t>(o.seed), kProbability, i};
+    Random random{static_cast<uint64_t>(o.seed), kProbability, i};
     double& p = probabilities_[i];
     p = o.firing == "zipf" ? std::pow(static_cast<double>(++rank), -o.zipf)
         : o.firing == "constant"
@@ -147,7 +147,7 @@ void PlantedModel::set_correlations() {
   if (rank == 0) return;
   loadings_.resize(static_cast<size_t>(options_.n * rank));
   for (int64_t i = 0; i < options_.n; ++i) {
-    data::Random random{static_cast<uint64_t>(options_.seed), kLoading, static_cast<uint64_t>(i)};
+    Random random{static_cast<uint64_t>(options_.seed), kLoading, static_cast<uint64_t>(i)};
     double* row = loadings_.data() + i * rank;
     double square = 0;
     for (int64_t r = 0; r < rank; ++r) {
@@ -179,7 +179,7 @@ double PlantedModel::independent_variance() const {
 /// Given the row's factors u, a correlated feature exceeds its threshold with probability Φ((a·u −
 /// t)/√(1 − s²)).
 bool PlantedModel::fires(int64_t feature, const std::vector<double>& factors,
-                         data::Random& random) const {
+                         Random& random) const {
   const auto i = static_cast<size_t>(feature);
   if (factors.empty()) return uniform(random) < probabilities_[i];
   const double* loading = loadings_.data() + i * factors.size();
@@ -190,7 +190,7 @@ bool PlantedModel::fires(int64_t feature, const std::vector<double>& factors,
 
 void PlantedModel::draw(int64_t row, std::vector<int32_t>& indices,
                         std::vector<float>& values) const {
-  data::Random random{static_cast<uint64_t>(options_.seed), kCode, static_cast<uint64_t>(row)};
+  Random random{static_cast<uint64_t>(options_.seed), kCode, static_cast<uint64_t>(row)};
   std::vector<double> factors(static_cast<size_t>(options_.correlation_rank));
   for (double& u : factors) u = normal(random);
   indices.clear();
@@ -243,8 +243,7 @@ void PlantedModel::activations(Context& context, int64_t first, const SparseCode
   if (options_.noise == 0) return;
   context.pool().run((out.rows + kBlock - 1) / kBlock, [&](int64_t task, int) {
     for (int64_t i = task * kBlock; i < std::min(out.rows, (task + 1) * kBlock); ++i) {
-      data::Random random{static_cast<uint64_t>(options_.seed), kNoise,
-                          static_cast<uint64_t>(first + i)};
+      Random random{static_cast<uint64_t>(options_.seed), kNoise, static_cast<uint64_t>(first + i)};
       for (int64_t c = 0; c < out.cols; ++c)
         out.row(i)[c] += static_cast<float>(options_.noise * normal(random));
     }

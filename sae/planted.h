@@ -37,7 +37,7 @@ struct PlantedOptions {
 
 void describe(config::Fields& fields, PlantedOptions& options);
 
-/// The kinds `assay plant --kind` knows, each a choice of options.
+/// The kinds `assay synthesize --kind` knows, each a choice of options.
 std::vector<std::string> planted_kinds();
 /// Throws UsageError naming the kinds.
 PlantedOptions planted_kind(const std::string& kind);
@@ -74,7 +74,7 @@ class PlantedModel {
   void plant_trees();
   void set_probabilities();
   void set_correlations();
-  bool fires(int64_t feature, const std::vector<double>& factors, data::Random& random) const;
+  bool fires(int64_t feature, const std::vector<double>& factors, Random& random) const;
   void draw(int64_t row, std::vector<int32_t>& indices, std::vector<float>& values) const;
 
   PlantedOptions options_;
@@ -93,11 +93,11 @@ class PlantedModel {
 /// and parents). Killed, it continues after the last whole shard to the same bytes.
 /// disk_limit > 0: a rolling cache of at most so many bytes, in shards of `rows_per_shard`, instead
 /// of a data set.
-struct PlantFiles {
+struct PlantedFiles {
   std::filesystem::path folder;
   int64_t rows_per_shard = 1 << 18, disk_limit = 0;
 };
-void plant(Context& context, const PlantedOptions& options, const PlantFiles& files);
+void write_planted(Context& context, const PlantedOptions& options, const PlantedFiles& files);
 
 /// The options of a planted folder. Error where it has no planted.yaml.
 PlantedOptions read_planted(const std::filesystem::path& folder);

@@ -83,7 +83,7 @@ void write_truth(const PlantedModel& model, const fs::path& folder) {
       folder / "truth" / "planted.safetensors");
 }
 
-data::ShardWriterOptions shard_options(const PlantedOptions& o, const PlantFiles& files) {
+data::ShardWriterOptions shard_options(const PlantedOptions& o, const PlantedFiles& files) {
   data::ShardWriterOptions shards;
   shards.folder = files.folder;
   shards.rows_per_shard = files.rows_per_shard;
@@ -148,7 +148,7 @@ PlantedOptions planted_kind(const std::string& kind) {
       fmt::format("no planted kind '{}'; known: {}", kind, fmt::join(planted_kinds(), ", ")));
 }
 
-void plant(Context& context, const PlantedOptions& options, const PlantFiles& files) {
+void write_planted(Context& context, const PlantedOptions& options, const PlantedFiles& files) {
   const fs::path& folder = files.folder;
   const PlantedModel model(options);
   data::ShardWriter writer(shard_options(options, files));
@@ -180,7 +180,7 @@ void plant(Context& context, const PlantedOptions& options, const PlantFiles& fi
 PlantedOptions read_planted(const fs::path& folder) {
   const fs::path file = folder / "planted.yaml";
   if (!fs::exists(file)) {
-    throw Error(fmt::format("{}: no planted.yaml here; `assay plant` writes planted data sets",
+    throw Error(fmt::format("{}: no planted.yaml here; `assay synthesize` writes planted data sets",
                             folder.string()));
   }
   PlantedOptions options;

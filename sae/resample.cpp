@@ -96,7 +96,7 @@ int64_t resample_dead(Context& context, const Variant& variant, State& state, Co
   if (!(sums.back() > 0)) return 0;
   const double norm = kShareOfLivingNorm * mean_living_norm(context, state, dead_after);
   const float* centre = variant.geometry().centred ? state.decoder_bias() : nullptr;
-  data::Random random{seed, kDraws, static_cast<uint64_t>(state.step)};
+  Random random{seed, kDraws, static_cast<uint64_t>(state.step)};
   for (const int64_t j : dead) {
     const double drawn = static_cast<double>(random.next() >> 11) * 0x1p-53 * sums.back();
     const int64_t row = std::upper_bound(sums.begin(), sums.end() - 1, drawn) - sums.begin();

@@ -3,6 +3,9 @@
 #include <fmt/core.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
+
+#include "data/base/memory_room.h"
 #include "kernels/base/error.h"
 
 namespace assay::sae {
@@ -10,6 +13,8 @@ namespace assay::sae {
 namespace {
 
 using Clock = CheckpointClock::Clock;
+
+constexpr int64_t kHeadroom = 256 << 20;  // bytes that training may take while a copy is written
 
 }  // namespace
 
@@ -41,15 +46,41 @@ std::optional<Restored> RunCheckpoints::restore(Context& context, const CreateSt
   return found;
 }
 
-bool RunCheckpoints::due(int64_t step) const { return clock_.due(step, Clock::now()); }
+bool RunCheckpoints::due(int64_t step) {
+  const bool written =
+      behind_.valid() && behind_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  if (written) settle();
+  return clock_.due(step, Clock::now());
+}
+
+void RunCheckpoints::settle() {
+  if (behind_.valid()) last_good_ = behind_.get().string();
+}
 
 void RunCheckpoints::save(const State& state, const Checkpoint& checkpoint) {
+  settle();
   lease_->check();
   last_good_ = save_checkpoint(run_, state, checkpoint, policy_).string();
   clock_.written(Clock::now());
 }
 
-std::string RunCheckpoints::last_good() const {
+void RunCheckpoints::save_behind(const State& state, const Checkpoint& checkpoint) {
+  settle();
+  if (data::memory_room().bytes < state.bytes() + kHeadroom) return save(state, checkpoint);
+  lease_->check();
+  behind_ = std::async(std::launch::async,
+                       [copy = state.without_screen(), checkpoint, run = run_, policy = policy_] {
+                         return save_checkpoint(run, copy, checkpoint, policy);
+                       });
+  clock_.written(Clock::now());
+}
+
+std::string RunCheckpoints::last_good() {
+  try {
+    settle();
+  } catch (const Error& error) {
+    spdlog::warn("{}", error.what());
+  }
   return last_good_.empty() ? "there is no checkpoint yet"
                             : "the last good checkpoint is " + last_good_;
 }

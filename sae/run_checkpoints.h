@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <optional>
 #include <string>
@@ -31,19 +32,28 @@ class RunCheckpoints {
   /// nullopt where there is none. Throws as load_checkpoint and load_checkpoint_of do.
   std::optional<Restored> restore(Context& context, const CreateState& create,
                                   std::optional<int64_t> at = std::nullopt);
-  bool due(int64_t step) const;
+  /// Throws what save_behind() ran into.
+  bool due(int64_t step);
   /// As save_checkpoint; the clock starts anew. Throws Error where another process has taken the
-  /// folder over.
+  /// folder over, and what save_behind() ran into.
   void save(const State& state, const Checkpoint& checkpoint);
+  /// As save(), written by a thread of its own from a copy of the state: the caller waits for the
+  /// copy alone, and for the checkpoint before if that is still being written. If memory has no
+  /// room for a copy, this is save().
+  void save_behind(const State& state, const Checkpoint& checkpoint);
   /// For the message of a failure: "there is no checkpoint yet", or where it lies.
-  std::string last_good() const;
+  std::string last_good();
 
  private:
+  /// Waits for what is being written. Throws what went wrong.
+  void settle();
+
   std::filesystem::path run_;
   std::optional<data::Lease> lease_;
   CheckpointPolicy policy_;
   CheckpointClock clock_;
   std::string last_good_;
+  std::future<std::filesystem::path> behind_;
 };
 
 /// Throws Error unless the data set at `path` is the one that the checkpoint's run learnt from.

@@ -35,6 +35,32 @@ State::State(int64_t n_, int64_t d_in_, int64_t d_out_, MomentType moments)
   add("b_dec", {d_out});
 }
 
+int64_t State::bytes() const {
+  size_t floats = 0, codes = 0;
+  for (const auto& [name, p] : parameters) {
+    floats += p.value.size() + p.m.size() + p.v.size();
+    for (const NarrowMoment* moment : {&p.narrow.m, &p.narrow.v}) {
+      floats += moment->scales.size();
+      codes += moment->codes.size();
+    }
+  }
+  for (const auto& [name, values] : averaged) floats += values.size();
+  return static_cast<int64_t>(floats * sizeof(float) + codes + silent.size() * sizeof(int64_t));
+}
+
+State State::without_screen() const {
+  State copy(0, 0, 0);
+  copy.n = n;
+  copy.d_in = d_in;
+  copy.d_out = d_out;
+  copy.parameters = parameters;
+  copy.numbers = numbers;
+  copy.averaged = averaged;
+  copy.silent = silent;
+  copy.step = step;
+  return copy;
+}
+
 LatentState State::latents() {
   Parameter &enc = at("W_enc"), &dec = at("W_dec"), &bias = at("b_enc");
   const auto view = [&](std::vector<float>& values, int64_t cols) {
@@ -53,7 +79,7 @@ void unit_rows(Context& context, uint64_t seed, Matrix out) {
   constexpr int64_t kTask = 64;
   context.pool().run((out.rows + kTask - 1) / kTask, [&](int64_t task, int) {
     for (int64_t j = task * kTask; j < std::min(out.rows, (task + 1) * kTask); ++j) {
-      data::Random random{seed, 0x696e6974, static_cast<uint64_t>(j)};
+      Random random{seed, 0x696e6974, static_cast<uint64_t>(j)};
       const auto uniform = [&] {
         return (static_cast<double>(random.next() >> 11) + 0.5) * 0x1p-53;
       };

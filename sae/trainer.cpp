@@ -18,6 +18,11 @@
 
 namespace assay::sae {
 
+const char* name_of(Outcome outcome) {
+  constexpr const char* kNames[] = {"finished", "interrupted", "already finished"};
+  return kNames[static_cast<int>(outcome)];
+}
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -34,6 +39,7 @@ PlanInput plan_input(const RunConfig& config, const BatchSource& source) {
   check_hooks(config.data, config.model.variant);
   PlanInput input;
   input.data = config.data;
+  input.window_chunks = std::max(config.data.window_chunks, source.stream().mixing().window_chunks);
   input.variant = variant_options(config.model, config.train, source.inputs(), source.targets());
   std::vector<data::HookInfo> hooks = source.inputs();
   if (source.transcodes())
@@ -76,14 +82,14 @@ class Lockstep {
   }
 
  private:
-  const Member& slowest() const {
+  Member& slowest() {
     return **std::min_element(active_.begin(), active_.end(), [](const Member* a, const Member* b) {
       return a->step() < b->step();
     });
   }
 
   /// Those whose turn it is; members restored further on wait.
-  std::vector<Member*> furthest_behind() const {
+  std::vector<Member*> furthest_behind() {
     const int64_t step = slowest().step();
     std::vector<Member*> members;
     std::copy_if(active_.begin(), active_.end(), std::back_inserter(members),

@@ -21,6 +21,8 @@ struct RunConfig {
 };
 
 enum class Outcome { finished, interrupted, already_finished };
+/// "finished", "interrupted", "already finished".
+const char* name_of(Outcome outcome);
 
 struct TrainSummary {
   Outcome outcome = Outcome::finished;

@@ -238,8 +238,7 @@ void Variant::update(Context& context, State& state, double lr, StepReport& repo
   if (!options_.hooks.empty()) input.dec_blocks = &options_.hooks;
   UpdateOptions how{adam, geometry_.unit_norm};
   how.rounding_key =
-      data::Random{static_cast<uint64_t>(o.seed), kRounding, static_cast<uint64_t>(state.step)}
-          .next();
+      Random{static_cast<uint64_t>(o.seed), kRounding, static_cast<uint64_t>(state.step)}.next();
   if (o.clip_norm > 0) {
     how.gradient_scale =
         clip_scale(context, input, state.latents(), how, batch_, geometry_.centred, o.clip_norm);

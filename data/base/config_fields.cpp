@@ -137,7 +137,8 @@ class Builder : public YAML::EventHandler {
     if (parent.kind == Node::Kind::mapping && parent.keys.size() == parent.children.size()) {
       if (node->kind != Node::Kind::plain && node->kind != Node::Kind::quoted) {
         throw UsageError(
-            fmt::format("{}: expected a key, found {} (is a bracket or quote left open?)",
+            fmt::format("{}: expected a key, found {} (is a bracket or quote left open, or the key "
+                        "over 1,024 bytes long?)",
                         origin(mark), describe_kind(*node)));
       }
       if (!seen_.emplace(&parent, node->value).second) {
@@ -230,6 +231,7 @@ class Reader : public Fields {
     if (node->kind != Node::Kind::sequence) fail_type(key, *node, "a list of texts");
     value.clear();
     for (const auto& child : node->children) value.push_back(to_text(key, *child));
+    require_different(key, *node, value);
   }
   void integers(const char* key, std::vector<int64_t>& value, IntBounds bounds, const char* unit,
                 const char*) override {
@@ -238,6 +240,7 @@ class Reader : public Fields {
     if (node->kind != Node::Kind::sequence) fail_type(key, *node, "a list of integers");
     value.clear();
     for (const auto& child : node->children) value.push_back(to_integer(key, *child, bounds, unit));
+    require_different(key, *node, value);
   }
   void reals(const char* key, std::vector<double>& value, RealBounds bounds, const char* unit,
              const char*) override {
@@ -246,6 +249,7 @@ class Reader : public Fields {
     if (node->kind != Node::Kind::sequence) fail_type(key, *node, "a list of numbers");
     value.clear();
     for (const auto& child : node->children) value.push_back(to_real(key, *child, bounds, unit));
+    require_different(key, *node, value);
   }
   void section(const char* key, const std::function<void(Fields&)>& describe,
                const char*) override {
@@ -287,6 +291,15 @@ class Reader : public Fields {
                                  path_ + key, low, high, suffix, shown(node.value)));
   }
 
+  /// A list names each of its values once.
+  template <typename T>
+  void require_different(const char* key, const Node& node, const std::vector<T>& values) const {
+    for (auto value = values.begin(); value != values.end(); ++value) {
+      if (std::find(values.begin(), value, *value) == value) continue;
+      throw UsageError(
+          fmt::format("{}: '{}' holds {} twice; remove one", node.origin, path_ + key, *value));
+    }
+  }
   double to_real(const char* key, const Node& node, RealBounds bounds, const char* unit) const {
     double parsed = 0;
     const char* end = node.value.data() + node.value.size();

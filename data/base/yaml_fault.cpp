@@ -77,7 +77,8 @@ std::string yaml_fault(const std::string& file, const std::string& text,
   if (const int quote = line_of_open_quote(text); quote > 0)
     return fmt::format("{}:{}: not valid YAML: a quote opens here and is never closed; close it",
                        file, quote);
-  return fmt::format("{}:{}: not valid YAML: {}; correct it", file, line, error.msg);
+  return fmt::format("{}:{}: not valid YAML: {} (is a bracket or quote left open?); correct it",
+                     file, line, error.msg);
 }
 
 }  // namespace assay::data

@@ -27,7 +27,7 @@ from pathlib import Path
 import model_source
 from model_source import sha256_file
 from safe_write import say
-from tool import Parser, SourceError, as_tool, integer, make_folder
+from tool import Parser, SourceError, as_tool, integer, make_folder, read_json
 
 FORMAT_VERSION = 1
 TOLERANCE = 2e-4  # max |difference|, relative to a token's largest value; fp32 kernels differ in summation order only
@@ -83,7 +83,9 @@ def main():
 
 def export(args):
     started = time.time()
+    require_replaceable(args.out)
     source = model_source.find_model(args.model, args.revision)
+    model_source.tokenizer_hash(source.folder)  # missing: said before minutes of compiling
     import torch
     from causal_halves import is_causal, load_causal_halves
     from halves import load_halves
@@ -111,14 +113,19 @@ def export(args):
         manifest = describe(source, args.layer, halves, folder, differences)
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
         if args.out.exists():
-            if not (args.out / "manifest.json").is_file() and any(args.out.iterdir()):
-                raise SourceError(
-                    f"{args.out}: exists and holds no exported model; choose another --out"
-                )
             shutil.rmtree(args.out)
         folder.rename(args.out)
     trusted = trust(args.out / "manifest.json")
     say(f"wrote {args.out} in {time.time() - started:.0f} s; trusted by {trusted}")
+
+
+def require_replaceable(out):
+    """The folder is replaced whole: it may only be an exported model, or empty."""
+    if not out.exists():
+        return
+    manifest = read_json(out / "manifest.json", default={})
+    if manifest.get("format") != "assay-model-halves" and any(out.iterdir()):
+        raise SourceError(f"{out}: exists and holds no exported model; choose another --out")
 
 
 def write_halves(halves, folder):

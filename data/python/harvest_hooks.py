@@ -134,11 +134,8 @@ def check(args, model):
         raise SourceError("--hooks: name one or more different modules; --list-hooks prints them")
     if args.out is None or args.texts is None:
         raise SourceError("--texts and --out are required")
-    if not 0 <= args.rank < args.ranks:
+    if args.rank >= args.ranks:
         raise SourceError(f"--rank {args.rank}: expected 0 to {args.ranks - 1}")
-    for name in ("context", "batch", "texts_per_file"):
-        if getattr(args, name) < 1:
-            raise SourceError(f"--{name.replace('_', '-')}: at least 1")
 
 
 def require_same(path, facts):

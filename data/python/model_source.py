@@ -73,6 +73,7 @@ def tokenizer_hash(folder):
         raise SourceError(
             f"{folder}: no tokenizer.json: save the model's fast tokenizer there with save_pretrained"
         )
+    read_json(path)  # one that transformers cannot read either is refused
     return sha256_file(path)
 
 

@@ -13,8 +13,8 @@ def guard(path, reads, ours):
     """Raises UsageError where writing `path` would replace one of the files `reads` (links to them
     included), or a file that is not `ours(path)`. An empty file is anybody's."""
     path = Path(path)
-    for out in (path, path.with_name(path.name + ".part")):
-        for read in reads:
+    for read in reads:
+        for out in (path, path.with_name(path.name + ".part")):
             if out.exists() and Path(read).exists() and out.samefile(read):
                 raise UsageError(
                     f"{path}: --out would replace {read}, which is read: choose another --out"

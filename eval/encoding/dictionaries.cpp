@@ -4,9 +4,10 @@
 
 #include <set>
 
+#include "data/index_build.h"
 #include "eval/encoding/nulls.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval {
 namespace {
@@ -60,8 +61,8 @@ TrainedNull parse_trained_null(const std::string& text) {
       equals != std::string::npos && equals + 1 < text.size() && !kind.empty() &&
       kind.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
   if (!named)
-    throw UsageError(
-        fmt::format("control '{}': expected KIND=DICT, such as frozen_decoder=runs/frozen", text));
+    throw UsageError(fmt::format(
+        "--null-dictionary {}: expected KIND=DICT, such as frozen_decoder=runs/frozen", text));
   return {kind, text.substr(equals + 1)};
 }
 
@@ -70,6 +71,7 @@ std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem:
                                               const data::Dataset& dataset) {
   std::vector<EvalDictionary> result;
   std::set<std::string> taken;
+  data::require_different(paths);
   const auto add = [&](const std::filesystem::path& path, const std::string& kind) {
     const std::string own = folder_name(path) + (kind.empty() ? "" : ":" + kind);
     std::string name = own;

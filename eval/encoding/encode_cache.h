@@ -23,10 +23,13 @@ namespace assay::eval {
 struct EncodeRequest {
   /// PartStatistics on the validation split and on a train sample of about its size
   bool statistics = false;
-  std::vector<int64_t>
-      /// indices into the text table whose pooled features are wanted; any order, repeats fine
-      texts;
+  /// indices into the text table whose pooled features are wanted; any order, repeats fine
+  std::vector<int64_t> texts;
   bool other_poolings = false;  ///< also the texts' max and last
+
+  void add_texts(const std::vector<int64_t>& more) {
+    texts.insert(texts.end(), more.begin(), more.end());
+  }
 };
 
 /// Sums over the ordinary tokens of one document.

@@ -8,7 +8,7 @@
 
 #include "eval/encoding/row_gather.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval {
 namespace {

@@ -1,8 +1,11 @@
 #include "eval/encoding/token_store.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "eval/encoding/row_gather.h"
+#include "kernels/base/error.h"
 
 namespace assay::eval {
 namespace {
@@ -22,18 +25,15 @@ void append(const SparseCodes& block, SparseCodes& all) {
 TokenStore::TokenStore(Context& context, const data::Dataset& dataset, const TextTable& table,
                        std::span<const sae::Dictionary* const> dictionaries,
                        std::vector<int64_t> texts, int64_t longest)
-    : d_(dataset.hook("activations").d),
-      codes_(dictionaries.size()),
-      slot_(static_cast<size_t>(table.size())) {
-  std::sort(texts.begin(), texts.end());
-  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
-  const auto& special = dataset.special();
-  std::vector<uint8_t> wanted(special.size());
-  for (const int64_t t : texts) {
-    slot_[t] = std::ssize(start_) - 1;
+    : d_(dataset.hook("activations").d), codes_(dictionaries.size()), texts_(std::move(texts)) {
+  std::sort(texts_.begin(), texts_.end());
+  texts_.erase(std::unique(texts_.begin(), texts_.end()), texts_.end());
+  const auto& left_out = dataset.left_out();
+  std::vector<uint8_t> wanted(left_out.size());
+  for (const int64_t t : texts_) {
     int64_t taken = 0;
     for (int64_t row = table.first[t]; row < table.first[t] + table.rows[t]; ++row) {
-      if (special[row] || taken == longest) continue;
+      if (left_out[row] || taken == longest) continue;
       wanted[row] = 1;
       ++taken;
     }
@@ -48,7 +48,10 @@ TokenStore::TokenStore(Context& context, const data::Dataset& dataset, const Tex
 }
 
 std::pair<int64_t, int64_t> TokenStore::tokens_of(int64_t text) const {
-  const int64_t slot = slot_[static_cast<size_t>(text)];
+  const auto found = std::lower_bound(texts_.begin(), texts_.end(), text);
+  if (found == texts_.end() || *found != text)
+    throw Error(fmt::format("text {} is not in the token store", text));
+  const int64_t slot = found - texts_.begin();
   return {start_[slot], start_[slot + 1]};
 }
 

@@ -14,8 +14,8 @@
 
 namespace assay::eval {
 
-/// Special tokens are left out; activations are raw. Memory: 4 · d bytes a token, and 8 a pair of
-/// the codes.
+/// Special tokens and sinks are left out; activations are raw. Memory: 4 · d bytes a token, and 8 a
+/// pair of the codes.
 class TokenStore {
  public:
   /// The first `longest` tokens of `texts` (indices into the table; any order, repeats fine).
@@ -23,7 +23,7 @@ class TokenStore {
              std::span<const sae::Dictionary* const> dictionaries, std::vector<int64_t> texts,
              int64_t longest);
 
-  // Of texts among those, in the order given.
+  // Of texts among those, in the order given. Throw Error on any other.
   TextTokens dense(const std::vector<int64_t>& texts) const;
   /// Latents with a positive value on any of their tokens, ascending.
   std::vector<int32_t> active(size_t dictionary, const std::vector<int64_t>& texts) const;
@@ -38,7 +38,7 @@ class TokenStore {
   std::vector<float> x_;            // [tokens, d]
   std::vector<SparseCodes> codes_;  // [dictionaries] [tokens]
   std::vector<int64_t> start_{0};   // [slots + 1]
-  std::vector<int64_t> slot_;       // [texts of the table]
+  std::vector<int64_t> texts_;      // [slots] ascending
 };
 
 }  // namespace assay::eval

@@ -110,12 +110,13 @@ void L1Solver::move(State& state, const std::vector<int64_t>& active, const Eige
   const double value = norm + loss(state, state.margins),
                slope = gradient.dot(d) + next_norm - norm;
   double length = 1;
-  for (; length > 1e-10; length *= .5) {
+  while (length > 1e-10) {
     double penalty = 0;
     for (int64_t j = 0; j < m; ++j)
       penalty += std::abs(state.at.w[active[static_cast<std::size_t>(j)]] + length * d[j]);
     const double next = penalty + loss(state, state.margins + length * change);
     if (next <= value + 1e-4 * length * slope + 1e-13 * std::abs(value)) break;
+    length *= .5;
   }
   for (int64_t j = 0; j < m; ++j) state.at.w[active[static_cast<std::size_t>(j)]] += length * d[j];
   state.at.b += length * d[m];

@@ -102,7 +102,7 @@ LinearProbe fit_lda(ConstMatrix x, Labels y) {
   check_training(x, y, "LDA");
   Eigen::MatrixXd covariance = Eigen::MatrixXd::Zero(x.cols, x.cols);
   Eigen::VectorXd means[2];
-  double priors[2];
+  double priors[2] = {};
   for (uint8_t label : {uint8_t{0}, uint8_t{1}}) {
     const RowMajor rows = rows_of(x, y, label);
     if (rows.rows() < 2)

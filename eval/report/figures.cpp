@@ -24,7 +24,9 @@ std::vector<Panel> panels_of(const FigureInput& in) {
 std::string dashed_sentence(const FigureInput& in) {
   const std::string& kind = in.figure.kind;
   if (kind == "matrix" || kind == "histogram") return "";
-  std::vector<ReferenceLine> lines = reference_lines(in, in.figure.metrics.back());
+  const auto& metrics = in.figure.metrics;  // as the panels draw them
+  std::vector<ReferenceLine> lines =
+      reference_lines(in, kind == "frontier" ? metrics[1] : metrics.front());
   if (const auto best = best_baseline(in)) lines.push_back({*best, "the best baseline"});
   std::string text;
   for (const ReferenceLine& line : lines)

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "data/base/json_file.h"
 #include "eval/results/text.h"
 #include "fmt/format.h"
 #include "kernels/base/error.h"
@@ -25,7 +26,12 @@ std::map<std::string, double> parse_line(const std::string& line) {
     }
     return true;
   };
-  const json object = json::parse(line, flat);
+  json object;
+  try {
+    object = json::parse(line, flat);
+  } catch (const json::exception& error) {
+    throw Error(data::plain_text(error));
+  }
   if (!object.is_object()) throw Error("expected a JSON object");
   std::map<std::string, double> out;
   for (const auto& [key, value] : object.items()) {
@@ -73,8 +79,9 @@ TrainingLog read_training_log(const std::filesystem::path& file) {
     try {
       append(parse_line(line), log);
     } catch (const std::exception& e) {
-      throw Error(fmt::format("{}:{}: {}", file.string(), number,
-                              printable(std::string(e.what()).substr(0, 200))));
+      throw Error(
+          fmt::format("{}:{}: {}; remove the line, or let `assay train --resume auto` repair it",
+                      file.string(), number, printable(std::string(e.what()).substr(0, 200))));
     }
   }
   return log;

@@ -1,6 +1,7 @@
 #include "eval/report/report.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "data/base/atomic_file.h"
 #include "eval/report/page.h"
@@ -115,12 +116,8 @@ void merge_runs(Page& page, std::vector<Run>& runs) {
     return;
   }
   page.paragraph("Evaluated alike, these runs are compared as one.", "small");
-  bool first = true;
-  for (Run& run : runs) {
-    if (!run.results) continue;
-    run.results = first ? std::move(merged) : std::nullopt;
-    first = false;
-  }
+  for (Run& run : runs)
+    if (run.results) run.results = std::exchange(merged, std::nullopt);
 }
 
 }  // namespace

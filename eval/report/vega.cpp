@@ -76,7 +76,7 @@ size_t longest_line(const std::vector<std::string>& names, size_t most) {
 int pixels(size_t count) { return static_cast<int>(std::ceil(kLetter * double(count))) + 12; }
 
 /// Colours come from the page (currentColor), so one specification serves light and dark.
-json frame(json values, json body) {
+json frame(json values, const json& body) {
   json spec = {{"data", {{"values", std::move(values)}}},
                {"width", "container"},
                {"background", nullptr},

@@ -9,7 +9,7 @@
 #include "eval/results/compare_parts.h"
 #include "eval/results/words.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval {
 namespace compare_parts {

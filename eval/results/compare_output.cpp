@@ -6,7 +6,7 @@
 
 #include "eval/results/compare.h"
 #include "eval/results/text.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval {
 namespace {
@@ -167,7 +167,10 @@ void add_to(TaskResult& task, const TaskResult& part,
   append_new(part.arms, task.arms);
   append_new(part.metrics, task.metrics);
   append_new(part.parts, task.parts);
-  add(part.numbers, task.numbers);
+  std::vector<Number> numbers = part.numbers;
+  for (Number& n : numbers)
+    if (const auto at = names.find(n.control); at != names.end()) n.control = at->second;
+  add(numbers, task.numbers);
   add(part.scores, task.scores);
 }
 

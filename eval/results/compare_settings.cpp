@@ -6,7 +6,7 @@
 #include <set>
 
 #include "eval/results/compare_parts.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::compare_parts {
 namespace {

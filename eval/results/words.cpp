@@ -14,6 +14,8 @@ namespace {
 constexpr std::array kRoles = {"", "headline", "baseline", "control", "ceiling", "difference"};
 constexpr std::array kBetter = {"", "higher", "lower"};
 constexpr std::array kKinds = {"dots", "curve", "frontier", "matrix", "histogram", "table"};
+constexpr std::array kPanels = {"", "dictionary"};
+constexpr std::array kOrders = {"", "best_first"};
 
 template <class Entry>
 const Entry* find(const std::vector<Entry>& entries, const std::string& name) {
@@ -45,6 +47,8 @@ void check_unique(const std::vector<Entry>& entries, const std::string& where) {
 
 void check_figure(const TaskResult& task, const Figure& figure, const std::string& where) {
   check_one_of(kKinds, where + ".kind", figure.kind);
+  check_one_of(kPanels, where + ".panels", figure.panels);
+  check_one_of(kOrders, where + ".order", figure.order);
   for (const std::string& metric : figure.metrics)
     if (!find_metric(task, metric))
       throw Error(fmt::format("{}: metric '{}' is not declared", where, metric));

@@ -11,7 +11,7 @@
 #include <tuple>
 
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval {
 namespace {

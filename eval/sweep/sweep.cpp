@@ -12,7 +12,7 @@
 #include "eval/sweep/page.h"
 #include "eval/tasks/core/seed_stability.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "sae/recovery.h"
 
 namespace assay::eval {

@@ -19,6 +19,10 @@ void fail(TaskResult& result, const std::exception& error) {
   result.reason = error.what();
   result.numbers.clear();
   result.scores.clear();
+  result.arms.clear();
+  result.metrics.clear();
+  result.parts.clear();
+  result.figures.clear();
   result.caveat.clear();
   result.details = {{"settings", result.details["settings"]}};
 }
@@ -116,7 +120,7 @@ std::vector<TaskResult> run_tasks(const Session& session, const std::vector<Chos
       plans[i] = tasks[i].task->plan(session, own);
       request.statistics |= own.statistics;
       request.other_poolings |= own.other_poolings;
-      request.texts.insert(request.texts.end(), own.texts.begin(), own.texts.end());
+      request.add_texts(own.texts);
     } catch (const std::exception& error) {
       fail(results[i], error);
     }
@@ -162,6 +166,13 @@ std::vector<std::optional<bool>> seen_by_dictionary(const Session& session,
   for (const EvalDictionary& dictionary : session.dictionaries)
     seen.push_back(seen_in_training(session, dictionary, documents));
   return seen;
+}
+
+std::string control_of(const Session& session, const EvalDictionary& dictionary) {
+  if (!dictionary.entry.null_kind.empty()) return dictionary.entry.null_kind;
+  for (const EvalDictionary& d : session.dictionaries)
+    if (d.entry.parent == dictionary.entry.name) return d.entry.name;
+  return {};
 }
 
 data::SplitRule common_split_rule(const data::Dataset& dataset,

@@ -120,6 +120,10 @@ std::optional<bool> seen_in_training(const Session& session, const EvalDictionar
 std::vector<std::optional<bool>> seen_by_dictionary(const Session& session,
                                                     const std::vector<int64_t>& documents);
 
+/// The control that a dictionary's numbers are to be read against: its kind for a control, else the
+/// first control that was built like it, "" where there is none.
+std::string control_of(const Session& session, const EvalDictionary& dictionary);
+
 /// The rule that the trained dictionaries of this data set share; `otherwise` where none names one.
 /// Throws UsageError where two dictionaries trained on this data set with different rules: no part
 /// is unseen by both.

@@ -54,7 +54,7 @@ Timing time_it(const std::string& name, int64_t repeats, const std::function<voi
 std::vector<std::vector<float>> batches(const Options& o) {
   std::vector<std::vector<float>> all(4, std::vector<float>(o.rows * o.d));
   for (size_t b = 0; b < all.size(); ++b) {
-    data::Random random{0x62656e63, b};
+    Random random{0x62656e63, b};
     const double half_width = std::sqrt(3.0 / static_cast<double>(o.d));
     for (float& v : all[b])
       v = static_cast<float>(half_width * (static_cast<double>(random.next() >> 11) * 0x1p-52 - 1));

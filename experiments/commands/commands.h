@@ -23,7 +23,7 @@ class App;
   COMMAND(report)               \
   COMMAND(bench)                \
   COMMAND(config)               \
-  COMMAND(plant)                \
+  COMMAND(synthesize)           \
   COMMAND(recover)              \
   COMMAND(decoder_shard)
 

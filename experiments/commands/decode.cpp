@@ -10,7 +10,9 @@
 #include "data/base/lease.h"
 #include "data/base/output_guard.h"
 #include "data/codes_file.h"
+#include "data/decoded_file.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
 
@@ -109,11 +111,7 @@ void register_decode(CLI::App& app) {
   command->add_option("codes", options->codes, "Codes file (HDF5)")->required();
   command->add_option("--out", options->out, "HDF5 file to write; replaced when it is complete")
       ->required();
-  command
-      ->add_option("--threads", options->threads,
-                   "Compute threads (0: the processors); never changes the result")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_threads(*command, options->threads);
   command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
   command->callback([options] { run(*options); });
 }

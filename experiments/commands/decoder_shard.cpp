@@ -44,7 +44,7 @@ std::vector<float> directions(const sae::Dictionary& dictionary, const std::stri
 }
 
 void run(const Options& options) {
-  data::guard_folder(options.out, {options.dictionary}, {data::FolderKind::dataset});
+  data::guard_folder(options.out, {}, {data::FolderKind::dataset});
   const sae::Dictionary dictionary = sae::Dictionary::load(options.dictionary);
   const sae::DictionaryInfo& about = dictionary.info;
   const std::vector<float> rows = directions(dictionary, options.dictionary.string());

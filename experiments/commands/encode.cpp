@@ -19,6 +19,7 @@
 #include "data/split.h"
 #include "data/split_rule.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
 
@@ -88,15 +89,9 @@ void check_finite(const data::Dataset& dataset, int64_t first, ConstMatrix x) {
   for (int64_t i = 0; i < x.rows; ++i) {
     for (int64_t c = 0; c < x.cols; ++c) {
       if (std::isfinite(x.row(i)[c])) continue;
-      const auto& chunks = dataset.chunks();
-      const auto after = std::upper_bound(
-          chunks.begin(), chunks.end(), first + i,
-          [](int64_t row, const data::ChunkInfo& chunk) { return row < chunk.first; });
-      const int64_t chunk = after - chunks.begin() - 1;
-      const auto [file, start] = dataset.chunk_place(chunk);
-      throw Error(fmt::format("{}: row {}, column {} is {}: activations must be finite", file,
-                              start + first + i - chunks[static_cast<size_t>(chunk)].first, c,
-                              x.row(i)[c]));
+      const auto [file, row] = dataset.row_place(first + i);
+      throw Error(fmt::format("{}: row {}, column {} is {}: activations must be finite", file, row,
+                              c, x.row(i)[c]));
     }
   }
 }
@@ -130,9 +125,14 @@ class Fvu {
   void add(Context& context, const std::vector<Columns>& targets, int64_t first, ConstMatrix x,
            const SparseCodes& codes) {
     const int64_t d = dictionary_.info.width();
-    target_.resize(static_cast<size_t>(x.rows * d));
-    decoded_.resize(target_.size());
-    read_columns(dataset_, targets, first, Matrix(target_.data(), x.rows, d));
+    decoded_.resize(static_cast<size_t>(x.rows * d));
+    ConstMatrix truth = x;
+    if (!dictionary_.info.target.empty()) {
+      target_.resize(decoded_.size());
+      const Matrix target(target_.data(), x.rows, d);
+      read_columns(dataset_, targets, first, target);
+      truth = target;
+    }
     dictionary_.decode(context, codes, Matrix(decoded_.data(), x.rows, d), x);
     for (int64_t i = 0; i < x.rows; ++i) {
       const auto row = static_cast<size_t>(first + i);
@@ -143,7 +143,7 @@ class Fvu {
                                codes.values.begin() + codes.row_offsets[i + 1],
                                [](float v) { return v > 0; });
       for (int64_t c = 0; c < d; ++c) {
-        const double y = target_[i * d + c], error = y - decoded_[i * d + c];
+        const double y = truth.row(i)[c], error = y - decoded_[i * d + c];
         sums_[c] += y;
         squares_ += y * y;
         errors_ += error * error;
@@ -293,11 +293,7 @@ void register_encode(CLI::App& app) {
                    "training run that are not "
                    "special; what a transcoder reconstructs must be in the data")
       ->check(CLI::IsMember({"all", "train", "validation", "test"}));
-  command
-      ->add_option("--threads", options->threads,
-                   "Compute threads (0: the processors); never changes the result")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_threads(*command, options->threads);
   command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
   command->callback([options] { run(*options); });
 }

@@ -16,6 +16,7 @@
 #include "eval/results/compare.h"
 #include "eval/tasks/task.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
 #include "kernels/base/error.h"
 
@@ -216,27 +217,28 @@ void register_eval(CLI::App& app) {
                       "Shards to evaluate on: a folder with index.yaml, or one HDF5 file");
   command->add_option("--config", options->config,
                       "YAML configuration: its eval section, and data.path; defaults where absent");
-  command->add_option("--set", options->overrides, "Override a field: eval.key=value (repeatable)");
+  add_overrides(*command, options->overrides, "eval.seeds=2");
   command->add_option("--model", options->model,
                       "Folder with the model's exported halves, for tasks that run the upper half");
   command->add_option("--out", options->out,
                       "Folder for results.json; results that are there are added to");
   command->add_option("--tasks", options->tasks, "Only these tasks, comma separated")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command
       ->add_option("--null", options->nulls,
                    "Control dictionaries: random, rate_matched, permuted_encoder, none")
-      ->delimiter(',');
-  command->add_option(
-      "--null-dictionary", options->trained_nulls,
-      "A control that was trained, KIND=DICT (repeatable), such as frozen_decoder=runs/frozen");
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command
+      ->add_option(
+          "--null-dictionary", options->trained_nulls,
+          "A control that was trained, KIND=DICT (repeatable), such as frozen_decoder=runs/frozen")
+      ->allow_extra_args(false);
   command->add_option("--seed", options->seed, "Seed of sampling, controls and intervals")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command
-      ->add_option("--threads", options->threads,
-                   "Compute threads; 0 = all processors. Never changes the numbers")
-      ->check(CLI::Range(0, 1024));
+  add_threads(*command, options->threads);
   command->add_flag("--list", options->list, "List the tasks and stop");
   command->add_flag("--quick", options->quick,
                     "Fewer texts, classes and seeds: a look, not for publication");

@@ -11,6 +11,7 @@
 
 #include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
 #include "kernels/base/error.h"
 
@@ -27,8 +28,7 @@ struct Options {
 };
 
 void print(const sae::FinetuneSummary& s, const std::string& out, bool json) {
-  const char* outcomes[] = {"finished", "interrupted", "already finished"};
-  const char* outcome = outcomes[static_cast<int>(s.outcome)];
+  const char* outcome = sae::name_of(s.outcome);
   if (json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"outcome", outcome},
                                               {"run", out},
@@ -55,8 +55,11 @@ void print(const sae::FinetuneSummary& s, const std::string& out, bool json) {
 sae::RunConfig read_run(const Options& options) {
   const std::filesystem::path& run = options.paths.run;
   const std::filesystem::path file = run / "config.yaml";
-  if (!std::filesystem::exists(file) || !std::filesystem::exists(run / "dictionary" / "cfg.json")) {
-    throw UsageError(
+  const bool whole = std::filesystem::exists(file) &&
+                     std::filesystem::exists(run / "dictionary" / "cfg.json") &&
+                     std::filesystem::is_directory(run / "checkpoints");
+  if (!whole) {
+    throw Error(
         fmt::format("{}: not a finished run: config.yaml, checkpoints/ and dictionary/ are needed",
                     run.string()));
   }
@@ -110,14 +113,8 @@ void register_finetune(CLI::App& app) {
                    "that holds a run")
       ->check(CLI::IsMember({"auto", "never"}));
   command->add_option("--config", options->config, "YAML with settings (default: see --reference)");
-  command
-      ->add_option("--set", options->overrides, "Override a setting: --set steps=200 (repeatable)")
-      ->allow_extra_args(false);
-  command
-      ->add_option("--threads", options->threads,
-                   "Threads (0: the processors); never changes the result")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_overrides(*command, options->overrides, "steps=200");
+  add_threads(*command, options->threads);
   command->add_flag("--trust-model-code", options->paths.trust_model_code,
                     "Run the halves though they are not on the trust list");
   command->add_flag("--reference", options->reference,

@@ -14,6 +14,7 @@
 #include "data/base/say.h"
 #include "data/corpus.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "sae/model_half.h"
@@ -134,23 +135,8 @@ void register_harvest(CLI::App& app) {
                    "Stop before the text that would pass this many tokens (0: all)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command
-      ->add_option("--rows-per-shard", a->rows_per_shard,
-                   "Tokens a shard file; a kill loses at most one shard")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command
-      ->add_option("--disk-limit", a->disk_limit,
-                   "Make OUT a rolling cache of at most so much (as 20GB): wait for a trainer with "
-                   "data.rolling to use "
-                   "shards up (0: an ordinary data set)")
-      ->transform(CLI::AsSizeValue(true))
-      ->capture_default_str();
-  command
-      ->add_option("--threads", a->threads,
-                   "Worker threads (0: the processors); never changes the result")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_shards(*command, a->rows_per_shard, a->disk_limit);
+  add_threads(*command, a->threads);
   command->add_flag("--trust-model-code", a->trust,
                     "Run halves that are not in the trust list: they are code");
   command->add_flag("--json", a->json, "Print a summary as JSON on stdout");

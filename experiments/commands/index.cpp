@@ -43,7 +43,7 @@ void print_summary(const data::Index& index, bool json) {
                                               {"variance", hook.variance},
                                               {"scale", hook.scale},
                                               {"near_duplicate_documents", repeats},
-                                              {"sinks", sinks.rows},
+                                              {"sinks", *sinks.rows},
                                               {"sink_share", sinks.share.front()},
                                               {"content_hash", info.content_hash}}
                            .dump());
@@ -62,7 +62,7 @@ void print_summary(const data::Index& index, bool json) {
     fmt::print(
         "{} rows are sinks (norm over {} times the median) and hold {:.4g} % of the squared "
         "norms: marked, and left out by default\n",
-        sinks.rows, data::kSinkFactor, 100 * sinks.share.front());
+        *sinks.rows, data::kSinkFactor, 100 * sinks.share.front());
   }
 }
 

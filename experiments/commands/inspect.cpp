@@ -78,8 +78,8 @@ Json hook_facts(const data::Index& index, size_t number) {
   facts["variance"] = known ? Json(hook.variance) : Json();
   facts["scale"] = known ? Json(hook.scale) : Json();
   facts["rows_counted"] = index.moments[number].count;
-  facts["sink_share"] = index.sinks.rows >= 0 ? Json(index.sinks.share[number]) : Json();
-  facts["sink_bound"] = index.sinks.rows >= 0 ? Json(index.sinks.bound[number]) : Json();
+  facts["sink_share"] = index.sinks.rows ? Json(index.sinks.share[number]) : Json();
+  facts["sink_bound"] = index.sinks.rows ? Json(index.sinks.bound[number]) : Json();
   return facts;
 }
 
@@ -93,7 +93,7 @@ Json dataset_facts(const char* kind, const data::Index& index) {
   Json facts{{"kind", kind},
              {"path", info.path.string()},
              {"rows", info.rows},
-             {"sinks", index.sinks.rows >= 0 ? Json(index.sinks.rows) : Json()},
+             {"sinks", index.sinks.rows ? Json(*index.sinks.rows) : Json()},
              {"files", index.files.size()},
              {"chunks", chunks},
              {"bytes", bytes},

@@ -89,7 +89,7 @@ int main(int argc, char** argv) {
   } catch (const assay::UsageError& error) {
     return refuse(2, error.what());
   } catch (const std::filesystem::filesystem_error& error) {
-    return refuse(1, error.path1().string() + ": " + error.code().message());
+    return refuse(1, error.path1().string() + ": " + error.code().message() + "; check the path");
   } catch (const std::exception& error) {
     return refuse(1, error.what());
   }

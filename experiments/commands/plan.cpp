@@ -16,6 +16,7 @@
 #include "data/dataset.h"
 #include "data/stream_plan.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
 #include "kernels/base/error.h"
 #include "sae/hooks.h"
@@ -185,6 +186,7 @@ Json facts_of(const sae::PlanInput& in, const Options& options) {
   memory["always"]["the program and its libraries"] = own_memory();
   memory["one_at_a_time"] = list(plan.transient);
   memory["on_top_at_most"] = list({plan.aux_at_most});
+  memory["if_there_is_room"] = list({plan.checkpoint_copy});
   facts["memory"] = memory;
   facts["disk"] = {{"total", disk}, {"free", room}, {"parts", list(plan.disk)}};
   if (in.ranks > 1) facts["received_a_rank_and_step"] = plan.received;
@@ -225,6 +227,8 @@ void print(const Json& f) {
   print_bytes(memory["one_at_a_time"]);
   if (!memory["on_top_at_most"].empty()) fmt::print("  on top, at most:\n");
   print_bytes(memory["on_top_at_most"]);
+  if (!memory["if_there_is_room"].empty()) fmt::print("  instead of these, if there is room:\n");
+  print_bytes(memory["if_there_is_room"]);
   fmt::print("disk: {:.2f} GB ({:.1f} GB free)\n", f["disk"]["total"].get<double>() / 1e9,
              f["disk"]["free"].get<double>() / 1e9);
   print_bytes(f["disk"]["parts"]);
@@ -286,10 +290,7 @@ void register_plan(CLI::App& app) {
   for (const sae::Gpu& gpu : sae::known_gpus()) names.emplace_back(gpu.name);
   command->add_option("--gpu", options->gpu, "Model the time of this device.")
       ->check(CLI::IsMember(names));
-  command
-      ->add_option("--set", options->overrides,
-                   "Override a setting: --set train.steps=100 (repeatable).")
-      ->allow_extra_args(false);
+  add_overrides(*command, options->overrides, "train.steps=100");
   command->add_flag("--json", options->json, "Print the plan as JSON on stdout.");
   command->callback([options] { run(*options); });
 }

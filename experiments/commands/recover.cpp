@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "kernels/base/context.h"
 #include "sae/planted.h"
 #include "sae/recovery.h"
@@ -82,15 +83,12 @@ void register_recover(CLI::App& app) {
       "docs/planted.md.");
   command->add_option("dictionaries", options->dictionaries, "Dictionary or run folders")
       ->required();
-  command->add_option("--planted", options->planted, "Folder that assay plant wrote")->required();
+  command->add_option("--planted", options->planted, "Folder that assay synthesize wrote")
+      ->required();
   command->add_option("--rows", options->rows, "Fresh rows to measure on")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 40))
       ->capture_default_str();
-  command
-      ->add_option("--threads", options->threads,
-                   "Threads (0: the processors); never changes the result")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_threads(*command, options->threads);
   command->add_flag("--json", options->json, "Print a list of measurements as JSON on stdout");
   command->callback([options] { run(*options); });
 }

@@ -17,6 +17,7 @@
 #include "data/base/stop_signal.h"
 #include "eval/report/page.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
 #include "kernels/base/context.h"
 #include "kernels/base/error.h"
@@ -57,13 +58,6 @@ void complete(SweepConfig& sweep, const Config& config) {
   if (sweep.seed.empty()) sweep.seed = {config.train.seed};
 }
 
-template <class T>
-void check_distinct(const char* axis, std::vector<T> values) {
-  std::sort(values.begin(), values.end());
-  const auto twice = std::adjacent_find(values.begin(), values.end());
-  if (twice != values.end()) throw UsageError(fmt::format("sweep.{} names {} twice", axis, *twice));
-}
-
 void check(const std::string& file, const Config& config, const SweepConfig& sweep) {
   check_data(file, config);
   if (config.data.rolling) {
@@ -76,11 +70,6 @@ void check(const std::string& file, const Config& config, const SweepConfig& swe
   }
   for (const std::string& name : sweep.variant) sae::require_one_hook("sweep.variant", name);
   sae::refuse_unused(config.model, config.train, sweep.variant);
-  check_distinct("variant", sweep.variant);
-  check_distinct("n", sweep.n);
-  check_distinct("k", sweep.k);
-  check_distinct("sparsity", sweep.sparsity);
-  check_distinct("seed", sweep.seed);
 }
 
 struct Grid {
@@ -264,10 +253,7 @@ void register_sweep(CLI::App& app) {
                    "auto: go on from the newest checkpoints, or start; never: refuse folders that "
                    "hold runs.")
       ->check(CLI::IsMember({"auto", "never"}));
-  command
-      ->add_option("--set", options->overrides,
-                   "Override a setting: --set train.steps=100 (repeatable).")
-      ->allow_extra_args(false);
+  add_overrides(*command, options->overrides, "train.steps=100");
   command->add_flag("--json", options->json, "Print where the results are as JSON on stdout.");
   command->callback([options] { run(*options); });
 }

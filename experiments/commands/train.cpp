@@ -7,6 +7,7 @@
 #include "data/base/output_guard.h"
 #include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
 #include "kernels/base/context.h"
 #include "sae/trainer.h"
@@ -23,8 +24,7 @@ struct Options {
 };
 
 void print(const sae::TrainSummary& s, const std::string& out, bool json) {
-  const char* outcomes[] = {"finished", "interrupted", "already finished"};
-  const char* outcome = outcomes[static_cast<int>(s.outcome)];
+  const char* outcome = sae::name_of(s.outcome);
   if (json) {
     const nlohmann::json summary{
         {"outcome", outcome}, {"run", out},           {"step", s.step},
@@ -77,10 +77,7 @@ void register_train(CLI::App& app) {
                    "auto: go on from the newest checkpoint, or start; never: refuse a folder that "
                    "holds a run.")
       ->check(CLI::IsMember({"auto", "never"}));
-  command
-      ->add_option("--set", options->overrides,
-                   "Override a setting: --set train.steps=100 (repeatable).")
-      ->allow_extra_args(false);
+  add_overrides(*command, options->overrides, "train.steps=100");
   command->add_flag("--json", options->json, "Print the summary as JSON on stdout.");
   command->callback([options] { run(*options); });
 }

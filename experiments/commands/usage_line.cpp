@@ -27,7 +27,8 @@ std::vector<std::string> option_names(const CLI::App& command) {
 
 std::string unknown_command(const CLI::App& app, const std::string& word) {
   std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  for (const CLI::App* command : app.get_subcommands({}))
+    if (!command->get_group().empty()) names.push_back(command->get_name());  // none that is hidden
   return fmt::format("unknown command '{}'{}; see assay --help", word, hint(word, names));
 }
 

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "data/dataset.h"
+#include "data/decoded_file.h"
 #include "tests/data/shard_support.h"
 
 namespace assay::data {

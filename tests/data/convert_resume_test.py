@@ -63,10 +63,10 @@ def test_leftovers_of_another_tensor_are_refused(tmp_path):
 
 def test_shards_of_another_command_are_refused(tmp_path, sources):
     out = tmp_path / "out"
-    assay("plant", "--set", "rows=30", "--set", "d=24", "--rows-per-shard", "10", "--out", out)
+    assay("synthesize", "--set", "rows=30", "--set", "d=24", "--rows-per-shard", "10", "--out", out)
     kill_after_two_shards(out)
     assert "cannot resume" in convert(out, sources[0], status=1)
     (out / "planted.yaml").unlink()
-    line = assay("plant", "--set", "rows=30", "--set", "d=24", "--rows-per-shard", "10",
+    line = assay("synthesize", "--set", "rows=30", "--set", "d=24", "--rows-per-shard", "10",
                  "--out", out, status=2)  # fmt: skip
     assert "planted.yaml" in line

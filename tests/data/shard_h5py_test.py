@@ -314,7 +314,7 @@ def test_links_and_external_storage_are_not_followed(tmp_path, rows):
 def test_existing_index_is_replaced_only_on_request(tmp_path, rows):
     a = write(tmp_path / "a.h5", activations=rows)
     first = index(a, "--out", tmp_path / "set")
-    assert "--replace" in refused(a, "--out", tmp_path / "set")
+    assert "--replace" in refused(a, "--out", tmp_path / "set", status=2)
     rows[0, 0] += 1
     write(a, activations=rows)
     second = index(a, "--out", tmp_path / "set", "--replace")

@@ -11,7 +11,7 @@
 
 #include "data/dataset.h"
 #include "data/shard_writer.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "sae/dictionary.h"
 
 namespace assay::eval::test {

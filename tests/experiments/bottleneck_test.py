@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_data import read_weights
-from train_support import checkpoints, files_of, weights
+from train_support import await_checkpoint, checkpoints, files_of, weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sae" / "python"))
 from bottleneck import Bottleneck, Stopped  # noqa: E402
@@ -198,6 +198,7 @@ def test_killed_stopped_or_left_alone_it_ends_in_the_same_bits(tmp_path, variant
     killed.learn(23)
     killed.keep(kept)
     killed.learn(40)
+    await_checkpoint(out, 35)
     killed.encoder._process.send_signal(signal.SIGKILL)
     with pytest.raises(RuntimeError, match="status -9"):
         killed.loss()
@@ -242,6 +243,7 @@ def test_resuming_names_what_differs_and_passes_over_what_is_damaged(tmp_path, c
     file, out = config(tmp_path, steps=20, checkpoint_every=4, keep_checkpoints=3), tmp_path / "run"
     learner = Learner(file, out)
     learner.learn(14)
+    await_checkpoint(out, 12)
     learner.encoder._process.kill()
     assert learner.encoder._process.wait() == -signal.SIGKILL
     assert checkpoints(out) == [f"step-{step:010}" for step in (4, 8, 12)]

@@ -266,7 +266,9 @@ def test_wrong_uses_are_one_line(made, tmp_path):
     def fails(*arguments):
         return assay("finetune", *arguments, status=2)
 
-    assert "not a finished run" in fails(tmp_path, "--model", model, "--out", out)
+    assert "not a finished run" in assay(
+        "finetune", tmp_path, "--model", model, "--out", out, status=1
+    )
     assert "--model" in fails(work / "run", "--out", out)
     assert "unknown" in fails(work / "run", "--model", model, "--out", out, "--set", "step=3")
     assert "lower it" in fails(work / "run", "--model", model, "--out", out, "--set", "texts=5000")

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import yaml
 from tiny_data import assay, assay_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sae" / "python"))
@@ -74,7 +76,7 @@ def test_it_trains_as_without_the_mean(tmp_path, shards, variant):
     assert not any("common mean" in line for line in moved["warnings"])
 
 
-def test_resumed_it_ends_in_the_same_bits_and_another_mean_is_refused(tmp_path, shards):
+def test_resumed_it_ends_in_the_same_bits(tmp_path, shards):
     file = config(tmp_path, shards[299], "relu")
     small = ("--set", "train.checkpoint_every=40")
     assay("train", file, "--out", tmp_path / "whole", *small)
@@ -89,6 +91,24 @@ def test_resumed_it_ends_in_the_same_bits_and_another_mean_is_refused(tmp_path, 
     newest.rmdir()
     assay("train", file, "--out", tmp_path / "run", *small, "--resume", "auto")
     assert (tmp_path / "run/dictionary/dictionary.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("ratio", [0, 299])
+def test_other_statistics_of_the_same_rows_are_refused(tmp_path, shards, ratio):
+    folder = tmp_path / "shards"
+    shutil.copytree(shards[ratio], folder)
+    file = config(tmp_path, folder, "relu")
+    small = ("--set", "train.checkpoint_every=40")
+    assay("train", file, "--out", tmp_path / "run", *small)
+    shutil.rmtree(tmp_path / "run" / "dictionary")
+    index = yaml.safe_load((folder / "index.yaml").read_text())
+    for hook in index["hooks"]:  # as if the rows were twice as long
+        hook["mean"] = [2 * m for m in hook["mean"]]
+        hook["variance"] *= 4
+        hook["scale"] /= 2
+    (folder / "index.yaml").write_text(yaml.safe_dump(index, sort_keys=False))
+    line = assay("train", file, "--out", tmp_path / "run", *small, "--resume", "auto", status=1)
+    assert "the activations' mean and scale" in line
 
 
 def test_beyond_what_is_tested_it_warns_everywhere(tmp_path, shards):

@@ -35,12 +35,12 @@ def large(config):
 
 def test_a_run_that_does_not_fit_is_refused_with_what_would(tmp_path, large):
     out = tmp_path / "run"
-    wide = ("--set", "model.n=8192")
+    wide = ("--set", "model.n=32768")  # more than the stream's windows take
     whole = need(large, *wide)
     line = refusal(limited(whole / 2, "train", large, *wide, "--out", out), out)
     assert "ASSAY_MEMORY_LIMIT" in line
     smaller = re.search(r"model\.n = (\d+)", line).group(1)
-    assert 32 <= int(smaller) < 8192
+    assert 32 <= int(smaller) < 32768
     done = limited(whole / 2, "train", large, "--set", f"model.n={smaller}", "--out", out)
     assert done.returncode == 0, done.stderr
     done = limited(whole * 1.1, "train", large, *wide, "--out", tmp_path / "wide")

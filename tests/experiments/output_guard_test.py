@@ -111,7 +111,7 @@ def test_data_go_into_no_run_and_no_dictionary(world):
     np.save(world / "a.npy", rows(20))
     for out in ("run", "R"):
         refused(world, "decoder-shard", world / "R", "--out", world / out)
-        refused(world, "plant", "--set", "rows=10", "--out", world / out)
+        refused(world, "synthesize", "--set", "rows=10", "--out", world / out)
         refused(world, "index", world / "a.npy", "--out", world / out)
         refused(world, "index", world / "S" / "shard-00000.h5", "--out", world / out, "--replace")
 
@@ -127,7 +127,9 @@ def test_a_run_keeps_the_configuration_that_somebody_wrote(world):
     (world / "mine").mkdir()
     own = world / "mine" / "config.yaml"
     own.write_text((world / "train.yaml").read_text() + "# a comment\n")
-    refused(world, "train", own, "--out", world / "mine")
+    refused(world, "train", own, "--set", "model.k=3", "--out", world / "mine", says="config.yaml")
+    assay("train", own, "--out", world / "mine")
+    assert own.read_text().endswith("# a comment\n")
     assay("train", world / "train.yaml", "--out", world / "run")
     assay("train", world / "run" / "config.yaml", "--out", world / "run", "--resume", "auto")
 
@@ -136,7 +138,7 @@ def test_planted_options_that_somebody_wrote_are_kept(world):
     (world / "P").mkdir()
     own = world / "P" / "planted.yaml"
     own.write_text("rows: 64\nd: 8\nn: 16\nl0: 2  # mine\n")
-    assay("plant", own, "--out", world / "P")
+    assay("synthesize", own, "--out", world / "P")
     assert "# mine" in own.read_text()
 
 

@@ -40,6 +40,12 @@ def peak_of(*arguments):
     return usage.ru_maxrss * 1024
 
 
+def most_of(memory):
+    """With the copy that a checkpoint is written from, which is there when no other passing thing is."""
+    passing = max(memory["one_at_a_time"].values())
+    return memory["peak"] - passing + max(passing, *memory["if_there_is_room"].values())
+
+
 def size_of(folder):
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -51,9 +57,10 @@ def test_memory_and_disk_are_what_a_run_takes(tmp_path, config):
         arguments = [*SETTINGS, "--set", f"model.n={n}"]
         plans[n] = plan(file, *arguments)
         peaks[n] = peak_of("train", file, "--out", tmp_path / str(n), *arguments)
+    planned = {n: most_of(plans[n]["memory"]) for n in plans}
     for n in peaks:
-        assert plans[n]["memory"]["peak"] == pytest.approx(peaks[n], rel=0.25)
-    grown = plans[131_072]["memory"]["peak"] - plans[256]["memory"]["peak"]
+        assert planned[n] == pytest.approx(peaks[n], rel=0.25)
+    grown = planned[131_072] - planned[256]
     assert grown == pytest.approx(peaks[131_072] - peaks[256], rel=0.25)
     folder, parts = tmp_path / "131072", plans[131_072]["disk"]["parts"]
     kept = size_of(folder / "checkpoints")

@@ -1,4 +1,4 @@
-"""assay plant and assay recover against numpy and scipy, and across a kill."""
+"""assay synthesize and assay recover against numpy and scipy, and across a kill."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def activations(folder):
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted") / "set"
-    assay("plant", *SMALL, "--set", "rows=2000", "--out", folder)
+    assay("synthesize", *SMALL, "--set", "rows=2000", "--out", folder)
     return folder
 
 
@@ -76,7 +76,7 @@ def test_recovery_agrees_with_scipy(planted, tmp_path, n):
 
     # Fresh rows are those a longer planting would have written next.
     longer = tmp_path / "longer"
-    assay("plant", *SMALL, "--set", "rows=5000", "--out", longer)
+    assay("synthesize", *SMALL, "--set", "rows=5000", "--out", longer)
     every = activations(longer)
     assert np.array_equal(every[:2000], activations(planted))
     x = every[2000:].astype(np.float64)
@@ -101,7 +101,7 @@ def test_recovery_agrees_with_scipy(planted, tmp_path, n):
 
 def test_a_killed_planting_continues_to_the_same_bytes(tmp_path):
     arguments = [
-        "plant",
+        "synthesize",
         "--kind",
         "independent",
         "--set",
@@ -134,10 +134,14 @@ def test_a_killed_planting_continues_to_the_same_bytes(tmp_path):
 
 def test_wrong_uses_are_one_line(planted, tmp_path):
     assert "no planted.yaml" in assay("recover", planted / "truth", "--planted", tmp_path, status=1)
-    assert "lower l0" in assay("plant", *SMALL, "--set", "l0=17", "--out", tmp_path / "x", status=2)
-    assert "unknown" in assay("plant", *SMALL, "--set", "nn=17", "--out", tmp_path / "x", status=2)
+    assert "lower l0" in assay(
+        "synthesize", *SMALL, "--set", "l0=17", "--out", tmp_path / "x", status=2
+    )
+    assert "unknown" in assay(
+        "synthesize", *SMALL, "--set", "nn=17", "--out", tmp_path / "x", status=2
+    )
     other = tmp_path / "other"
-    assay("plant", "--kind", "toy", "--set", "rows=100", "--out", other)
+    assay("synthesize", "--kind", "toy", "--set", "rows=100", "--out", other)
     assert "d = 24" in assay("recover", planted / "truth", "--planted", other, status=2)
 
 
@@ -145,7 +149,7 @@ def test_a_trained_dictionary_finds_few_features_among_many(tmp_path):
     """A dictionary of a few independent features is found by training; the numbers come back in the table too."""
     data = tmp_path / "set"
     assay(
-        "plant",
+        "synthesize",
         "--kind",
         "independent",
         "--set",

@@ -12,7 +12,7 @@ from tests.experiments.tiny_data import assay
 
 ROWS, SHARD, LIMIT = 300_000, 16_384, 6_000_000
 PLANT = [
-    "plant",
+    "synthesize",
     "--kind",
     "independent",
     "--set",
@@ -72,7 +72,7 @@ def test_kills_of_either_side_do_not_change_a_bit(tmp_path):
     expected = reference(tmp_path)
     cache, run = tmp_path / "cache", tmp_path / "run"
     commands = {
-        "plant": [*PLANT, "--disk-limit", LIMIT, "--out", cache],
+        "synthesize": [*PLANT, "--disk-limit", LIMIT, "--out", cache],
         "train": train_arguments(tmp_path, cache, run),
     }
     rng = random.Random(7)
@@ -84,7 +84,7 @@ def test_kills_of_either_side_do_not_change_a_bit(tmp_path):
         assert sides["train"].poll() in (None, 0), sides["train"].stderr.read()
         most = max(most, bytes_of_shards(cache))
         if kills < 8 and time.monotonic() > turn:
-            name = rng.choice(["plant", "train"])
+            name = rng.choice(["synthesize", "train"])
             if sides[name].poll() is None:
                 sides[name].send_signal(signal.SIGKILL)
                 sides[name].wait()
@@ -92,8 +92,8 @@ def test_kills_of_either_side_do_not_change_a_bit(tmp_path):
                 kills += 1
             turn = time.monotonic() + rng.uniform(0.05, 0.4)
         time.sleep(0.002)
-    sides["plant"].kill()
-    sides["plant"].wait()
+    sides["synthesize"].kill()
+    sides["synthesize"].wait()
     assert weights(run) == expected
     assert kills >= 2
     assert most <= LIMIT

@@ -50,7 +50,7 @@ def test_other_commands_do_their_work_unheard(tmp_path, shards, redirection):
     write_activations(tmp_path / "x.h5", rows(50, d=32))
     for arguments in (
         ("encode", tmp_path / "d", tmp_path / "x.h5", "--out", tmp_path / "c.h5"),
-        ("plant", "--set", "rows=100", "--out", tmp_path / "p"),
+        ("synthesize", "--set", "rows=100", "--out", tmp_path / "p"),
         ("eval", tmp_path / "d", "--data", shards, "--out", tmp_path / "e", "--tasks", "core", "--quick"),
     ):  # fmt: skip
         assert shell(redirection, *arguments).returncode == 0, arguments

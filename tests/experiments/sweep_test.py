@@ -85,7 +85,7 @@ def test_each_variant_takes_the_axes_that_govern_it(tmp_path, sweep):
     [
         ("variant: [topk, switch], sparsity: [0.1, 1]", "sweep.sparsity: topk, switch"),
         ("variant: [relu, gated], k: [4, 6]", "sweep.k: relu, gated"),
-        ("variant: [relu], sparsity: [1, 1.0]", "sweep.sparsity names 1 twice"),
+        ("variant: [relu], sparsity: [1, 1.0]", "'sweep.sparsity' holds 1 twice"),
     ],
 )
 def test_an_axis_that_no_variant_takes_is_refused(tmp_path, sweep, grid, words):
@@ -244,7 +244,7 @@ def test_the_page_shows_every_dictionary_and_loads_nothing(tmp_path, sweep, shar
     ("grid", "settings", "message"),
     [
         ("variant: [topk, topj]", [], "topj"),
-        ("k: [4, 4]", [], "sweep.k names 4 twice"),
+        ("k: [4, 4]", [], "'sweep.k' holds 4 twice"),
         ("k: [4, 400]", [], "model.k = 400 is larger than model.n = 256"),
         ("sizes: [4]", [], "sizes"),
         ("n: [0]", [], "sweep.n"),

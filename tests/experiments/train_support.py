@@ -57,6 +57,16 @@ def checkpoints(folder):
     return sorted(path.name for path in (Path(folder) / "checkpoints").iterdir())
 
 
+def await_checkpoint(folder, step):
+    """It is written behind the run's back."""
+    path = Path(folder) / "checkpoints" / f"step-{step:010}"
+    for _ in range(500):
+        if path.is_dir():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path}: not written within 10 s")
+
+
 def files_of(folder):
     """All files but the lease, which a kill leaves behind."""
     return {

@@ -15,7 +15,6 @@ from option_cases import option_cases
 from path_cases import GOOD, fill, make_bad_paths, path_cases
 
 ASSAY = os.environ["ASSAY"]
-CLEAN = {"config", "bench"}  # commands of which every case has been seen to pass
 
 
 def run(*arguments):
@@ -52,9 +51,7 @@ def cases(world, tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", commands())
-def test_command_refuses_in_one_line(command, cases, world, tmp_path, request):
-    if command not in CLEAN:
-        request.applymarker(pytest.mark.xfail(reason="some lines are still to be mended"))
+def test_command_refuses_in_one_line(command, cases, world, tmp_path):
     assert cases.get(command), f"no malformed inputs for assay {command}: add them to this folder"
     root = world["shards"].parent
     before = contents(root)

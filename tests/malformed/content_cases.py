@@ -44,7 +44,7 @@ YAML = {
     "text": ("The model, of which: [we speak\n", (":",)),
 }
 SECTION = {"train": "model", "plan": "train", "sweep": "sweep", "bottleneck": "model"}
-SECTION |= {"eval": "eval", "plant": "roots", "finetune": "lr"}
+SECTION |= {"eval": "eval", "synthesize": "roots", "finetune": "lr"}
 SETTINGS = {
     "steps 0": ("train: {steps: 0}", ("train.steps", "0")),
     "half a step": ("train: {steps: 1.5}", ("train.steps", "1.5")),
@@ -59,7 +59,7 @@ SETTINGS = {
     "yes for true": ("train: {resample: maybe}", ("train.",)),
     "an unknown variant": ("model: {variant: topq}", ("topq", "topk")),
     "a misspelt key": ("train: {stepz: 3}", ("stepz", "steps")),
-    "a key 4,000 bytes long": ("train: {" + "k" * 4000 + ": 3}", ("kkk",)),
+    "a key 4,000 bytes long": ("train: {" + "k" * 4000 + ": 3}", ("key",)),
     "no data": ("model: {n: 32}", ("data.path",)),
     "data that are not there": ("data: {path: /nowhere/at/all}", ("/nowhere/at/all",)),
 }
@@ -287,7 +287,7 @@ def hdf5_cases(folder, world):
         if number % 4 == 1 and "finite" not in what:  # of no index, so that is said first
             arguments = [world["c.yaml"], *out, "--set", setting]
             yield "train", Case(what, arguments, FAILURE, parts)
-        if number % 4 == 3:
+        if number % 4 == 3 and "label" not in what:  # read by the tasks that use it
             arguments = [world["dict"], "--data", path, *out, "--tasks", "core"]
             yield "eval", Case(what, arguments, FAILURE, parts)
     good = (world["shards"] / "x.h5").read_bytes()
@@ -438,7 +438,7 @@ def evaluation_cases(folder, world):
         ([*good, "--null-dictionary", "frozen"], USAGE, ("--null-dictionary", "frozen")),
         ([*good, "--null-dictionary", "frozen_decoder=/none"], FAILURE, ("/none",)),
         ([*good, "--set", "eval.seeds=1"], USAGE, ("--set", "--config")),
-        ([world["dict"], *good], USAGE, ("dict", "twice")),
+        ([world["dict"], *good], USAGE, ("dict", "once")),
         (good[1:], USAGE, ("dictionary",)),
         ([world["dict"], "--out", "OUT"], USAGE, ("--data",)),
         ([world["dict"], "--data", world["shards"]], USAGE, ("--out",)),
@@ -455,7 +455,7 @@ def evaluation_cases(folder, world):
         (["--set", "n=0", "--out", "OUT"], ("n", "0")),
         ([], ("--out",)),
     ]:
-        yield "plant", Case(" ".join(arguments), arguments, USAGE, says)
+        yield "synthesize", Case(" ".join(arguments), arguments, USAGE, says)
 
 
 def content_cases(folder, world, yaml_places):

@@ -30,7 +30,7 @@ GOOD = {
     "report": ["{run}", "--out", "OUT"],
     "bench": ["topk"],
     "config": [],
-    "plant": ["{planted.yaml}", "--out", "OUT"],
+    "synthesize": ["{planted.yaml}", "--out", "OUT"],
     "recover": ["{dict}", "--planted", "{planted}"],
     "decoder-shard": ["{dict}", "--out", "OUT"],
 }

@@ -168,8 +168,6 @@ def text_cases(folder, world):
         }
         (folder / f"{place.name}.json").write_text(json.dumps(SPEC | {"base": place.name}))
         for tool, arguments in by_tool.items():
-            if tool == "export_halves.py" and "tokenizer" in what:
-                continue  # compiles first: half a minute
             if tool == "tokenise.py" and number in range(2, 9) and number != 7:
                 continue  # needs the tokenizer alone
             if "spec" not in str(arguments) and tool != "harvest_organisms.py":

@@ -28,7 +28,7 @@ def make(folder):
     assay("train", folder / "c.yaml", "--out", folder / "run")
     x = write_activations(folder / "x.h5", rows(50))
     assay("encode", folder / "dict", x, "--out", folder / "codes.h5")
-    assay("plant", folder / "planted.yaml", "--out", folder / "planted")
+    assay("synthesize", folder / "planted.yaml", "--out", folder / "planted")
     assay("eval", folder / "dict", "--data", shards, "--out", folder / "run", "--tasks", "core")
     with h5py.File(folder / "corpus.h5", "w") as file:
         file.attrs["format"] = "assay-corpus"

@@ -3,15 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "eval/encoding/token_store.h"
 #include "eval/learners/attention_probe.h"
 #include "eval/results/families.h"
 #include "eval/results/words.h"
 #include "eval/tasks/attention_probing/settings.h"
+#include "eval/tasks/probing/declare.h"
 #include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::attention_probing {
 namespace {
@@ -26,13 +28,6 @@ struct Plan {
   ProbingPlan probing;
 };
 
-std::vector<int64_t> texts_of(const ProbingCell& cell) {
-  std::vector<int64_t> texts;
-  for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood})
-    texts.insert(texts.end(), part->texts.begin(), part->texts.end());
-  return texts;
-}
-
 /// A cell's tokens in one space.
 struct CellTokens {
   TextTokens train, id, ood;
@@ -45,7 +40,7 @@ struct Scored {
 
 /// Both poolings of one space, and the attention probe's label null.
 void score_space(const ProbingCell& cell, const CellTokens& tokens, const std::string& mean,
-                 const std::string& attention, int dictionary, uint64_t seed,
+                 const std::string& attention, std::optional<size_t> dictionary, uint64_t seed,
                  std::vector<Scored>& scored) {
   const std::vector<float> pooled = mean_pooled(tokens.train);
   const ConstMatrix train(pooled.data(), tokens.train.texts(), tokens.train.features);
@@ -74,24 +69,22 @@ std::vector<Scored> score_cell(const Session& session, const TokenStore& store,
   score_space(
       cell,
       {store.dense(cell.train.texts), store.dense(cell.id.texts), store.dense(cell.ood.texts)},
-      "dense_lr", "dense_attention", -1, seed, scored);
+      "dense_lr", "dense_attention", {}, seed, scored);
   for (size_t k = 0; k < session.dictionaries.size(); ++k) {
     std::vector<int32_t> chosen = store.active(k, cell.train.texts);
     if (chosen.empty()) chosen.push_back(0);  // silent on all: one constant column, which scores .5
     score_space(cell,
                 {store.latents(k, cell.train.texts, chosen),
                  store.latents(k, cell.id.texts, chosen), store.latents(k, cell.ood.texts, chosen)},
-                "latents_all", "latents_attention", static_cast<int>(k), seed, scored);
+                "latents_all", "latents_attention", k, seed, scored);
   }
   return scored;
 }
 
 /// The words and figures of the results.
 void declare(TaskResult& result) {
-  result.metrics = {{"auroc", "AUROC", "higher", 0.5},
-                    {"auroc_difference", "difference of AUROC", "higher"},
-                    {"auroc_permuted_labels", "AUROC, permuted labels", "", 0.5}};
-  result.parts = {{"id", "in distribution"}, {"ood", "out of distribution"}};
+  result.metrics = probing::auroc_metrics();
+  result.parts = probing::test_parts();
   result.arms = {
       {"dense_lr", "logistic regression, mean", "baseline", "activations", "logistic_regression"},
       {"dense_attention", "attention probe", "baseline", "activations", "attention_probe"},
@@ -106,89 +99,48 @@ void declare(TaskResult& result) {
        .parts = {"id", "ood"},
        .panels = "dictionary",
        .order = "best_first"},
-      {.kind = "dots",
-       .caption = "Paired differences out of distribution. Right of the dashed line the first arm "
-                  "is ahead; an interval that includes 0 ranks nothing.",
-       .metrics = {"auroc_difference"},
-       .parts = {"ood"},
-       .references = {{0, "no difference"}},
-       .x_title = "difference of AUROC, paired",
-       .panels = "dictionary"}};
+      probing::difference_figure()};
 }
 
 /// What dictionaries are compared by; arms without one stand in the table already.
 void add_scores(const Session& session, const probing::ScoreTable& table, TaskResult& result) {
   for (const probing::ArmCells& arm : table.arms()) {
-    if (arm.key.permuted || arm.key.dictionary < 0) continue;
-    Score score{
-        .metric = "auroc",
-        .part = "ood",
-        .method = arm.key.method,
-        .dictionary = session.dictionaries[static_cast<size_t>(arm.key.dictionary)].entry.name,
-        .headline = arm.key.method == "latents_attention",
-        .cells = {}};
+    if (arm.key.permuted || !arm.key.dictionary) continue;
+    Score score{.metric = "auroc",
+                .part = "ood",
+                .method = arm.key.method,
+                .dictionary = session.dictionaries[*arm.key.dictionary].entry.name,
+                .headline = arm.key.method == "latents_attention",
+                .cells = {}};
     for (const Cell& cell : arm.ood) score.cells.push_back({cell.task, cell.seed, cell.value});
     result.scores.push_back(std::move(score));
   }
 }
 
 /// The comparisons, fixed beforehand, whatever comes out.
-class Differences {
- public:
-  Differences(const Session& session, const Plan& plan, const probing::ScoreTable& table,
-              const std::vector<std::optional<bool>>& seen, TaskResult& result)
-      : session_(session), plan_(plan), table_(table), seen_(seen), result_(result) {}
-
-  void report() {
-    add({"dense_attention"}, {"dense_lr"});
-    for (size_t i = 0; i < session_.dictionaries.size(); ++i) {
-      if (!session_.dictionaries[i].entry.null_kind.empty()) continue;
-      const ArmKey own{"latents_attention", static_cast<int>(i)};
-      for (size_t j = 0; j < session_.dictionaries.size(); ++j)
-        if (session_.dictionaries[j].entry.parent == session_.dictionaries[i].entry.name)
-          add(own, {"latents_attention", static_cast<int>(j)});
-      add(own, {"latents_all", static_cast<int>(i)});
-      for (const char* dense : {"dense_lr", "dense_attention"}) add(own, {dense});
+void add_differences(const Session& session, const probing::ScoreTable& table,
+                     const std::vector<std::optional<bool>>& seen, TaskResult& result) {
+  DifferenceFamily family;
+  const auto add = [&](const ArmKey& a, const ArmKey& b, const std::string& null_kind = "") {
+    add_difference(
+        session, table, a, b,
+        fmt::format("{} - {}{}{}", a.method, null_kind, null_kind.empty() ? "" : "_", b.method),
+        seen, family, result);
+  };
+  add({"dense_attention", {}}, {"dense_lr", {}});
+  for (size_t i = 0; i < session.dictionaries.size(); ++i) {
+    if (!session.dictionaries[i].entry.null_kind.empty()) continue;
+    const ArmKey own{"latents_attention", i};
+    for (size_t j = 0; j < session.dictionaries.size(); ++j) {
+      const DictionaryEntry& other = session.dictionaries[j].entry;
+      if (other.parent == session.dictionaries[i].entry.name)
+        add(own, {"latents_attention", j}, other.null_kind);
     }
-    family_.finish(result_);
+    add(own, {"latents_all", i});
+    for (const char* dense : {"dense_lr", "dense_attention"}) add(own, {dense, {}});
   }
-
- private:
-  void add(const ArmKey& a, const ArmKey& b) {
-    const bool null = b.dictionary >= 0 && b.dictionary != a.dictionary;
-    Number number;
-    number.metric = "auroc_difference";
-    number.method =
-        fmt::format("{} - {}{}", a.method, null ? entry(b).null_kind + "_" : "", b.method);
-    number.part = "ood";
-    number.seed = derive_seed(session_.seed, {'d'});
-    number.interval_kind = probing::kIntervalKind;
-    number.n = std::ssize(plan_.probing.classes);
-    number.n_unit = "classes";
-    number.control = null ? entry(b).name : b.method;
-    if (a.dictionary >= 0) {
-      number.dictionary = entry(a).name;
-      number.test_seen_in_training = seen_[static_cast<size_t>(a.dictionary)];
-    }
-    declare_difference(result_, number.method, a.method,
-                       arm_label(result_, b.method) +
-                           (null ? fmt::format(", {} control", entry(b).null_kind) : ""));
-    family_.add(number,
-                paired_difference(table_.at(a).ood, table_.at(b).ood, number.seed,
-                                  session_.config.resamples),
-                result_);
-  }
-  const DictionaryEntry& entry(const ArmKey& arm) const {
-    return session_.dictionaries[static_cast<size_t>(arm.dictionary)].entry;
-  }
-
-  const Session& session_;
-  const Plan& plan_;
-  const probing::ScoreTable& table_;
-  const std::vector<std::optional<bool>>& seen_;
-  TaskResult& result_;
-  DifferenceFamily family_;
-};
+  family.finish(result);
+}
 
 class AttentionProbingTask : public PlannedTask<Plan> {
  public:
@@ -234,15 +186,11 @@ class AttentionProbingTask : public PlannedTask<Plan> {
     probing::ScoreTable table;
     for (size_t i = 0; i < cells.size(); ++i)
       for (const Scored& s : scored[i]) table.add(s.key, cells[i], s.score);
-    std::vector<int64_t> tested;
-    for (const ProbingCell& cell : cells)
-      for (const LabelledTexts* part : {&cell.id, &cell.ood})
-        for (const int64_t t : part->texts) tested.push_back(plan.table.document[t]);
-    const auto seen = seen_by_dictionary(session, tested);
+    const auto seen = seen_by_dictionary(session, tested_documents(plan.probing, plan.table));
     declare(result);
     report_scores(session, plan.probing, table, seen, result);
     add_scores(session, table, result);
-    Differences(session, plan, table, seen, result).report();
+    add_differences(session, table, seen, result);
   }
 };
 

@@ -8,7 +8,7 @@
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::core {
 namespace {
@@ -101,7 +101,7 @@ class CoreTask : public PlannedTask<NoPlan> {
     base.part = name;
     base.seed = derive_seed(session.seed, {i, name == "train"});
     base.test_seen_in_training = seen_in_training(session, dictionary, documents);
-    base.control = dictionary.entry.null_kind;
+    base.control = control_of(session, dictionary);
     base.n = part.tokens;
     base.n_unit = "tokens";
     if (std::none_of(part.documents.begin(), part.documents.end(),

@@ -10,7 +10,7 @@
 #include "eval/tasks/core/declare.h"
 #include "eval/tasks/core/settings.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "sae/assignment.h"
 
 namespace assay::eval::core {

@@ -8,7 +8,7 @@
 #include "eval/tasks/core/declare.h"
 #include "eval/tasks/core/settings.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "sae/model_half.h"
 
 namespace assay::eval::core {
@@ -111,7 +111,7 @@ class SpliceTask : public PlannedTask<SplicePlan> {
       const DocumentLosses own =
           by_document(losses, [i](const SpliceLoss& l) { return l.dictionaries[i]; });
       base.dictionary = dictionary.entry.name;
-      base.control = dictionary.entry.null_kind;
+      base.control = control_of(session, dictionary);
       base.test_seen_in_training = seen_in_training(session, dictionary, documents);
       add("splice_cosine_loss", mean_of(own));
       add("splice_recovered_zero", recovered(own, zero));

@@ -6,7 +6,7 @@
 #include "eval/encoding/upper_run.h"
 #include "eval/tasks/core/splice.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::core {
 namespace {

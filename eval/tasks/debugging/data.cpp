@@ -8,7 +8,7 @@
 #include "eval/statistics/stats.h"
 #include "eval/tasks/spurious/format_pool.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::debugging {
 namespace {

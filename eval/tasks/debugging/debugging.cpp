@@ -3,18 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "eval/learners/probes.h"
 #include "eval/tasks/debugging/data.h"
 #include "eval/tasks/hidden_goals/numbers.h"
 #include "eval/tasks/spurious/format_pool.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::debugging {
 namespace {
 
-using hidden_goals::Credit;
 using hidden_goals::GoalArm;
 using hidden_goals::GoalCases;
 using hidden_goals::GoalScores;
@@ -82,19 +82,20 @@ struct Namer {
     const LabelledTexts& set = run.sets[index];
     const uint64_t seed = derive_seed(session.seed, {'z', index});
     std::vector<GoalArm> arms;
-    const auto add = [&](GoalScores scores, int dictionary) {
+    const auto add = [&](GoalScores scores, std::optional<size_t> dictionary) {
       GoalArm arm{scores.method, dictionary, true, std::move(scores.settings), {}};
       for (auto& row : scores.scores) arm.scores.push_back({std::move(row)});
       arms.push_back(std::move(arm));
     };
-    add(rates(set, run.set_has[index], artefacts), -1);
+    add(rates(set, run.set_has[index], artefacts), std::nullopt);
     const Features x = gather_dense(cache, cache.dense, set.texts);
     const Features reference = gather_dense(cache, cache.dense, run.reference);
-    add(name_top_features("neurons", x, reference, set.labels, run, artefacts), -1);
+    add(name_top_features("neurons", x, reference, set.labels, run, artefacts), std::nullopt);
     for (const auto& [method, kind] : {std::pair("diff_means", ProbeKind::diff_means),
                                        std::pair("dense_lr", ProbeKind::logistic)}) {
       const auto probe = fit_probe(kind, x.view(), set.labels, {}, seed);
-      add({method, {""}, {name_feature(probe->score(reference.view()), run, artefacts)}}, -1);
+      add({method, {""}, {name_feature(probe->score(reference.view()), run, artefacts)}},
+          std::nullopt);
     }
     for (size_t k = 0; k < cache.dictionaries.size(); ++k) {
       const SparseCodes& pooled = cache.dictionaries[k].pooled;
@@ -102,7 +103,7 @@ struct Namer {
       add(name_top_features("latents", gather_latents(cache, pooled, set.texts, latents),
                             gather_latents(cache, pooled, run.reference, latents), set.labels, run,
                             artefacts),
-          static_cast<int>(k));
+          k);
     }
     return arms;
   }
@@ -126,9 +127,8 @@ class DebuggingTask : public PlannedTask<DebuggingTexts> {
         plan_debugging(session.dataset, planned.table, session.config.of<SpuriousConfig>(),
                        session.config.seeds, derive_seed(session.seed, {'k'}));
     for (const DebuggingRun& run : planned.plan.runs) {
-      request.texts.insert(request.texts.end(), run.reference.begin(), run.reference.end());
-      for (const LabelledTexts& set : run.sets)
-        request.texts.insert(request.texts.end(), set.texts.begin(), set.texts.end());
+      request.add_texts(run.reference);
+      for (const LabelledTexts& set : run.sets) request.add_texts(set.texts);
     }
     return planned;
   }

@@ -8,7 +8,7 @@
 #include "eval/tasks/hidden_goals/organisms.h"
 #include "eval/tasks/hidden_goals/tokens.h"
 #include "kernels/base/context.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 

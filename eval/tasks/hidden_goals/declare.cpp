@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "eval/results/words.h"
+#include "kernels/base/error.h"
 
 namespace assay::eval::hidden_goals {
 namespace {
@@ -41,7 +42,7 @@ constexpr Words kWords[] = {
 const char* role_of(const GoalSetup& setup, const GoalArm& arm) {
   if (arm.method == setup.ceiling) return "ceiling";
   if (arm.method == setup.latents.front()) return "headline";
-  return arm.dictionary < 0 && arm.calibrated ? "baseline" : "";
+  return !arm.dictionary && arm.calibrated ? "baseline" : "";
 }
 
 void declare_arm(const GoalSetup& setup, const GoalArm& arm, TaskResult& result) {
@@ -51,7 +52,9 @@ void declare_arm(const GoalSetup& setup, const GoalArm& arm, TaskResult& result)
     if (arm.method != (arm.calibrated ? words.name : uncalibrated)) continue;
     const std::string label = std::string(words.label) + (arm.calibrated ? "" : ", uncalibrated");
     result.arms.push_back({arm.method, label, role_of(setup, arm), words.space, words.method});
+    return;
   }
+  throw Error(fmt::format("hidden goals: no words for the arm '{}'", arm.method));
 }
 
 Figure best_first(const std::string& title, const std::string& metric, const std::string& part,

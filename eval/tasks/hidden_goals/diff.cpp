@@ -5,7 +5,7 @@
 #include "eval/tasks/hidden_goals/diff_methods.h"
 #include "eval/tasks/hidden_goals/task.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {
@@ -92,9 +92,9 @@ class HiddenGoalsDiffTask final : public GoalTask {
       const int32_t absent = organisms[i].absent;
       for (const bool calibrated : {true, false}) {
         const ShiftReading& reading = calibrated ? readings.calibrated : readings.raw;
-        append_arms(dense.score(reading, absent), -1, calibrated, arms[i]);
+        append_arms(dense.score(reading, absent), std::nullopt, calibrated, arms[i]);
         for (size_t k = 0; k < latents.size(); ++k)
-          append_arms(latents[k].score(reading, absent), static_cast<int>(k), calibrated, arms[i]);
+          append_arms(latents[k].score(reading, absent), k, calibrated, arms[i]);
       }
     });
     return arms;

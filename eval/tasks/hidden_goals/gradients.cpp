@@ -41,10 +41,10 @@ std::vector<std::vector<GoalArm>> score_organisms(const Session& session, const 
     std::vector<GoalArm>& own = scores[static_cast<size_t>(i)];
     for (const bool calibrated : {true, false}) {
       const Reading& reading = calibrated ? readings.calibrated : readings.raw;
-      append_arms(dense.score(reading, organisms[static_cast<size_t>(i)].absent), -1, calibrated,
-                  own);
+      append_arms(dense.score(reading, organisms[static_cast<size_t>(i)].absent), std::nullopt,
+                  calibrated, own);
       for (size_t k = 0; k < latents.size(); ++k)
-        append_arms(latents[k].score(reading), static_cast<int>(k), calibrated, own);
+        append_arms(latents[k].score(reading), k, calibrated, own);
     }
   });
   return scores;

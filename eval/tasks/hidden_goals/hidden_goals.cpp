@@ -73,8 +73,7 @@ class HiddenGoalsTask final : public GradientGoalTask {
  private:
   GoalTaskPlan make_plan(const Session& session, EncodeRequest& request) const override {
     GoalTaskPlan plan = GoalTask::make_plan(session, request);
-    for (const GoalRun& run : plan.goals.runs)
-      request.texts.insert(request.texts.end(), run.train.texts.begin(), run.train.texts.end());
+    for (const GoalRun& run : plan.goals.runs) request.add_texts(run.train.texts);
     return plan;
   }
   const HiddenGoalsConfig& settings(const Session& session) const override {

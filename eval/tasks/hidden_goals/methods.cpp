@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "eval/learners/ridge.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {

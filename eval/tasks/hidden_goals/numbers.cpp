@@ -11,7 +11,7 @@
 #include "eval/results/words.h"
 #include "eval/tasks/hidden_goals/declare.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {
@@ -80,7 +80,7 @@ class Reporter {
         cell.value = 0;  // an arm that ties all candidates: rounding is no evidence
     }
     const Estimate found = mean(cells);
-    return {arm.method + (arm.dictionary < 0 ? "" : " of " + dictionary(arm)), found.p,
+    return {arm.method + (!arm.dictionary ? "" : " of " + dictionary(arm)), found.p,
             fmt::format("MRR less chance {:+.3f} [{:+.3f}, {:+.3f}] with random goals, p",
                         found.value, found.interval[0], found.interval[1])};
   }
@@ -123,19 +123,17 @@ class Reporter {
     number.n = estimate.n;
     number.n_unit = setup_.unit;
     number.seed = seed_;
-    if (arm.dictionary >= 0) {
-      const auto i = static_cast<size_t>(arm.dictionary);
+    if (arm.dictionary) {
+      const auto i = *arm.dictionary;
       number.dictionary = dictionary(arm);
       number.test_seen_in_training = seen_[i];
-      number.control = session_.dictionaries[i].entry.null_kind;
+      number.control = control_of(session_, session_.dictionaries[i]);
     }
     return number;
   }
 
   std::string dictionary(const GoalArm& arm) const {
-    return arm.dictionary < 0
-               ? ""
-               : session_.dictionaries[static_cast<size_t>(arm.dictionary)].entry.name;
+    return !arm.dictionary ? "" : session_.dictionaries[*arm.dictionary].entry.name;
   }
   Estimate mean(const std::vector<Cell>& cells) const {
     return hierarchical_bootstrap(cells, seed_, session_.config.resamples);
@@ -153,7 +151,8 @@ class Reporter {
   uint64_t seed_ = derive_seed(session_.seed, {'h', 'g'});
 };
 
-const GoalArm& arm_of(const std::vector<GoalArm>& arms, const std::string& method, int dictionary) {
+const GoalArm& arm_of(const std::vector<GoalArm>& arms, const std::string& method,
+                      std::optional<size_t> dictionary) {
   const auto arm = std::find_if(arms.begin(), arms.end(), [&](const GoalArm& a) {
     return a.method == method && a.dictionary == dictionary;
   });
@@ -163,7 +162,7 @@ const GoalArm& arm_of(const std::vector<GoalArm>& arms, const std::string& metho
 
 void check_ceiling(const Reporter& reporter, const GoalSetup& setup, const GoalCases& cases,
                    const std::vector<GoalArm>& arms, TaskResult& result) {
-  const GoalArm& ceiling = arm_of(arms, setup.ceiling, -1);
+  const GoalArm& ceiling = arm_of(arms, setup.ceiling, std::nullopt);
   const double chance = chance_credit(std::ssize(setup.names)).reciprocal;
   const Estimate learnt =
       reporter.mean(score_goals(ceiling, cases, reporter.headline(), reporter.goals()).reciprocal);
@@ -197,16 +196,15 @@ void check_ceiling(const Reporter& reporter, const GoalSetup& setup, const GoalC
 std::vector<std::pair<const GoalArm*, const GoalArm*>> comparisons(const Session& session,
                                                                    const GoalSetup& setup,
                                                                    const std::vector<GoalArm>& arms,
-                                                                   int index) {
+                                                                   size_t index) {
   std::vector<std::pair<const GoalArm*, const GoalArm*>> list;
   for (const std::string& method : setup.latents) {
     const GoalArm* own = &arm_of(arms, method, index);
     for (size_t j = 0; j < session.dictionaries.size(); ++j)
-      if (session.dictionaries[j].entry.parent ==
-          session.dictionaries[static_cast<size_t>(index)].entry.name)
-        list.emplace_back(own, &arm_of(arms, method, static_cast<int>(j)));
+      if (session.dictionaries[j].entry.parent == session.dictionaries[index].entry.name)
+        list.emplace_back(own, &arm_of(arms, method, j));
     for (const GoalArm& arm : arms)
-      if (arm.dictionary < 0 && arm.calibrated && arm.method != setup.ceiling)
+      if (!arm.dictionary && arm.calibrated && arm.method != setup.ceiling)
         list.emplace_back(own, &arm);
     for (const GoalArm& arm : arms)
       if (arm.dictionary == index && arm.method == method + "_uncalibrated")
@@ -220,12 +218,10 @@ void report_comparisons(const Session& session, const GoalSetup& setup, Reporter
   DifferenceFamily family;
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     if (!session.dictionaries[i].entry.null_kind.empty()) continue;
-    for (const auto& [a, b] : comparisons(session, setup, arms, static_cast<int>(i))) {
-      const bool null = b->dictionary >= 0 && b->dictionary != a->dictionary;
+    for (const auto& [a, b] : comparisons(session, setup, arms, i)) {
+      const bool null = b->dictionary && b->dictionary != a->dictionary;
       const std::string other =
-          null ? session.dictionaries[static_cast<size_t>(b->dictionary)].entry.null_kind + "_" +
-                     b->method
-               : b->method;
+          null ? session.dictionaries[*b->dictionary].entry.null_kind + "_" + b->method : b->method;
       const Estimate estimate = reporter.difference(*a, *b);
       Number number =
           reporter.number(*a, "mrr_difference", strength_part(reporter.headline()), estimate);
@@ -233,9 +229,7 @@ void report_comparisons(const Session& session, const GoalSetup& setup, Reporter
       number.control = null ? reporter.dictionary(*b) : b->method;
       std::string label = arm_label(result, b->method);
       if (null)
-        label +=
-            fmt::format(", {} control",
-                        session.dictionaries[static_cast<size_t>(b->dictionary)].entry.null_kind);
+        label += fmt::format(", {} control", session.dictionaries[*b->dictionary].entry.null_kind);
       declare_difference(result, number.method, a->method, label);
       family.add(std::move(number), estimate, result);
     }

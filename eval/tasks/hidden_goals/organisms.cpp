@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {

@@ -21,9 +21,8 @@ struct GoalData {
   std::vector<double> mean, sd;  ///< [d], of the concept texts; a constant dimension has sd 1
   Features audit, concepts;      ///< z-scored, rows in the order of the run's texts
   std::vector<int32_t> audit_class, concept_class, query_class;
-  std::vector<double>
-      /// [classes, d]: mean of the class's concept texts less the mean of the others', in z
-      difference;
+  /// [classes, d]: mean of the class's concept texts less the mean of the others', in z
+  std::vector<double> difference;
 };
 GoalData make_goal_data(const GoalRun& run, int64_t classes, const EncodeCache& cache);
 

@@ -9,7 +9,7 @@
 #include "data/split.h"
 #include "eval/statistics/folds.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {

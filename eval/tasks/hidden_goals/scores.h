@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace assay::eval::hidden_goals {
 /// One arm on all organisms.
 struct GoalArm {
   std::string method;
-  int dictionary = -1;     ///< −1 = none
+  std::optional<size_t> dictionary;
   bool calibrated = true;  ///< readings less the mean reading of the calibration organisms
   std::vector<std::string> settings;
   std::vector<std::vector<std::vector<double>>> scores;  ///< [settings][organisms][classes]

@@ -7,7 +7,7 @@
 #include "eval/tasks/hidden_goals/numbers.h"
 #include "eval/tasks/needed_labels.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {
@@ -24,7 +24,7 @@ void merge(const std::vector<GoalArm>& one, std::vector<GoalArm>& arms) {
 
 }  // namespace
 
-void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated,
+void append_arms(std::vector<GoalScores> scores, std::optional<size_t> dictionary, bool calibrated,
                  std::vector<GoalArm>& arms) {
   for (GoalScores& s : scores) {
     GoalArm arm{.method = s.method + (calibrated ? "" : "_uncalibrated"),
@@ -58,8 +58,7 @@ GoalTaskPlan GoalTask::make_plan(const Session& session, EncodeRequest& request)
   plan.goals = plan_goals(session.dataset, plan.table, config, session.config.seeds,
                           derive_seed(session.seed, {'g'}));
   for (const GoalRun& run : plan.goals.runs)
-    for (const GoalTexts* part : {&run.audit, &run.concepts})
-      request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+    for (const GoalTexts* part : {&run.audit, &run.concepts}) request.add_texts(part->texts);
   return plan;
 }
 

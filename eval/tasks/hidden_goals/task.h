@@ -2,6 +2,7 @@
 // read them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@ namespace assay::eval::hidden_goals {
 
 /// One organism's scores by several methods as arms; calibrated: from readings less the calibration
 /// organisms' mean.
-void append_arms(std::vector<GoalScores> scores, int dictionary, bool calibrated,
+void append_arms(std::vector<GoalScores> scores, std::optional<size_t> dictionary, bool calibrated,
                  std::vector<GoalArm>& arms);
 
 struct GoalTaskPlan {

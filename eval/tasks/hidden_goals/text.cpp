@@ -9,7 +9,7 @@
 #include "eval/tasks/hidden_goals/task.h"
 #include "eval/tasks/hidden_goals/text_methods.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {
@@ -66,12 +66,13 @@ class Audit {
     for (const bool calibrated : {true, false}) {
       const AuditReading reading = calibrated ? less_mean(readings_[organism], calibration)
                                               : less_mean(readings_[organism], {&readings_.back()});
-      append_arms(score_without_dictionary(reading, reader_.concepts()), -1, calibrated, arms);
+      append_arms(score_without_dictionary(reading, reader_.concepts()), std::nullopt, calibrated,
+                  arms);
       for (size_t k = 0; k < session_.dictionaries.size(); ++k)
         append_arms(
             score_by_latents(reading, reader_.concepts(), session_.dictionaries[k].dictionary, k,
                              session_.config.of<GoalTextConfig>().latents, words_),
-            static_cast<int>(k), calibrated, arms);
+            k, calibrated, arms);
     }
     return arms;
   }

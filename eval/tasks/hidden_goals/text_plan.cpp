@@ -7,7 +7,7 @@
 
 #include "eval/tasks/hidden_goals/text_data.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {

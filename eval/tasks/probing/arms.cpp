@@ -7,7 +7,7 @@
 #include "eval/learners/probes.h"
 #include "eval/learners/probes_text.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::probing {
 namespace {

@@ -7,20 +7,12 @@
 namespace assay::eval::probing {
 namespace {
 
-const std::vector<PartEntry> kParts = {{"id", "in distribution"}, {"ood", "out of distribution"}};
-
 const ArmEntry kLogistic = {"dense_lr", "logistic regression", "baseline", "activations",
                             "logistic_regression"};
 const ArmEntry kMeans = {"diff_means", "mean difference", "baseline", "activations",
                          "mean_difference"};
 const ArmEntry kReconstruction = {"reconstruction_lr", "LR on reconstruction", "", "reconstruction",
                                   "logistic_regression"};
-
-std::vector<MetricEntry> auroc_metrics() {
-  return {{"auroc", "AUROC", "higher", 0.5},
-          {"auroc_difference", "difference of AUROC", "higher"},
-          {"auroc_permuted_labels", "AUROC, permuted labels", "", 0.5}};
-}
 
 ArmEntry top_k(const std::string& space, int64_t k, const std::string& role) {
   const std::string thing = k == 1 ? space.substr(0, space.size() - 1) : space;
@@ -102,9 +94,31 @@ const Family& family_of(const Regime& regime) {
 
 }  // namespace
 
+std::vector<MetricEntry> auroc_metrics() {
+  return {{"auroc", "AUROC", "higher", 0.5},
+          {"auroc_difference", "difference of AUROC", "higher"},
+          {"auroc_permuted_labels", "AUROC, permuted labels", "", 0.5}};
+}
+
+std::vector<PartEntry> test_parts() {
+  return {{"id", "in distribution"}, {"ood", "out of distribution"}};
+}
+
+Figure difference_figure() {
+  return {.kind = "dots",
+          .caption =
+              "Paired differences out of distribution. Right of the dashed line the first "
+              "arm is ahead; an interval that includes 0 ranks nothing.",
+          .metrics = {"auroc_difference"},
+          .parts = {"ood"},
+          .references = {{0, "no difference"}},
+          .x_title = "difference of AUROC, paired",
+          .panels = "dictionary"};
+}
+
 void declare_probing(const OodConfig& config, TaskResult& result) {
   result.metrics = auroc_metrics();
-  result.parts = kParts;
+  result.parts = test_parts();
   const std::vector<std::string> by_k = add_top_k(config, result);
   add_probing_arms(config, result);
   result.figures = {
@@ -124,14 +138,7 @@ void declare_probing(const OodConfig& config, TaskResult& result) {
        .arms = by_k,
        .x = "k",
        .x_title = "latents or neurons"},
-      {.kind = "dots",
-       .caption = "Paired differences out of distribution. Right of the dashed line the first arm "
-                  "is ahead; an interval that includes 0 ranks nothing.",
-       .metrics = {"auroc_difference"},
-       .parts = {"ood"},
-       .references = {{0, "no difference"}},
-       .x_title = "difference of AUROC, paired",
-       .panels = "dictionary"},
+      difference_figure(),
       {.kind = "matrix",
        .caption = "AUROC out of distribution by class. Blue is above chance, red below, white is "
                   "0.5. A table below has all arms.",
@@ -164,7 +171,7 @@ void declare_regimes(const OodConfig& config, const std::vector<Regime>& regimes
       if (regime.family == family.name) figure.parts.push_back(regime_part(regime, "ood"));
     if (!figure.parts.empty()) result.figures.push_back(std::move(figure));
   }
-  for (const PartEntry& test : kParts)
+  for (const PartEntry& test : test_parts())
     for (const Regime& regime : regimes)
       result.parts.push_back({regime_part(regime, test.name), regime_part(regime, test.label),
                               static_cast<double>(regime.level)});
@@ -172,7 +179,7 @@ void declare_regimes(const OodConfig& config, const std::vector<Regime>& regimes
 
 void declare_saebench(const std::vector<int64_t>& by_k, TaskResult& result) {
   result.metrics = {{"saebench_accuracy", "SAEBench accuracy", "higher", 0.5}};
-  result.parts = {kParts[0]};
+  result.parts = {test_parts().front()};
   result.arms = {
       {"dense", "logistic regression", "baseline", "activations", "logistic_regression"}};
   for (const int64_t k : by_k) result.arms.push_back(top_k("latents", k, ""));

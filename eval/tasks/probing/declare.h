@@ -16,6 +16,12 @@ void declare_regimes(const OodConfig& config, const std::vector<Regime>& regimes
                      TaskResult& result);
 void declare_saebench(const std::vector<int64_t>& top_k, TaskResult& result);
 
+// What tasks that compare probes by AUROC share.
+std::vector<MetricEntry> auroc_metrics();
+std::vector<PartEntry> test_parts();
+/// Of the paired differences.
+Figure difference_figure();
+
 /// "ood, 16 a class": the name of a regime's part, and what it says to people.
 std::string regime_part(const Regime& regime, const std::string& test);
 

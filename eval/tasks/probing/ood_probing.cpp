@@ -8,13 +8,13 @@
 #include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::probing {
 namespace {
 
 struct Scored {
-  int dictionary;  // −1 = none
+  std::optional<size_t> dictionary;
   bool permuted;
   ArmScore score;
 };
@@ -74,10 +74,10 @@ struct Cells {
   std::vector<ArmScore> dense, inner_dense;  // the baselines a quiver may choose from
 };
 
-void score_dictionary(const Inputs& in, const Cells& cells, int index, uint64_t seed,
+void score_dictionary(const Inputs& in, const Cells& cells, size_t index, uint64_t seed,
                       std::vector<Scored>& scored) {
   const OodConfig& config = in.session.config.of<OodConfig>();
-  const EncodedDictionary& encoded = in.cache.dictionaries[static_cast<size_t>(index)];
+  const EncodedDictionary& encoded = in.cache.dictionaries[index];
   const CellFeatures latents = latent_features(in.cache, encoded.pooled, cells.cell);
   std::vector<ArmScore> arms = latent_arms(cells.cell, latents, config, seed);
   for (const ArmScore& arm : arms) scored.push_back(Scored{index, false, arm});
@@ -109,14 +109,16 @@ std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
   const Cells cells{
       cell, permuted, inner, dense_arms(cell, dense, config, seed),
       dense_arms(inner, dense_features(in.cache, in.cache.dense, inner), config, seed)};
-  for (const ArmScore& arm : cells.dense) scored.push_back(Scored{-1, false, arm});
-  scored.push_back(Scored{-1, false, choose_arm("quiver_dense", cells.inner_dense, cells.dense)});
+  for (const ArmScore& arm : cells.dense) scored.push_back(Scored{std::nullopt, false, arm});
+  scored.push_back(
+      Scored{std::nullopt, false, choose_arm("quiver_dense", cells.inner_dense, cells.dense)});
   for (const ArmScore& arm : pooled_dense_arms(in, cell, inner, seed))
-    scored.push_back(Scored{-1, false, arm});
-  if (in.texts) scored.push_back(Scored{-1, false, text_arm(cell, in.table, *in.texts, seed)});
-  scored.push_back(Scored{-1, true, logistic_arm("dense_lr", permuted, dense, seed)});
+    scored.push_back(Scored{std::nullopt, false, arm});
+  if (in.texts)
+    scored.push_back(Scored{std::nullopt, false, text_arm(cell, in.table, *in.texts, seed)});
+  scored.push_back(Scored{std::nullopt, true, logistic_arm("dense_lr", permuted, dense, seed)});
   for (size_t i = 0; i < in.cache.dictionaries.size(); ++i)
-    score_dictionary(in, cells, static_cast<int>(i), seed, scored);
+    score_dictionary(in, cells, i, seed, scored);
   return scored;
 }
 
@@ -173,9 +175,7 @@ class OodProbingTask : public PlannedTask<OodPlan> {
     plan.probing =
         shift_.plan(session.dataset, plan.table, session.config, derive_seed(session.seed, {'p'}));
     request.other_poolings = true;
-    for (const ProbingCell& cell : plan.probing.cells)
-      for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood})
-        request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+    for (const ProbingCell& cell : plan.probing.cells) request.add_texts(texts_of(cell));
     return plan;
   }
 
@@ -198,20 +198,12 @@ class OodProbingTask : public PlannedTask<OodPlan> {
     for (size_t i = 0; i < scored.size(); ++i)
       for (const Scored& s : scored[i])
         table.add({s.score.method, s.dictionary, s.permuted}, plan.cells[i], s.score);
-    const auto seen = seen_by_dictionary(session, tested_documents(own));
+    const auto seen = seen_by_dictionary(session, tested_documents(plan, own.table));
     declare_probing(session.config.of<OodConfig>(), result);
     report_scores(session, plan, table, seen, result);
     report_differences(session, table, seen, result);
     describe_classes(plan, result);
     if (!left_out.empty()) result.details["left_out"] = left_out;
-  }
-
-  static std::vector<int64_t> tested_documents(const OodPlan& plan) {
-    std::vector<int64_t> documents;
-    for (const ProbingCell& cell : plan.probing.cells)
-      for (const LabelledTexts* part : {&cell.id, &cell.ood})
-        for (const int64_t t : part->texts) documents.push_back(plan.table.document[t]);
-    return documents;
   }
 
   static void describe_classes(const ProbingPlan& plan, TaskResult& result) {

@@ -9,7 +9,7 @@
 #include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::probing {
 namespace {
@@ -75,7 +75,7 @@ class CellScorer {
   void score_dense(const ProbingCell& cell, const CellFeatures& dense, size_t regime,
                    bool with_null, uint64_t seed, std::vector<Scored>& scored) const {
     const auto add = [&](ArmScore score, bool permuted) {
-      scored.push_back({regime, ArmKey{score.method, -1, permuted}, score});
+      scored.push_back({regime, ArmKey{score.method, std::nullopt, permuted}, score});
     };
     add(logistic_arm("dense_lr", cell, dense, seed), false);
     add(diff_means_arm(cell, dense), false);
@@ -89,7 +89,7 @@ class CellScorer {
   void score_dictionary(const ProbingCell& cell, size_t regime, size_t index, uint64_t seed,
                         std::vector<Scored>& scored) const {
     const EncodedDictionary& encoded = cache_.dictionaries[index];
-    const int dictionary = static_cast<int>(index);
+    const size_t dictionary = index;
     const CellFeatures latents = latent_features(cache_, encoded.pooled, cell);
     for (const int64_t k : session_.config.of<OodConfig>().top_k) {
       const std::string method = fmt::format("latents_top{}", k);
@@ -127,12 +127,8 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
       throw Error("probe_regimes: no levels of scarcity, positive_percent or flipped_percent");
     plan.probing = plan_probing(session.dataset, table, session.config.of<OodConfig>(),
                                 session.config.seeds, derive_seed(session.seed, {'p'}));
-    for (const ProbingCell& cell : plan.probing.cells)
-      for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood}) {
-        request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
-        if (part == &cell.train) continue;
-        for (const int64_t t : part->texts) plan.tested.push_back(table.document[t]);
-      }
+    for (const ProbingCell& cell : plan.probing.cells) request.add_texts(texts_of(cell));
+    plan.tested = tested_documents(plan.probing, table);
     return plan;
   }
 
@@ -187,9 +183,7 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
       for (const ArmCells& arm : tables[r].arms()) {
         if (arm.key.permuted || arm.key.method == "reconstruction_lr") continue;
         const std::string dictionary =
-            arm.key.dictionary < 0
-                ? ""
-                : session.dictionaries[static_cast<size_t>(arm.key.dictionary)].entry.name;
+            !arm.key.dictionary ? "" : session.dictionaries[*arm.key.dictionary].entry.name;
         auto at = std::find_if(result.scores.begin(), result.scores.end(), [&](const Score& s) {
           return s.part == plan.regimes[r].family && s.method == arm.key.method &&
                  s.dictionary == dictionary;

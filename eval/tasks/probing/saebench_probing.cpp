@@ -11,7 +11,7 @@
 #include "eval/tasks/probing/declare.h"
 #include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::probing {
 namespace {
@@ -67,22 +67,22 @@ double probe_accuracy(const Features& train, Labels labels, const Features& test
 
 struct Measured {
   std::string method;
-  int dictionary;
+  std::optional<size_t> dictionary;
   double accuracy;
 };
 
 std::vector<Measured> measure(const EncodeCache& cache, const ProbingCell& cell) {
   std::vector<Measured> result;
   const CellFeatures dense = dense_features(cache, cache.dense, cell);
-  result.push_back(
-      {"dense", -1, probe_accuracy(dense.train, cell.train.labels, dense.id, cell.id.labels)});
+  result.push_back({"dense", std::nullopt,
+                    probe_accuracy(dense.train, cell.train.labels, dense.id, cell.id.labels)});
   for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
     const CellFeatures latents = latent_features(cache, cache.dictionaries[i].pooled, cell);
     const std::vector<int64_t> order = by_mean_difference(latents.train.view(), cell.train.labels);
     for (const int64_t k : kLatents) {
       const std::vector<int64_t> chosen(order.begin(),
                                         order.begin() + std::min<int64_t>(k, std::ssize(order)));
-      result.push_back({fmt::format("latents_top{}", k), static_cast<int>(i),
+      result.push_back({fmt::format("latents_top{}", k), i,
                         probe_accuracy(columns_of(latents.train, chosen), cell.train.labels,
                                        columns_of(latents.id, chosen), cell.id.labels)});
     }
@@ -110,12 +110,9 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
     for (ProbingCell& cell : plan.probing.cells) {
       cell.id = balanced(cell.id);
       cell.ood = {};
-      for (const LabelledTexts* part : {&cell.train, &cell.id}) {
-        request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
-        if (part == &cell.id)
-          for (const int64_t t : part->texts) plan.tested.push_back(table.document[t]);
-      }
+      request.add_texts(texts_of(cell));
     }
+    plan.tested = tested_documents(plan.probing, table);
     return plan;
   }
 
@@ -130,9 +127,7 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
     for (size_t arm = 0; arm < measured.front().size(); ++arm) {
       const Measured& like = measured.front()[arm];
       const std::string dictionary =
-          like.dictionary < 0
-              ? ""
-              : session.dictionaries[static_cast<size_t>(like.dictionary)].entry.name;
+          !like.dictionary ? "" : session.dictionaries[*like.dictionary].entry.name;
       std::vector<Cell> cells;
       for (size_t i = 0; i < measured.size(); ++i) {
         const ProbingCell& cell = plan.probing.cells[i];
@@ -162,10 +157,10 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
     n.interval_kind = kIntervalKind;
     n.n = std::ssize(plan.probing.classes);
     n.n_unit = "classes";
-    if (like.dictionary >= 0) {
-      const EvalDictionary& own = session.dictionaries[static_cast<size_t>(like.dictionary)];
+    if (like.dictionary) {
+      const EvalDictionary& own = session.dictionaries[*like.dictionary];
       n.test_seen_in_training = seen_in_training(session, own, plan.tested);
-      n.control = own.entry.null_kind;
+      n.control = control_of(session, own);
     }
     result.numbers.push_back(n);
   }

@@ -8,7 +8,7 @@
 
 #include "data/split.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::probing {
 namespace {
@@ -216,6 +216,21 @@ ProbingPlan plan_themes(const data::Dataset& dataset, const TextTable& texts,
   ProbingPlan plan = make_plan(pool, texts, runs, chosen, config);
   plan.left_out = left_out;
   return plan;
+}
+
+std::vector<int64_t> texts_of(const ProbingCell& cell) {
+  std::vector<int64_t> texts;
+  for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood})
+    texts.insert(texts.end(), part->texts.begin(), part->texts.end());
+  return texts;
+}
+
+std::vector<int64_t> tested_documents(const ProbingPlan& plan, const TextTable& texts) {
+  std::vector<int64_t> documents;
+  for (const ProbingCell& cell : plan.cells)
+    for (const LabelledTexts* part : {&cell.id, &cell.ood})
+      for (const int64_t t : part->texts) documents.push_back(texts.document[t]);
+  return documents;
 }
 
 void check_disjoint(const ProbingCell& cell, const TextTable& texts) {

@@ -45,6 +45,11 @@ ProbingPlan plan_themes(const data::Dataset& dataset, const TextTable& texts,
                         const OodConfig& config, const ThemesConfig& themes, int64_t seeds,
                         uint64_t seed);
 
+/// All texts of a cell, those to train on first.
+std::vector<int64_t> texts_of(const ProbingCell& cell);
+/// The documents of all test texts.
+std::vector<int64_t> tested_documents(const ProbingPlan& plan, const TextTable& texts);
+
 /// Throws Error where a training document is also a test document.
 void check_disjoint(const ProbingCell& cell, const TextTable& texts);
 

@@ -3,27 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "eval/results/families.h"
 #include "eval/results/words.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::probing {
 namespace {
 
-std::string dictionary_name(const Session& session, int index) {
-  return index < 0 ? "" : session.dictionaries[static_cast<size_t>(index)].entry.name;
+std::string dictionary_name(const Session& session, std::optional<size_t> index) {
+  return index ? session.dictionaries[*index].entry.name : "";
 }
 
-/// The control that a dictionary is to be read against: the first one built like it.
-std::string control_of(const Session& session, int index) {
-  if (index < 0) return "";
-  const EvalDictionary& own = session.dictionaries[static_cast<size_t>(index)];
-  if (!own.entry.null_kind.empty()) return own.entry.null_kind;
-  for (const EvalDictionary& d : session.dictionaries)
-    if (d.entry.parent == own.entry.name) return d.entry.name;
-  return "";
+std::string control_of_arm(const Session& session, const ArmKey& arm) {
+  if (!arm.dictionary) return "";
+  return control_of(session, session.dictionaries[*arm.dictionary]);
 }
 
 Number number_of(const Estimate& estimate, std::string metric, std::string method, std::string part,
@@ -70,7 +66,7 @@ void add_per_class(const ArmCells& arm, const std::string& dictionary, const Pro
 void add_score(const Session& session, const ArmCells& arm, TaskResult& result) {
   const ArmEntry* entry = find_arm(result, arm.key.method);
   const bool sparse = entry && entry->space == "latents" && entry->k;
-  if (arm.key.permuted || (arm.key.dictionary >= 0 && !sparse)) return;
+  if (arm.key.permuted || (arm.key.dictionary && !sparse)) return;
   Score score{"auroc", "ood", arm.key.method, dictionary_name(session, arm.key.dictionary), false,
               true,    {}};
   score.headline = entry && entry->role == "headline";
@@ -84,37 +80,37 @@ struct Difference {
 };
 
 /// The comparisons of one trained dictionary; fixed beforehand, whatever comes out.
-std::vector<Difference> differences_of(const Session& session, const ScoreTable& table, int index,
-                                       const TaskResult& result) {
+std::vector<Difference> differences_of(const Session& session, const ScoreTable& table,
+                                       size_t index, const TaskResult& result) {
   const OodConfig& config = session.config.of<OodConfig>();
   const std::string headline = fmt::format("latents_top{}", config.headline_k);
   std::vector<Difference> list;
-  const auto add = [&](const std::string& a, const std::string& b, int b_dictionary,
-                       std::string method) {
+  const auto add = [&](const std::string& a, const std::string& b,
+                       std::optional<size_t> b_dictionary, std::string method) {
     list.push_back(
         Difference{ArmKey{a, index, false}, ArmKey{b, b_dictionary, false}, std::move(method)});
   };
   for (size_t j = 0; j < session.dictionaries.size(); ++j) {
     const EvalDictionary& other = session.dictionaries[j];
-    if (other.entry.parent == session.dictionaries[static_cast<size_t>(index)].entry.name)
-      add(headline, headline, static_cast<int>(j),
+    if (other.entry.parent == session.dictionaries[index].entry.name)
+      add(headline, headline, j,
           fmt::format("{} - {}_top{}", headline, other.entry.null_kind, config.headline_k));
   }
   for (const int64_t k : config.top_k)
-    add(fmt::format("latents_top{}", k), fmt::format("neurons_top{}", k), -1,
+    add(fmt::format("latents_top{}", k), fmt::format("neurons_top{}", k), std::nullopt,
         fmt::format("latents_top{0} - neurons_top{0}", k));
   for (const ArmCells& arm : table.arms()) {
     const ArmEntry* entry = find_arm(result, arm.key.method);
     const bool neurons = entry && entry->space == "neurons";
-    if (arm.key.dictionary < 0 && !arm.key.permuted && !neurons)
-      add(headline, arm.key.method, -1, fmt::format("{} - {}", headline, arm.key.method));
+    if (!arm.key.dictionary && !arm.key.permuted && !neurons)
+      add(headline, arm.key.method, std::nullopt, fmt::format("{} - {}", headline, arm.key.method));
   }
   for (const char* arm : {"latents_all", "latents_all_one_scale", "reconstruction_lr"})
-    add(arm, "dense_lr", -1, fmt::format("{} - dense_lr", arm));
-  add("quiver_latents", "quiver_dense", -1, "quiver_latents - quiver_dense");
+    add(arm, "dense_lr", std::nullopt, fmt::format("{} - dense_lr", arm));
+  add("quiver_latents", "quiver_dense", std::nullopt, "quiver_latents - quiver_dense");
   for (const std::string& other :
        {std::string("dense_lr_pooled"), fmt::format("neurons_top{}_pooled", config.headline_k)})
-    add(headline + "_pooled", other, -1, fmt::format("{}_pooled - {}", headline, other));
+    add(headline + "_pooled", other, std::nullopt, fmt::format("{}_pooled - {}", headline, other));
   return list;
 }
 
@@ -131,8 +127,7 @@ void ScoreTable::add(const ArmKey& key, const ProbingCell& cell, const ArmScore&
 const ArmCells& ScoreTable::at(const ArmKey& key) const {
   const auto arm =
       std::find_if(arms_.begin(), arms_.end(), [&](const ArmCells& a) { return a.key == key; });
-  if (arm == arms_.end())
-    throw Error(fmt::format("ood_probing: arm '{}' was not scored", key.method));
+  if (arm == arms_.end()) throw Error(fmt::format("probing: arm '{}' was not scored", key.method));
   return *arm;
 }
 
@@ -148,10 +143,8 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
       Number number = number_of(estimate, arm.key.permuted ? "auroc_permuted_labels" : "auroc",
                                 arm.key.method, part, std::ssize(plan.classes), seed);
       number.dictionary = dictionary;
-      if (arm.key.dictionary >= 0)
-        number.test_seen_in_training = seen[static_cast<size_t>(arm.key.dictionary)];
-      number.control =
-          arm.key.permuted ? "permuted_labels" : control_of(session, arm.key.dictionary);
+      if (arm.key.dictionary) number.test_seen_in_training = seen[*arm.key.dictionary];
+      number.control = arm.key.permuted ? "permuted_labels" : control_of_arm(session, arm.key);
       result.numbers.push_back(number);
       if (arm.key.permuted)
         nulls.push_back(
@@ -168,34 +161,35 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
   add_null_checks(nulls, result);
 }
 
+void add_difference(const Session& session, const ScoreTable& table, const ArmKey& a,
+                    const ArmKey& b, const std::string& method,
+                    const std::vector<std::optional<bool>>& seen, DifferenceFamily& family,
+                    TaskResult& result) {
+  const std::vector<Cell>&ours = table.at(a).ood, &theirs = table.at(b).ood;
+  const uint64_t seed = derive_seed(session.seed, {'d'});
+  const Estimate estimate = paired_difference(ours, theirs, seed, session.config.resamples);
+  std::set<int64_t> classes;
+  for (const Cell& cell : ours) classes.insert(cell.task);
+  Number number = number_of(estimate, "auroc_difference", method, "ood", std::ssize(classes), seed);
+  number.dictionary = dictionary_name(session, a.dictionary);
+  if (a.dictionary) number.test_seen_in_training = seen[*a.dictionary];
+  const bool null = b.dictionary && b.dictionary != a.dictionary;
+  number.control = null ? dictionary_name(session, b.dictionary) : b.method;
+  std::string other = arm_label(result, b.method);
+  if (null)
+    other += fmt::format(", {} control", session.dictionaries[*b.dictionary].entry.null_kind);
+  declare_difference(result, method, a.method, other);
+  family.add(std::move(number), estimate, result);
+}
+
 void report_differences(const Session& session, const ScoreTable& table,
                         const std::vector<std::optional<bool>>& seen, TaskResult& result) {
-  const uint64_t seed = derive_seed(session.seed, {'d'});
   DifferenceFamily family;
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     if (!session.dictionaries[i].entry.null_kind.empty()) continue;
-    for (const Difference& difference :
-         differences_of(session, table, static_cast<int>(i), result)) {
-      const ArmCells &a = table.at(difference.a), &b = table.at(difference.b);
-      const Estimate estimate = paired_difference(a.ood, b.ood, seed, session.config.resamples);
-      std::vector<int64_t> classes;
-      for (const Cell& cell : a.ood) classes.push_back(cell.task);
-      std::sort(classes.begin(), classes.end());
-      const int64_t count = std::unique(classes.begin(), classes.end()) - classes.begin();
-      Number number =
-          number_of(estimate, "auroc_difference", difference.method, "ood", count, seed);
-      number.dictionary = session.dictionaries[i].entry.name;
-      number.test_seen_in_training = seen[i];
-      number.control = difference.b.dictionary >= 0
-                           ? dictionary_name(session, difference.b.dictionary)
-                           : difference.b.method;
-      std::string other = arm_label(result, difference.b.method);
-      if (difference.b.dictionary >= 0)
-        other += fmt::format(
-            ", {} control",
-            session.dictionaries[static_cast<size_t>(difference.b.dictionary)].entry.null_kind);
-      declare_difference(result, number.method, difference.a.method, other);
-      family.add(std::move(number), estimate, result);
+    for (const Difference& difference : differences_of(session, table, i, result)) {
+      add_difference(session, table, difference.a, difference.b, difference.method, seen, family,
+                     result);
     }
   }
   family.finish(result);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "eval/results/families.h"
 #include "eval/results/results.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/probing/arms.h"
@@ -15,11 +17,11 @@ namespace assay::eval::probing {
 inline constexpr const char* kIntervalKind =
     "hierarchical bootstrap over classes × (evaluation seed, document half)";
 
-/// Who made a score: an arm on a dictionary (index into the session's, −1 = none), with true or
-/// permuted labels.
+/// Who made a score: an arm on one of the session's dictionaries, or on none, with true or permuted
+/// labels.
 struct ArmKey {
   std::string method;
-  int dictionary = -1;
+  std::optional<size_t> dictionary;
   bool permuted = false;
   bool operator==(const ArmKey&) const = default;
 };
@@ -46,6 +48,12 @@ class ScoreTable {
 /// `seen[i]`: did dictionary i train on the test texts.
 void report_scores(const Session& session, const ProbingPlan& plan, const ScoreTable& table,
                    const std::vector<std::optional<bool>>& seen, TaskResult& result);
+
+/// a − b out of distribution, as the number "auroc_difference" named `method`, in `family`.
+void add_difference(const Session& session, const ScoreTable& table, const ArmKey& a,
+                    const ArmKey& b, const std::string& method,
+                    const std::vector<std::optional<bool>>& seen, DifferenceFamily& family,
+                    TaskResult& result);
 
 /// Numbers "auroc_difference" of every trained dictionary, and details["differences"].
 void report_differences(const Session& session, const ScoreTable& table,

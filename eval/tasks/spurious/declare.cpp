@@ -7,7 +7,7 @@
 namespace assay::eval::spurious {
 namespace {
 
-/// A fix, and the strengths at which it is tried; none where it has but one.
+/// A fix, the strengths at which it is tried, and what they count.
 struct Fix {
   ArmEntry arm;
   std::vector<int64_t> strengths;
@@ -70,7 +70,7 @@ void declare_spurious(const SpuriousConfig& config, const std::string& headline_
       arm.name = fix_name(fix.arm.name, strength);
       arm.label += fmt::format(", {} {}", strength, fix.unit);
       arm.role = fix.arm.role == "headline" ? "" : fix.arm.role;
-      arm.k = strength;
+      if (arm.method != "covariate") arm.k = strength;  // there it is a factor
       result.arms.push_back(std::move(arm));
     }
   }

@@ -8,7 +8,7 @@
 #include <map>
 
 #include "eval/learners/probes.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 namespace {

@@ -8,7 +8,7 @@
 #include "data/split.h"
 #include "eval/tasks/needed_labels.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 

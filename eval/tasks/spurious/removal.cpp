@@ -10,7 +10,7 @@
 #include "eval/tasks/spurious/declare.h"
 #include "eval/tasks/spurious/removal_run.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 namespace {
@@ -18,7 +18,7 @@ namespace {
 /// Values of all runs.
 struct ArmCells {
   std::string metric, method;
-  int dictionary;
+  std::optional<size_t> dictionary;
   std::vector<std::vector<Cell>> cells;  // [n]
 };
 
@@ -68,7 +68,7 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
                              removal_part(folds[1 - train], chosen, config.train_per_class / 2)});
     for (const RemovalRun& run : plan.runs)
       for (const RemovalPart* part : {&run.train, &run.test}) {
-        request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+        request.add_texts(part->texts);
         for (const int64_t t : part->texts) plan.documents.push_back(table.document[t]);
       }
     return plan;
@@ -117,22 +117,21 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
       number.n = arm.metric == "scr" ? std::ssize(plan.classes) / 2 : std::ssize(plan.classes);
       number.n_unit = arm.metric == "scr" ? "pairs" : "classes";
       number.seed = bootstrap_seed(session);
-      if (arm.dictionary >= 0) {
-        const EvalDictionary& dictionary =
-            session.dictionaries[static_cast<size_t>(arm.dictionary)];
+      if (arm.dictionary) {
+        const EvalDictionary& dictionary = session.dictionaries[*arm.dictionary];
         number.dictionary = dictionary.entry.name;
-        number.control = dictionary.entry.null_kind;
+        number.control = control_of(session, dictionary);
         number.test_seen_in_training = seen_in_training(session, dictionary, plan.documents);
       }
       result.numbers.push_back(number);
     }
     if (arm.method == "oracle") return;
-    const std::string dictionary = arm.dictionary < 0 ? "" : result.numbers.back().dictionary;
+    const std::string dictionary = !arm.dictionary ? "" : result.numbers.back().dictionary;
     Score score{arm.metric,
                 removal_part_name(config.headline_ablate),
                 arm.method,
                 dictionary,
-                arm.dictionary >= 0,
+                arm.dictionary.has_value(),
                 true,
                 {}};
     for (const Cell& cell : arm.cells[headline(config)])
@@ -151,8 +150,7 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
         return other.method == "oracle" && other.metric == arm.metric;
       });
       const std::string owner =
-          arm.dictionary < 0 ? arm.method
-                             : session.dictionaries[static_cast<size_t>(arm.dictionary)].entry.name;
+          !arm.dictionary ? arm.method : session.dictionaries[*arm.dictionary].entry.name;
       differences.emplace_back(
           arm.metric + " of " + owner,
           paired_difference(arm.cells[n], oracle->cells[n], bootstrap_seed(session),

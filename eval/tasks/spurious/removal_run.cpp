@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 namespace {
@@ -198,7 +198,7 @@ RemovalData gather_run(const Session& session, const EncodeCache& cache, const R
                    gather_dense(cache, cache.dense, run.test.texts),
                    {},
                    {}};
-  data.arms.emplace_back("neurons", -1);
+  data.arms.emplace_back("neurons", std::nullopt);
   data.spaces.push_back(neuron_space(data.train, data.test));
   for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
     const SparseCodes& pooled = cache.dictionaries[i].pooled;
@@ -210,7 +210,7 @@ RemovalData gather_run(const Session& session, const EncodeCache& cache, const R
     for (const int32_t j : latents)
       space.decoder.insert(space.decoder.end(), decoder.begin() + j * cache.d,
                            decoder.begin() + (j + 1) * cache.d);
-    data.arms.emplace_back("latents", static_cast<int>(i));
+    data.arms.emplace_back("latents", i);
     data.spaces.push_back(std::move(space));
   }
   return data;
@@ -247,8 +247,10 @@ std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& 
   // Ablating more than the one latent that an oracle has for each attribute would be no oracle.
   const std::vector<int64_t> one(ablate.size(), 1);
   const RemovalSpace oracle = class_oracle(data, run, static_cast<int32_t>(classes));
-  result.push_back({"tpp", "oracle", -1, tpp(oracle, probes, one)});
-  result.push_back({"scr", "oracle", -1,
+  result.push_back({"tpp", "oracle", {}, tpp(oracle, probes, one)});
+  result.push_back({"scr",
+                    "oracle",
+                    {},
                     pair_values([&](const Pair& pair) { return pair_oracle(data, pair); }, one)});
   return result;
 }

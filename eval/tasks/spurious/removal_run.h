@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,14 +32,14 @@ RemovalPart removal_part(const FormatFold& fold, const std::vector<int32_t>& cla
 /// One arm's values at every n of config.ablate, on the units of one run.
 struct RemovalValues {
   std::string metric, method;
-  int dictionary;
+  std::optional<size_t> dictionary;
   std::vector<std::vector<double>> values;  // [n][units]
 };
 
 /// Pooled activations of a run, and the space of every arm.
 struct RemovalData {
   Features train, test;
-  std::vector<std::pair<std::string, int>> arms;  // method, dictionary
+  std::vector<std::pair<std::string, std::optional<size_t>>> arms;  // method, dictionary
   std::vector<RemovalSpace>
       spaces;  // one an arm; without the oracle, which depends on the question
 };

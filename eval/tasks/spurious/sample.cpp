@@ -10,7 +10,7 @@
 #include "eval/statistics/folds.h"
 #include "eval/tasks/spurious/format_pool.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 namespace {

@@ -9,7 +9,7 @@
 #include "eval/results/words.h"
 #include "eval/tasks/spurious/declare.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 namespace {
@@ -27,7 +27,7 @@ bool is_none(const FixCells& row) { return row.strength == 0; }
 std::vector<std::string> dense_fixes(const FixTable& table) {
   std::vector<std::string> fixes;
   for (const char* fix : kDenseFixes)
-    if (table.strengths(fix, -1, 0).size() > 1) fixes.emplace_back(fix);
+    if (table.strengths(fix, {}, 0).size() > 1) fixes.emplace_back(fix);
   return fixes;
 }
 
@@ -54,8 +54,8 @@ class Reporter {
         "share {:.2f}",
         static_cast<double>(session_.config.of<SpuriousConfig>().shares[share]) / 100);
   }
-  std::string name(int dictionary) const {
-    return dictionary < 0 ? "" : session_.dictionaries[static_cast<size_t>(dictionary)].entry.name;
+  std::string name(std::optional<size_t> dictionary) const {
+    return !dictionary ? "" : session_.dictionaries[*dictionary].entry.name;
   }
   Estimate mean(const std::vector<Cell>& cells) const {
     return hierarchical_bootstrap(cells, seed_, session_.config.resamples);
@@ -65,14 +65,14 @@ class Reporter {
         a, b, seed_, std::max(session_.config.resamples, compare_parts::resamples_for(family)));
   }
 
-  Number& add(const std::string& metric, const std::string& method, int dictionary, size_t share,
-              const Estimate& estimate) {
+  Number& add(const std::string& metric, const std::string& method,
+              std::optional<size_t> dictionary, size_t share, const Estimate& estimate) {
     result_.numbers.push_back(number(metric, method, dictionary, share, estimate));
     return result_.numbers.back();
   }
 
-  Number number(const std::string& metric, const std::string& method, int dictionary, size_t share,
-                const Estimate& estimate) const {
+  Number number(const std::string& metric, const std::string& method,
+                std::optional<size_t> dictionary, size_t share, const Estimate& estimate) const {
     Number number;
     number.metric = metric;
     number.method = method;
@@ -83,9 +83,10 @@ class Reporter {
     number.n_unit = "classes";
     number.seed = seed_;
     number.dictionary = name(dictionary);
-    if (dictionary >= 0) {
-      number.test_seen_in_training = seen_[static_cast<size_t>(dictionary)];
-      number.control = session_.dictionaries[static_cast<size_t>(dictionary)].entry.null_kind;
+    if (dictionary) {
+      const auto i = *dictionary;
+      number.test_seen_in_training = seen_[i];
+      number.control = control_of(session_, session_.dictionaries[i]);
     }
     return number;
   }
@@ -104,10 +105,10 @@ class Reporter {
   void chosen(const ChosenFix& fix) {
     add("anti_auroc", fix.fix, fix.dictionary, 0, mean(fix.anti));
     add("within_auroc", fix.fix, fix.dictionary, 0, mean(fix.within));
-    Score score{"anti_auroc", part(0), fix.fix, name(fix.dictionary), fix.fix == "latents_drop",
-                true,         {}};
+    const std::string role = find_arm(result_, fix.fix)->role;
+    Score score{"anti_auroc", part(0), fix.fix, name(fix.dictionary), role == "headline", true, {}};
     for (const Cell& cell : fix.anti) score.cells.push_back({cell.task, cell.seed, cell.value});
-    result_.scores.push_back(std::move(score));
+    if (role != "control") result_.scores.push_back(std::move(score));  // no arm to choose
     for (const int fold : {0, 1})
       strengths_.push_back({{"fix", fix.fix},
                             {"dictionary", name(fix.dictionary)},
@@ -133,7 +134,7 @@ void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& re
     for (Cell& cell : cells) cell.value -= .5;
     const Estimate found = reporter.mean(cells);
     tests.push_back(
-        {row.fix + (row.dictionary < 0 ? "" : " of " + reporter.name(row.dictionary)), found.p,
+        {row.fix + (!row.dictionary ? "" : " of " + reporter.name(row.dictionary)), found.p,
          fmt::format("AUROC less .5: {:+.3f} [{:+.3f}, {:+.3f}] with permuted labels, p",
                      found.value, found.interval[0], found.interval[1])});
   }
@@ -144,7 +145,7 @@ void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& re
 /// correlation.
 void check_ceiling(const Reporter& reporter, const FixTable& table,
                    const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
-  const FixCells& ceiling = table.at("dense", 0, -1, ceiling_share, false);
+  const FixCells& ceiling = table.at("dense", 0, {}, ceiling_share, false);
   std::vector<Estimate> differences;
   std::vector<double> p;
   for (const ChosenFix& fix : chosen) {
@@ -168,8 +169,8 @@ void check_ceiling(const Reporter& reporter, const FixTable& table,
 /// A fix may lead others and still be no repair.
 void add_caveat(const Reporter& reporter, const FixTable& table,
                 const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
-  const double none = reporter.mean(table.at("dense", 0, -1, 0, false).anti).value;
-  const double ceiling = reporter.mean(table.at("dense", 0, -1, ceiling_share, false).anti).value;
+  const double none = reporter.mean(table.at("dense", 0, {}, 0, false).anti).value;
+  const double ceiling = reporter.mean(table.at("dense", 0, {}, ceiling_share, false).anti).value;
   if (!(ceiling > none)) return;
   const ChosenFix* best = nullptr;
   double highest = 0;
@@ -192,15 +193,14 @@ std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& pl
                                   const FixTable& table) {
   std::vector<ChosenFix> chosen;
   for (const std::string& fix : dense_fixes(table))
-    chosen.push_back(choose_fix(table, fix, -1, 0, plan.fold));
+    chosen.push_back(choose_fix(table, fix, {}, 0, plan.fold));
   for (size_t i = 0; i < session.dictionaries.size(); ++i)
-    for (const char* fix : kLatentFixes)
-      chosen.push_back(choose_fix(table, fix, static_cast<int>(i), 0, plan.fold));
+    for (const char* fix : kLatentFixes) chosen.push_back(choose_fix(table, fix, i, 0, plan.fold));
   return chosen;
 }
 
 const ChosenFix& find_fix(const std::vector<ChosenFix>& chosen, const std::string& fix,
-                          int dictionary) {
+                          std::optional<size_t> dictionary) {
   return *std::find_if(chosen.begin(), chosen.end(), [&](const ChosenFix& c) {
     return c.fix == fix && c.dictionary == dictionary;
   });
@@ -237,31 +237,29 @@ void report_differences(const Session& session, const Reporter& reporter, const 
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     const DictionaryEntry& entry = session.dictionaries[i].entry;
     if (!entry.null_kind.empty()) continue;
-    const auto own = static_cast<int>(i);
     for (const char* fix : {"latents_drop", "edit", "edit_covariate"}) {
-      const ChosenFix& a = find_fix(chosen, fix, own);
+      const ChosenFix& a = find_fix(chosen, fix, i);
       for (size_t j = 0; j < session.dictionaries.size(); ++j)
         if (session.dictionaries[j].entry.parent == entry.name)
           pairs.push_back({&a, session.dictionaries[j].entry.null_kind + "_" + fix,
                            session.dictionaries[j].entry.name,
                            fmt::format("{}, {} control", arm_label(result, fix),
                                        session.dictionaries[j].entry.null_kind),
-                           &find_fix(chosen, fix, static_cast<int>(j)).anti});
+                           &find_fix(chosen, fix, j).anti});
       for (const std::string& dense : dense_fixes(table))
-        add(a, dense, find_fix(chosen, dense, -1).anti);
+        add(a, dense, find_fix(chosen, dense, {}).anti);
     }
-    add(find_fix(chosen, "latents_drop", own), "latents_random",
-        find_fix(chosen, "latents_random", own).anti);
-    add(find_fix(chosen, "latents_drop", own), "latents",
-        table.at("latents", 0, own, 0, false).anti);
+    add(find_fix(chosen, "latents_drop", i), "latents_random",
+        find_fix(chosen, "latents_random", i).anti);
+    add(find_fix(chosen, "latents_drop", i), "latents", table.at("latents", 0, i, 0, false).anti);
   }
   write_differences(reporter, pairs, result);
 }
 
 }  // namespace
 
-void FixTable::add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted,
-                   const SpuriousScore& score) {
+void FixTable::add(const SpuriousCell& cell, std::optional<size_t> dictionary, size_t share,
+                   bool permuted, const SpuriousScore& score) {
   auto row = std::find_if(rows_.begin(), rows_.end(), [&](const FixCells& r) {
     return r.fix == score.fix && r.strength == score.strength && r.dictionary == dictionary &&
            r.share == share && r.permuted == permuted;
@@ -273,8 +271,8 @@ void FixTable::add(const SpuriousCell& cell, int dictionary, size_t share, bool 
   row->within.push_back({cell.category, kAnyDictionary, cell.run, score.within});
 }
 
-const FixCells& FixTable::at(const std::string& fix, int64_t strength, int dictionary, size_t share,
-                             bool permuted) const {
+const FixCells& FixTable::at(const std::string& fix, int64_t strength,
+                             std::optional<size_t> dictionary, size_t share, bool permuted) const {
   const auto row = std::find_if(rows_.begin(), rows_.end(), [&](const FixCells& r) {
     return r.fix == fix && r.strength == strength && r.dictionary == dictionary &&
            r.share == share && r.permuted == permuted;
@@ -283,11 +281,10 @@ const FixCells& FixTable::at(const std::string& fix, int64_t strength, int dicti
   return *row;
 }
 
-std::vector<const FixCells*> FixTable::strengths(const std::string& fix, int dictionary,
+std::vector<const FixCells*> FixTable::strengths(const std::string& fix,
+                                                 std::optional<size_t> dictionary,
                                                  size_t share) const {
-  const std::string none = dictionary < 0              ? "dense"
-                           : fix.rfind("edit", 0) == 0 ? "edit"
-                                                       : "latents";
+  const std::string none = !dictionary ? "dense" : fix.rfind("edit", 0) == 0 ? "edit" : "latents";
   std::vector<const FixCells*> list{&at(none, 0, dictionary, share, false)};
   for (const FixCells& row : rows_)
     if (row.fix == fix && row.dictionary == dictionary && row.share == share && !row.permuted &&
@@ -304,7 +301,8 @@ const FixCells& choose_strength(const std::vector<const FixCells*>& strengths,
   return *best;
 }
 
-ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictionary, size_t share,
+ChosenFix choose_fix(const FixTable& table, const std::string& fix,
+                     std::optional<size_t> dictionary, size_t share,
                      const std::vector<int8_t>& fold) {
   const std::vector<const FixCells*> strengths = table.strengths(fix, dictionary, share);
   ChosenFix chosen{fix, dictionary, {}, {}, {}};

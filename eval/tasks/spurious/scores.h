@@ -12,11 +12,11 @@
 
 namespace assay::eval::spurious {
 
-/// A fix at one strength on one dictionary (−1 = none) at one share (index into config.shares).
+/// A fix at one strength on one dictionary, or none, at one share (index into config.shares).
 struct FixCells {
   std::string fix;
   int64_t strength = 0;
-  int dictionary = -1;
+  std::optional<size_t> dictionary;
   size_t share = 0;
   bool permuted = false;
   std::vector<Cell> anti, within;
@@ -24,15 +24,15 @@ struct FixCells {
 
 class FixTable {
  public:
-  void add(const SpuriousCell& cell, int dictionary, size_t share, bool permuted,
+  void add(const SpuriousCell& cell, std::optional<size_t> dictionary, size_t share, bool permuted,
            const SpuriousScore& score);
   const std::vector<FixCells>& rows() const { return rows_; }
-  /// All strengths of a fix, no fix first. `dictionary` −1: its no fix is "dense"; "latents" for
-  /// latents_drop and latents_random; "edit" for the edits.
-  std::vector<const FixCells*> strengths(const std::string& fix, int dictionary,
+  /// All strengths of a fix, no fix first. Without a dictionary no fix is "dense"; else "latents"
+  /// for latents_drop and latents_random; "edit" for the edits.
+  std::vector<const FixCells*> strengths(const std::string& fix, std::optional<size_t> dictionary,
                                          size_t share) const;
-  const FixCells& at(const std::string& fix, int64_t strength, int dictionary, size_t share,
-                     bool permuted) const;
+  const FixCells& at(const std::string& fix, int64_t strength, std::optional<size_t> dictionary,
+                     size_t share, bool permuted) const;
 
  private:
   std::vector<FixCells> rows_;
@@ -41,7 +41,7 @@ class FixTable {
 /// A fix whose strength was chosen for either fold of the classes on the other fold.
 struct ChosenFix {
   std::string fix;
-  int dictionary = -1;
+  std::optional<size_t> dictionary;
   int64_t strength[2] = {0, 0};  ///< for the classes of fold 0, of fold 1
   std::vector<Cell> anti, within;
 };
@@ -50,7 +50,8 @@ struct ChosenFix {
 /// to the weaker.
 const FixCells& choose_strength(const std::vector<const FixCells*>& strengths,
                                 const std::vector<int8_t>& fold, int8_t tuning);
-ChosenFix choose_fix(const FixTable& table, const std::string& fix, int dictionary, size_t share,
+ChosenFix choose_fix(const FixTable& table, const std::string& fix,
+                     std::optional<size_t> dictionary, size_t share,
                      const std::vector<int8_t>& fold);
 
 /// Numbers, scores, checks and details. `seen[i]`: did dictionary i train on the test texts.

@@ -7,13 +7,13 @@
 #include "eval/tasks/spurious/format_pool.h"
 #include "eval/tasks/spurious/scores.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 namespace {
 
 struct Scored {
-  int dictionary;
+  std::optional<size_t> dictionary;
   size_t share;
   bool permuted;
   SpuriousScore score;
@@ -58,9 +58,7 @@ class SpuriousTask : public PlannedTask<SpuriousTexts> {
     SpuriousTexts planned{text_table(session.dataset), {}};
     planned.plan = plan_spurious(session.dataset, planned.table, config, session.config.seeds,
                                  derive_seed(session.seed, {'u'}));
-    const auto want = [&](const LabelledTexts& part) {
-      request.texts.insert(request.texts.end(), part.texts.begin(), part.texts.end());
-    };
+    const auto want = [&](const LabelledTexts& part) { request.add_texts(part.texts); };
     for (const LabelledTexts& part : planned.plan.formats) want(part);
     for (const SpuriousCell& cell : planned.plan.cells) {
       for (const LabelledTexts& part : cell.train) want(part);
@@ -115,21 +113,21 @@ class SpuriousTask : public PlannedTask<SpuriousTexts> {
     const uint64_t seed = derive_seed(
         session.seed, {'x', static_cast<uint64_t>(cell.category), static_cast<uint64_t>(cell.run)});
     std::vector<Scored> scored;
-    const auto add = [&](int dictionary, size_t share, std::vector<SpuriousScore> scores) {
+    const auto add = [&](std::optional<size_t> dictionary, size_t share,
+                         std::vector<SpuriousScore> scores) {
       for (SpuriousScore& s : scores) scored.push_back({dictionary, share, false, std::move(s)});
     };
     for (size_t share = 0; share < cell.train.size(); ++share)
-      add(-1, share, score_dense_fixes(cache, cell, share, formats.dense, config, seed));
-    scored.push_back({-1, 0, true, score_dense_null(cache, cell, 0, seed)});
+      add(std::nullopt, share, score_dense_fixes(cache, cell, share, formats.dense, config, seed));
+    scored.push_back({{}, 0, true, score_dense_null(cache, cell, 0, seed)});
     for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
       const sae::Dictionary& dictionary = session.dictionaries[i].dictionary;
       const SparseCodes& pooled = cache.dictionaries[i].pooled;
       for (size_t share = 0; share < cell.train.size(); ++share)
-        add(static_cast<int>(i), share,
+        add(i, share,
             score_latent_fixes(cache, dictionary, pooled, cell, share, formats.dense.probe,
                                formats.latents[i], config, seed));
-      scored.push_back(
-          {static_cast<int>(i), 0, true, score_latent_null(cache, pooled, cell, 0, seed)});
+      scored.push_back({i, 0, true, score_latent_null(cache, pooled, cell, 0, seed)});
     }
     return scored;
   }

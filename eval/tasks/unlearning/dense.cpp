@@ -9,7 +9,7 @@
 #include "eval/learners/contrastive_pca.h"
 #include "eval/learners/probes.h"
 #include "eval/tasks/unlearning/methods.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -22,7 +22,7 @@ class GatedMethod : public UnlearningMethod {
  public:
   enum Kind { steering, mean };
   GatedMethod(Kind kind, const std::array<double, 4>& strengths)
-      : UnlearningMethod(kind == steering ? "gated_steering" : "gated_mean", -1, true),
+      : UnlearningMethod(kind == steering ? "gated_steering" : "gated_mean", std::nullopt, true),
         kind_(kind),
         strengths_(strengths) {
     for (const double strength : strengths_)
@@ -55,7 +55,7 @@ class GatedMethod : public UnlearningMethod {
 class ErasureMethod : public UnlearningMethod {
  public:
   ErasureMethod(std::string name, Eraser (*erase)(ConstMatrix, Labels))
-      : UnlearningMethod(std::move(name), -1, false), erase_(erase) {
+      : UnlearningMethod(std::move(name), std::nullopt, false), erase_(erase) {
     for (const double strength : kStrengths)
       settings_.push_back(fmt::format("strength={}", strength));
   }
@@ -73,7 +73,7 @@ class ErasureMethod : public UnlearningMethod {
 
 class ContrastivePcaMethod : public UnlearningMethod {
  public:
-  ContrastivePcaMethod() : UnlearningMethod("contrastive_pca", -1, false) {
+  ContrastivePcaMethod() : UnlearningMethod("contrastive_pca", std::nullopt, false) {
     for (const int64_t rank : kRanks)
       for (const double alpha : kAlphas)
         settings_.push_back(fmt::format("rank={} alpha={}", rank, alpha));
@@ -114,7 +114,9 @@ class TrainedHalf : public Edit {
 class FineTuning : public UnlearningMethod {
  public:
   FineTuning(MakeTrainable make, const Features& clean)
-      : UnlearningMethod("fine_tuning", -1, false), make_(std::move(make)), clean_(clean) {
+      : UnlearningMethod("fine_tuning", std::nullopt, false),
+        make_(std::move(make)),
+        clean_(clean) {
     for (const double rate : kRates)
       for (const int64_t steps : kSteps)
         settings_.push_back(fmt::format("lr={} steps={}", rate, steps));

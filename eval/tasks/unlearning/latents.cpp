@@ -10,7 +10,7 @@
 #include "eval/statistics/stats.h"
 #include "eval/tasks/unlearning/methods.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -26,7 +26,7 @@ class LatentMethod : public UnlearningMethod {
  public:
   LatentMethod(std::string name, const sae::Dictionary& dictionary, size_t index, Choice choice,
                GateKind gate, LatentGrid grid)
-      : UnlearningMethod(std::move(name), static_cast<int>(index), gate != GateKind::none),
+      : UnlearningMethod(std::move(name), index, gate != GateKind::none),
         source_(dictionary),
         choice_(choice),
         gate_(gate),
@@ -38,7 +38,7 @@ class LatentMethod : public UnlearningMethod {
 
   void fit(const UnlearningCorpus& corpus, const EstimateSet& set, const std::vector<size_t>& which,
            const Visit& visit) const override {
-    const size_t index = static_cast<size_t>(dictionary());
+    const size_t index = *dictionary();
     const LatentRates rates = latent_rates(corpus, index, source_.info.n, set);
     const int64_t most = *std::max_element(grid_.latents.begin(), grid_.latents.end());
     std::vector<int64_t> ranked = select_latents(rates, std::min(most, source_.info.n));

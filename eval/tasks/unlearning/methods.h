@@ -13,6 +13,9 @@
 
 namespace assay::eval::unlearning {
 
+/// A setting by its place; none (no edit) where no setting stays within the budget.
+using Setting = std::optional<size_t>;
+
 /// What an edit for one class is estimated on: the estimate texts of all of them.
 struct EstimateSet {
   uint64_t seed = 0;             ///< of this class
@@ -29,8 +32,8 @@ class UnlearningMethod {
  public:
   virtual ~UnlearningMethod() = default;
   const std::string& name() const { return name_; }
-  int dictionary() const { return dictionary_; }  ///< index, −1 = none
-  bool gated() const { return gated_; }           ///< leaves whole texts alone by a gate of its own
+  std::optional<size_t> dictionary() const { return dictionary_; }
+  bool gated() const { return gated_; }  ///< leaves whole texts alone by a gate of its own
   const std::vector<std::string>& settings() const { return settings_; }  ///< the weaker first
 
   using Visit = std::function<void(size_t setting, const Edit& edit)>;
@@ -39,10 +42,10 @@ class UnlearningMethod {
                    const std::vector<size_t>& which, const Visit& visit) const = 0;
 
  protected:
-  UnlearningMethod(std::string name, int dictionary, bool gated)
+  UnlearningMethod(std::string name, std::optional<size_t> dictionary, bool gated)
       : name_(std::move(name)), dictionary_(dictionary), gated_(gated) {}
   std::string name_;
-  int dictionary_;
+  std::optional<size_t> dictionary_;
   bool gated_;
   std::vector<std::string> settings_;
 };

@@ -5,7 +5,7 @@
 
 #include "eval/tasks/unlearning/run.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -240,14 +240,14 @@ ClassOutcome Run::oracle(int64_t c) const {
 void Run::test_all() {
   const int64_t classes = std::ssize(work_);
   for (MethodOutcome& outcome : result_.methods)
-    for (const int64_t setting : outcome.chosen) outcome.outcome[setting].resize(work_.size());
+    for (const Setting setting : outcome.chosen) outcome.outcome[setting].resize(work_.size());
   in_.context.pool().run(std::ssize(methods_) * classes, [&](int64_t i, int) {
     MethodOutcome& outcome = result_.methods[static_cast<size_t>(i / classes)];
     const int64_t c = i % classes;
     std::vector<size_t> which;
     for (auto& [setting, by_class] : outcome.outcome) {
-      if (setting != kNoSetting) {
-        which.push_back(static_cast<size_t>(setting));
+      if (setting) {
+        which.push_back(*setting);
         continue;
       }
       by_class[static_cast<size_t>(c)].scores = work_[static_cast<size_t>(c)].test->clean();
@@ -255,8 +255,7 @@ void Run::test_all() {
     methods_[static_cast<size_t>(i / classes)]->fit(
         corpus_, work_[static_cast<size_t>(c)].estimate, which,
         [&](size_t setting, const Edit& edit) {
-          outcome.outcome.at(static_cast<int64_t>(setting))[static_cast<size_t>(c)] =
-              test_class(c, edit, outcome.gated);
+          outcome.outcome.at(setting)[static_cast<size_t>(c)] = test_class(c, edit, outcome.gated);
         });
   });
   const auto ablation = mean_ablation(in_.dataset.hook("activations").mean);
@@ -291,13 +290,13 @@ RunOutcome Run::finish() {
 
 }  // namespace
 
-int64_t choose_setting(const std::vector<double>& drop, const std::vector<double>& damage,
+Setting choose_setting(const std::vector<double>& drop, const std::vector<double>& damage,
                        double budget) {
-  int64_t best = kNoSetting;
+  Setting best;
   double best_drop = 0;
   for (size_t s = 0; s < drop.size(); ++s) {
     if (!(damage[s] <= budget) || !(drop[s] > best_drop)) continue;
-    best = static_cast<int64_t>(s);
+    best = s;
     best_drop = drop[s];
   }
   return best;

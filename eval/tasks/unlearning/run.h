@@ -15,9 +15,6 @@
 
 namespace assay::eval::unlearning {
 
-/// No edit: what is chosen where no setting stays within the budget.
-inline constexpr int64_t kNoSetting = -1;
-
 /// One class under one setting, on the test part.
 struct ClassOutcome {
   PanelScores scores;
@@ -31,13 +28,13 @@ struct ClassOutcome {
 /// One method, all classes.
 struct MethodOutcome {
   std::string name;
-  int dictionary = -1;  ///< −1 = none
+  std::optional<size_t> dictionary;
   bool gated = false;
   std::vector<std::string> settings;
   /// [settings]: means over classes; damage in points
   std::vector<double> tuning_drop, tuning_damage;
-  std::vector<int64_t> chosen;                           ///< [budgets]: setting or kNoSetting
-  std::map<int64_t, std::vector<ClassOutcome>> outcome;  ///< by chosen setting: [classes]
+  std::vector<Setting> chosen;                           ///< [budgets]
+  std::map<Setting, std::vector<ClassOutcome>> outcome;  ///< by chosen setting: [classes]
 
   const std::vector<ClassOutcome>& headline() const { return outcome.at(chosen[0]); }
 };
@@ -71,8 +68,8 @@ struct UnlearningInputs {
 };
 
 /// The setting with the largest drop among those with damage <= budget and drop > 0; ties to the
-/// earlier, that is the weaker; kNoSetting where there is none.
-int64_t choose_setting(const std::vector<double>& drop, const std::vector<double>& damage,
+/// earlier, that is the weaker.
+Setting choose_setting(const std::vector<double>& drop, const std::vector<double>& damage,
                        double budget);
 
 /// Deterministic in (inputs, plan, seed) on any number of threads. Throws Error where parts share a

@@ -9,7 +9,7 @@
 #include "eval/statistics/stats.h"
 #include "eval/tasks/unlearning/declare.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -22,7 +22,7 @@ using Source = std::function<const std::vector<ClassOutcome>&(const RunOutcome& 
 
 struct Arm {
   std::string method, dictionary, control;
-  int index = -1;  ///< of the dictionary
+  std::optional<size_t> index;  ///< of the dictionary
 };
 
 class Report {
@@ -113,7 +113,7 @@ Estimate Report::add(const Arm& arm, const char* metric, const std::string& part
   number.n_unit = "classes";
   number.unit = unit;
   number.control = arm.control;
-  if (arm.index >= 0) number.test_seen_in_training = seen_[static_cast<size_t>(arm.index)];
+  if (arm.index) number.test_seen_in_training = seen_[*arm.index];
   result_.numbers.push_back(std::move(number));
   return estimate;
 }
@@ -210,7 +210,7 @@ void Report::add_nulls() {
   std::vector<NullTest> tests;
   const auto test = [&](const std::string& part,
                         const std::function<double(const PanelScores&)>& reading) {
-    const Arm arm{"untouched", "", "permuted_labels", -1};
+    const Arm arm{"untouched", "", "permuted_labels", {}};
     std::vector<Cell> values =
         clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.permuted[c]); });
     const Estimate estimate = add(arm, "auroc_permuted_labels", part, values);
@@ -220,7 +220,7 @@ void Report::add_nulls() {
     tests.push_back({part, chance.p,
                      fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels, p of chance",
                                  estimate.value, estimate.interval[0], estimate.interval[1])});
-    add({"untouched", "", "", -1}, "probe_auroc", part,
+    add({"untouched", "", "", {}}, "probe_auroc", part,
         clean_cells([&](const RunOutcome& run, size_t c) { return reading(run.clean[c]); }));
   };
   for (size_t i = 0; i < config_.labels.size(); ++i)
@@ -313,9 +313,7 @@ void Report::add_details(const std::vector<Arm>& all) {
       for (size_t b = 0; b < own.chosen.size(); ++b)
         points.push_back(
             with({{"budget", config_.budgets[b]},
-                  {"setting", own.chosen[b] == kNoSetting
-                                  ? "none"
-                                  : own.settings[static_cast<size_t>(own.chosen[b])]}}));
+                  {"setting", own.chosen[b] ? own.settings[*own.chosen[b]] : "none"}}));
       for (size_t c = 0; c < run.classes.size(); ++c) {
         const ClassOutcome& e = own.headline()[c];
         classes.push_back(with(
@@ -339,8 +337,8 @@ std::vector<Arm> Report::arms() const {
   std::vector<Arm> all;
   for (const MethodOutcome& method : runs_[0].outcome.methods) {
     Arm arm{method.name, "", "", method.dictionary};
-    if (method.dictionary >= 0) {
-      const EvalDictionary& own = session_.dictionaries[static_cast<size_t>(method.dictionary)];
+    if (method.dictionary) {
+      const EvalDictionary& own = session_.dictionaries[*method.dictionary];
       arm.dictionary = own.entry.name;
       arm.control = method.name == "random_latents" ? method.name : control_of(session_, own);
     }
@@ -357,7 +355,7 @@ void Report::fill() {
     add_drops(all[m], source);
     add_costs(all[m], source);
     const bool gated = runs_[0].outcome.methods[m].gated;
-    if (gated || all[m].index >= 0) add_gate(all[m], source, gated);
+    if (gated || all[m].index) add_gate(all[m], source, gated);
     add_frontier(all[m], m);
     add_score(all[m], source);
   }
@@ -367,8 +365,8 @@ void Report::fill() {
   const auto oracle = [](const RunOutcome& run) -> const std::vector<ClassOutcome>& {
     return run.oracle;
   };
-  add_drops({"mean_ablation", "", "mean_ablation", -1}, ablated);
-  add_drops({"oracle", "", "oracle", -1}, oracle);
+  add_drops({"mean_ablation", "", "mean_ablation", {}}, ablated);
+  add_drops({"oracle", "", "oracle", {}}, oracle);
   add_nulls();
   add_oracle_check(all);
   add_differences(all);
@@ -376,13 +374,6 @@ void Report::fill() {
 }
 
 }  // namespace
-
-std::string control_of(const Session& session, const EvalDictionary& dictionary) {
-  if (!dictionary.entry.null_kind.empty()) return dictionary.entry.null_kind;
-  for (const EvalDictionary& d : session.dictionaries)
-    if (d.entry.parent == dictionary.entry.name) return d.entry.name;
-  return {};
-}
 
 void report_unlearning(const Session& session, const std::vector<UnlearningRecord>& runs,
                        const std::vector<std::optional<bool>>& seen, TaskResult& result) {

@@ -10,10 +10,6 @@
 
 namespace assay::eval::unlearning {
 
-/// What a dictionary's numbers are to be read against: the control made like it; of a control its
-/// own kind.
-std::string control_of(const Session& session, const EvalDictionary& dictionary);
-
 /// One evaluation seed, and whether each dictionary trained on the activations of its texts.
 struct UnlearningRecord {
   uint64_t seed = 0;

@@ -9,7 +9,7 @@
 
 namespace assay::eval::unlearning {
 
-/// The unlearning task. Counts are texts of each class; docs/evaluation.md has the protocol.
+/// The unlearning task. Counts are texts of each class; docs/tasks/unlearning.md has the protocol.
 struct UnlearningConfig {
   std::string class_label = "category";
   std::string domain_label = "format", domain_class = "definition";

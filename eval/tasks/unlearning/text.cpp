@@ -11,7 +11,7 @@
 #include "eval/tasks/unlearning/scores.h"
 #include "eval/tasks/unlearning/text_run.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -48,9 +48,7 @@ class Report {
   void add_score(const TextOutcome& arm);
   void add_details();
   std::string dictionary_of(const TextOutcome& arm) const {
-    return arm.dictionary < 0
-               ? ""
-               : session_.dictionaries[static_cast<size_t>(arm.dictionary)].entry.name;
+    return !arm.dictionary ? "" : session_.dictionaries[*arm.dictionary].entry.name;
   }
   bool forget(size_t text) const { return run_.test.corpus[text] == 0; }
   Ratio change_of(const std::vector<double>& losses, double factor) const {
@@ -101,8 +99,8 @@ void Report::add(const TextOutcome& arm, const char* metric, const std::string& 
   number.n = std::ssize(values.document);
   number.n_unit = "documents";
   number.unit = unit;
-  if (arm.dictionary >= 0) {
-    const EvalDictionary& own = session_.dictionaries[static_cast<size_t>(arm.dictionary)];
+  if (arm.dictionary) {
+    const EvalDictionary& own = session_.dictionaries[*arm.dictionary];
     number.control = arm.name == "random_latents" ? arm.name : control_of(session_, own);
     number.test_seen_in_training = seen_in_training(session_, own, values.document);
   }
@@ -254,9 +252,7 @@ void Report::add_details() {
                            {"tuning_damage", arm.tuning_damage[s]}}));
     for (size_t b = 0; b < arm.chosen.size(); ++b)
       points.push_back(with({{"budget", session_.config.of<UnlearningTextConfig>().budgets[b]},
-                             {"setting", arm.chosen[b] == kNoSetting
-                                             ? "none"
-                                             : arm.settings[static_cast<size_t>(arm.chosen[b])]}}));
+                             {"setting", arm.chosen[b] ? arm.settings[*arm.chosen[b]] : "none"}}));
   }
   result_.details["operating_points"] = std::move(points);
   result_.details["grid"] = std::move(grid);

@@ -10,7 +10,7 @@
 #include "eval/encoding/upper_run.h"
 #include "eval/tasks/unlearning/run.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -190,17 +190,17 @@ void TextRun::run_method(const UnlearningMethod& method, TextOutcome& outcome) c
   for (const int64_t budget : in_.config.budgets) {
     outcome.chosen.push_back(
         choose_setting(outcome.tuning_drop, outcome.tuning_damage, static_cast<double>(budget)));
-    if (outcome.chosen.back() == kNoSetting)
-      outcome.losses[kNoSetting] = result_.test.clean;
+    if (outcome.chosen.back())
+      which.push_back(*outcome.chosen.back());
     else
-      which.push_back(static_cast<size_t>(outcome.chosen.back()));
+      outcome.losses[std::nullopt] = result_.test.clean;
   }
   std::sort(which.begin(), which.end());
   which.erase(std::unique(which.begin(), which.end()), which.end());
   outcome.touched.assign(result_.test.entries.size(), 0);
   method.fit(corpus_, estimate_, which, [&](size_t setting, const Edit& edit) {
-    outcome.losses[static_cast<int64_t>(setting)] = losses(result_.test, &edit);
-    if (static_cast<int64_t>(setting) != outcome.chosen[0]) return;
+    outcome.losses[setting] = losses(result_.test, &edit);
+    if (setting != outcome.chosen[0]) return;
     outcome.relearned = attack(&edit);
     for (size_t i = 0; i < outcome.touched.size(); ++i)
       outcome.touched[i] = edit.touches(corpus_, result_.test.entries[i]);
@@ -244,7 +244,7 @@ void TextRun::attack_bare() {
     (i ? all.ablated : all.untouched) = attack(i ? ablation.get() : nullptr);
   });
   for (TextOutcome& outcome : result_.methods)
-    if (outcome.chosen[0] == kNoSetting) outcome.relearned = all.untouched;
+    if (!outcome.chosen[0]) outcome.relearned = all.untouched;
 }
 
 /// Methods one after another: each step of a continuation is parallel within.
@@ -267,24 +267,24 @@ void TextRun::write_all(const UnlearningMethods& methods) {
     if (in_.dataset.special()[row]) special.insert(in_.dataset.tokens()[row]);
   Writer writer{in_.context,     *in_.lower, *in_.words, {}, {special.begin(), special.end()},
                 in_.config.batch};
-  const auto write = [&](const Edit* edit, int dictionary) {
+  const auto write = [&](const Edit* edit, std::optional<size_t> dictionary) {
     writer.dictionaries.assign(in_.dictionaries.size(), nullptr);
-    if (dictionary >= 0) writer.dictionaries[dictionary] = in_.dictionaries[dictionary];
+    if (dictionary) writer.dictionaries[*dictionary] = in_.dictionaries[*dictionary];
     return exam.grade(continue_greedily(writer, exam.prompts(), edit, in_.config.generated));
   };
   all.prompts = exam.prompts();
   all.prompted = exam.prompted();
   all.judge_auroc = exam.judge_auroc();
   all.truth = exam.grade(exam.truth());
-  all.untouched = write(nullptr, -1);
+  all.untouched = write(nullptr, std::nullopt);
   for (size_t m = 0; m < methods.size(); ++m) {
     TextOutcome& outcome = result_.methods[m];
-    if (outcome.chosen[0] == kNoSetting)
+    if (!outcome.chosen[0])
       outcome.written = all.untouched;
     else
-      methods[m]->fit(
-          corpus_, estimate_, {static_cast<size_t>(outcome.chosen[0])},
-          [&](size_t, const Edit& edit) { outcome.written = write(&edit, outcome.dictionary); });
+      methods[m]->fit(corpus_, estimate_, {*outcome.chosen[0]}, [&](size_t, const Edit& edit) {
+        outcome.written = write(&edit, outcome.dictionary);
+      });
   }
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,12 +47,12 @@ struct TextPanel {
 /// One method on the test part.
 struct TextOutcome {
   std::string name;
-  int dictionary = -1;  ///< −1 = none
+  std::optional<size_t> dictionary;
   std::vector<std::string> settings;
   /// [settings]: the share, at most 1 (more than all is not sought), and the percentage
   std::vector<double> tuning_drop, tuning_damage;
-  std::vector<int64_t> chosen;                    ///< [budgets]: setting or kNoSetting
-  std::map<int64_t, std::vector<double>> losses;  ///< by chosen setting: [test entries]
+  std::vector<Setting> chosen;                    ///< [budgets]
+  std::map<Setting, std::vector<double>> losses;  ///< by chosen setting: [test entries]
   std::vector<uint8_t> touched;                   ///< [test entries], at the headline's setting
   std::optional<Written> written;                 ///< what the model writes at that setting
   /// attacks at that setting; losses [test entries]

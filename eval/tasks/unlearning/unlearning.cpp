@@ -6,7 +6,7 @@
 
 #include "eval/tasks/unlearning/scores.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {

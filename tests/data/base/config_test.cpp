@@ -112,6 +112,10 @@ TEST_F(Config, DuplicateKey) {
             at(3) + "the key 'path' appears twice; remove one");
 }
 
+TEST_F(Config, ValueTwiceInAList) {
+  EXPECT_EQ(fault("sizes: [4, 8, 4]\n"), at(1) + "'sizes' holds 4 twice; remove one");
+}
+
 TEST_F(Config, WrongTypes) {
   EXPECT_EQ(fault("train:\n  steps: many\n"),
             at(2) + "'train.steps' must be an integer, found 'many'");

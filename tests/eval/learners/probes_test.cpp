@@ -10,7 +10,7 @@
 #include "eval/learners/erasure.h"
 #include "eval/learners/probes_text.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "kernels/base/thread_pool.h"
 
 namespace assay::eval {

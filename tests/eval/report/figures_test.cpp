@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "eval/report/figure_parts.h"
+#include "tests/eval/report/numbers.h"
 
 namespace assay::eval::report {
 namespace {
@@ -15,14 +16,7 @@ using testing::ElementsAre;
 
 Number number(const std::string& metric, const std::string& method, const std::string& dictionary,
               const std::string& part, double value) {
-  Number n;
-  n.metric = metric;
-  n.method = method;
-  n.dictionary = dictionary;
-  n.part = part;
-  n.value = value;
-  n.interval = {{value - 1, value + 1}};
-  return n;
+  return test::number(metric, method, dictionary, part, value, 1);
 }
 
 class Figures : public testing::Test {

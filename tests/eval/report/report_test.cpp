@@ -11,6 +11,7 @@
 #include "eval/results/compare.h"
 #include "eval/results/text.h"
 #include "kernels/base/error.h"
+#include "tests/eval/report/numbers.h"
 
 namespace assay::eval {
 namespace {
@@ -20,14 +21,7 @@ using testing::Not;
 
 Number number(const std::string& metric, const std::string& method, const std::string& dictionary,
               const std::string& part, double value) {
-  Number n;
-  n.metric = metric;
-  n.method = method;
-  n.dictionary = dictionary;
-  n.part = part;
-  n.value = value;
-  n.interval = {{value - 0.05, value + 0.05}};
-  return n;
+  return test::number(metric, method, dictionary, part, value, 0.05);
 }
 
 Score score(const std::string& method, const std::string& dictionary, double value) {

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "tests/eval/eval_session.h"
 
 namespace assay::eval {

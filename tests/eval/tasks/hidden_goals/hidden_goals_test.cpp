@@ -8,7 +8,7 @@
 
 #include "eval/tasks/hidden_goals/scores.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "tests/eval/eval_session.h"
 
 namespace assay::eval::hidden_goals {

@@ -8,7 +8,7 @@
 #include "eval/tasks/spurious/removal_scores.h"
 #include "eval/tasks/spurious/settings.h"
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "tests/eval/eval_session.h"
 
 namespace assay::eval::spurious {

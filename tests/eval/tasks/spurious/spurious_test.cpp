@@ -230,15 +230,15 @@ TEST(Spurious, StrengthsAreChosenWithoutTheClassesTheyAreScoredOn) {
   for (int64_t c = 0; c < 4; ++c) {
     SpuriousCell cell;
     cell.category = c;
-    table.add(cell, -1, 0, false, {"dense", 0, .5, .5});
+    table.add(cell, {}, 0, false, {"dense", 0, .5, .5});
     for (const int64_t strength : {4, 16}) {
       const double value = (half[static_cast<size_t>(c)] == 0) == (strength == 4)
                                ? 1
                                : 0.001 * static_cast<double>(strength);
-      table.add(cell, -1, 0, false, {"inlp", strength, value, 1});
+      table.add(cell, {}, 0, false, {"inlp", strength, value, 1});
     }
   }
-  const ChosenFix chosen = choose_fix(table, "inlp", -1, 0, half);
+  const ChosenFix chosen = choose_fix(table, "inlp", {}, 0, half);
   EXPECT_EQ(chosen.strength[0], 16);
   EXPECT_EQ(chosen.strength[1], 4);
   for (const Cell& cell : chosen.anti) EXPECT_LT(cell.value, 0.1);
@@ -249,11 +249,11 @@ TEST(Spurious, DestroyingTheSignalIsNotChosen) {
   for (int64_t c = 0; c < 4; ++c) {
     SpuriousCell cell;
     cell.category = c;
-    table.add(cell, -1, 0, false, {"dense", 0, .3, .95});
-    table.add(cell, -1, 0, false, {"inlp", 8, .6, .9});
-    table.add(cell, -1, 0, false, {"inlp", 64, .62, .5});
+    table.add(cell, {}, 0, false, {"dense", 0, .3, .95});
+    table.add(cell, {}, 0, false, {"inlp", 8, .6, .9});
+    table.add(cell, {}, 0, false, {"inlp", 64, .62, .5});
   }
-  EXPECT_EQ(choose_fix(table, "inlp", -1, 0, {0, 1, 0, 1}).strength[0], 8);
+  EXPECT_EQ(choose_fix(table, "inlp", {}, 0, {0, 1, 0, 1}).strength[0], 8);
 }
 
 TEST(Spurious, BadSettingsFailThisTaskAlone) {

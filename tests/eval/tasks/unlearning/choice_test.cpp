@@ -7,7 +7,7 @@
 #include <set>
 
 #include "eval/tasks/unlearning/run.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -25,7 +25,7 @@ TEST(Unlearning, TheSettingIsTheBestWithinTheBudgetAndTheWeakerOfEquals) {
   EXPECT_EQ(choose_setting(drop, damage, 1), 1);
   EXPECT_EQ(choose_setting(drop, damage, 0), 0);
   EXPECT_EQ(choose_setting(drop, damage, 5), 3);
-  EXPECT_EQ(choose_setting({-0.1, 0}, {0, 0}, 5), kNoSetting);
+  EXPECT_EQ(choose_setting({-0.1, 0}, {0, 0}, 5), std::nullopt);
 }
 
 TEST(Unlearning, SelectionAndRateMatchingAreWhatTheySay) {

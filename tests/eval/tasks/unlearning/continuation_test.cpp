@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "eval/tasks/unlearning/text_written.h"
-#include "kernels/base/rng.h"
+#include "kernels/base/random.h"
 #include "tests/eval/planted_data.h"
 
 namespace assay::eval::unlearning {

@@ -91,7 +91,8 @@ class UnlearningTest : public ::testing::Test {
   test::MeanHalf half_;
 };
 
-const MethodOutcome& method(const RunOutcome& run, const std::string& name, int dictionary) {
+const MethodOutcome& method(const RunOutcome& run, const std::string& name,
+                            std::optional<size_t> dictionary) {
   for (const MethodOutcome& m : run.methods)
     if (m.name == name && m.dictionary == dictionary) return m;
   throw Error("no method " + name);
@@ -223,7 +224,7 @@ TEST_F(UnlearningTest, FineTuningHidesAndKeeps) {
                                 in.trained, untouched,  nullptr,  0,         in.trainable,
                                 in.log};
   const RunOutcome run = run_unlearning(linear, plan(), 5);
-  const MethodOutcome& tuned = method(run, "fine_tuning", -1);
+  const MethodOutcome& tuned = method(run, "fine_tuning", {});
   ASSERT_EQ(tuned.settings.size(), 8u);
   EXPECT_GT(*std::max_element(tuned.tuning_drop.begin(), tuned.tuning_drop.end()), 0.1);
   EXPECT_GT(tuned.tuning_drop[3], tuned.tuning_drop[0]) << "32 steps hide more than 4";

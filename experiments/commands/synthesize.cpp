@@ -1,4 +1,4 @@
-// assay plant: activations with a known dictionary.
+// assay synthesize: activations with a known dictionary.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -8,6 +8,7 @@
 #include "data/base/output_guard.h"
 #include "data/dataset.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/common_options.h"
 #include "kernels/base/context.h"
 #include "kernels/base/error.h"
 #include "sae/planted.h"
@@ -27,11 +28,12 @@ void run(const Options& options) {
   sae::PlantedOptions planted = sae::planted_kind(options.kind);
   const auto describe_all = [&](config::Fields& fields) { sae::describe(fields, planted); };
   if (options.reference) return fmt::print("{}", config::document(describe_all));
-  if (options.out.empty()) throw UsageError("plant: --out is missing: name the folder to write");
+  if (options.out.empty())
+    throw UsageError("synthesize: --out is missing: name the folder to write");
   config::read_yaml(options.config, options.overrides, describe_all);
-  data::guard_folder(options.out, {options.config}, {data::FolderKind::dataset});
+  data::guard_folder(options.out, {}, {data::FolderKind::dataset});
   Context context({Device::cpu, options.threads});
-  sae::plant(context, planted, {options.out, options.rows_per_shard, options.disk_limit});
+  sae::write_planted(context, planted, {options.out, options.rows_per_shard, options.disk_limit});
   const sae::PlantedModel model(planted);
   if (options.disk_limit > 0) return;  // by now the trainer may have deleted it all
   const data::Dataset dataset = data::Dataset::open(options.out);
@@ -53,42 +55,34 @@ void run(const Options& options) {
       options.out, planted.rows, planted.d, planted.n, model.l0(), hook.variance, options.out);
 }
 
+void describe(CLI::App& command, const std::shared_ptr<Options>& options) {
+  command.add_option("config", options->config, "YAML with options (default: the kind's)");
+  command.add_option("--kind", options->kind, "Options to start from")
+      ->check(CLI::IsMember(sae::planted_kinds()))
+      ->capture_default_str();
+  add_overrides(command, options->overrides, "n=800");
+  command.add_option("--out", options->out, "Folder to write; a killed run continues");
+  add_shards(command, options->rows_per_shard, options->disk_limit);
+  add_threads(command, options->threads);
+  command.add_flag("--reference", options->reference,
+                   "Print the options of the kind as Markdown, write nothing");
+  command.add_flag("--json", options->json, "Print a summary as JSON on stdout");
+  command.callback([options] { run(*options); });
+}
+
 }  // namespace
 
-void register_plant(CLI::App& app) {
+void register_synthesize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
-      "plant", "Write activations with a known dictionary, to test trainers on.");
+      "synthesize", "Write activations with a known dictionary, to test trainers on.");
   command->footer(
       "OUT is an ordinary data set with planted.yaml (the options) and truth/ (the true "
       "dictionary) beside "
       "it;\n`assay recover` measures what a trained dictionary found of it. See docs/planted.md.");
-  command->add_option("config", options->config, "YAML with options (default: the kind's)");
-  command->add_option("--kind", options->kind, "Options to start from")
-      ->check(CLI::IsMember(sae::planted_kinds()))
-      ->capture_default_str();
-  command->add_option("--set", options->overrides, "Override an option: --set n=800 (repeatable)")
-      ->allow_extra_args(false);
-  command->add_option("--out", options->out, "Folder to write; a killed run continues");
-  command->add_option("--rows-per-shard", options->rows_per_shard, "Rows of a shard")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command
-      ->add_option("--disk-limit", options->disk_limit,
-                   "Make OUT a rolling cache of at most so much (as 20GB): wait for a trainer with "
-                   "data.rolling to use "
-                   "shards up (0: an ordinary data set)")
-      ->transform(CLI::AsSizeValue(true))
-      ->capture_default_str();
-  command
-      ->add_option("--threads", options->threads,
-                   "Threads (0: the processors); never changes the result")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  command->add_flag("--reference", options->reference,
-                    "Print the options of the kind as Markdown, write nothing");
-  command->add_flag("--json", options->json, "Print a summary as JSON on stdout");
-  command->callback([options] { run(*options); });
+  describe(*command, options);
+  // The name it had; hidden, so that old scripts go on.
+  describe(*app.add_subcommand("plant")->group(""), options);
 }
 
 }  // namespace assay::commands
