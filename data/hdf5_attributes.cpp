@@ -5,6 +5,7 @@
 #include <cstring>
 #include <set>
 
+#include "data/base/json_file.h"
 #include "kernels/base/error.h"
 
 namespace assay::data::hdf5 {
@@ -104,7 +105,7 @@ std::string read_text_attribute(hid_t object, const std::string& name, const std
   int64_t count = 0;
   const Handle attribute = open_attribute(object, name, where, 1, count);
   if (!attribute.valid() || count == 0) return {};
-  return read_texts(attribute, count, name, where).front();
+  return as_utf8(read_texts(attribute, count, name, where).front());
 }
 
 std::vector<std::string> read_names_attribute(hid_t object, const std::string& name,

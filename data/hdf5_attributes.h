@@ -9,7 +9,8 @@
 
 namespace assay::data::hdf5 {
 
-/// A text attribute; "" where it is missing. Error where it is no text or longer than 1 MiB.
+/// A text attribute, what is not UTF-8 in it replaced by U+FFFD; "" where it is missing. Error
+/// where it is no text or longer than 1 MiB.
 std::string read_text_attribute(hid_t object, const std::string& name, const std::string& where);
 /// A one-dimensional array of names; empty where it is missing. Error where two are the same, or
 /// one is no UTF-8 or holds a NUL: what later reads or writes them would merge or cut them.

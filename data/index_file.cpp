@@ -1,6 +1,6 @@
 #include "data/index_file.h"
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
@@ -10,6 +10,7 @@
 #include <set>
 
 #include "data/base/atomic_file.h"
+#include "data/base/json_file.h"
 #include "data/base/within_memory.h"
 #include "data/base/yaml_fault.h"
 #include "kernels/base/error.h"
@@ -69,7 +70,12 @@ void emit_sinks(YAML::Emitter& out, const SinkInfo& sinks) {
 
 void emit_file(YAML::Emitter& out, const fs::path& folder, const FileLayout& file) {
   out << YAML::BeginMap;
-  out << YAML::Key << "path" << YAML::Value << YAML::DoubleQuoted << name_in(folder, file.path);
+  const std::string name = name_in(folder, file.path);
+  if (as_utf8(name) == name)
+    out << YAML::Key << "path" << YAML::Value << YAML::DoubleQuoted << name;
+  else  // YAML has no form for its bytes
+    out << YAML::Key << "path_hex" << YAML::Value << YAML::DoubleQuoted
+        << fmt::format("{:02x}", fmt::join(std::vector<uint8_t>(name.begin(), name.end()), ""));
   out << YAML::Key << "bytes" << YAML::Value << file.bytes;
   out << YAML::Key << "rows" << YAML::Value << file.rows;
   out << YAML::Key << "chunk_rows" << YAML::Value << file.chunk_rows;
@@ -209,11 +215,24 @@ void read_sinks(const Place& place, FileLayout& file) {
     file.arrays[h].sinks = {bound[h], square[h], total[h]};
 }
 
+/// The bytes that pairs of hexadecimal digits stand for.
+std::string from_hex(const Place& place) {
+  const std::string hex = place.text();
+  if (hex.empty() || hex.size() % 2 != 0 ||
+      hex.find_first_not_of("0123456789abcdef") != std::string::npos)
+    place.fail("expected pairs of hexadecimal digits");
+  std::string bytes;
+  for (size_t i = 0; i < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return bytes;
+}
+
 /// The file on disk as the index describes it.
 FileLayout read_file(const Place& place, const fs::path& folder,
                      const std::vector<HookEntry>& hooks) {
-  place.require_keys({"path", "bytes", "rows", "chunk_rows", "crc32c"}, "sinks");
-  const fs::path path = folder / place.at("path").text();
+  const std::string key = place.has("path_hex") ? "path_hex" : "path";
+  place.require_keys({key, "bytes", "rows", "chunk_rows", "crc32c"}, "sinks");
+  const fs::path path = folder / (key == "path" ? place.at(key).text() : from_hex(place.at(key)));
   const int64_t rows = place.at("rows").integer(0, kMost),
                 bytes = place.at("bytes").integer(0, kMost);
   FileLayout file = read_layouts({path}).front();

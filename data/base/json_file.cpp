@@ -41,6 +41,11 @@ class Guard {
 
 }  // namespace
 
+std::string as_utf8(const std::string& text) {
+  const std::string quoted = Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Json::parse(quoted).get<std::string>();
+}
+
 std::string plain_text(const nlohmann::json::exception& error) {
   const std::string text = error.what();
   const size_t end = text.find("] ");  // of [json.exception.KIND.NUMBER]

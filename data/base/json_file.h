@@ -16,6 +16,9 @@ nlohmann::ordered_json parse_json(const std::string& text, const std::string& wh
 /// cannot be read, is larger, or holds anything else.
 nlohmann::ordered_json read_json_object(const std::filesystem::path& file, int64_t most_bytes);
 
+/// A name for people and for JSON: bytes that are not UTF-8 become U+FFFD.
+std::string as_utf8(const std::string& text);
+
 /// What nlohmann's library says, without its name and numbers.
 std::string plain_text(const nlohmann::json::exception& error);
 

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "data/base/json_file.h"
 #include "data/index_build.h"
 #include "eval/encoding/nulls.h"
 #include "kernels/base/error.h"
@@ -16,15 +17,15 @@ std::string folder_name(const std::filesystem::path& path) {
   std::filesystem::path folder = std::filesystem::absolute(path).lexically_normal();
   if (folder.filename().empty()) folder = folder.parent_path();
   if (folder.filename() == "dictionary") folder = folder.parent_path();
-  return folder.filename().string();
+  return data::as_utf8(folder.filename().string());
 }
 
-EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name, std::string path,
-                                   const data::Dataset& dataset) {
+EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
+                                   const std::string& path, const data::Dataset& dataset) {
   EvalDictionary result;
   const sae::DictionaryInfo& info = dictionary.info;
   result.entry.name = std::move(name);
-  result.entry.path = std::move(path);
+  result.entry.path = data::as_utf8(path);
   result.entry.hash = dictionary.hash();
   result.entry.variant = info.variant;
   result.entry.null_kind = info.null_kind;

@@ -30,11 +30,11 @@ double half_mean(const std::vector<Cell>& cells, const std::vector<int64_t>& uni
 
 const Arm& best_on(const std::vector<const Arm*>& arms, const std::vector<int64_t>& units,
                    size_t half) {
-  const Arm* best = nullptr;
-  double highest = 0;
+  const Arm* best = arms.front();
+  double highest = half_mean(best->cells, units, half);
   for (const Arm* arm : arms) {
     const double mean = half_mean(arm->cells, units, half);
-    if (best && mean <= highest) continue;
+    if (mean <= highest) continue;
     best = arm;
     highest = mean;
   }

@@ -217,7 +217,7 @@ std::string outcome(const Results& results) {
 
 /// Why `b` cannot stand beside `a`; "" where it can.
 std::string mismatch(const Results& a, const Results& b) {
-  const std::string why = other_evaluation(a, b);
+  std::string why = other_evaluation(a, b);
   if (!why.empty()) return why;
   return outcome(a) != outcome(b) ? "different tasks or settings" : "";
 }
@@ -290,7 +290,7 @@ std::optional<Results> merge_results(const std::vector<const Results*>& parts, s
 }
 
 std::string why_not_added(const Results& earlier, const Results& now) {
-  const std::string why = other_evaluation(earlier, now);
+  std::string why = other_evaluation(earlier, now);
   if (!why.empty()) return why;
   const nlohmann::json none;
   for (const TaskResult& then : earlier.tasks) {

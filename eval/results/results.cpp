@@ -21,13 +21,13 @@ std::string non_finite(const json& value, const std::string& path) {
   if (value.is_number_float() && !std::isfinite(value.get<double>())) return path;
   if (value.is_array()) {
     for (size_t i = 0; i < value.size(); ++i) {
-      const std::string found = non_finite(value[i], fmt::format("{}[{}]", path, i));
+      std::string found = non_finite(value[i], fmt::format("{}[{}]", path, i));
       if (!found.empty()) return found;
     }
   }
   if (value.is_object()) {
     for (const auto& [key, member] : value.items()) {
-      const std::string found = non_finite(member, path.empty() ? key : path + "." + key);
+      std::string found = non_finite(member, path.empty() ? key : path + "." + key);
       if (!found.empty()) return found;
     }
   }

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/commands.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/backward_update.h"
 #include "kernels/base/random.h"
 #ifdef ASSAY_CUDA
@@ -200,7 +201,7 @@ struct Where {
   double copied_gb_per_s = 0;
 };
 
-void print_json(const Options& o, const Where& where, const std::vector<Timing>& timings) {
+void print_as_json(const Options& o, const Where& where, const std::vector<Timing>& timings) {
   nlohmann::json json{{"rows", o.rows}, {"d", o.d}, {"n", o.n}, {"k", o.k}, {"device", o.device}};
   json["optimizer_state"] = o.optimizer_state;
   if (where.copied_gb_per_s > 0) {
@@ -215,11 +216,11 @@ void print_json(const Options& o, const Where& where, const std::vector<Timing>&
       entry.update({{"gb_per_s", rate}, {"share_of_copied", rate / where.copied_gb_per_s}});
   }
   if (const double ratio = over_floor(timings); ratio > 0) json["step_over_floor"] = ratio;
-  fmt::print("{}\n", json.dump());
+  print_json(json);
 }
 
 void print(const Options& o, const Where& where, const std::vector<Timing>& timings) {
-  if (o.json) return print_json(o, where, timings);
+  if (o.json) return print_as_json(o, where, timings);
   fmt::print("B {}  d {}  n {}  k {}  device {}  moments {}", o.rows, o.d, o.n, o.k, where.device,
              o.optimizer_state);
   if (where.copied_gb_per_s > 0) fmt::print("  (copies {:.0f} GB/s)", where.copied_gb_per_s);

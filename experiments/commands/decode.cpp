@@ -13,6 +13,7 @@
 #include "data/decoded_file.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
 
@@ -87,13 +88,12 @@ void run(const Options& options) {
                seconds);
     return;
   }
-  fmt::print("{}\n", nlohmann::ordered_json{{"out", options.out.string()},
-                                            {"rows", codes_info.rows},
-                                            {"d", d},
-                                            {"dictionary_hash", hash},
-                                            {"source_hash", codes_info.source_hash},
-                                            {"seconds", seconds}}
-                         .dump());
+  print_json(nlohmann::ordered_json{{"out", options.out.string()},
+                                    {"rows", codes_info.rows},
+                                    {"d", d},
+                                    {"dictionary_hash", hash},
+                                    {"source_hash", codes_info.source_hash},
+                                    {"seconds", seconds}});
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "data/dataset.h"
 #include "data/shard_writer.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
 
@@ -69,13 +70,12 @@ void run(const Options& options) {
   const data::Dataset dataset = data::Dataset::open(options.out);
   const data::HookInfo& hook = dataset.hook("activations");
   if (options.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"path", options.out.string()},
-                                              {"rows", about.n},
-                                              {"d", hook.d},
-                                              {"variance", hook.variance},
-                                              {"dictionary_hash", shards.source_hash},
-                                              {"content_hash", dataset.info().content_hash}}
-                           .dump());
+    print_json(nlohmann::ordered_json{{"path", options.out.string()},
+                                      {"rows", about.n},
+                                      {"d", hook.d},
+                                      {"variance", hook.variance},
+                                      {"dictionary_hash", shards.source_hash},
+                                      {"content_hash", dataset.info().content_hash}});
     return;
   }
   fmt::print("{}: {} decoder directions of d = {}, variance {:.4f}\n", options.out.string(),

@@ -20,6 +20,7 @@
 #include "data/split_rule.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
 
@@ -232,7 +233,7 @@ void print(const Options& options, const data::CodesInfo& info, const Totals& to
                               {"seconds", seconds}};
   if (!options.fvu.empty())
     json["fvu"] = totals.fvu, json["fvu_l0"] = totals.fvu_l0, json["fvu_rows"] = totals.fvu_rows;
-  fmt::print("{}\n", json.dump());
+  print_json(json);
 }
 
 void run(const Options& options) {

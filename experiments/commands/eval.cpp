@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "data/base/json_file.h"
 #include "data/base/lease.h"
 #include "data/base/output_guard.h"
 #include "data/base/say.h"
@@ -18,6 +19,7 @@
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 
 namespace assay::commands {
@@ -68,7 +70,7 @@ void check_required(const Options& options) {
 eval::Results make_results(const data::Dataset& dataset, const eval::Session& session) {
   eval::Results results;
   results.version = ASSAY_VERSION;
-  results.dataset = dataset.info().path.string();
+  results.dataset = data::as_utf8(dataset.info().path.string());
   results.dataset_hash = dataset.info().content_hash;
   results.model = dataset.info().model;
   results.hook = dataset.info().hook;
@@ -200,7 +202,7 @@ void evaluate(Options options) {
     compare_and_write(results, file);
   }
   if (options.json)
-    fmt::print("{}\n", eval::to_json(results).dump());
+    print_json(eval::to_json(results));
   else
     fmt::print("{}", eval::summary_table(results));
   fail_on_what_is_missing(own);

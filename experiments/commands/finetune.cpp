@@ -13,6 +13,7 @@
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 
 namespace assay::commands {
@@ -30,16 +31,15 @@ struct Options {
 void print(const sae::FinetuneSummary& s, const std::string& out, bool json) {
   const char* outcome = sae::name_of(s.outcome);
   if (json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"outcome", outcome},
-                                              {"run", out},
-                                              {"steps", s.steps},
-                                              {"tokens", s.tokens},
-                                              {"output_loss_before", s.output_loss_before},
-                                              {"output_loss_after", s.output_loss_after},
-                                              {"fvu_before", s.fvu_before},
-                                              {"fvu_after", s.fvu_after},
-                                              {"seconds", s.seconds}}
-                           .dump());
+    print_json(nlohmann::ordered_json{{"outcome", outcome},
+                                      {"run", out},
+                                      {"steps", s.steps},
+                                      {"tokens", s.tokens},
+                                      {"output_loss_before", s.output_loss_before},
+                                      {"output_loss_after", s.output_loss_after},
+                                      {"fvu_before", s.fvu_before},
+                                      {"fvu_after", s.fvu_after},
+                                      {"seconds", s.seconds}});
   } else if (s.outcome == sae::Outcome::finished) {
     fmt::print(
         "{}: {} steps ({} tokens), output loss {:.4g} -> {:.4g}, train FVU {:.4f} -> {:.4f}, "

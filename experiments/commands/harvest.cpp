@@ -15,6 +15,7 @@
 #include "data/corpus.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "sae/model_half.h"
@@ -102,7 +103,7 @@ void run(const Arguments& a) {
   const nlohmann::json out = {{"out", a.out},          {"rows", result.rows},
                               {"texts", result.texts}, {"resumed", result.resumed},
                               {"seconds", seconds},    {"tokens_per_s", rate}};
-  fmt::print("{}\n", out.dump());
+  print_json(out);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "data/index_build.h"
 #include "data/sinks.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 
 namespace assay::commands {
@@ -35,18 +36,17 @@ void print_summary(const data::Index& index, bool json) {
                             : nlohmann::ordered_json();
   const data::HookInfo& hook = info.hooks.front();
   if (json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"path", info.path.string()},
-                                              {"files", files},
-                                              {"rows", info.rows},
-                                              {"d", hook.d},
-                                              {"dtype", std::string(name_of(hook.dtype))},
-                                              {"variance", hook.variance},
-                                              {"scale", hook.scale},
-                                              {"near_duplicate_documents", repeats},
-                                              {"sinks", *sinks.rows},
-                                              {"sink_share", sinks.share.front()},
-                                              {"content_hash", info.content_hash}}
-                           .dump());
+    print_json(nlohmann::ordered_json{{"path", info.path.string()},
+                                      {"files", files},
+                                      {"rows", info.rows},
+                                      {"d", hook.d},
+                                      {"dtype", std::string(name_of(hook.dtype))},
+                                      {"variance", hook.variance},
+                                      {"scale", hook.scale},
+                                      {"near_duplicate_documents", repeats},
+                                      {"sinks", *sinks.rows},
+                                      {"sink_share", sinks.share.front()},
+                                      {"content_hash", info.content_hash}});
     return;
   }
   fmt::print("{}: {} rows of d = {} ({}) in {} file(s); variance {:.6g}, scale {:.6g}\n",

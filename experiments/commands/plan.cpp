@@ -18,6 +18,7 @@
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "sae/hooks.h"
 #include "sae/unused_settings.h"
@@ -259,7 +260,7 @@ void run(const Options& options) {
   look_at_data(config, options, in);
   const Json facts = facts_of(in, options);
   if (options.json) {
-    fmt::print("{}\n", facts.dump());
+    print_json(facts);
   } else {
     print(facts);
   }

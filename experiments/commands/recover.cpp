@@ -7,6 +7,7 @@
 
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/context.h"
 #include "sae/planted.h"
 #include "sae/recovery.h"
@@ -61,7 +62,7 @@ void run(const Options& options) {
     json.push_back(to_json(name, dictionary, all.back()));
   }
   if (options.json) {
-    fmt::print("{}\n", json.dump());
+    print_json(json);
   } else {
     print_table(options.dictionaries, all);
   }

@@ -19,6 +19,7 @@
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/context.h"
 #include "kernels/base/error.h"
 #include "sae/batch_source.h"
@@ -165,7 +166,7 @@ void print(const eval::SweepResults& results, const std::string& out, bool json)
                                  {"report", out + "/report.html"},
                                  {"dictionaries", results.dictionaries.size()},
                                  {"seconds", results.seconds}};
-    fmt::print("{}\n", summary.dump());
+    print_json(summary);
     return;
   }
   fmt::print("{:>7} {:>8} {:>10}  dictionary\n", "FVU", "L0", "dead share");

@@ -9,6 +9,7 @@
 #include "data/dataset.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/context.h"
 #include "kernels/base/error.h"
 #include "sae/planted.h"
@@ -39,14 +40,13 @@ void run(const Options& options) {
   const data::Dataset dataset = data::Dataset::open(options.out);
   const data::HookInfo& hook = dataset.hook("activations");
   if (options.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"path", options.out},
-                                              {"rows", planted.rows},
-                                              {"d", planted.d},
-                                              {"n", planted.n},
-                                              {"l0", model.l0()},
-                                              {"variance", hook.variance},
-                                              {"content_hash", dataset.info().content_hash}}
-                           .dump());
+    print_json(nlohmann::ordered_json{{"path", options.out},
+                                      {"rows", planted.rows},
+                                      {"d", planted.d},
+                                      {"n", planted.n},
+                                      {"l0", model.l0()},
+                                      {"variance", hook.variance},
+                                      {"content_hash", dataset.info().content_hash}});
     return;
   }
   fmt::print(

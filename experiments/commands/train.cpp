@@ -9,6 +9,7 @@
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
 #include "experiments/commands/config.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/context.h"
 #include "sae/trainer.h"
 #include "sae/unused_settings.h"
@@ -30,7 +31,7 @@ void print(const sae::TrainSummary& s, const std::string& out, bool json) {
         {"outcome", outcome}, {"run", out},           {"step", s.step},
         {"tokens", s.tokens}, {"dead", s.dead},       {"train_fvu", s.train_fvu},
         {"l0", s.l0},         {"seconds", s.seconds}, {"warnings", s.warnings}};
-    fmt::print("{}\n", summary.dump());
+    print_json(summary);
   } else if (s.outcome == sae::Outcome::already_finished) {
     fmt::print("{}: already finished ({} steps); nothing to do\n", out, s.step);
   } else {

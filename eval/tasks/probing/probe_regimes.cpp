@@ -74,7 +74,7 @@ class CellScorer {
  private:
   void score_dense(const ProbingCell& cell, const CellFeatures& dense, size_t regime,
                    bool with_null, uint64_t seed, std::vector<Scored>& scored) const {
-    const auto add = [&](ArmScore score, bool permuted) {
+    const auto add = [&](const ArmScore& score, bool permuted) {
       scored.push_back({regime, ArmKey{score.method, std::nullopt, permuted}, score});
     };
     add(logistic_arm("dense_lr", cell, dense, seed), false);
