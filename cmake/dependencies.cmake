@@ -1,7 +1,6 @@
 # Libraries from the system (any prefix through CMAKE_PREFIX_PATH) and libtorch from the Python wheel.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(CLI11 REQUIRED)

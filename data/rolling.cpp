@@ -1,7 +1,6 @@
 #include "data/rolling.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <chrono>
 #include <cmath>
@@ -10,6 +9,7 @@
 
 #include "data/base/atomic_file.h"
 #include "data/base/json_file.h"
+#include "data/base/say.h"
 #include "data/base/sha256.h"
 #include "data/index_file.h"
 #include "kernels/base/error.h"
@@ -130,7 +130,7 @@ void RollingProducer::wait_for_room() const {
   for (bool said = false; bytes_of_shards(folder_) + shard_bytes_ > limit_;
        std::this_thread::sleep_for(kPoll)) {
     if (said || Clock::now() - begun < std::chrono::seconds(10)) continue;
-    spdlog::info("{}: full; waiting for the trainer to release shards", folder_.string());
+    note(fmt::format("{}: full; waiting for the trainer to release shards", folder_.string()));
     said = true;
   }
 }

@@ -1,7 +1,6 @@
 #include "sae/append_file.h"
 
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/base/atomic_file.h"
+#include "data/base/say.h"
 #include "kernels/base/error.h"
 
 namespace assay::sae {
@@ -26,9 +26,9 @@ int64_t whole_lines(const std::filesystem::path& file, int64_t bytes) {
   in.close();
   const int64_t left = std::ssize(whole);
   if (left == bytes) return bytes;
-  spdlog::warn("{}: {} of the {} bytes that the checkpoint saw are lost or damaged; {}",
-               file.string(), bytes - left, bytes,
-               left > 0 ? "it goes on with the lines that are whole" : "it begins anew");
+  data::note(fmt::format("{}: {} of the {} bytes that the checkpoint saw are lost or damaged; {}",
+                         file.string(), bytes - left, bytes,
+                         left > 0 ? "it goes on with the lines that are whole" : "it begins anew"));
   data::write_file_atomically(file, whole);
   return left;
 }

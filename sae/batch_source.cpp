@@ -1,12 +1,12 @@
 #include "sae/batch_source.h"
 
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <bit>
 #include <memory>
 
+#include "data/base/say.h"
 #include "data/dataset.h"
 
 namespace assay::sae {
@@ -25,11 +25,11 @@ void say_sinks(const data::Sources& sources, bool kept) {
   for (const data::Source& source : sources.all()) {
     const data::SinkInfo& sinks = source.dataset->sinks();
     if (sinks.rows.value_or(0) == 0) continue;
-    spdlog::info(
+    data::note(fmt::format(
         "{}: {} of {} rows are sinks with {:.4g} % of the squared norms: {}",
         source.dataset->info().path.string(), *sinks.rows, source.dataset->info().rows,
         100 * sinks.share.front(),
-        kept ? "kept, as data.include_sinks says" : "left out; data.include_sinks keeps them");
+        kept ? "kept, as data.include_sinks says" : "left out; data.include_sinks keeps them"));
   }
 }
 
@@ -84,9 +84,9 @@ BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train,
   batch_.x.resize(static_cast<size_t>(rows_ * width_of(inputs_)));
   batch_.y.resize(static_cast<size_t>(rows_ * width_of(target_)));
   say_sinks(sources_, data.include_sinks);
-  for (const std::string& line : stream_.skipped()) spdlog::warn("left out: {}", line);
+  for (const std::string& line : stream_.skipped()) data::note(fmt::format("left out: {}", line));
   if (!stream_.skipped().empty())
-    spdlog::warn("{} corrupt chunk(s) left out", stream_.skipped().size());
+    data::note(fmt::format("{} corrupt chunk(s) left out", stream_.skipped().size()));
 }
 
 void BatchSource::tell_mixing() const {
@@ -96,12 +96,12 @@ void BatchSource::tell_mixing() const {
       sources_.all().size() > 1 ? std::string()
                                 : fmt::format("; a batch of {} rows holds about {:.0f} of them",
                                               rows_, mixing.batch_documents);
-  spdlog::info("shuffle: windows of {} chunks in {} lanes mix {} documents{}", mixing.window_chunks,
-               options_.lanes, mixing.documents, of_a_batch);
+  data::note(fmt::format("shuffle: windows of {} chunks in {} lanes mix {} documents{}",
+                         mixing.window_chunks, options_.lanes, mixing.documents, of_a_batch));
   if (mixing.documents < options_.mix_documents) {
-    spdlog::warn(
+    data::note(fmt::format(
         "shuffle: fewer documents than data.mix_documents = {}: the training split has no more",
-        options_.mix_documents);
+        options_.mix_documents));
   }
 }
 

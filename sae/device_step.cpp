@@ -29,7 +29,7 @@ TopKStepOptions device_step_options(const VariantOptions& options, int64_t rows)
   const TopKStepOptions o{rows,
                           options.model.n,
                           options.d_in,
-                          options.model.k,
+                          options.model.row_k(),
                           t.aux_k,
                           t.aux_coefficient,
                           t.dead_after_tokens,

@@ -1,7 +1,6 @@
 #include "sae/finetune.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +13,7 @@
 #include "data/base/atomic_file.h"
 #include "data/base/memory_room.h"
 #include "data/base/output_guard.h"
+#include "data/base/say.h"
 #include "data/base/sha256.h"
 #include "data/dataset.h"
 #include "data/text_table.h"
@@ -159,7 +159,7 @@ class Finetune {
   void start() {
     auto saved = load_checkpoint(
         paths_.run, [&](const Checkpoint&) { return variant_->create(); },
-        [](const std::string& message) { spdlog::warn("{}", message); });
+        [](const std::string& message) { data::note(message); });
     if (!saved)
       throw UsageError(fmt::format("{}: no checkpoint to go on from", paths_.run.string()));
     State& from = saved->state;

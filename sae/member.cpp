@@ -1,11 +1,11 @@
 #include "sae/member.h"
 
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "data/base/say.h"
 #include "data/split_rule.h"
 #include "sae/batch_origin.h"
 #include "sae/device_step.h"
@@ -162,7 +162,7 @@ void Member::conclude(bool stop) {
 void Member::resample() {
   const int64_t moved = resample_dead(context_, *variant_, state_, source_.peek().x,
                                       static_cast<uint64_t>(config_.train.seed));
-  spdlog::info("step {}: {} dead latents resampled", state_.step, moved);
+  data::note(fmt::format("step {}: {} dead latents resampled", state_.step, moved));
 }
 
 /// Of optimiser step `step`, 0-based.
@@ -202,7 +202,7 @@ void Member::warn() {
   line_.warnings = warnings_of(facts);
   if (!warned_ || state_.step == config_.train.steps) {
     for (const std::string& line : line_.warnings)
-      spdlog::warn("{}: step {}: {}", folder_.string(), state_.step, line);
+      data::note(fmt::format("{}: step {}: {}", folder_.string(), state_.step, line));
   }
   warned_ = warned_ || !line_.warnings.empty();
 }

@@ -122,7 +122,7 @@ Plan plan_run(const PlanInput& in) {
       {"dictionary", 4 * plan.parameters},
       {"metrics.jsonl and TensorBoard events", lines * (kJsonLine + (t.tensorboard ? event : 0))}};
   const int64_t others = in.ranks - 1;
-  plan.received = 8 * rows * o.model.k * others + 8 * rows * o.d_out * others / in.ranks;
+  plan.received = 8 * rows * o.model.row_k() * others + 8 * rows * o.d_out * others / in.ranks;
   return plan;
 }
 
@@ -218,8 +218,7 @@ double modelled_seconds(const PlanInput& in, const Gpu& gpu) {
   const MomentType type = parse_moment_type(o.train.optimizer_state);
   const auto moments =
       static_cast<double>(moment_bytes(type, o.d_in) + moment_bytes(type, o.d_out));
-  const double bytes =
-      n * (8 * both + 2 * moments) + 8 * rows * static_cast<double>(o.model.k) * both;
+  const double bytes = n * (8 * both + 2 * moments) + 8 * rows * o.model.k * both;
   return 2 * rows * d_in * n / (0.5 * gpu.flops) + bytes / (0.8 * gpu.bandwidth);
 }
 

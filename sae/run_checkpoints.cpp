@@ -1,11 +1,11 @@
 #include "sae/run_checkpoints.h"
 
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 
 #include <chrono>
 
 #include "data/base/memory_room.h"
+#include "data/base/say.h"
 #include "kernels/base/error.h"
 
 namespace assay::sae {
@@ -36,13 +36,12 @@ std::optional<Restored> RunCheckpoints::restore(Context& context, const CreateSt
     if (*at > 0) found = load_checkpoint_of(run_, *at, create);
     remove_checkpoints_beyond(run_, *at);
   } else {
-    found = load_checkpoint(run_, create,
-                            [](const std::string& message) { spdlog::warn("{}", message); });
+    found = load_checkpoint(run_, create, [](const std::string& message) { data::note(message); });
   }
   if (!found) return std::nullopt;
   found->state.screen.refresh(context, found->state.encoder());
   last_good_ = checkpoint_folder(run_, found->state.step).string();
-  spdlog::info("resuming {} at step {}", run_.string(), found->state.step);
+  data::note(fmt::format("resuming {} at step {}", run_.string(), found->state.step));
   return found;
 }
 
@@ -79,7 +78,7 @@ std::string RunCheckpoints::last_good() {
   try {
     settle();
   } catch (const Error& error) {
-    spdlog::warn("{}", error.what());
+    data::note(error.what());
   }
   return last_good_.empty() ? "there is no checkpoint yet"
                             : "the last good checkpoint is " + last_good_;

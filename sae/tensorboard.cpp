@@ -1,7 +1,6 @@
 #include "sae/tensorboard.h"
 
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 
 #include <bit>
 #include <chrono>
@@ -10,6 +9,7 @@
 
 #include "data/base/atomic_file.h"
 #include "data/base/crc32c.h"
+#include "data/base/say.h"
 #include "kernels/base/error.h"
 
 namespace assay::sae {
@@ -75,10 +75,10 @@ int64_t whole_bytes(const fs::path& folder, int64_t bytes) {
   const fs::path file = folder / kName;
   const int64_t left = whole_records(file, bytes);
   if (left < bytes)
-    spdlog::warn(
+    data::note(fmt::format(
         "{}: {} of the {} bytes that the checkpoint saw are lost or damaged; it goes on "
         "with the events that are whole",
-        file.string(), bytes - left, bytes);
+        file.string(), bytes - left, bytes));
   return left;
 }
 

@@ -60,9 +60,9 @@ void describe(config::Fields& f, ModelConfig& c) {
   for (const VariantEntry* entry : variants()) names.push_back(entry->name);
   f.choice("variant", c.variant, names, "The sparse autoencoder's variant.");
   f.integer("n", c.n, {1, INT32_MAX}, "latents", "Size of the dictionary.");
-  f.integer(
-      "k", c.k, {1, INT32_MAX}, "latents a token",
-      "Latents kept for each token (TopK family), or the L0 that JumpReLU aims at; at most n.");
+  f.real("k", c.k, {1, INT32_MAX}, "latents a token",
+         "Latents kept for each token (TopK family), or the L0 that JumpReLU aims at; at most n. "
+         "BatchTopK, which keeps that many on average, and JumpReLU take fractions.");
   f.integers("prefixes", c.prefixes, {1, INT32_MAX}, "latents",
              "Matryoshka: ends of the nested dictionaries, rising to n; empty takes n/32, 3n/32, "
              "7n/32, 15n/32, n.");

@@ -1,6 +1,7 @@
 // The training half of the configuration: which data, which model, how to train.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -32,7 +33,8 @@ struct DataConfig {
 
 struct ModelConfig {
   std::string variant = "topk";
-  int64_t n = 6144, k = 32;
+  int64_t n = 6144;
+  double k = 32;                  ///< a mean of the BatchTopK family and JumpReLU, else whole
   std::vector<int64_t> prefixes;  ///< Matryoshka; empty: n/32, 3n/32, 7n/32, 15n/32, n
   /// BatchTopK family: where the published threshold comes from
   std::string threshold = "average";
@@ -42,6 +44,9 @@ struct ModelConfig {
   double sparsity = 0;
   double sparsity_warmup = -1;           ///< share of the run; -1 = the variant's default
   std::string sparsity_loss = "target";  ///< JumpReLU
+
+  /// Latents of a row that k makes room for.
+  int64_t row_k() const { return static_cast<int64_t>(std::ceil(k)); }
 };
 
 struct TrainConfig {

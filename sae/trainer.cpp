@@ -1,7 +1,6 @@
 #include "sae/trainer.h"
 
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <functional>
@@ -10,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/base/say.h"
 #include "kernels/base/error.h"
 #include "sae/batch_source.h"
 #include "sae/member.h"
@@ -182,8 +182,8 @@ std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepM
                                  [&](const auto& l) { return l.get() == &member; });
     const auto i = static_cast<size_t>(at - learners.begin());
     outcomes[i].failure = error.what();
-    spdlog::warn("{} is left out of the sweep: {}", members[i].run.filename().string(),
-                 error.what());
+    data::note(fmt::format("{} is left out of the sweep: {}", members[i].run.filename().string(),
+                           error.what()));
   });
   const bool finished = lockstep.run(resume, shared.train.steps, stop);
   for (const size_t i : open) {

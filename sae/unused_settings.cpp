@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
+#include "data/base/say.h"
 #include "kernels/base/error.h"
 #include "sae/variants/variants.h"
 
@@ -87,8 +87,8 @@ void refuse_unused(const ModelConfig& model, const TrainConfig& train,
 void check_settings(const ModelConfig& model, const TrainConfig& train) {
   refuse_unused(model, train, {model.variant});
   if (variant_entry(model.variant).takes_k() || model.k == ModelConfig().k) return;
-  spdlog::warn("model.k = {} is not used: the L0 of {} follows from model.sparsity", model.k,
-               model.variant);
+  data::note(fmt::format("model.k = {} is not used: the L0 of {} follows from model.sparsity",
+                         model.k, model.variant));
 }
 
 void drop_unused(ModelConfig& model, TrainConfig& train) {

@@ -284,7 +284,7 @@ Dictionary Variant::dictionary(const State& state) const {
   result.info.d = options_.d_in;
   result.info.d_out = options_.d_out;
   result.info.n = state.n;
-  result.info.k = options_.model.k;
+  result.info.k = options_.model.row_k();
   result.info.centred = geometry_.centred;
   result.info.prefixes = geometry_.prefixes;
   result.w_enc = state.at("W_enc").value;

@@ -111,7 +111,7 @@ class Variant {
   /// The L0 that a penalty aims at; 0 where none does.
   virtual double target_l0() const { return 0; }
   /// Pairs of a row that a step holds where they are most, about; AuxK's apart.
-  virtual int64_t pairs_a_row() const { return options_.model.k; }
+  virtual int64_t pairs_a_row() const { return options_.model.row_k(); }
 
  protected:
   /// Fill codes_ (B rows, values after the activation function) from centred().

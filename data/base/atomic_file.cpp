@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +10,7 @@
 #include <mutex>
 #include <utility>
 
+#include "data/base/say.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {
@@ -22,9 +22,9 @@ namespace {
 void warn_once(const fs::path& folder) {
   static std::once_flag said;
   std::call_once(said, [&] {
-    spdlog::warn(
+    note(fmt::format(
         "{}: this file system cannot sync folders: after a power cut the last files may be missing",
-        folder.string());
+        folder.string()));
   });
 }
 

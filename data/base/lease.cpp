@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include <thread>
 
 #include "data/base/atomic_file.h"
+#include "data/base/say.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {
@@ -163,8 +163,8 @@ struct Lease::State {
       if (!holder) continue;
       const std::string stale = why_stale(*holder, own);
       if (!stale.empty()) {
-        spdlog::warn("{}: {} has left its lease ({}); taking it over", folder.string(),
-                     name_of(*holder), stale);
+        note(fmt::format("{}: {} has left its lease ({}); taking it over", folder.string(),
+                         name_of(*holder), stale));
         remove(*holder);
         continue;
       }

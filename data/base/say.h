@@ -8,5 +8,7 @@ namespace assay::data {
 
 /// Writes `text` to standard error as it is; what cannot be written is dropped.
 void say(std::string_view text) noexcept;
+/// Says "assay: LINE" in one line, whatever stands in the names that it quotes.
+void note(std::string_view line);
 
 }  // namespace assay::data

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -66,7 +67,10 @@ Measured measure(Context& context, const fs::path& run, ConstMatrix x, double al
 }
 
 nlohmann::ordered_json to_json(const SweepDictionary& d) {
-  nlohmann::ordered_json json{{"name", d.name}, {"variant", d.variant}, {"n", d.n}, {"k", d.k}};
+  nlohmann::ordered_json json{{"name", d.name}, {"variant", d.variant}, {"n", d.n}};
+  // A whole number is written as one.
+  json["k"] = d.k == std::floor(d.k) ? nlohmann::ordered_json(std::llround(d.k))
+                                     : nlohmann::ordered_json(d.k);
   if (d.sparsity > 0) json["sparsity"] = d.sparsity;
   json["seed"] = d.seed;
   if (!d.failure.empty()) {

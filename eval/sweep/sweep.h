@@ -29,7 +29,8 @@ constexpr int64_t kAgreementLatents = 512;
 struct SweepDictionary {
   std::string name;  ///< its run folder's
   std::string variant;
-  int64_t n = 0, k = 0;
+  int64_t n = 0;
+  double k = 0;
   double sparsity = 0;  ///< the penalty's weight; 0: the variant's default, or it has none
   uint64_t seed = 0;
   std::string failure;  ///< why it was left out; empty where it was trained to the end

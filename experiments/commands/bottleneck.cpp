@@ -1,7 +1,6 @@
 // assay bottleneck: an encoder trained by another program's gradient, batch by batch over standard
 // input and output.
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "data/base/output_guard.h"
+#include "data/base/say.h"
 #include "data/base/stop_signal.h"
 #include "experiments/commands/bottleneck_pipe.h"
 #include "experiments/commands/commands.h"
@@ -272,7 +272,7 @@ void run(const Options& options) {
     const std::string where = fmt::format("bottleneck: {} after step {}; {}; --resume auto goes on",
                                           ended.what(), bottleneck.steps(), bottleneck.last_good());
     if (data::stop_requested() == 0) throw Error(where);
-    spdlog::info("{}", where);
+    data::note(where);
     throw CLI::RuntimeError(data::kRequeue);
   }
 }

@@ -39,8 +39,8 @@ inline std::string yaml_of(Config config) {
 /// The axes of a sweep's grid; an empty one holds the configuration's own value.
 struct SweepConfig {
   std::vector<std::string> variant;
-  std::vector<int64_t> n, k, seed;
-  std::vector<double> sparsity;
+  std::vector<int64_t> n, seed;
+  std::vector<double> k, sparsity;
 };
 
 inline void describe(config::Fields& fields, SweepConfig& c) {
@@ -49,8 +49,8 @@ inline void describe(config::Fields& fields, SweepConfig& c) {
       [&](config::Fields& f) {
         f.texts("variant", c.variant, "Variants; empty takes model.variant.");
         f.integers("n", c.n, {1, INT32_MAX}, "latents", "Sizes; empty takes model.n.");
-        f.integers("k", c.k, {1, INT32_MAX}, "latents a token",
-                   "L0s, of the variants that take one; empty takes model.k.");
+        f.reals("k", c.k, {1, INT32_MAX}, "latents a token",
+                "L0s, of the variants that take one; empty takes model.k.");
         f.reals(
             "sparsity", c.sparsity, {0, 1e6}, "",
             "Weights of the penalty, of the variants that have one; empty takes model.sparsity.");

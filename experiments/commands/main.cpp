@@ -1,8 +1,6 @@
 // assay: one file a subcommand. Exit status 2 for unusable input (command line, configuration), 1
 // for a failure.
 #include <fcntl.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -63,9 +61,6 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   static char results[1 << 16];
   std::setvbuf(stdout, results, _IOFBF, sizeof results);  // end() writes, and sees whether it could
-  // Standard output is for results: everything said on the way goes to stderr.
-  spdlog::set_default_logger(spdlog::stderr_color_mt("assay"));
-  spdlog::set_pattern("assay: %v");
 
   CLI::App app{
       "Assay trains sparse autoencoders on cached activations and finds out what they are worth.",

@@ -3,7 +3,6 @@
 #include "eval/sweep/sweep.h"
 
 #include <fmt/core.h>
-#include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -14,6 +13,7 @@
 
 #include "data/base/lease.h"
 #include "data/base/output_guard.h"
+#include "data/base/say.h"
 #include "data/base/stop_signal.h"
 #include "eval/report/page.h"
 #include "experiments/commands/commands.h"
@@ -103,13 +103,13 @@ Grid make_grid(Config config, const SweepConfig& sweep, const fs::path& out) {
   if (config.data.order_seed < 0) config.data.order_seed = config.train.seed;
   for (const std::string& variant : sweep.variant) {
     const sae::VariantEntry& takes = sae::variant_entry(variant);
-    const auto ks = takes.takes_k() ? sweep.k : std::vector<int64_t>{config.model.k};
+    const auto ks = takes.takes_k() ? sweep.k : std::vector<double>{config.model.k};
     const auto weights = takes.takes_sparsity() ? sweep.sparsity : std::vector<double>{0};
     Config own = config;
     own.model.variant = variant;
     sae::drop_unused(own.model, own.train);
     for (const int64_t n : sweep.n) {
-      for (const int64_t k : ks) {
+      for (const double k : ks) {
         for (const double sparsity : weights) {
           for (const int64_t seed : sweep.seed) {
             own.model.n = n;
@@ -213,8 +213,8 @@ void run(const Options& options) {
   results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   for (size_t i = 0; i < outcomes.size(); ++i) {
     if (outcomes[i].failure.empty() && outcomes[i].summary.outcome == sae::Outcome::interrupted) {
-      spdlog::info("the sweep is interrupted at step {}; --resume auto goes on",
-                   outcomes[i].summary.step);
+      data::note(fmt::format("the sweep is interrupted at step {}; --resume auto goes on",
+                             outcomes[i].summary.step));
       throw CLI::RuntimeError(data::kRequeue);
     }
     grid.entries[i].failure = outcomes[i].failure;

@@ -21,7 +21,8 @@ void BatchTopK::choose(Context& context, const State& state, ConstMatrix x, Spar
   const std::vector<float> scale = rank_scale(context, state);
   Encoder ranked = encoder(state);
   if (!scale.empty()) ranked.rank_scale = scale.data();
-  encode_batch_topk(context, x, ranked, x.rows * options_.model.k, out, flag);
+  const auto pairs = std::llround(static_cast<double>(x.rows) * options_.model.k);
+  encode_batch_topk(context, x, ranked, pairs, out, flag);
 }
 
 float BatchTopK::smallest(const SparseCodes& codes, const std::vector<float>& scale) {

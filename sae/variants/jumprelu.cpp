@@ -39,7 +39,7 @@ class JumpReLU : public Penalised {
 
   Shapes own_parameters() const override { return {{"threshold", {options_.model.n}}}; }
 
-  double target_l0() const override { return aims() ? static_cast<double>(options_.model.k) : 0; }
+  double target_l0() const override { return aims() ? options_.model.k : 0; }
 
   void initialise(Context& context, State& state, uint64_t seed, const Batch&) const override {
     unit_rows(context, seed, {state.at("W_dec").value.data(), state.n, state.d_out});
@@ -58,7 +58,7 @@ class JumpReLU : public Penalised {
                                                         codes_.values.begin() + main_pairs(),
                                                         [](float v) { return v > 0; })) /
                       static_cast<double>(batch_);
-    const auto target = static_cast<double>(options_.model.k);
+    const auto target = options_.model.k;
     const double over = l0 / target - 1, each = weight(state) / options_.variance;
     // ∂penalty/∂(one pair's step): L0 is the batch's mean.
     const double pull = 2 * std::min(over, 1.0) / target;

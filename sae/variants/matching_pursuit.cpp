@@ -45,8 +45,8 @@ class MatchingPursuit : public Variant {
 
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override {
-    pursue(context, centred(), encoder(state), state.decoder(), options_.model.k, pursuit_, codes_,
-           flag);
+    pursue(context, centred(), encoder(state), state.decoder(), options_.model.row_k(), pursuit_,
+           codes_, flag);
   }
 
   void update(Context& context, State& state, double lr, StepReport&) override {
@@ -86,7 +86,7 @@ class MatchingPursuit : public Variant {
     const Matrix g(d_residual_.data(), batch_, d), r(pursuit_.residual.data(), batch_, d);
     SparseCodes step;
     std::vector<float> along(batch_);
-    for (int64_t t = options_.model.k - 1; t >= 0; --t) {
+    for (int64_t t = options_.model.row_k() - 1; t >= 0; --t) {
       const auto first = t * batch_;
       step.row_offsets.resize(batch_ + 1);
       for (int64_t i = 0; i <= batch_; ++i) step.row_offsets[i] = i;

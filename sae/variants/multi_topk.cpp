@@ -18,7 +18,9 @@ class MultiTopK : public Variant {
     reported_ = 0;
   }
 
-  int64_t pairs_a_row() const override { return std::min(4 * options_.model.k, options_.model.n); }
+  int64_t pairs_a_row() const override {
+    return std::min(4 * options_.model.row_k(), options_.model.n);
+  }
 
  protected:
   void encode(Context& context, State& state, NumericFlag& flag) override {
@@ -36,12 +38,12 @@ class MultiTopK : public Variant {
       order.resize(count);
       std::iota(order.begin(), order.end(), first);
       std::nth_element(
-          order.begin(), order.begin() + (options_.model.k - 1), order.end(),
+          order.begin(), order.begin() + (options_.model.row_k() - 1), order.end(),
           [&](int64_t a, int64_t b) {
             return whole.values[a] != whole.values[b] ? whole.values[a] > whole.values[b] : a < b;
           });
       chosen.assign(count, 0);
-      for (int64_t o = 0; o < options_.model.k; ++o) chosen[order[o] - first] = 1;
+      for (int64_t o = 0; o < options_.model.row_k(); ++o) chosen[order[o] - first] = 1;
       for (int64_t p = first; p < first + count; ++p) {
         SparseCodes& out = chosen[p - first] ? best : others;
         out.indices.push_back(whole.indices[p]);

@@ -82,7 +82,7 @@ class Switch : public Variant {
         route(context, centred(), {{scaled.data(), experts_, options_.d_in}, bias.data()}, flag);
     if (flag.raised()) return;
     encode_routed(context, centred(), state.encoder(), state.encoder_bias(), routes_,
-                  options_.model.k, codes_, flag);
+                  options_.model.row_k(), codes_, flag);
   }
 
   /// The router's gradients, through p_e* and the balance; the pairs' through p_e*.

@@ -8,7 +8,7 @@
 namespace assay::sae {
 
 void TopK::encode(Context& context, State& state, NumericFlag& flag) {
-  encode_topk(context, centred(), encoder(state), options_.model.k, codes_, flag);
+  encode_topk(context, centred(), encoder(state), options_.model.row_k(), codes_, flag);
   for (float& value : codes_.values) value = std::max(value, 0.0f);
 }
 

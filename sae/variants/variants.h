@@ -38,6 +38,7 @@ struct VariantEntry {
   bool routed = false;           ///< uses model.experts and model.balance
 
   bool takes_k() const { return governs != Governs::penalty; }
+  bool takes_fractions() const { return batch_threshold || governs != Governs::k; }  ///< as k
   bool takes_sparsity() const { return governs != Governs::k; }
 };
 

@@ -1,5 +1,6 @@
 """Settings that the chosen variant does not use, and numbers out of bounds, are refused by name."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from tiny_data import assay, write_dictionary
+from tiny_data import assay, rows, write_activations, write_dictionary
 
 TOOLS = Path(__file__).resolve().parents[2] / "data" / "python"
 
@@ -44,6 +45,29 @@ def test_a_sweep_takes_what_one_of_its_variants_uses(tmp_path):
     )
     line = assay("sweep", file, "--out", tmp_path / "out", status=1)
     assert "none" in line and "sparsity" not in line  # the shards are what is missing
+
+
+@pytest.mark.parametrize(
+    "variant", ["batch_topk", "matryoshka_batch_topk", "topk", "switch", "matching_pursuit"]
+)
+def test_a_fraction_of_a_latent_is_a_mean(tmp_path, variant):
+    write_activations(tmp_path / "x.h5", rows(600))
+    assay("index", tmp_path / "x.h5", "--out", tmp_path / "set")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"data: {{path: {tmp_path / 'set'}}}\nmodel: {{variant: {variant}, n: 64, k: 2.5, prefixes: []}}\n"
+        "train: {steps: 6, batch: 64}\n"
+    )
+    run = ["train", file, "--out", tmp_path / "run"]
+    if "batch" not in variant:
+        line = assay(*run, "--set", "model.experts=16", status=2)
+        assert f"model.k = 2.5: {variant} keeps a whole number" in line and "set k = 3" in line
+        return
+    assay(*run)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["l0"] == 2.5  # 160 pairs of 64 rows
+    cfg = json.loads((tmp_path / "run" / "dictionary" / "cfg.json").read_text())
+    assert cfg["k"] == 3 and cfg["encoding"] == "threshold"
 
 
 def test_k_of_a_penalised_variant_is_warned_of(tmp_path):
