@@ -10,11 +10,11 @@
 #include <optional>
 
 #include "data/base/atomic_file.h"
-#include "data/base/untrusted.h"
 #include "data/hdf5.h"
 #include "data/hdf5_attributes.h"
 #include "data/layout.h"
 #include "data/shard_file.h"
+#include "data/untrusted.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {

@@ -44,7 +44,7 @@ class CodesWriter {
   std::unique_ptr<State> state_;
 };
 
-/// Reads codes as hostile input: the library works in child processes (data/base/untrusted.h), and
+/// Reads codes as hostile input: the library works in child processes (data/untrusted.h), and
 /// everything that comes out is checked.
 class CodesReader {
  public:

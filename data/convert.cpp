@@ -339,6 +339,8 @@ std::optional<NearDuplicates::Count> convert_arrays(const std::vector<fs::path>&
     const fs::path& path = input.file;
     const std::unique_ptr<Source> source =
         within_memory(path.string(), [&] { return open_source(path, options); });
+    if (source->rows() == 0)
+      throw Error(fmt::format("{}: has 0 rows; leave the file out", path.string()));
     sequences.add(input, *source);
     if (!writer) {
       ShardWriterOptions shards = shard_options(*source, options);
@@ -361,7 +363,7 @@ std::optional<NearDuplicates::Count> convert_arrays(const std::vector<fs::path>&
                        documents);
     });
     const auto [twin, is_new] = seen.try_emplace({source->rows(), all}, path);
-    if (!is_new && source->rows() > 0) {
+    if (!is_new) {
       throw Error(fmt::format(
           "{}: holds the same activations as {}: both sides of a split would; leave one out",
           path.string(), twin->second.string()));

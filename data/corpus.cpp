@@ -5,10 +5,10 @@
 #include <cstring>
 #include <type_traits>
 
-#include "data/base/untrusted.h"
 #include "data/base/within_memory.h"
 #include "data/hdf5.h"
 #include "data/hdf5_attributes.h"
+#include "data/untrusted.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {

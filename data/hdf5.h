@@ -3,7 +3,7 @@
 //
 // Rules: hold `lock()` around every use in a process that has other threads (the library is not
 // reliably thread-safe, and a child must never be forked while it works). Files from strangers are
-// opened inside `run_isolated` only (data/base/untrusted.h).
+// opened inside `run_isolated` only (data/untrusted.h).
 #pragma once
 
 #include <hdf5.h>

@@ -67,7 +67,10 @@ std::vector<uint8_t> marks_of(const FileLayout& file, const std::string& column)
 /// Every value of every integer column fits it: found here rather than when it is first used.
 void check_columns(const FileLayout& file) {
   for (const std::string& column : file.columns) read_column_isolated({file}, "/" + column);
-  for (const LabelInfo& label : file.labels) read_column_isolated({file}, "/labels/" + label.name);
+  for (const LabelInfo& label : file.labels) {
+    check_label_values(label, read_column_isolated({file}, "/labels/" + label.name),
+                       file.path.string());
+  }
 }
 
 /// What tells a file's rows from another's: a checksum of each, and of all.
@@ -148,11 +151,6 @@ std::vector<uint8_t> examine(FileLayout& file, Seen& seen) {
   return std::move(sinks.marks);
 }
 
-void check_label(const FileLayout& file, const LabelInfo& label) {
-  check_label_values(label, read_column_isolated({file}, "/labels/" + label.name),
-                     file.path.string());
-}
-
 /// An index may be made anew; a file of that name that is none may not.
 void require_replaceable(const fs::path& folder) {
   std::ifstream in(folder / "index.yaml");
@@ -184,12 +182,13 @@ Index build_index(const std::vector<fs::path>& files, const fs::path& folder, bo
   require_replaceable(folder);
   require_different(files);
   std::vector<FileLayout> layouts = read_layouts(files);
+  for (const FileLayout& file : layouts)
+    if (file.rows == 0)
+      throw Error(fmt::format("{}: {} has 0 rows; leave the file out", file.path.string(),
+                              file.arrays.front().dataset()));
   combine(folder, layouts);  // files that do not fit together are found before they are read
   const Lease lease(folder);
-  for (const FileLayout& file : layouts) {
-    check_columns(file);
-    for (const LabelInfo& label : file.labels) check_label(file, label);
-  }
+  for (const FileLayout& file : layouts) check_columns(file);
   Seen seen;
   std::vector<uint8_t> sinks;
   bool own = true;

@@ -109,10 +109,6 @@ Index combine(const fs::path& path, std::vector<FileLayout> files) {
     require_same(file, first);
     info.rows += file.rows;
   }
-  if (info.rows == 0) {
-    throw Error(fmt::format("{}: {} has 0 rows; name files with activations", first.path.string(),
-                            first.arrays.front().dataset()));
-  }
   for (size_t i = 0; i < first.arrays.size(); ++i) {
     const Moments moments = join_moments(files, i);
     const ArrayLayout& array = first.arrays[i];

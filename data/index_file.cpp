@@ -10,7 +10,6 @@
 #include <set>
 
 #include "data/base/atomic_file.h"
-#include "data/base/json_file.h"
 #include "data/base/within_memory.h"
 #include "data/base/yaml_fault.h"
 #include "kernels/base/error.h"
@@ -68,12 +67,19 @@ void emit_sinks(YAML::Emitter& out, const SinkInfo& sinks) {
   out << YAML::EndSeq << YAML::EndMap;
 }
 
+/// YAML has no form for bytes that are not UTF-8, nor for some characters.
+bool survives_yaml(const std::string& name) {
+  YAML::Emitter out;
+  out << YAML::DoubleQuoted << name;
+  return YAML::Load(out.c_str()).as<std::string>() == name;
+}
+
 void emit_file(YAML::Emitter& out, const fs::path& folder, const FileLayout& file) {
   out << YAML::BeginMap;
   const std::string name = name_in(folder, file.path);
-  if (as_utf8(name) == name)
+  if (survives_yaml(name))
     out << YAML::Key << "path" << YAML::Value << YAML::DoubleQuoted << name;
-  else  // YAML has no form for its bytes
+  else
     out << YAML::Key << "path_hex" << YAML::Value << YAML::DoubleQuoted
         << fmt::format("{:02x}", fmt::join(std::vector<uint8_t>(name.begin(), name.end()), ""));
   out << YAML::Key << "bytes" << YAML::Value << file.bytes;
@@ -224,6 +230,7 @@ std::string from_hex(const Place& place) {
   std::string bytes;
   for (size_t i = 0; i < hex.size(); i += 2)
     bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  if (bytes.find('\0') != std::string::npos) place.fail("expected a name without a NUL");
   return bytes;
 }
 

@@ -10,10 +10,10 @@
 #include <span>
 #include <unordered_set>
 
-#include "data/base/untrusted.h"
 #include "data/hdf5.h"
 #include "data/hdf5_attributes.h"
 #include "data/layout_json.h"
+#include "data/untrusted.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {
@@ -451,8 +451,10 @@ std::vector<int64_t> read_column_isolated(const std::vector<FileLayout>& files,
 }
 
 void fail_label(const LabelInfo& label, size_t row, int64_t value, const std::string& where) {
-  throw Error(fmt::format("{}: /labels/{}: row {} has class {}, expected -1 to {}; correct it",
-                          where, label.name, row, value, std::ssize(label.classes) - 1));
+  const std::string most =
+      label.classes.empty() ? "or more" : fmt::format("to {}", label.classes.size() - 1);
+  throw Error(fmt::format("{}: /labels/{}: row {} has class {}, expected -1 {}; correct it", where,
+                          label.name, row, value, most));
 }
 
 }  // namespace assay::data

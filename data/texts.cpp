@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "data/base/untrusted.h"
 #include "data/dataset.h"
 #include "data/hdf5.h"
+#include "data/untrusted.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {

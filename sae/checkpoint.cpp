@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 constexpr int64_t kLargestTrainer = 64 << 20;  // bytes of trainer.json
 
 int64_t step_of(const fs::path& folder) { return std::stoll(folder.filename().string().substr(5)); }

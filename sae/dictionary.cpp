@@ -213,7 +213,9 @@ void check_extra(const Dictionary& dictionary, const fs::path& file) {
   }
 }
 
-fs::path folder_of(const fs::path& path) {
+}  // namespace
+
+fs::path dictionary_folder(const fs::path& path) {
   if (fs::exists(path / "cfg.json")) return path;
   if (fs::exists(path / "dictionary" / "cfg.json")) return path / "dictionary";
   throw Error(
@@ -222,10 +224,8 @@ fs::path folder_of(const fs::path& path) {
                   path.string()));
 }
 
-}  // namespace
-
 Dictionary Dictionary::load(const fs::path& path) {
-  const fs::path folder = folder_of(path);
+  const fs::path folder = dictionary_folder(path);
   Dictionary dictionary;
   dictionary.info = read_cfg(folder / "cfg.json");
   check(dictionary.info, folder / "cfg.json");

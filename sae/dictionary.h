@@ -65,6 +65,10 @@ struct NamedTensor {
   std::vector<float> values;
 };
 
+/// The folder with cfg.json: `path`, or its folder dictionary/ where it is a run. Throws Error
+/// where there is none.
+std::filesystem::path dictionary_folder(const std::filesystem::path& path);
+
 struct Dictionary {
   DictionaryInfo info;
   std::vector<float> w_enc, w_dec, b_enc, b_dec;

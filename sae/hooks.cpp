@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/base/error.h"
 #include "sae/units.h"
@@ -59,12 +58,6 @@ VariantOptions variant_options(const ModelConfig& model, const TrainConfig& trai
   if (model.k > model.n) {
     throw UsageError(
         fmt::format("model.k = {} is larger than model.n = {}: set k ≤ n", model.k, model.n));
-  }
-  if (model.k != std::floor(model.k) && !variant_entry(model.variant).takes_fractions()) {
-    throw UsageError(
-        fmt::format("model.k = {}: {} keeps a whole number of latents of each token: "
-                    "set k = {}, or use a variant of the BatchTopK family",
-                    model.k, model.variant, model.row_k()));
   }
   const int64_t d_out = width_of(targets);
   VariantOptions options{model, with_defaults(train, model, d_out), width_of(inputs), d_out, 0};

@@ -160,6 +160,7 @@ void Member::conclude(bool stop) {
 }
 
 void Member::resample() {
+  checkpoints_.settle();  // both take memory
   const int64_t moved = resample_dead(context_, *variant_, state_, source_.peek().x,
                                       static_cast<uint64_t>(config_.train.seed));
   data::note(fmt::format("step {}: {} dead latents resampled", state_.step, moved));

@@ -3,6 +3,9 @@
 #include <fmt/core.h>
 
 #include <chrono>
+#include <new>
+#include <system_error>
+#include <utility>
 
 #include "data/base/memory_room.h"
 #include "data/base/say.h"
@@ -14,7 +17,16 @@ namespace {
 
 using Clock = CheckpointClock::Clock;
 
-constexpr int64_t kHeadroom = 256 << 20;  // bytes that training may take while a copy is written
+/// Training may take more while a copy is written: AuxK's copy of the dead latents is up to a
+/// quarter of the state.
+constexpr int64_t kHeadroom = 256 << 20;
+
+std::optional<State> copy_if_room(const State& state) try {
+  if (data::memory_left() < state.bytes() + state.bytes() / 4 + kHeadroom) return std::nullopt;
+  return state.without_screen();
+} catch (const std::bad_alloc&) {
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -65,19 +77,24 @@ void RunCheckpoints::save(const State& state, const Checkpoint& checkpoint) {
 
 void RunCheckpoints::save_behind(const State& state, const Checkpoint& checkpoint) {
   settle();
-  if (data::memory_room().bytes < state.bytes() + kHeadroom) return save(state, checkpoint);
+  std::optional<State> copy = copy_if_room(state);
+  if (!copy) return save(state, checkpoint);
   lease_->check();
-  behind_ = std::async(std::launch::async,
-                       [copy = state.without_screen(), checkpoint, run = run_, policy = policy_] {
-                         return save_checkpoint(run, copy, checkpoint, policy);
-                       });
+  try {
+    behind_ = std::async(std::launch::async,
+                         [copy = std::move(*copy), checkpoint, run = run_, policy = policy_] {
+                           return save_checkpoint(run, copy, checkpoint, policy);
+                         });
+  } catch (const std::system_error&) {  // no thread to be had
+    return save(state, checkpoint);
+  }
   clock_.written(Clock::now());
 }
 
 std::string RunCheckpoints::last_good() {
   try {
     settle();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     data::note(error.what());
   }
   return last_good_.empty() ? "there is no checkpoint yet"

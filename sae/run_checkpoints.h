@@ -41,13 +41,12 @@ class RunCheckpoints {
   /// copy alone, and for the checkpoint before if that is still being written. If memory has no
   /// room for a copy, this is save().
   void save_behind(const State& state, const Checkpoint& checkpoint);
+  /// Waits for what save_behind() is writing. Throws what went wrong.
+  void settle();
   /// For the message of a failure: "there is no checkpoint yet", or where it lies.
   std::string last_good();
 
  private:
-  /// Waits for what is being written. Throws what went wrong.
-  void settle();
-
   std::filesystem::path run_;
   std::optional<data::Lease> lease_;
   CheckpointPolicy policy_;

@@ -294,10 +294,11 @@ class Reader : public Fields {
   /// A list names each of its values once.
   template <typename T>
   void require_different(const char* key, const Node& node, const std::vector<T>& values) const {
-    for (auto value = values.begin(); value != values.end(); ++value) {
-      if (std::find(values.begin(), value, *value) == value) continue;
-      throw UsageError(
-          fmt::format("{}: '{}' holds {} twice; remove one", node.origin, path_ + key, *value));
+    std::set<T> seen;
+    for (const T& value : values) {
+      if (seen.insert(value).second) continue;
+      throw UsageError(fmt::format("{}: '{}' holds {} twice; remove one", node.origin, path_ + key,
+                                   shown(fmt::format("{}", value))));
     }
   }
   double to_real(const char* key, const Node& node, RealBounds bounds, const char* unit) const {

@@ -17,6 +17,8 @@
 namespace assay::data {
 namespace {
 
+constexpr const char* kVariable = "ASSAY_MEMORY_LIMIT";
+
 namespace fs = std::filesystem;
 
 /// The number behind `key` in a file of such lines; the file's first number where `key` is "".
@@ -68,7 +70,7 @@ void ask_address_space(MemoryRoom& room) {
 }  // namespace
 
 MemoryRoom memory_room() {
-  if (const char* text = std::getenv("ASSAY_MEMORY_LIMIT"); text != nullptr && *text != '\0') {
+  if (const char* text = std::getenv(kVariable); text != nullptr && *text != '\0') {
     int64_t bytes = 0;
     const char* end = text + std::strlen(text);
     const auto [rest, error] = std::from_chars(text, end, bytes);
@@ -76,7 +78,7 @@ MemoryRoom memory_room() {
       throw UsageError(fmt::format(
           "ASSAY_MEMORY_LIMIT={}: expected a number of bytes, such as 8000000000", text));
     }
-    return {bytes, "ASSAY_MEMORY_LIMIT"};
+    return {bytes, kVariable};
   }
   MemoryRoom room{INT64_MAX, "nothing"};
   if (const auto free = number_in("/proc/meminfo", "MemAvailable:"))
@@ -84,6 +86,14 @@ MemoryRoom memory_room() {
   ask_groups(room);
   ask_address_space(room);
   return room;
+}
+
+int64_t memory_left() {
+  const MemoryRoom room = memory_room();
+  if (room.limit != kVariable) return room.bytes;
+  int64_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return room.bytes - resident * sysconf(_SC_PAGESIZE);
 }
 
 void require_room(int64_t bytes, const std::string& what, const std::string& advice) {

@@ -18,6 +18,10 @@ struct MemoryRoom {
 /// anything else.
 MemoryRoom memory_room();
 
+/// What is left of it to a process at work: where ASSAY_MEMORY_LIMIT sets it, less what the process
+/// holds already.
+int64_t memory_left();
+
 /// Throws UsageError where `bytes` are more than there is room for: WHAT needs so much, what sets
 /// the limit, and `advice`.
 void require_room(int64_t bytes, const std::string& what, const std::string& advice);

@@ -112,6 +112,7 @@ def export(args):
                 shutil.copyfile(source.folder / name, folder / name)
         manifest = describe(source, args.layer, halves, folder, differences)
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        require_replaceable(args.out)  # minutes have passed
         if args.out.exists():
             shutil.rmtree(args.out)
         folder.rename(args.out)

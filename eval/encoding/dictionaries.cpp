@@ -72,7 +72,11 @@ std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem:
                                               const data::Dataset& dataset) {
   std::vector<EvalDictionary> result;
   std::set<std::string> taken;
-  data::require_different(paths);
+  std::vector<std::filesystem::path> files;
+  for (const auto& path : paths) files.push_back(sae::dictionary_folder(path) / "cfg.json");
+  for (const TrainedNull& null : nulls)
+    files.push_back(sae::dictionary_folder(null.path) / "cfg.json");
+  data::require_different(files);
   const auto add = [&](const std::filesystem::path& path, const std::string& kind) {
     const std::string own = folder_name(path) + (kind.empty() ? "" : ":" + kind);
     std::string name = own;

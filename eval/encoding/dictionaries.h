@@ -5,9 +5,17 @@
 #include <string>
 #include <vector>
 
-#include "eval/tasks/task.h"
+#include "data/dataset.h"
+#include "eval/results/results.h"
+#include "sae/dictionary.h"
 
 namespace assay::eval {
+
+/// A dictionary under evaluation, trained or control (entry.null_kind, entry.parent).
+struct EvalDictionary {
+  DictionaryEntry entry;
+  sae::Dictionary dictionary;
+};
 
 /// A control that was trained elsewhere: "frozen_decoder=runs/frozen".
 struct TrainedNull {

@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <Eigen/Eigenvalues>
-
+#include "eval/learners/eigen_solvers.h"
 #include "eval/learners/linear_solver.h"
 #include "kernels/base/error.h"
 

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 
+#include "eval/learners/eigen_solvers.h"
 #include "eval/learners/linear_solver.h"
 #include "eval/learners/probes.h"
 #include "kernels/base/error.h"

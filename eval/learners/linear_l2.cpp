@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
-#include <Eigen/Cholesky>
 #include <cmath>
 #include <deque>
 #include <utility>
 
+#include "eval/learners/eigen_solvers.h"
 #include "eval/learners/linear_solver.h"
 #include "kernels/base/error.h"
 

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
+#include "eval/learners/eigen_solvers.h"
 #include "eval/learners/linear_solver.h"
 #include "kernels/base/error.h"
 

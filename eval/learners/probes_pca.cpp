@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 
+#include "eval/learners/eigen_solvers.h"
 #include "eval/learners/linear_solver.h"
 #include "eval/learners/probes.h"
 #include "kernels/base/error.h"

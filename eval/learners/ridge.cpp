@@ -1,6 +1,6 @@
 #include "eval/learners/ridge.h"
 
-#include <Eigen/Eigenvalues>
+#include "eval/learners/eigen_solvers.h"
 
 namespace assay::eval {
 

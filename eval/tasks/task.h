@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "eval/encoding/dictionaries.h"
 #include "eval/encoding/encode_cache.h"
 #include "eval/results/results.h"
 #include "eval/tasks/settings.h"
@@ -19,12 +20,6 @@
 #include "sae/model_half.h"
 
 namespace assay::eval {
-
-/// A dictionary under evaluation, trained or control (entry.null_kind, entry.parent).
-struct EvalDictionary {
-  DictionaryEntry entry;
-  sae::Dictionary dictionary;
-};
 
 /// What every task reads. References outlive the tasks.
 struct Session {

@@ -98,6 +98,7 @@ class Bottleneck {
 
   /// Of the steps taken, unless it stands already.
   void checkpoint(bool behind = false) {
+    if (!behind) await();
     if (steps() == saved_) return;
     sae::Checkpoint checkpoint;
     checkpoint.own = {{"d", static_cast<double>(d_)},
@@ -120,6 +121,12 @@ class Bottleneck {
     dictionary.info.seed = static_cast<uint64_t>(config_.train.seed);
     dictionary.fold(units_, units_);
     dictionary.save(out_ / "dictionary");
+  }
+
+  /// What is being written behind stands, or has failed and is thrown.
+  void await() try { checkpoints_.settle(); } catch (...) {
+    saved_ = -1;
+    throw;
   }
 
   int64_t steps() const { return state_ ? state_->step : 0; }

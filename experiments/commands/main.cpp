@@ -13,7 +13,7 @@
 #include <filesystem>
 #include <string>
 
-#include "data/base/untrusted.h"
+#include "data/untrusted.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/usage_line.h"
 #include "kernels/base/error.h"
@@ -50,9 +50,7 @@ int refuse(int status, std::string message) {
   return end(status);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   occupy_closed_streams();
   assay::data::start_isolation();
   // A file-size limit is an error like a full disk, and a reader that has gone like any failure to
@@ -87,5 +85,16 @@ int main(int argc, char** argv) {
     return refuse(1, error.path1().string() + ": " + error.code().message() + "; check the path");
   } catch (const std::exception& error) {
     return refuse(1, error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (...) {
+    std::fputs("assay: no memory is left, not even for a line about it\n", stderr);
+    return 1;
   }
 }

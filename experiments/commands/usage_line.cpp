@@ -36,7 +36,7 @@ std::string unknown_command(const CLI::App& app, const std::string& word) {
 std::string unknown_option(const CLI::App& command, const std::vector<std::string>& arguments) {
   const std::vector<std::string> known = option_names(command);
   for (const std::string& argument : arguments) {
-    const std::string name = argument.substr(0, argument.find('='));
+    std::string name = argument.substr(0, argument.find('='));
     if (name == "--") return {};
     if (name.rfind("--", 0) != 0) continue;
     if (std::find(known.begin(), known.end(), name) == known.end()) return name;

@@ -46,7 +46,15 @@ void require_one_hook(const std::string& who, const std::string& variant) {
 }
 
 std::unique_ptr<Variant> make_variant(const VariantOptions& options) {
-  return variant_entry(options.model.variant).make(options);
+  const ModelConfig& model = options.model;
+  const VariantEntry& entry = variant_entry(model.variant);
+  if (model.k != std::floor(model.k) && !entry.takes_fractions()) {
+    throw UsageError(
+        fmt::format("model.k = {}: {} keeps a whole number of latents of each token: set k = {}, "
+                    "or use a variant of the BatchTopK family",
+                    model.k, model.variant, model.row_k()));
+  }
+  return entry.make(options);
 }
 
 }  // namespace assay::sae

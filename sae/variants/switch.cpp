@@ -45,7 +45,7 @@ class Switch : public Variant {
       throw UsageError(fmt::format(
           "model.experts = {} does not divide model.n = {}: make n a multiple", experts_, model.n));
     }
-    if (model.k > model.n / experts_) {
+    if (model.row_k() > model.n / experts_) {
       throw UsageError(fmt::format(
           "model.k = {} is larger than an expert's n / experts = {}: lower k or experts", model.k,
           model.n / experts_));

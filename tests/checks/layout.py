@@ -2,7 +2,7 @@
 
     kernels -> data -> sae -> eval -> experiments
     kernels: base, then the operations, then cuda          data: base, then the rest
-    eval: statistics, learners, encoding, results, report, tasks, sweep
+    eval: statistics, learners, results, encoding, report, tasks, sweep
 
 A room includes itself and what stands before it. Further: report includes results, statistics and the two bases
 alone, so that it draws what a results file says and knows no task. A family in eval/tasks includes no other family,
@@ -18,7 +18,7 @@ LAYERS = ["kernels", "data", "sae", "eval", "experiments"]
 ROOMS = {
     "kernels": ["base", "", "cuda"],
     "data": ["base", ""],
-    "eval": ["statistics", "learners", "encoding", "results", "report", "tasks", "sweep"],
+    "eval": ["statistics", "learners", "results", "encoding", "report", "tasks", "sweep"],
 }
 REPORT_SEES = {"kernels/base", "data/base", "eval/statistics", "eval/results", "eval/report"}
 # Families that build on another one's samples or scores.
@@ -32,8 +32,6 @@ FAMILY_EDGES = {
 KNOWN = {
     ("kernels/base/context.cpp", "kernels/cuda/cuda_device.h"),  # a context asks what there is
     ("kernels/base/context.cpp", "kernels/primitives.h"),
-    ("data/base/untrusted.cpp", "data/hdf5.h"),  # its child reads HDF5
-    ("eval/encoding/dictionaries.h", "eval/tasks/task.h"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 

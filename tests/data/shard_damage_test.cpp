@@ -12,8 +12,8 @@
 #include <thread>
 
 #include "data/base/atomic_file.h"
-#include "data/base/untrusted.h"
 #include "data/dataset.h"
+#include "data/untrusted.h"
 #include "tests/data/shard_support.h"
 
 namespace assay::data {

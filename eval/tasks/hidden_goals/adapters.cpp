@@ -1,8 +1,8 @@
 #include "eval/tasks/hidden_goals/adapters.h"
 
-#include <Eigen/Cholesky>
 #include <cmath>
 
+#include "eval/learners/eigen_solvers.h"
 #include "kernels/base/error.h"
 
 namespace assay::eval::hidden_goals {

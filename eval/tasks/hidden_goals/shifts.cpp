@@ -1,9 +1,9 @@
 #include "eval/tasks/hidden_goals/shifts.h"
 
-#include <Eigen/Eigenvalues>
 #include <Eigen/QR>
 #include <cmath>
 
+#include "eval/learners/eigen_solvers.h"
 #include "eval/statistics/stats.h"
 
 namespace assay::eval::hidden_goals {

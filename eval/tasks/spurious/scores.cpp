@@ -86,7 +86,9 @@ class Reporter {
     if (dictionary) {
       const auto i = *dictionary;
       number.test_seen_in_training = seen_[i];
-      number.control = control_of(session_, session_.dictionaries[i]);
+      const ArmEntry* arm = find_arm(result_, method);
+      number.control =
+          arm && arm->role == "control" ? method : control_of(session_, session_.dictionaries[i]);
     }
     return number;
   }

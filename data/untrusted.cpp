@@ -1,4 +1,4 @@
-#include "data/base/untrusted.h"
+#include "data/untrusted.h"
 
 #include <fcntl.h>
 #include <fmt/core.h>
