@@ -177,6 +177,16 @@ class Learner:
         self.optimiser.load_state_dict(other.optimiser.state_dict())
 
 
+def test_a_step_that_is_told_as_safe_stands(tmp_path):
+    """Also where the checkpoint of that step is being written behind the run."""
+    learner = Learner(config(tmp_path, steps=40, checkpoint_every=4), tmp_path / "run")
+    for step in (4, 8, 12):
+        learner.learn(step)
+        assert learner.encoder.checkpoint() == step
+        assert checkpoints(tmp_path / "run")[-1] == f"step-{step:010}"
+    learner.encoder._process.kill()
+
+
 @pytest.mark.parametrize("variant", ["topk", "batch_topk", "jumprelu"])
 def test_killed_stopped_or_left_alone_it_ends_in_the_same_bits(tmp_path, variant):
     file = config(

@@ -1,0 +1,41 @@
+#include "data/base/memory_room.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <vector>
+
+#include "kernels/base/error.h"
+
+namespace assay::data {
+namespace {
+
+class MemoryRoomTest : public testing::Test {
+ protected:
+  ~MemoryRoomTest() override { ::unsetenv("ASSAY_MEMORY_LIMIT"); }
+};
+
+TEST_F(MemoryRoomTest, ANumberTakesThePlaceOfWhatTheMachineHas) {
+  ::setenv("ASSAY_MEMORY_LIMIT", "1000000000000000", 1);
+  EXPECT_EQ(memory_room().bytes, 1'000'000'000'000'000);
+  EXPECT_EQ(memory_room().limit, "ASSAY_MEMORY_LIMIT");
+  ::setenv("ASSAY_MEMORY_LIMIT", "8GB", 1);
+  EXPECT_THROW(memory_room(), UsageError);
+}
+
+TEST_F(MemoryRoomTest, WhatIsHeldAlreadyIsNotLeft) {
+  ::setenv("ASSAY_MEMORY_LIMIT", "1000000000000000", 1);
+  const int64_t before = memory_left();
+  const std::vector<char> held(100 << 20, 1);
+  EXPECT_LT(before, memory_room().bytes);
+  EXPECT_NEAR(static_cast<double>(before - memory_left()), 100 << 20, 10 << 20);
+  EXPECT_EQ(held.back(), 1);
+}
+
+TEST_F(MemoryRoomTest, TheMachineHasSome) {
+  EXPECT_GT(memory_room().bytes, 0);
+  EXPECT_GT(memory_left(), 0);
+}
+
+}  // namespace
+}  // namespace assay::data
