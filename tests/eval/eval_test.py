@@ -99,7 +99,7 @@ def planted(tmp_path_factory):
 
 
 def write_dictionary(folder, weights):
-    folder.mkdir()
+    folder.mkdir(parents=True)
     save_file(weights, folder / "dictionary.safetensors")
     n, d = weights["W_enc"].shape
     (folder / "cfg.json").write_text(
@@ -352,6 +352,7 @@ def test_a_dictionary_of_another_width_leaves_the_others(planted, tmp_path):
         for name, v in w.items()
     }
     write_dictionary(tmp_path / "wide", wide)
+    write_dictionary(tmp_path / "null" / "wide", wide)
     arguments = [
         "--data",
         folder / "shards",
@@ -365,7 +366,7 @@ def test_a_dictionary_of_another_width_leaves_the_others(planted, tmp_path):
         tmp_path / "wide",
         folder / "dict",
         "--null-dictionary",
-        f"shuffled={tmp_path / 'wide'}",
+        f"shuffled={tmp_path / 'null' / 'wide'}",
         *arguments,
         "--out",
         tmp_path / "out",
