@@ -18,8 +18,8 @@ if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
-# lightly_optimised(TARGET REGEX): the optimiser takes 30 to 40 % of a file's time, so that files without loops over
-# numbers get -O1. Results keep their bits: no level lets the compiler reorder arithmetic. (At -O1 GCC takes paths that
+# lightly_optimised(TARGET REGEX): the optimiser takes 30 to 40 % of a file's time, so that files without hot loops
+# over numbers get -O1. Results keep their bits: no level lets the compiler reorder arithmetic. (At -O1 GCC takes paths that
 # nothing takes for reads of what is not initialised.)
 function(lightly_optimised target regex)
   get_target_property(sources ${target} SOURCES)

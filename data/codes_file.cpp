@@ -12,8 +12,7 @@
 #include "data/base/atomic_file.h"
 #include "data/hdf5.h"
 #include "data/hdf5_attributes.h"
-#include "data/layout.h"
-#include "data/shard_file.h"
+#include "data/hdf5_values.h"
 #include "data/untrusted.h"
 #include "kernels/base/error.h"
 
@@ -308,12 +307,7 @@ void take(const std::string& bytes, size_t& at, size_t count, std::vector<T>& to
 CodesReader CodesReader::open(const fs::path& file) {
   const std::string where = file.string();
   const std::string answer = run_isolated(
-      where,
-      [](std::string_view path) {
-        // Texts from strangers need not be UTF-8.
-        return read_info(fs::path(path)).dump(-1, ' ', false, Json::error_handler_t::replace);
-      },
-      where);
+      where, [](std::string_view path) { return read_info(fs::path(path)).dump(); }, where);
   const Json info = Json::parse(answer, nullptr, false);
   if (!info.is_object()) throw Error(where + ": damaged");
   CodesReader reader;

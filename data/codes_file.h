@@ -15,7 +15,6 @@
 #include <string>
 #include <vector>
 
-#include "kernels/base/view.h"
 #include "kernels/sparse_codes.h"
 
 namespace assay::data {

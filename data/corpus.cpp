@@ -8,6 +8,7 @@
 #include "data/base/within_memory.h"
 #include "data/hdf5.h"
 #include "data/hdf5_attributes.h"
+#include "data/hdf5_values.h"
 #include "data/untrusted.h"
 #include "kernels/base/error.h"
 

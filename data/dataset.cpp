@@ -9,6 +9,7 @@
 
 #include "data/base/crc32c.h"
 #include "data/index_file.h"
+#include "data/isolated_rows.h"
 #include "data/row_file.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
@@ -281,7 +282,7 @@ std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>
         throw Error(fmt::format(
             "{}: {} has no checksums, so corrupt chunks cannot be told; make them with "
             "`assay index`",
-            row_place(chunks()[static_cast<size_t>(chunk)].first).first, array.dataset()));
+            row_place(chunks()[static_cast<size_t>(chunk)].first).file, array.dataset()));
       }
       const int64_t rows = chunks()[static_cast<size_t>(chunk)].rows;
       std::vector<char> bytes(static_cast<size_t>(rows * array.row_bytes()));
@@ -299,7 +300,7 @@ std::vector<CorruptChunk> Dataset::corrupt_chunks(const std::vector<std::string>
   return found;
 }
 
-std::pair<std::string, int64_t> Dataset::row_place(int64_t row) const {
+RowOrigin Dataset::row_place(int64_t row) const {
   const int64_t chunk = state_->chunk_of(row);
   const ChunkInfo& c = chunks().at(static_cast<size_t>(chunk));
   return {state_->index.files[static_cast<size_t>(c.file)].path.string(),

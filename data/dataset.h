@@ -41,8 +41,8 @@ struct DatasetInfo {
   std::vector<LabelInfo> labels;
   /// attributes; empty where unknown
   std::string model, revision, hook, tokenizer_hash, source_hash;
-  /// hex; over all chunk checksums: changes when any byte of the activations changes; ""
-  /// without
+  /// hex; over all chunk checksums: changes when any byte of the activations changes; "" if there
+  /// are none
   std::string content_hash;
   bool has_tokens = false, has_document = false, has_position = false, has_special = false,
        has_text = false;
@@ -75,6 +75,12 @@ struct CorruptChunk {
 
 /// Thread-safe for reading. Every read of activations verifies the chunk's CRC32C where the index
 /// has one.
+/// Where a delivered row came from, for error messages.
+struct RowOrigin {
+  std::string file;
+  int64_t row = 0;  ///< within the file
+};
+
 class Dataset {
  public:
   /// `path`: a folder with index.yaml, or one HDF5 file. Throws Error naming the file and what is
@@ -104,8 +110,8 @@ class Dataset {
   /// order, each once. Throws Error where the data set has no checksums.
   std::vector<CorruptChunk> corrupt_chunks(const std::vector<std::string>& hooks,
                                            int threads) const;
-  /// The path of the file a row lies in, and its number within that file.
-  std::pair<std::string, int64_t> row_place(int64_t row) const;
+  /// Where a row lies.
+  RowOrigin row_place(int64_t row) const;
 
   // Row-aligned columns, [rows] each, read once and kept. Throw Error where the data set lacks the
   // column, except special (all zero) and document (the row number) which have natural values.

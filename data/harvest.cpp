@@ -8,6 +8,7 @@
 
 #include "data/base/atomic_file.h"
 #include "data/hdf5.h"
+#include "data/hdf5_values.h"
 #include "data/shard_writer.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "data/base/json_file.h"
+#include "data/hdf5_values.h"
 #include "kernels/base/error.h"
 
 namespace assay::data::hdf5 {
@@ -77,28 +78,6 @@ Handle create_attribute(hid_t object, const std::string& name, hid_t type, hid_t
              "attribute " + name);
 }
 
-bool is_utf8(const std::string& text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto first = static_cast<unsigned char>(text[i]);
-    const size_t length = first < 0x80   ? 1
-                          : first < 0xc2 ? 0
-                          : first < 0xe0 ? 2
-                          : first < 0xf0 ? 3
-                          : first < 0xf5 ? 4
-                                         : 0;
-    if (length == 0 || length > text.size() - i) return false;
-    const auto second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0x80;
-    // Overlong forms, surrogates, and what lies beyond U+10FFFF.
-    const bool odd = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-                     (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
-    if (odd) return false;
-    for (size_t k = 1; k < length; ++k)
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
-    i += length;
-  }
-  return true;
-}
-
 }  // namespace
 
 std::string read_text_attribute(hid_t object, const std::string& name, const std::string& where) {
@@ -117,7 +96,7 @@ std::vector<std::string> read_names_attribute(hid_t object, const std::string& n
   std::set<std::string> seen;
   for (size_t i = 0; i < names.size(); ++i) {
     const char* fault = nullptr;
-    if (!is_utf8(names[i])) fault = "is not UTF-8";
+    if (as_utf8(names[i]) != names[i]) fault = "is not UTF-8";
     if (names[i].find('\0') != std::string::npos) fault = "holds a NUL";
     if (!seen.insert(names[i]).second) fault = "stands there twice";
     if (fault != nullptr)

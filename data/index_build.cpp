@@ -11,6 +11,7 @@
 
 #include "data/base/crc32c.h"
 #include "data/base/lease.h"
+#include "data/isolated_rows.h"
 #include "data/row_file.h"
 #include "kernels/base/error.h"
 #include "kernels/base/mix64.h"
@@ -89,7 +90,7 @@ class Seen {
   /// Throws Error where the file's activations are those of an earlier one.
   void add(const FileLayout& file, const Rows& rows, const std::vector<uint8_t>& special) {
     const auto [twin, is_new] = files_.try_emplace({file.rows, rows.all}, file.path);
-    if (!is_new && file.rows > 0) {
+    if (!is_new) {
       throw Error(fmt::format(
           "{}: holds the same activations as {}: both sides of a split would; leave one out",
           file.path.string(), twin->second.string()));

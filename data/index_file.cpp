@@ -230,7 +230,6 @@ std::string from_hex(const Place& place) {
   std::string bytes;
   for (size_t i = 0; i < hex.size(); i += 2)
     bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-  if (bytes.find('\0') != std::string::npos) place.fail("expected a name without a NUL");
   return bytes;
 }
 
@@ -239,7 +238,9 @@ FileLayout read_file(const Place& place, const fs::path& folder,
                      const std::vector<HookEntry>& hooks) {
   const std::string key = place.has("path_hex") ? "path_hex" : "path";
   place.require_keys({key, "bytes", "rows", "chunk_rows", "crc32c"}, "sinks");
-  const fs::path path = folder / (key == "path" ? place.at(key).text() : from_hex(place.at(key)));
+  const std::string own = key == "path" ? place.at(key).text() : from_hex(place.at(key));
+  if (own.find('\0') != std::string::npos) place.at(key).fail("expected a name without a NUL");
+  const fs::path path = folder / own;
   const int64_t rows = place.at("rows").integer(0, kMost),
                 bytes = place.at("bytes").integer(0, kMost);
   FileLayout file = read_layouts({path}).front();

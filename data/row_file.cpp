@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "data/base/crc32c.h"
+#include "data/isolated_rows.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {

@@ -131,27 +131,6 @@ Json read_header(const std::filesystem::path& file, std::ifstream& in, uint64_t 
 
 int64_t Tensor::elements() const { return product(shape); }
 
-std::vector<float> Tensor::floats() const {
-  std::vector<float> values(elements());
-  if (dtype == "F32") {
-    to_float(DType::f32, bytes.data(), values.data(), elements());
-  } else if (dtype == "F16") {
-    to_float(DType::f16, bytes.data(), values.data(), elements());
-  } else if (dtype == "BF16") {
-    to_float(DType::bf16, bytes.data(), values.data(), elements());
-  } else {
-    throw Error(fmt::format("a tensor of {} where F32, F16 or BF16 was expected", dtype));
-  }
-  return values;
-}
-
-std::vector<int64_t> Tensor::integers() const {
-  if (dtype != "I64") throw Error(fmt::format("a tensor of {} where I64 was expected", dtype));
-  std::vector<int64_t> values(elements());
-  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-  return values;
-}
-
 const Tensor& TensorFile::at(const std::string& name, const std::vector<int64_t>& shape) const {
   const auto found = tensors.find(name);
   if (found == tensors.end()) throw Error(fmt::format("{}: no tensor '{}'", path.string(), name));
@@ -170,11 +149,28 @@ const Tensor& TensorFile::at(const std::string& name, const std::vector<int64_t>
 std::vector<float> TensorFile::floats(const std::string& name,
                                       const std::vector<int64_t>& shape) const {
   const Tensor& tensor = at(name, shape);
-  if (tensor.dtype != "F32" && tensor.dtype != "F16" && tensor.dtype != "BF16") {
-    throw Error(fmt::format("{}: tensor '{}' is {}, expected F32, F16 or BF16; convert it",
-                            path.string(), name, tensor.dtype));
+  std::vector<float> values(static_cast<size_t>(tensor.elements()));
+  const auto read_as = [&](DType type) {
+    to_float(type, tensor.bytes.data(), values.data(), tensor.elements());
+    return std::move(values);
+  };
+  if (tensor.dtype == "F32") return read_as(DType::f32);
+  if (tensor.dtype == "F16") return read_as(DType::f16);
+  if (tensor.dtype == "BF16") return read_as(DType::bf16);
+  throw Error(fmt::format("{}: tensor '{}' is {}, expected F32, F16 or BF16; convert it",
+                          path.string(), name, tensor.dtype));
+}
+
+std::vector<int64_t> TensorFile::integers(const std::string& name,
+                                          const std::vector<int64_t>& shape) const {
+  const Tensor& tensor = at(name, shape);
+  if (tensor.dtype != "I64") {
+    throw Error(fmt::format("{}: tensor '{}' is {}, expected I64; convert it", path.string(), name,
+                            tensor.dtype));
   }
-  return tensor.floats();
+  std::vector<int64_t> values(static_cast<size_t>(tensor.elements()));
+  if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), 8 * values.size());
+  return values;
 }
 
 namespace {

@@ -18,10 +18,6 @@ struct Tensor {
   std::vector<std::byte> bytes;
 
   int64_t elements() const;
-  /// The values as fp32 (from F32, F16 or BF16) or int64 (from I64). Throw Error naming the dtype
-  /// otherwise.
-  std::vector<float> floats() const;
-  std::vector<int64_t> integers() const;
 };
 
 /// A tensor to be written; the bytes stay the caller's.
@@ -41,8 +37,10 @@ struct TensorFile {
   /// The tensor of that name with that shape; -1 matches any extent. Throws Error naming file, key,
   /// expected, found.
   const Tensor& at(const std::string& name, const std::vector<int64_t>& shape) const;
-  /// The same as fp32. Throws Error also where it is neither F32, F16 nor BF16.
+  /// Its values as fp32 (from F32, F16 or BF16), or int64 (from I64). Throw Error also if it is of
+  /// another dtype.
   std::vector<float> floats(const std::string& name, const std::vector<int64_t>& shape) const;
+  std::vector<int64_t> integers(const std::string& name, const std::vector<int64_t>& shape) const;
   std::filesystem::path path;  ///< where it was read from, for messages
 };
 

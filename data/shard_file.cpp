@@ -10,6 +10,7 @@
 #include "data/base/atomic_file.h"
 #include "data/base/crc32c.h"
 #include "data/hdf5_attributes.h"
+#include "data/hdf5_values.h"
 #include "kernels/base/error.h"
 
 namespace assay::data {

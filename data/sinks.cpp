@@ -6,6 +6,7 @@
 #include "data/base/atomic_file.h"
 #include "data/base/crc32c.h"
 #include "data/hdf5.h"
+#include "data/hdf5_values.h"
 
 namespace assay::data {
 namespace {

@@ -353,8 +353,7 @@ void ActivationStream::seek(const StreamPosition& position) { state_->seek(posit
 
 RowOrigin ActivationStream::origin(int64_t i) const {
   const DeliveredRow& from = state_->delivered.at(static_cast<size_t>(i));
-  const auto [file, row] = from.pass->dataset->row_place(from.row);
-  return {file, row};
+  return from.pass->dataset->row_place(from.row);
 }
 
 bool ActivationStream::can_release() const {
@@ -372,6 +371,14 @@ int64_t ActivationStream::rows_per_epoch() const {
   return rows;
 }
 
+int64_t ActivationStream::window_chunks() const {
+  int64_t most = 0;
+  if (state_->rolling) return most;
+  for (const auto& source : state_->sources)
+    most = std::max(most, source->pass(0)->plan.window_chunks());
+  return most;
+}
+
 Mixing ActivationStream::mixing() const {
   Mixing sum;
   if (state_->rolling) return sum;
@@ -379,7 +386,7 @@ Mixing ActivationStream::mixing() const {
     const Mixing one = source->pass(0)->plan.mixing();
     sum.window_chunks = std::max(sum.window_chunks, one.window_chunks);
     sum.documents += one.documents;
-    sum.batch_documents += one.batch_documents / static_cast<double>(state_->sources.size());
+    if (state_->sources.size() == 1) sum.batch_documents = one.batch_documents;
   }
   return sum;
 }

@@ -62,12 +62,6 @@ struct Mixing {
   double batch_documents = 0;  ///< expected in a batch
 };
 
-/// Where a delivered row came from, for error messages.
-struct RowOrigin {
-  std::string file;
-  int64_t row = 0;  ///< within the file
-};
-
 /// next() gave up waiting because StreamOptions::interrupted said so; the position is that before
 /// it.
 class Interrupted : public Error {
@@ -97,7 +91,9 @@ class ActivationStream {
   /// Rows of the chosen split (without sinks, and special ones unless included), over all sources;
   /// 0 for a rolling cache.
   int64_t rows_per_epoch() const;
-  /// How the first windows mix; all 0 for a rolling cache.
+  /// That a lane shuffles together, the most of all sources; 0 for a rolling cache.
+  int64_t window_chunks() const;
+  /// How the first windows mix; all 0 for a rolling cache. batch_documents is 0 for a mixture.
   Mixing mixing() const;
   /// Changes where other rows would come: the sources' content hash, and the chunks left out.
   const std::string& data_hash() const;

@@ -28,7 +28,9 @@ class StreamPlan {
   StreamPlan(const Dataset& dataset, const StreamOptions& options, PlanVariant variant = {});
 
   int64_t rows_per_epoch() const { return rows_; }
-  /// Of the lanes' first windows, for a batch of options.batch rows.
+  /// That a lane shuffles together, widened for mix_documents.
+  int64_t window_chunks() const { return options_.window_chunks; }
+  /// Of the lanes' first windows, for a batch of options.batch rows. Walks all their rows.
   Mixing mixing() const;
   /// Whether the stream delivers this row (global number).
   bool delivers(int64_t row) const;

@@ -5,6 +5,7 @@
 
 #include "data/dataset.h"
 #include "data/hdf5.h"
+#include "data/hdf5_values.h"
 #include "data/untrusted.h"
 #include "kernels/base/error.h"
 

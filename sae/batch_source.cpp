@@ -78,6 +78,8 @@ BatchSource::BatchSource(const DataConfig& data, const TrainConfig& train,
                                        : hooks_of(sources_, {data.target_hook})),
       input_units_(units_of(inputs_, sources_.info().path.string())),
       target_units_(units_of(target_, sources_.info().path.string())),
+      training_units_{
+          {"the activations' mean and scale", input_units_.hash() + target_units_.hash()}},
       options_(stream_options(data, train, stop)),
       stream_(sources_, options_),
       rows_(train.step_rows()) {
@@ -93,9 +95,9 @@ void BatchSource::tell_mixing() const {
   const data::Mixing mixing = stream_.mixing();
   if (mixing.documents == 0) return;
   const std::string of_a_batch =
-      sources_.all().size() > 1 ? std::string()
-                                : fmt::format("; a batch of {} rows holds about {:.0f} of them",
-                                              rows_, mixing.batch_documents);
+      mixing.batch_documents > 0 ? fmt::format("; a batch of {} rows holds about {:.0f} of them",
+                                               rows_, mixing.batch_documents)
+                                 : std::string();
   data::note(fmt::format("shuffle: windows of {} chunks in {} lanes mix {} documents{}",
                          mixing.window_chunks, options_.lanes, mixing.documents, of_a_batch));
   if (mixing.documents < options_.mix_documents) {
@@ -103,10 +105,6 @@ void BatchSource::tell_mixing() const {
         "shuffle: fewer documents than data.mix_documents = {}: the training split has no more",
         options_.mix_documents));
   }
-}
-
-std::map<std::string, std::string> BatchSource::training_units() const {
-  return {{"the activations' mean and scale", input_units_.hash() + target_units_.hash()}};
 }
 
 Batch BatchSource::batch_of(const float* x, const float* y, int64_t rows) const {

@@ -44,7 +44,7 @@ class BatchSource {
   const Units& input_units() const { return input_units_; }
   const Units& target_units() const { return transcodes() ? target_units_ : input_units_; }
   /// What a checkpoint keeps of the training units (Checkpoint::inputs).
-  std::map<std::string, std::string> training_units() const;
+  const std::map<std::string, std::string>& training_units() const { return training_units_; }
   data::ActivationStream& stream() { return stream_; }
   const data::ActivationStream& stream() const { return stream_; }
   int64_t rows() const { return rows_; }  ///< of an optimiser step
@@ -76,6 +76,7 @@ class BatchSource {
   data::Sources sources_;
   std::vector<data::HookInfo> inputs_, target_;
   Units input_units_, target_units_;
+  std::map<std::string, std::string> training_units_;
   data::StreamOptions options_;
   data::ActivationStream stream_;
   int64_t rows_;

@@ -177,7 +177,7 @@ Restored load_one(const fs::path& folder, const CreateState& create) {
     // What is taken over is not held twice.
     for (const char* part : {"", ".m", ".v", ".ema"}) tensors.tensors.erase(name + part);
   }
-  state.silent = tensors.at("silent", {state.n}).integers();
+  state.silent = tensors.integers("silent", {state.n});
   return result;
 }
 

@@ -126,10 +126,9 @@ class Finetune {
       stopping = stop != 0;
       if (last || state_.step % own_.log_every == 0)
         log.write(line(report, end_to_end.divergence()));
-      if (last || stopping)
-        checkpoint(log, false);
-      else if (checkpoints_.due(state_.step))
-        checkpoint(log, true);
+      const bool due = checkpoints_.due(state_.step);
+      if (last || stopping || due)
+        checkpoint(log, last || stopping ? Writing::now : Writing::behind);
     }
     const bool finished = state_.step == own_.steps;
     if (finished) save();
@@ -198,13 +197,13 @@ class Finetune {
     return true;
   }
 
-  void checkpoint(AppendFile& log, bool behind) {
+  void checkpoint(AppendFile& log, Writing when) {
     Checkpoint checkpoint;
     checkpoint.data_hash = dataset_.info().content_hash;
     checkpoint.metrics.bytes = log.sync();
     checkpoint.inputs = inputs_;
     for (const auto& [name, mean] : means_of(summary_)) checkpoint.own[name] = *mean;
-    behind ? checkpoints_.save_behind(state_, checkpoint) : checkpoints_.save(state_, checkpoint);
+    checkpoints_.save(state_, checkpoint, when);
   }
 
   /// A step's part in the means over the first and the last tenth.
@@ -316,7 +315,7 @@ class Finetune {
     dictionary.info.centred = centred;
     dictionary.info.k = k;
     dictionary.info.tokens += tokens_;
-    dictionary.info.warnings.clear();  // they are of the run's weights
+    dictionary.info.warnings.clear();  // they were said of other weights
     dictionary.fold(units_, units_);
     dictionary.save(paths_.out / "dictionary");
   }

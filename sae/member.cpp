@@ -156,7 +156,7 @@ void Member::conclude(bool stop) {
   if (last || stop || source_.stream().can_release())
     save();
   else if (due)
-    checkpoints_.save_behind(state_, checkpoint());
+    checkpoints_.save(state_, checkpoint(), Writing::behind);
 }
 
 void Member::resample() {
@@ -208,7 +208,7 @@ void Member::warn() {
   warned_ = warned_ || !line_.warnings.empty();
 }
 
-/// Of the state as it stands, whose logs are on the disk.
+/// Describes the present state. The logs are synced first: what it says of them is on the disk.
 Checkpoint Member::checkpoint() {
   collect();
   if (device_) device_->download(host_state(state_));

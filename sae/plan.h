@@ -34,7 +34,7 @@ struct Plan {
   std::vector<PlanItem> resident;   ///< a rank's, all the time
   std::vector<PlanItem> transient;  ///< a rank's, one at a time
   PlanItem aux_at_most;             ///< on top, were every latent dead
-  PlanItem checkpoint_copy;         ///< while one is written, if there is room; no transient is
+  PlanItem checkpoint_copy;         ///< while one is written, if there is room
   std::vector<PlanItem> disk;
   int64_t received = 0;  ///< bytes a rank and step receives from the others
 

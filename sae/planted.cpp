@@ -17,13 +17,6 @@ enum Use : uint64_t { kFeature = 1, kProbability, kLoading, kCode, kNoise };
 
 constexpr int64_t kBlock = 64;  // rows a task
 
-double uniform(Random& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
-
-double normal(Random& random) {
-  const double radius = std::sqrt(-2 * std::log(1 - uniform(random)));
-  return radius * std::cos(2 * M_PI * uniform(random));
-}
-
 double phi(double x) { return 0.5 * std::erfc(-x * M_SQRT1_2); }
 
 /// t with 1 − Φ(t) = p, by bisection to the last bit.

@@ -98,7 +98,7 @@ int64_t resample_dead(Context& context, const Variant& variant, State& state, Co
   const float* centre = variant.geometry().centred ? state.decoder_bias() : nullptr;
   Random random{seed, kDraws, static_cast<uint64_t>(state.step)};
   for (const int64_t j : dead) {
-    const double drawn = static_cast<double>(random.next() >> 11) * 0x1p-53 * sums.back();
+    const double drawn = uniform(random) * sums.back();
     const int64_t row = std::upper_bound(sums.begin(), sums.end() - 1, drawn) - sums.begin();
     std::vector<float> direction(x.row(row), x.row(row) + x.cols);
     double squares = 0;

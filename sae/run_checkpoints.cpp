@@ -17,12 +17,11 @@ namespace {
 
 using Clock = CheckpointClock::Clock;
 
-/// Training may take more while a copy is written: AuxK's copy of the dead latents is up to a
-/// quarter of the state.
-constexpr int64_t kHeadroom = 256 << 20;
+constexpr int64_t kHeadroom = 256 << 20;  // bytes
 
 std::optional<State> copy_if_room(const State& state) try {
-  if (data::memory_left() < state.bytes() + state.bytes() / 4 + kHeadroom) return std::nullopt;
+  const int64_t aux = 6 * state.n * state.d_in;  // its copy of the dead latents, were all dead
+  if (data::memory_left() < state.bytes() + aux + kHeadroom) return std::nullopt;
   return state.without_screen();
 } catch (const std::bad_alloc&) {
   return std::nullopt;
@@ -68,17 +67,17 @@ void RunCheckpoints::settle() {
   if (behind_.valid()) last_good_ = behind_.get().string();
 }
 
-void RunCheckpoints::save(const State& state, const Checkpoint& checkpoint) {
+void RunCheckpoints::save(const State& state, const Checkpoint& checkpoint, Writing when) {
   settle();
+  if (when == Writing::behind && write_behind(state, checkpoint)) return;
   lease_->check();
   last_good_ = save_checkpoint(run_, state, checkpoint, policy_).string();
   clock_.written(Clock::now());
 }
 
-void RunCheckpoints::save_behind(const State& state, const Checkpoint& checkpoint) {
-  settle();
+bool RunCheckpoints::write_behind(const State& state, const Checkpoint& checkpoint) {
   std::optional<State> copy = copy_if_room(state);
-  if (!copy) return save(state, checkpoint);
+  if (!copy) return false;
   lease_->check();
   try {
     behind_ = std::async(std::launch::async,
@@ -86,9 +85,10 @@ void RunCheckpoints::save_behind(const State& state, const Checkpoint& checkpoin
                            return save_checkpoint(run, copy, checkpoint, policy);
                          });
   } catch (const std::system_error&) {  // no thread to be had
-    return save(state, checkpoint);
+    return false;
   }
   clock_.written(Clock::now());
+  return true;
 }
 
 std::string RunCheckpoints::last_good() {

@@ -18,6 +18,8 @@ namespace assay::sae {
 
 CheckpointPolicy policy_of(const TrainConfig& train);
 
+enum class Writing { now, behind };
+
 class RunCheckpoints {
  public:
   /// The time till the first one that is due begins here. Nothing is touched.
@@ -32,21 +34,22 @@ class RunCheckpoints {
   /// nullopt where there is none. Throws as load_checkpoint and load_checkpoint_of do.
   std::optional<Restored> restore(Context& context, const CreateState& create,
                                   std::optional<int64_t> at = std::nullopt);
-  /// Throws what save_behind() ran into.
+  /// Throws what a write behind ran into.
   bool due(int64_t step);
-  /// As save_checkpoint; the clock starts anew. Throws Error where another process has taken the
-  /// folder over, and what save_behind() ran into.
-  void save(const State& state, const Checkpoint& checkpoint);
-  /// As save(), written by a thread of its own from a copy of the state: the caller waits for the
-  /// copy alone, and for the checkpoint before if that is still being written. If memory has no
-  /// room for a copy, this is save().
-  void save_behind(const State& state, const Checkpoint& checkpoint);
-  /// Waits for what save_behind() is writing. Throws what went wrong.
+  /// As save_checkpoint; the clock starts anew. Behind: a thread of its own writes a copy of the
+  /// state, and the caller waits for the copy alone, and for the checkpoint before if that is still
+  /// being written. If there is no room for a copy, or no thread, it is written now. Throws Error
+  /// where another process has taken the folder over, and what the write before ran into.
+  void save(const State& state, const Checkpoint& checkpoint, Writing when = Writing::now);
+  /// Waits for what is being written behind. Throws what went wrong.
   void settle();
   /// For the message of a failure: "there is no checkpoint yet", or where it lies.
   std::string last_good();
 
  private:
+  /// False if there is no room for a copy, or no thread.
+  bool write_behind(const State& state, const Checkpoint& checkpoint);
+
   std::filesystem::path run_;
   std::optional<data::Lease> lease_;
   CheckpointPolicy policy_;

@@ -50,7 +50,7 @@ struct State {
   ConstMatrix decoder() const { return {at("W_dec").value.data(), n, d_out}; }
   const float* encoder_bias() const { return at("b_enc").value.data(); }
   const float* decoder_bias() const { return at("b_dec").value.data(); }
-  /// Of all but the screen copy.
+  /// That it holds, without the screen copy.
   int64_t bytes() const;
   /// A copy of all but the screen copy, which is made anew from W_enc.
   State without_screen() const;

@@ -39,7 +39,7 @@ PlanInput plan_input(const RunConfig& config, const BatchSource& source) {
   check_hooks(config.data, config.model.variant);
   PlanInput input;
   input.data = config.data;
-  input.window_chunks = std::max(config.data.window_chunks, source.stream().mixing().window_chunks);
+  input.window_chunks = std::max(config.data.window_chunks, source.stream().window_chunks());
   input.variant = variant_options(config.model, config.train, source.inputs(), source.targets());
   std::vector<data::HookInfo> hooks = source.inputs();
   if (source.transcodes())
@@ -127,10 +127,11 @@ class Lockstep {
   OnDivergence failed_;
 };
 
-std::unique_ptr<Member> make_member(Context& context, const SweepMember& member,
-                                    BatchSource& source) {
+/// What `make` returns; a fault of its configuration names the member of the sweep.
+template <class Make>
+auto of_member(const SweepMember& member, const Make& make) {
   try {
-    return std::make_unique<Member>(context, member.config, member.run, source);
+    return make();
   } catch (const UsageError& error) {
     throw UsageError(fmt::format("{}: {}", member.run.filename().string(), error.what()));
   }
@@ -167,12 +168,16 @@ std::vector<SweepOutcome> train_sweep(Context& context, const std::vector<SweepM
   const RunConfig& shared = members[open.front()].config;
   BatchSource source(shared.data, shared.train, stop);
   std::vector<PlanInput> plans;
-  for (const size_t i : open) plans.push_back(plan_input(members[i].config, source));
+  for (const size_t i : open) {
+    plans.push_back(of_member(members[i], [&] { return plan_input(members[i].config, source); }));
+  }
   require_memory(std::move(plans));
   std::vector<std::unique_ptr<Member>> learners(members.size());
   std::vector<Member*> active;
   for (const size_t i : open) {
-    learners[i] = make_member(context, members[i], source);
+    learners[i] = of_member(members[i], [&] {
+      return std::make_unique<Member>(context, members[i].config, members[i].run, source);
+    });
     active.push_back(learners[i].get());
   }
   active.front()->show_progress(

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs every test. Options:
-#   --long   also clang-tidy over every source, and all layers under the sanitizers
+#   --long   also clang-tidy over every source, all layers under the sanitizers, and more kills and
+#            signals (ASSAY_TEST_KILLS, ASSAY_TEST_SIGNALS) in the tests of resuming
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -61,6 +62,7 @@ if ((long)); then
 else
   phase "clang-tidy, changes and a part" bash tests/checks/tidy.sh
 fi
+if ((long)); then export ASSAY_TEST_KILLS=100 ASSAY_TEST_SIGNALS=4; fi
 phase "tests, two at a time" ctest --test-dir build -j2 --output-on-failure --no-tests=error
 if ((long)); then
   phase "all under ASan and UBSan" sanitized asan kernels data sae eval

@@ -75,10 +75,10 @@ MemoryRoom memory_room() {
     const char* end = text + std::strlen(text);
     const auto [rest, error] = std::from_chars(text, end, bytes);
     if (error != std::errc() || rest != end || bytes < 0) {
-      throw UsageError(fmt::format(
-          "ASSAY_MEMORY_LIMIT={}: expected a number of bytes, such as 8000000000", text));
+      throw UsageError(
+          fmt::format("{}={}: expected a number of bytes, such as 8000000000", kVariable, text));
     }
-    return {bytes, kVariable};
+    return {bytes, kVariable, true};
   }
   MemoryRoom room{INT64_MAX, "nothing"};
   if (const auto free = number_in("/proc/meminfo", "MemAvailable:"))
@@ -90,7 +90,7 @@ MemoryRoom memory_room() {
 
 int64_t memory_left() {
   const MemoryRoom room = memory_room();
-  if (room.limit != kVariable) return room.bytes;
+  if (!room.given) return room.bytes;
   int64_t pages = 0, resident = 0;
   std::ifstream("/proc/self/statm") >> pages >> resident;
   return room.bytes - resident * sysconf(_SC_PAGESIZE);

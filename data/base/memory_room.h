@@ -9,7 +9,8 @@ namespace assay::data {
 
 struct MemoryRoom {
   int64_t bytes = 0;
-  std::string limit;  ///< what sets it, for messages
+  std::string limit;   ///< what sets it, for messages
+  bool given = false;  ///< by ASSAY_MEMORY_LIMIT
 };
 
 /// The least of what the machine has available, what the control groups (version 2) of this process

@@ -50,6 +50,7 @@ details>summary{cursor:pointer;color:var(--accent);font-size:.93rem}
 pre{font-size:.8rem;overflow:auto;max-height:360px;background:var(--faint);padding:10px 12px}
 .error{color:var(--bad);font-size:.9rem;padding:10px 0}
 @media (max-width:640px){main{padding:24px 16px 60px}h1{font-size:1.4rem}th,td{padding-right:12px}
+th{white-space:normal}td.name,th.wrap{min-width:5em}td.wrap{min-width:9em}
 .scroll td.name:first-child{min-width:7.5em;max-width:10em}}
 @media print{main{max-width:none;padding:0}h2{break-after:avoid}figure{break-inside:avoid}.vega-embed summary{display:none}}
 )css";

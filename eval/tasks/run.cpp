@@ -168,11 +168,20 @@ std::vector<std::optional<bool>> seen_by_dictionary(const Session& session,
   return seen;
 }
 
+std::string dictionary_name(const Session& session, std::optional<size_t> index) {
+  return index ? session.dictionaries[*index].entry.name : "";
+}
+
 std::string control_of(const Session& session, const EvalDictionary& dictionary) {
   if (!dictionary.entry.null_kind.empty()) return dictionary.entry.null_kind;
   for (const EvalDictionary& d : session.dictionaries)
     if (d.entry.parent == dictionary.entry.name) return d.entry.name;
   return {};
+}
+
+std::string control_of(const Session& session, const EvalDictionary& dictionary,
+                       const ArmEntry* arm) {
+  return arm && arm->role == "control" ? arm->name : control_of(session, dictionary);
 }
 
 data::SplitRule common_split_rule(const data::Dataset& dataset,

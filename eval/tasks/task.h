@@ -115,9 +115,17 @@ std::optional<bool> seen_in_training(const Session& session, const EvalDictionar
 std::vector<std::optional<bool>> seen_by_dictionary(const Session& session,
                                                     const std::vector<int64_t>& documents);
 
+/// The name of a dictionary of the session, "" if there is none.
+std::string dictionary_name(const Session& session, std::optional<size_t> index);
+
 /// The control that a dictionary's numbers are to be read against: its kind for a control, else the
-/// first control that was built like it, "" where there is none.
+/// first control that was built like it, "" if there is none.
 std::string control_of(const Session& session, const EvalDictionary& dictionary);
+
+/// The same for an arm on the dictionary, nullptr if the task does not declare it: an arm whose
+/// role is "control" is its own.
+std::string control_of(const Session& session, const EvalDictionary& dictionary,
+                       const ArmEntry* arm);
 
 /// The rule that the trained dictionaries of this data set share; `otherwise` where none names one.
 /// Throws UsageError where two dictionaries trained on this data set with different rules: no part

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -93,20 +92,22 @@ class Bottleneck {
                               state_->step + 1, flag.row(), checkpoints_.last_good()));
     }
     tokens_ += rows;
-    if (checkpoints_.due(state_->step)) checkpoint(true);
+    if (checkpoints_.due(state_->step)) checkpoint(sae::Writing::behind);
   }
 
   /// Of the steps taken, unless it stands already.
-  void checkpoint(bool behind = false) {
-    if (!behind) await();
-    if (steps() == saved_) return;
+  void checkpoint(sae::Writing when = sae::Writing::now) {
+    if (steps() == saved_) {
+      if (when == sae::Writing::now) checkpoints_.settle();
+      return;
+    }
     sae::Checkpoint checkpoint;
     checkpoint.own = {{"d", static_cast<double>(d_)},
                       {"scale", units_.scale.front()},
                       {"variance", variance_},
                       {"tokens", static_cast<double>(tokens_)},
                       {"centred", units_.centred ? 1 : 0}};
-    behind ? checkpoints_.save_behind(*state_, checkpoint) : checkpoints_.save(*state_, checkpoint);
+    checkpoints_.save(*state_, checkpoint, when);
     saved_ = steps();
   }
 
@@ -121,12 +122,6 @@ class Bottleneck {
     dictionary.info.seed = static_cast<uint64_t>(config_.train.seed);
     dictionary.fold(units_, units_);
     dictionary.save(out_ / "dictionary");
-  }
-
-  /// What is being written behind stands, or has failed and is thrown.
-  void await() try { checkpoints_.settle(); } catch (...) {
-    saved_ = -1;
-    throw;
   }
 
   int64_t steps() const { return state_ ? state_->step : 0; }

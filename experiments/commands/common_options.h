@@ -1,4 +1,4 @@
-// Options that several commands have, each worded once.
+// Options that several commands have alike.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -8,8 +8,7 @@
 
 namespace assay::commands {
 
-template <class Integer>
-void add_threads(CLI::App& command, Integer& threads) {
+inline void add_threads(CLI::App& command, int& threads) {
   command.add_option("--threads", threads, "Threads (0: the processors); never changes the result")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

@@ -14,6 +14,7 @@
 #include "data/index_file.h"
 #include "data/safetensors.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
 
@@ -253,7 +254,7 @@ void print(const Json& facts, int indent) {
 void run(const fs::path& path, bool json) {
   const Json facts = inspect(path);
   if (json) {
-    fmt::print("{}\n", facts.dump(-1, ' ', false, Json::error_handler_t::replace));
+    print_json(facts);
   } else {
     print(facts, 0);
   }

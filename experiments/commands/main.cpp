@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <string>
 
+#include "data/base/say.h"
 #include "data/untrusted.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/usage_line.h"
@@ -42,36 +43,36 @@ int end(int status) {
 }
 
 /// The one line that a command which fails leaves, whatever stands in the names that it quotes.
-int refuse(int status, std::string message) {
+int refuse(int status, const std::string& message) {
   if (std::ferror(stdout) != 0) return end(1);  // it is what failed
-  std::replace_if(
-      message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  std::fprintf(stderr, "assay: %s\n", message.c_str());
+  assay::data::note(message);
   return end(status);
 }
 
-int run(int argc, char** argv) {
-  occupy_closed_streams();
-  assay::data::start_isolation();
+/// Everything said on the way goes to stderr: standard output is for results.
+void prepare_streams() {
   // A file-size limit is an error like a full disk, and a reader that has gone like any failure to
   // write: reported by the write that fails.
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);
   static char results[1 << 16];
   std::setvbuf(stdout, results, _IOFBF, sizeof results);  // end() writes, and sees whether it could
+}
 
+int run(int argc, char** argv) {
   CLI::App app{
       "Assay trains sparse autoencoders on cached activations and finds out what they are worth.",
       "assay"};
-  app.set_version_flag("--version", "assay " ASSAY_VERSION);
-  app.require_subcommand(1);
-  app.fallthrough(false);
-
-#define ASSAY_REGISTER(name) assay::commands::register_##name(app);
-  ASSAY_COMMANDS(ASSAY_REGISTER)
-#undef ASSAY_REGISTER
-
   try {
+    occupy_closed_streams();
+    assay::data::start_isolation();
+    prepare_streams();
+    app.set_version_flag("--version", "assay " ASSAY_VERSION);
+    app.require_subcommand(1);
+    app.fallthrough(false);
+#define ASSAY_REGISTER(name) assay::commands::register_##name(app);
+    ASSAY_COMMANDS(ASSAY_REGISTER)
+#undef ASSAY_REGISTER
     app.parse(argc, argv);
     return end(0);
   } catch (const CLI::RuntimeError& error) {

@@ -60,7 +60,7 @@ void look_at_chunks(const data::Dataset& dataset, const Config& config,
   stream.rule = config.data.rule();
   const data::StreamPlan plan(dataset, stream);
   in.rows_per_epoch = plan.rows_per_epoch();
-  in.window_chunks = plan.mixing().window_chunks;
+  in.window_chunks = plan.window_chunks();
 }
 
 /// The variant at the sizes that the data set says, or --dims.
@@ -228,7 +228,8 @@ void print(const Json& f) {
   print_bytes(memory["one_at_a_time"]);
   if (!memory["on_top_at_most"].empty()) fmt::print("  on top, at most:\n");
   print_bytes(memory["on_top_at_most"]);
-  if (!memory["if_there_is_room"].empty()) fmt::print("  instead of these, if there is room:\n");
+  if (!memory["if_there_is_room"].empty())
+    fmt::print("  while a checkpoint is written, if there is room:\n");
   print_bytes(memory["if_there_is_room"]);
   fmt::print("disk: {:.2f} GB ({:.1f} GB free)\n", f["disk"]["total"].get<double>() / 1e9,
              f["disk"]["free"].get<double>() / 1e9);

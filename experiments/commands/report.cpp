@@ -13,6 +13,7 @@
 #include "eval/report/page.h"
 #include "eval/results/results.h"
 #include "experiments/commands/commands.h"
+#include "experiments/commands/print_json.h"
 
 namespace assay::commands {
 namespace {
@@ -31,7 +32,7 @@ void report(const Options& options) {
   const std::string file = (options.out / "report.html").string();
   if (options.json) {
     const nlohmann::json answer = {{"report", file}, {"bytes", std::filesystem::file_size(file)}};
-    fmt::print("{}\n", answer.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+    print_json(answer);
   } else {
     for (const std::filesystem::path& run : options.runs) {
       const std::filesystem::path results = run / "results.json";

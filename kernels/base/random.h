@@ -2,15 +2,17 @@
 // standard's distributions differ between implementations and are not used.
 //
 // Random (SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
-// OOPSLA 2014) orders the data that a trainer reads. Rng (xoshiro256**: Blackman and Vigna 2018,
-// seeded by SplitMix64) draws what an evaluation samples and resamples. They are two because one
-// would change the bits of every trained dictionary, or of every published number.
+// OOPSLA 2014) has a key of several parts: training and planted data are drawn from it. Rng
+// (xoshiro256**: Blackman and Vigna 2018, seeded by SplitMix64) is what evaluations sample
+// and resample by, and fine-tuning orders texts by. They are two because one would change the bits
+// of every trained dictionary, or of every published number.
 #pragma once
 
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <numbers>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -19,35 +21,6 @@
 #include "kernels/base/mix64.h"
 
 namespace assay {
-
-/// A stream of words that depends on the key alone, in the order of its parts.
-class Random {
- public:
-  Random(std::initializer_list<uint64_t> key) {
-    for (const uint64_t part : key) state_ = mix64(state_ ^ mix64(part));
-  }
-  uint64_t next() {
-    const uint64_t word = mix64(state_);
-    state_ += 0x9e3779b97f4a7c15ull;
-    return word;
-  }
-  /// Uniform in [0, bound), bound > 0, without bias (words below 2^64 mod bound are drawn again).
-  uint64_t below(uint64_t bound) {
-    const uint64_t rejected = (0 - bound) % bound;
-    uint64_t word = next();
-    while (word < rejected) word = next();
-    return word % bound;
-  }
-
- private:
-  uint64_t state_ = 0;
-};
-
-/// Fisher and Yates' shuffle: every order equally likely.
-template <class T>
-void shuffle(std::span<T> items, Random& random) {
-  for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random.below(i)]);
-}
 
 /// One step of splitmix64; advances `state`.
 inline uint64_t splitmix64(uint64_t& state) {
@@ -66,6 +39,44 @@ inline uint64_t derive_seed(uint64_t seed, std::initializer_list<uint64_t> path)
   }
   return result;
 }
+
+/// Uniform in [0, 1), a multiple of 2^-53.
+template <class Generator>
+double uniform(Generator& random) {
+  return static_cast<double>(random.next() >> 11) * 0x1p-53;
+}
+
+/// Standard normal (Box-Muller, two uniforms a call).
+template <class Generator>
+double normal(Generator& random) {
+  const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform(random)));
+  return radius * std::cos(2.0 * std::numbers::pi * uniform(random));
+}
+
+/// Fisher and Yates' shuffle: every order equally likely.
+template <class T, class Generator>
+void shuffle(std::span<T> items, Generator& random) {
+  for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random.below(i)]);
+}
+
+/// A stream of words that depends on the key alone, in the order of its parts.
+class Random {
+ public:
+  Random(std::initializer_list<uint64_t> key) {
+    for (const uint64_t part : key) state_ = mix64(state_ ^ mix64(part));
+  }
+  uint64_t next() { return splitmix64(state_); }
+  /// Uniform in [0, bound), bound > 0, without bias (words below 2^64 mod bound are drawn again).
+  uint64_t below(uint64_t bound) {
+    const uint64_t rejected = (0 - bound) % bound;
+    uint64_t word = next();
+    while (word < rejected) word = next();
+    return word % bound;
+  }
+
+ private:
+  uint64_t state_ = 0;
+};
 
 class Rng {
  public:
@@ -95,19 +106,11 @@ class Rng {
     return static_cast<uint64_t>(product >> 64);
   }
 
-  /// Uniform in [0, 1), a multiple of 2^-53.
-  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
-
-  /// Standard normal (Box-Muller, two uniforms a call).
-  double normal() {
-    const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
-    return radius * std::cos(2.0 * 3.14159265358979323846 * uniform());
-  }
-
-  /// Fisher-Yates; every order equally likely.
+  double uniform() { return assay::uniform(*this); }
+  double normal() { return assay::normal(*this); }
   template <class T>
   void shuffle(std::span<T> values) {
-    for (std::size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(i)]);
+    assay::shuffle(values, *this);
   }
 
   /// A random order of 0 … n − 1.

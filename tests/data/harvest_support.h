@@ -1,8 +1,6 @@
 // Corpora and a lower half with known answers.
 #pragma once
 
-#include <stdlib.h>
-
 #include <atomic>
 #include <filesystem>
 #include <functional>
@@ -11,22 +9,11 @@
 
 #include "data/corpus.h"
 #include "data/harvest.h"
+#include "tests/support/files.h"
 
 namespace assay::data {
 
-/// A folder that goes when the test does.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "assay-harvest-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
+using support::TemporaryFolder;
 
 /// Texts of 1 to 40 tokens in a scrambled but fixed order.
 inline Corpus make_corpus(int64_t texts) {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "data/hdf5.h"
+#include "data/hdf5_values.h"
 #include "data/layout.h"
 #include "data/stream.h"
 #include "tests/data/shard_support.h"

@@ -1,36 +1,21 @@
 // A small data set with known contents, for the tests of shards, index and stream.
 #pragma once
 
-#include <unistd.h>
-
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <string>
 #include <vector>
 
 #include "data/shard_writer.h"
 #include "kernels/base/error.h"
+#include "tests/support/files.h"
 
 namespace assay::data::testing {
 
-/// A folder that disappears with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    static int number = 0;
-    path_ = std::filesystem::temp_directory_path() /
-            ("assay-test-" + std::to_string(::getpid()) + "-" + std::to_string(number++));
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using support::bytes_of;
+using support::TemporaryFolder;
 
 /// Rows whose every column is a plain function of the row number.
 struct Rows {
@@ -84,11 +69,6 @@ inline void write(const ShardWriterOptions& options, const Rows& rows) {
   ShardWriter writer(options);
   writer.append(rows.block(0, rows.rows));
   writer.finish();
-}
-
-inline std::string bytes_of(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 inline void set_bytes(const std::filesystem::path& file, const std::string& bytes) {

@@ -232,5 +232,20 @@ TEST(Shards, EmptyDataSetOpens) {
   EXPECT_TRUE(dataset.chunks().empty());
 }
 
+TEST(Dataset, LabelsWithoutAnIndexAreHeldToTheirClasses) {
+  const TemporaryFolder folder;
+  Rows rows(60, 24);
+  rows.label[17] = 7;
+  write(options_for(folder.path(), 24, DType::f32), rows);
+  const Dataset dataset = Dataset::open(folder / "shard-00000.h5");
+  try {
+    dataset.label_values("kind");
+    FAIL() << "a class that is not there was accepted";
+  } catch (const Error& error) {
+    for (const char* part : {"shard-00000.h5", "labels/kind", "row 17", "7"})
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace assay::data

@@ -53,7 +53,7 @@ struct SessionFixture {
     return run_tasks(s, tasks);
   }
 
-  TempFolder folder;
+  support::TemporaryFolder folder;
   Planted planted;
   Context context;
   std::unique_ptr<data::Dataset> dataset;

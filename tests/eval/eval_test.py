@@ -23,7 +23,7 @@ def assay(*arguments):
 
 
 def mix64(z):
-    """One step of splitmix64, as kernels/base/random.h and kernels/base/random.h have it."""
+    """One step of splitmix64, as kernels/base/mix64.h has it."""
     z = (z + 0x9E3779B97F4A7C15) & MASK
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK

@@ -3,8 +3,6 @@
 // constant that would spoil any sum they entered.
 #pragma once
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -13,6 +11,7 @@
 #include "data/shard_writer.h"
 #include "kernels/base/random.h"
 #include "sae/dictionary.h"
+#include "tests/support/files.h"
 
 namespace assay::eval::test {
 
@@ -23,21 +22,6 @@ struct PlantedOptions {
   std::string format = "format";  ///< name of the domain label
   bool verbs = false;             ///< every fifth document is a verb's
   bool whole_texts = true;        ///< false: positions start at 1
-};
-
-/// A folder that goes away with the object.
-class TempFolder {
- public:
-  explicit TempFolder(const std::string& name)
-      : path_(std::filesystem::temp_directory_path() /
-              ("assay_" + name + "_" + std::to_string(getpid()))) {
-    std::filesystem::remove_all(path_);
-  }
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
 };
 
 /// The columns of the planted data, kept for naive references.

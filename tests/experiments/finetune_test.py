@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tiny_data import assay, assay_json
-from train_support import checkpoints, files_of, weights
+from train_support import await_that, checkpoints, files_of, weights
 
 REPO = Path(__file__).resolve().parents[2]
 TOOLS = REPO / "data" / "python"
@@ -153,13 +153,15 @@ def start(made, out, *arguments):
     )
 
 
-def wait_for_checkpoint(process, out, beyond=""):
-    while process.poll() is None:
-        names = checkpoints(out) if (out / "checkpoints").is_dir() else []
-        if any(name > beyond and "." not in name for name in names):
-            return
-        time.sleep(0.01)
-    raise AssertionError(process.communicate()[1])
+def await_newer_checkpoint(process, out, seen=""):
+    await_that(
+        lambda: (
+            (out / "checkpoints").is_dir()
+            and any(name > seen and "." not in name for name in checkpoints(out))
+        ),
+        f"a checkpoint beyond '{seen}'",
+        process,
+    )
 
 
 def test_killed_and_damaged_it_ends_in_the_same_bits(made, tmp_path):
@@ -170,7 +172,7 @@ def test_killed_and_damaged_it_ends_in_the_same_bits(made, tmp_path):
     seen = ""
     for _ in range(3):
         process = start(made, out, *often)
-        wait_for_checkpoint(process, out, seen)
+        await_newer_checkpoint(process, out, seen)
         time.sleep(0.3 * moments.random())
         process.kill()
         assert process.wait() == -signal.SIGKILL, "the run finished before its kill"

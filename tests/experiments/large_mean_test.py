@@ -18,7 +18,7 @@ D, OUT, N, K = 24, 10, 96, 4
 DATA = {"transcoder": ", target_hook: out", "skip_transcoder": ", target_hook: out"}
 DATA["crosscoder"] = DATA["crosscoder_batch_topk"] = ", more_hooks: [out]"
 VARIANTS = ["topk", "batch_topk", "relu", "p_anneal", "gated", "jumprelu", "switch"]
-VARIANTS += ["matching_pursuit", "matryoshka_topk", "multi_topk", *DATA]
+VARIANTS += ["matching_pursuit", "matryoshka_topk", "matryoshka_batch_topk", "multi_topk", *DATA]
 MODEL = {"switch": ", experts: 4", "relu": ", sparsity: 0.2"}
 
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from tiny_data import rows, write_dictionary
-from train_support import ASSAY, checkpoints, files_of, metrics, run, weights
+from train_support import ASSAY, await_that, checkpoints, files_of, metrics, run, weights
 
 LONG = dict(steps=100_000, log_every=1, checkpoint_every=50)
 
@@ -22,13 +22,6 @@ def begin(*arguments, **options):
     )  # fmt: skip
 
 
-def wait_for(path, process=None):
-    deadline = time.time() + 60
-    while not path.exists():
-        assert time.time() < deadline and (process is None or process.poll() is None)
-        time.sleep(0.02)
-
-
 def stop(process, number=signal.SIGTERM):
     process.send_signal(number)
     return process.wait(timeout=60)
@@ -37,7 +30,7 @@ def stop(process, number=signal.SIGTERM):
 def test_a_second_process_is_refused_and_names_the_first(tmp_path, config, shards):
     out = tmp_path / "run"
     first = begin("train", config(**LONG), "--out", out)
-    wait_for(out / "checkpoints", first)
+    await_that((out / "checkpoints").is_dir, out / "checkpoints", first)
     for command in ("train", "bottleneck", "eval"):
         settings = config(**LONG)
         arguments = ["train", settings, "--resume", "auto"]
@@ -61,7 +54,7 @@ def test_a_killed_process_leaves_a_lease_that_is_taken_over(tmp_path, config):
     out = tmp_path / "run"
     settings = config(steps=60, log_every=1, checkpoint_every=5)
     first = begin("train", settings, "--out", out)
-    wait_for(out / "checkpoints", first)
+    await_that((out / "checkpoints").is_dir, out / "checkpoints", first)
     first.kill()
     first.wait()
     done = run("train", settings, "--out", out, "--resume", "auto")
@@ -121,7 +114,7 @@ def test_file_systems_that_cannot_sync_folders_are_told_from_broken_ones(tmp_pat
 def test_a_hang_up_is_a_checkpoint_unless_it_is_ignored(tmp_path, config):
     out = tmp_path / "run"
     process = begin("train", config(**LONG), "--out", out)
-    wait_for(out / "checkpoints", process)
+    await_that((out / "checkpoints").is_dir, out / "checkpoints", process)
     assert stop(process, signal.SIGHUP) == 75
     last = checkpoints(out)[-1]
     ignoring = subprocess.Popen(

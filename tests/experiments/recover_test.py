@@ -28,6 +28,14 @@ def planted(tmp_path_factory):
     return folder
 
 
+def test_the_old_name_of_synthesize_writes_the_same(planted, tmp_path):
+    assay("plant", *SMALL, "--set", "rows=2000", "--out", tmp_path / "old")
+    files = {path.relative_to(planted): path for path in planted.rglob("*") if path.is_file()}
+    assert len(files) > 3
+    for name, path in files.items():
+        assert (tmp_path / "old" / name).read_bytes() == path.read_bytes(), name
+
+
 def noisy_dictionary(planted, folder, n=12, seed=0):
     """Some true features under noise, others random, of all lengths."""
     rng = np.random.default_rng(seed)

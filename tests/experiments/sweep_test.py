@@ -245,7 +245,7 @@ def test_the_page_shows_every_dictionary_and_loads_nothing(tmp_path, sweep, shar
     [
         ("variant: [topk, topj]", [], "topj"),
         ("k: [4, 4]", [], "'sweep.k' holds 4 twice"),
-        ("k: [4, 400]", [], "model.k = 400 is larger than model.n = 256"),
+        ("k: [4, 400]", [], "topk-n256-k400-s3: model.k = 400 is larger than model.n = 256"),
         ("sizes: [4]", [], "sizes"),
         ("n: [0]", [], "sweep.n"),
         ("k: [4]", ["data.rolling=true"], "data.rolling"),

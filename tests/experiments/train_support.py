@@ -57,14 +57,19 @@ def checkpoints(folder):
     return sorted(path.name for path in (Path(folder) / "checkpoints").iterdir())
 
 
+def await_that(condition, what, process=None):
+    """Until it holds; fails after a minute, or once the process that would bring it about has ended."""
+    deadline = time.time() + 60
+    while not condition():
+        assert process is None or process.poll() is None, f"{what}: {process.communicate()[1]}"
+        assert time.time() < deadline, f"{what}: not within a minute"
+        time.sleep(0.01)
+
+
 def await_checkpoint(folder, step):
     """It is written behind the run's back."""
     path = Path(folder) / "checkpoints" / f"step-{step:010}"
-    for _ in range(500):
-        if path.is_dir():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{path}: not written within 10 s")
+    await_that(path.is_dir, path)
 
 
 def files_of(folder):

@@ -1,4 +1,4 @@
-"""Settings that the chosen variant does not use, and numbers out of bounds, are refused by name."""
+"""Settings without use for the chosen variant, a k it cannot keep, and numbers out of bounds: refused by name."""
 
 import json
 import os
@@ -47,23 +47,28 @@ def test_a_sweep_takes_what_one_of_its_variants_uses(tmp_path):
     assert "none" in line and "sparsity" not in line  # the shards are what is missing
 
 
-@pytest.mark.parametrize(
-    "variant", ["batch_topk", "matryoshka_batch_topk", "topk", "switch", "matching_pursuit"]
-)
-def test_a_fraction_of_a_latent_is_a_mean(tmp_path, variant):
-    write_activations(tmp_path / "x.h5", rows(600))
-    assay("index", tmp_path / "x.h5", "--out", tmp_path / "set")
-    file = tmp_path / "config.yaml"
+def with_fractional_k(folder, variant):
+    """Shards, and the arguments of `assay train` for a dictionary of the variant with k = 2.5."""
+    write_activations(folder / "x.h5", rows(600))
+    assay("index", folder / "x.h5", "--out", folder / "set")
+    file = folder / "config.yaml"
     file.write_text(
-        f"data: {{path: {tmp_path / 'set'}}}\nmodel: {{variant: {variant}, n: 64, k: 2.5, prefixes: []}}\n"
+        f"data: {{path: {folder / 'set'}}}\nmodel: {{variant: {variant}, n: 64, k: 2.5, prefixes: []}}\n"
         "train: {steps: 6, batch: 64}\n"
     )
-    run = ["train", file, "--out", tmp_path / "run"]
-    if "batch" not in variant:
-        line = assay(*run, "--set", "model.experts=16", status=2)
-        assert f"model.k = 2.5: {variant} keeps a whole number" in line and "set k = 3" in line
-        return
-    assay(*run)
+    return ["train", file, "--out", folder / "run"]
+
+
+@pytest.mark.parametrize("variant", ["topk", "switch", "matching_pursuit"])
+def test_no_row_keeps_a_fraction_of_a_latent(tmp_path, variant):
+    run = with_fractional_k(tmp_path, variant)
+    line = assay(*run, "--set", "model.experts=16", status=2)
+    assert f"model.k = 2.5: {variant} keeps a whole number" in line and "set k = 3" in line
+
+
+@pytest.mark.parametrize("variant", ["batch_topk", "matryoshka_batch_topk"])
+def test_a_fraction_of_a_latent_is_a_mean(tmp_path, variant):
+    assay(*with_fractional_k(tmp_path, variant))
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["l0"] == 2.5  # 160 pairs of 64 rows
     cfg = json.loads((tmp_path / "run" / "dictionary" / "cfg.json").read_text())

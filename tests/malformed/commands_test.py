@@ -3,6 +3,7 @@
 The commands come from the program's own help: one without cases fails.
 """
 
+import itertools
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from functools import partial
 import pytest
 from content_cases import content_cases
 from form import Outcome, changes, contents, faults
-from option_cases import option_cases
+from option_cases import misuse_cases, option_cases
 from path_cases import GOOD, fill, make_bad_paths, path_cases
 
 ASSAY = os.environ["ASSAY"]
@@ -45,7 +46,8 @@ def cases(world, tmp_path_factory):
     for command, good in GOOD.items():
         of[command] += option_cases(run(command, "--help").stdout, fill(good, world))
         of[command] += path_cases(command, world, bad_paths)
-    for command, case in content_cases(folder / "contents", world, places):
+    contents_of = content_cases(folder / "contents", world, places)
+    for command, case in itertools.chain(contents_of, misuse_cases(world)):
         of[command].append(case)
     return of
 

@@ -26,6 +26,11 @@ REMEDY = re.compile(
     r"[Nn]o such (file|folder|module)|Is a directory|Not a directory|Permission denied|too long",
 )
 LONGEST = 700  # characters of a line
+DEEP = 100_000  # brackets: more than a parser's stack holds
+
+
+def as_bytes(value):
+    return value if isinstance(value, bytes) else value.encode()
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import re
 
-from form import USAGE, Case
+from form import FAILURE, USAGE, Case
 
 OPTION = re.compile(r"^ +(--[a-z-]+) (TEXT|INT|UINT|FLOAT)(:\S+(?: in \[\S+ - \S+\])?)?(.*)$", re.M)
 FLAG = re.compile(r"^ +(?:-h,)?(--[a-z-]+)", re.M)
@@ -49,3 +49,32 @@ def option_cases(help_text, good):
         yield Case("one argument more", [*good, "superfluous"], USAGE, ("superfluous",))
     if any(required for _, _, required in positionals):
         yield Case("no argument", [], USAGE)
+
+
+def misuse_cases(world):
+    good = [world["dict"], "--data", world["shards"], "--out", "OUT"]
+    for arguments, status, says in [
+        ([*good, "--tasks", "coer"], USAGE, ("coer", "core")),
+        ([*good, "--tasks", "splice"], USAGE, ("splice", "--model")),
+        ([*good, "--null", "radnom"], USAGE, ("radnom", "random")),
+        ([*good, "--null-dictionary", "frozen"], USAGE, ("--null-dictionary", "frozen")),
+        ([*good, "--null-dictionary", "frozen_decoder=/none"], FAILURE, ("/none",)),
+        ([*good, "--set", "eval.seeds=1"], USAGE, ("--set", "--config")),
+        ([world["dict"], *good], USAGE, ("dict", "once")),
+        (good[1:], USAGE, ("dictionary",)),
+        ([world["dict"], "--out", "OUT"], USAGE, ("--data",)),
+        ([world["dict"], "--data", world["shards"]], USAGE, ("--out",)),
+    ]:
+        yield "eval", Case(" ".join(map(str, arguments)), arguments, status, says)
+    for arguments, says in [
+        (["step", "--k", "9", "--latents", "8"], ("--k", "9", "8")),
+        (["stpe"], ("stpe", "step")),
+        (["topk", "--device", "cuda"], ("cuda",)),
+    ]:
+        yield "bench", Case(" ".join(arguments), arguments, USAGE, says)
+    for arguments, says in [
+        (["--kind", "toi", "--out", "OUT"], ("--kind", "toi")),
+        (["--set", "n=0", "--out", "OUT"], ("n", "0")),
+        ([], ("--out",)),
+    ]:
+        yield "synthesize", Case(" ".join(arguments), arguments, USAGE, says)

@@ -2,42 +2,26 @@
 #include "sae/run_checkpoints.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <memory>
-#include <sstream>
+#include <string>
 
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
+#include "tests/support/files.h"
 
 namespace assay::sae {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string bytes_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
 class RunCheckpointsTest : public testing::Test {
  protected:
-  RunCheckpointsTest()
-      : root_(fs::temp_directory_path() / ("assay-checkpoints-" + std::to_string(::getpid()))) {
-    fs::create_directories(root_);
-  }
-  ~RunCheckpointsTest() override {
-    ::unsetenv("ASSAY_MEMORY_LIMIT");
-    std::error_code ignored;
-    fs::remove_all(root_, ignored);
-  }
+  ~RunCheckpointsTest() override { ::unsetenv("ASSAY_MEMORY_LIMIT"); }
 
   std::unique_ptr<RunCheckpoints> begin(const std::string& name) {
     auto checkpoints = std::make_unique<RunCheckpoints>(root_ / name, CheckpointPolicy());
@@ -46,10 +30,11 @@ class RunCheckpointsTest : public testing::Test {
   }
   std::string saved(const std::string& name) const {
     const fs::path folder = checkpoint_folder(root_ / name, 3);
-    return bytes_of(folder / "state.safetensors") + bytes_of(folder / "trainer.json");
+    return support::bytes_of(folder / "state.safetensors") +
+           support::bytes_of(folder / "trainer.json");
   }
 
-  fs::path root_;
+  support::TemporaryFolder root_;
 };
 
 /// Of every kind that a state may hold, at step 3.
@@ -82,7 +67,7 @@ TEST_F(RunCheckpointsTest, BehindHoldsTheStateOfTheCall) {
     State moving = some_state(moments);
     {
       const auto checkpoints = begin("behind" + kind);
-      checkpoints->save_behind(moving, {});
+      checkpoints->save(moving, {}, Writing::behind);
       for (auto& [name, p] : moving.parameters) std::fill(p.value.begin(), p.value.end(), 9.f);
       moving.silent.assign(64, 0);
       moving.step = 4;
@@ -96,9 +81,9 @@ TEST_F(RunCheckpointsTest, WhatGoesWrongBehindIsSaidByTheNextCall) {
   State state = some_state(MomentType::fp32);
   state.at("W_enc").value[5] = NAN;
   const auto checkpoints = begin("bad");
-  checkpoints->save_behind(state, {});
+  checkpoints->save(state, {}, Writing::behind);
   EXPECT_THROW(checkpoints->save(some_state(MomentType::fp32), {}), Error);
-  checkpoints->save_behind(state, {});
+  checkpoints->save(state, {}, Writing::behind);
   EXPECT_NE(checkpoints->last_good().find("no checkpoint yet"), std::string::npos);
   checkpoints->save(some_state(MomentType::fp32), {});
   EXPECT_NE(checkpoints->last_good().find("step-0000000003"), std::string::npos);
@@ -107,7 +92,7 @@ TEST_F(RunCheckpointsTest, WhatGoesWrongBehindIsSaidByTheNextCall) {
 TEST_F(RunCheckpointsTest, WithoutRoomForACopyItIsWrittenBeforeTheCallReturns) {
   ::setenv("ASSAY_MEMORY_LIMIT", "1000", 1);
   const auto checkpoints = begin("narrow");
-  checkpoints->save_behind(some_state(MomentType::fp32), {});
+  checkpoints->save(some_state(MomentType::fp32), {}, Writing::behind);
   EXPECT_TRUE(fs::exists(checkpoint_folder(root_ / "narrow", 3) / "trainer.json"));
 }
 

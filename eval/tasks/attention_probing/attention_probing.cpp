@@ -109,7 +109,7 @@ void add_scores(const Session& session, const probing::ScoreTable& table, TaskRe
     Score score{.metric = "auroc",
                 .part = "ood",
                 .method = arm.key.method,
-                .dictionary = session.dictionaries[*arm.key.dictionary].entry.name,
+                .dictionary = dictionary_name(session, arm.key.dictionary),
                 .headline = arm.key.method == "latents_attention",
                 .cells = {}};
     for (const Cell& cell : arm.ood) score.cells.push_back({cell.task, cell.seed, cell.value});

@@ -102,8 +102,8 @@ class SeedStabilityTask : public PlannedTask<std::vector<Pair>> {
           living_sample(cache.dictionaries[pair.a].validation.firing,
                         session.config.of<StabilityConfig>().latents, seed);
       if (chosen.empty())
-        throw Error(
-            fmt::format("no latent of {} fires on the validation part", name_of(session, pair.a)));
+        throw Error(fmt::format("no latent of {} fires on the validation part",
+                                dictionary_name(session, pair.a)));
       const SharedLatents shared =
           match_latents(session.context, session.dictionaries[pair.a].dictionary,
                         session.dictionaries[pair.b].dictionary, chosen);
@@ -111,20 +111,16 @@ class SeedStabilityTask : public PlannedTask<std::vector<Pair>> {
     }
   }
 
-  static const std::string& name_of(const Session& session, size_t i) {
-    return session.dictionaries[i].entry.name;
-  }
-
   static void add_numbers(const Session& session, const Pair& pair, const SharedLatents& shared,
                           uint64_t seed, TaskResult& result) {
     Number base;
-    base.dictionary = name_of(session, pair.a);
-    base.method = fmt::format("{} ~ {}", base.dictionary, name_of(session, pair.b));
+    base.dictionary = dictionary_name(session, pair.a);
+    base.method = fmt::format("{} ~ {}", base.dictionary, dictionary_name(session, pair.b));
     base.control = pair.control;
     base.n = shared.latents;
     base.n_unit = "latents";
     base.seed = seed;
-    result.arms.push_back({base.method, "and " + name_of(session, pair.b),
+    result.arms.push_back({base.method, "and " + dictionary_name(session, pair.b),
                            pair.control.empty() ? "" : "control", "latents", "matching"});
     Number share = base;
     share.metric = "shared_share";

@@ -11,7 +11,7 @@
 // dictionary is mrr of latents_exemplar at the headline strength. Checks: every label null's mean
 // is compatible with chance; organisms learnt their goals (direct_query is above chance); no arm is
 // above direct_query, which asks the organism about the goal's own texts. Else "withheld". details:
-// goals (per goal and arm), settings (what was chosen on which fold), organisms (R² by kind),
+// goals (per goal and arm), settings_chosen (per fold of the classes), organisms (R² by kind),
 // differences.
 #pragma once
 

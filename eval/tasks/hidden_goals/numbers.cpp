@@ -133,7 +133,7 @@ class Reporter {
   }
 
   std::string dictionary(const GoalArm& arm) const {
-    return !arm.dictionary ? "" : session_.dictionaries[*arm.dictionary].entry.name;
+    return dictionary_name(session_, arm.dictionary);
   }
   Estimate mean(const std::vector<Cell>& cells) const {
     return hierarchical_bootstrap(cells, seed_, session_.config.resamples);

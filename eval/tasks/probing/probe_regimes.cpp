@@ -89,16 +89,15 @@ class CellScorer {
   void score_dictionary(const ProbingCell& cell, size_t regime, size_t index, uint64_t seed,
                         std::vector<Scored>& scored) const {
     const EncodedDictionary& encoded = cache_.dictionaries[index];
-    const size_t dictionary = index;
     const CellFeatures latents = latent_features(cache_, encoded.pooled, cell);
     for (const int64_t k : session_.config.of<OodConfig>().top_k) {
       const std::string method = fmt::format("latents_top{}", k);
       scored.push_back(
-          {regime, ArmKey{method, dictionary, false}, top_k_arm(method, cell, latents, k, seed)});
+          {regime, ArmKey{method, index, false}, top_k_arm(method, cell, latents, k, seed)});
     }
     const CellFeatures reconstruction = dense_features(cache_, encoded.reconstruction, cell);
     const ArmScore arm = reconstruction_arm(cell, reconstruction, seed);
-    scored.push_back({regime, ArmKey{arm.method, dictionary, false}, arm});
+    scored.push_back({regime, ArmKey{arm.method, index, false}, arm});
   }
 
   const Session& session_;
@@ -182,8 +181,7 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
     for (size_t r = 0; r < plan.regimes.size(); ++r)
       for (const ArmCells& arm : tables[r].arms()) {
         if (arm.key.permuted || arm.key.method == "reconstruction_lr") continue;
-        const std::string dictionary =
-            !arm.key.dictionary ? "" : session.dictionaries[*arm.key.dictionary].entry.name;
+        const std::string dictionary = dictionary_name(session, arm.key.dictionary);
         auto at = std::find_if(result.scores.begin(), result.scores.end(), [&](const Score& s) {
           return s.part == plan.regimes[r].family && s.method == arm.key.method &&
                  s.dictionary == dictionary;

@@ -126,8 +126,7 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
     nlohmann::json rows = nlohmann::json::array();
     for (size_t arm = 0; arm < measured.front().size(); ++arm) {
       const Measured& like = measured.front()[arm];
-      const std::string dictionary =
-          !like.dictionary ? "" : session.dictionaries[*like.dictionary].entry.name;
+      const std::string dictionary = dictionary_name(session, like.dictionary);
       std::vector<Cell> cells;
       for (size_t i = 0; i < measured.size(); ++i) {
         const ProbingCell& cell = plan.probing.cells[i];

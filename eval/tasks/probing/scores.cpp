@@ -13,10 +13,6 @@
 namespace assay::eval::probing {
 namespace {
 
-std::string dictionary_name(const Session& session, std::optional<size_t> index) {
-  return index ? session.dictionaries[*index].entry.name : "";
-}
-
 std::string control_of_arm(const Session& session, const ArmKey& arm) {
   if (!arm.dictionary) return "";
   return control_of(session, session.dictionaries[*arm.dictionary]);

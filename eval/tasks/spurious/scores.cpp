@@ -55,7 +55,7 @@ class Reporter {
         static_cast<double>(session_.config.of<SpuriousConfig>().shares[share]) / 100);
   }
   std::string name(std::optional<size_t> dictionary) const {
-    return !dictionary ? "" : session_.dictionaries[*dictionary].entry.name;
+    return dictionary_name(session_, dictionary);
   }
   Estimate mean(const std::vector<Cell>& cells) const {
     return hierarchical_bootstrap(cells, seed_, session_.config.resamples);
@@ -86,9 +86,7 @@ class Reporter {
     if (dictionary) {
       const auto i = *dictionary;
       number.test_seen_in_training = seen_[i];
-      const ArmEntry* arm = find_arm(result_, method);
-      number.control =
-          arm && arm->role == "control" ? method : control_of(session_, session_.dictionaries[i]);
+      number.control = control_of(session_, session_.dictionaries[i], find_arm(result_, method));
     }
     return number;
   }

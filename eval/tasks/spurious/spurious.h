@@ -12,7 +12,7 @@
 // "anti_auroc_difference". Intervals resample classes and runs. The score of a dictionary is
 // anti_auroc of latents_drop at the headline share, strength chosen.
 // Checks: label nulls are compatible with .5; no fix is above the ceiling, dense probes trained at
-// share .50; else "withheld". details: strengths (what was chosen on which fold), differences,
+// share .50; else "withheld". details: strengths_chosen (per fold of the classes), differences,
 // ceiling.
 #pragma once
 

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "eval/results/families.h"
+#include "eval/results/words.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/unlearning/declare.h"
 #include "kernels/base/error.h"
@@ -340,7 +341,7 @@ std::vector<Arm> Report::arms() const {
     if (method.dictionary) {
       const EvalDictionary& own = session_.dictionaries[*method.dictionary];
       arm.dictionary = own.entry.name;
-      arm.control = method.name == "random_latents" ? method.name : control_of(session_, own);
+      arm.control = control_of(session_, own, find_arm(result_, method.name));
     }
     all.push_back(std::move(arm));
   }

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "eval/results/families.h"
+#include "eval/results/words.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/unlearning/declare.h"
 #include "eval/tasks/unlearning/scores.h"
@@ -48,7 +49,7 @@ class Report {
   void add_score(const TextOutcome& arm);
   void add_details();
   std::string dictionary_of(const TextOutcome& arm) const {
-    return !arm.dictionary ? "" : session_.dictionaries[*arm.dictionary].entry.name;
+    return dictionary_name(session_, arm.dictionary);
   }
   bool forget(size_t text) const { return run_.test.corpus[text] == 0; }
   Ratio change_of(const std::vector<double>& losses, double factor) const {
@@ -101,7 +102,7 @@ void Report::add(const TextOutcome& arm, const char* metric, const std::string& 
   number.unit = unit;
   if (arm.dictionary) {
     const EvalDictionary& own = session_.dictionaries[*arm.dictionary];
-    number.control = arm.name == "random_latents" ? arm.name : control_of(session_, own);
+    number.control = control_of(session_, own, find_arm(result_, arm.name));
     number.test_seen_in_training = seen_in_training(session_, own, values.document);
   }
   result_.numbers.push_back(std::move(number));

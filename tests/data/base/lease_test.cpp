@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
+#include "tests/support/files.h"
 
 namespace assay::data {
 namespace {
@@ -24,13 +25,6 @@ using testing::HasSubstr;
 
 class LeaseTest : public testing::Test {
  protected:
-  LeaseTest()
-      : folder_(fs::temp_directory_path() / ("lease-" + std::to_string(getpid()))),
-        file_(folder_ / "assay.lease") {
-    fs::create_directories(folder_);
-  }
-  ~LeaseTest() override { fs::remove_all(folder_); }
-
   std::string refusal() const {
     try {
       const Lease second(folder_);
@@ -51,7 +45,8 @@ class LeaseTest : public testing::Test {
     return facts();
   }
 
-  fs::path folder_, file_;
+  support::TemporaryFolder root_;
+  fs::path folder_ = root_.path(), file_ = folder_ / "assay.lease";
 };
 
 TEST_F(LeaseTest, NamesItsHolderAndGoesWithIt) {

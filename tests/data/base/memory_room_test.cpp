@@ -28,7 +28,7 @@ TEST_F(MemoryRoomTest, WhatIsHeldAlreadyIsNotLeft) {
   const int64_t before = memory_left();
   const std::vector<char> held(100 << 20, 1);
   EXPECT_LT(before, memory_room().bytes);
-  EXPECT_NEAR(static_cast<double>(before - memory_left()), 100 << 20, 10 << 20);
+  EXPECT_GE(before - memory_left(), 90 << 20);  // a sanitizer's shadow comes on top
   EXPECT_EQ(held.back(), 1);
 }
 

@@ -56,7 +56,7 @@ class EncodeCacheTest : public ::testing::Test {
     return encode_once(context, *dataset_, &table_, dictionaries, request, kRule);
   }
 
-  test::TempFolder folder_;
+  support::TemporaryFolder folder_;
   test::Planted planted_;
   std::unique_ptr<data::Dataset> dataset_;
   TextTable table_;

@@ -18,7 +18,7 @@ class NullsTest : public ::testing::Test {
     dataset_ = std::make_unique<data::Dataset>(data::Dataset::open(folder_.path()));
     like_ = test::random_dictionary(24, 300, 8, 6);
   }
-  test::TempFolder folder_;
+  support::TemporaryFolder folder_;
   test::Planted planted_;
   std::unique_ptr<data::Dataset> dataset_;
   sae::Dictionary like_;

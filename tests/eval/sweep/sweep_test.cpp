@@ -61,7 +61,7 @@ class Sweep : public testing::Test {
     results_.dictionaries.push_back({name, "topk", kN, kK, 0, seed, "", ""});
   }
 
-  test::TempFolder folder_{"sweep"};
+  support::TemporaryFolder folder_{"sweep"};
   std::vector<float> x_ = std::vector<float>(kRows * kD);
   SweepResults results_;
   Context context_{{Device::cpu, 2}};

@@ -52,8 +52,7 @@ struct Audit {
         goals(fixture.config.of<GoalAdaptersConfig>()) {
     run = plan_goals(*fixture.dataset, table, goals, 1, 5).runs[0];
     EncodeRequest request;
-    for (const GoalTexts* part : {&run.audit, &run.concepts})
-      request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+    for (const GoalTexts* part : {&run.audit, &run.concepts}) request.add_texts(part->texts);
     dictionary = oracle();
     const sae::Dictionary* const list[] = {&dictionary};
     cache = encode_once(fixture.context, *fixture.dataset, &table, list, request, {0.2, 0.05, 0});

@@ -248,7 +248,7 @@ TEST(HiddenGoals, AttributionIsDecoderTimesGradientTimesActivity) {
   const GoalRun& run = plan.runs[0];
   EncodeRequest request;
   for (const GoalTexts* part : {&run.train, &run.audit, &run.concepts})
-    request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+    request.add_texts(part->texts);
   const sae::Dictionary* const list[] = {&dictionary};
   const EncodeCache cache =
       encode_once(fixture.context, *fixture.dataset, &table, list, request, {0.2, 0.05, 0});

@@ -182,7 +182,7 @@ struct AuditFixture {
     return "no error";
   }
 
-  test::TempFolder folder;
+  support::TemporaryFolder folder;
   int64_t organisms;
   std::unique_ptr<data::Dataset> dataset;
   TextTable table;

@@ -117,8 +117,7 @@ struct Material {
     run = plan.runs[0];
     for (const std::string& name : plan.classes) direction.push_back(std::stol(name.substr(5)));
     EncodeRequest request;
-    for (const GoalTexts* part : {&run.audit, &run.concepts})
-      request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+    for (const GoalTexts* part : {&run.audit, &run.concepts}) request.add_texts(part->texts);
     data = make_goal_data(
         run, 6,
         encode_once(fixture.context, *fixture.dataset, &table, {}, request, {0.2, 0.05, 0}));

@@ -89,7 +89,7 @@ EncodeCache encode_cells(Fixture& fixture, const TextTable& table, const Spuriou
   for (const SpuriousCell& cell : plan.cells)
     for (const LabelledTexts* part :
          {&cell.train[0], &cell.train[1], &cell.anti, &cell.within[0], &cell.within[1]})
-      request.texts.insert(request.texts.end(), part->texts.begin(), part->texts.end());
+      request.add_texts(part->texts);
   const sae::Dictionary* const list[] = {&fixture.dictionaries[0].dictionary};
   return encode_once(fixture.context, *fixture.dataset, &table, list, request, {0.2, 0.05, 0});
 }

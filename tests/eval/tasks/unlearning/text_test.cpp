@@ -159,7 +159,7 @@ TEST_F(UnlearningTextTest, NothingIsChosenOnTheTestPart) {
   for (int64_t row = 0; row < other.rows(); ++row)
     if (tested.count(other.document[row]))
       for (int64_t j = 0; j < kD; ++j) other.x[row * kD + j] += static_cast<float>(rng.normal());
-  const test::TempFolder folder("unlearning_text_other");
+  const support::TemporaryFolder folder("unlearning_text_other");
   test::write_planted(other, folder.path());
   const data::Dataset dataset = data::Dataset::open(folder.path());
   const UnlearningTextOutcome first = run();

@@ -136,7 +136,7 @@ TEST_F(UnlearningTest, NothingIsChosenOnTheTestPart) {
     if (changed.count(other.document[row]))
       for (int64_t j = 0; j < kD; ++j)
         other.x[row * kD + j] += static_cast<float>(3 * rng.normal());
-  const test::TempFolder folder("unlearning_other");
+  const support::TemporaryFolder folder("unlearning_other");
   test::write_planted(other, folder.path());
   const data::Dataset dataset = data::Dataset::open(folder.path());
   UnlearningInputs in = inputs();
