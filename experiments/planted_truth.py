@@ -34,7 +34,6 @@ FURTHER = {
     *(("targeted_removal", "scr", "latents", f"n {n}") for n in (2, 5, 10)),
 }
 CONFIG = """eval:
-  resamples: 200
   nulls: []
   spurious: {classes: 6, min_texts: 10, train_per_class: 60, latents: [1, 4, 8, 16, 32], inlp: [1, 4, 16]}
   hidden_goals: {classes: 6, min_texts: 5, train_per_class: 60, latents: [2, 8], class_latents: [2, 4],

@@ -47,6 +47,7 @@ Json to_json(const DictionaryInfo& info) {
           {"split_rule", info.split_rule},
           {"tokens", info.tokens},
           {"seed", info.seed},
+          {"setting", info.setting},
           {"null_kind", info.null_kind},
           {"encoding", info.encoding},
           {"d_out", info.width()},
@@ -91,6 +92,7 @@ DictionaryInfo from_json(const Json& cfg) {
   take(cfg, "tokens", info.tokens);
   take(cfg, "seed", info.seed);
   take(cfg, "null_kind", info.null_kind);
+  info.setting = cfg.value("setting", info.setting);
   // Absent from dictionaries written before there was more than one encoding: the variant's name
   // says it.
   info.encoding = cfg.value("encoding", info.variant);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "data/base/json_file.h"
+#include "data/base/sha256.h"
 #include "data/index_build.h"
 #include "eval/encoding/nulls.h"
 #include "kernels/base/error.h"
@@ -29,6 +30,8 @@ EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
   result.entry.hash = dictionary.hash();
   result.entry.variant = info.variant;
   result.entry.null_kind = info.null_kind;
+  // Other data are another setting, whatever the configuration says.
+  if (!info.setting.empty()) result.entry.setting = data::sha256(info.setting + info.data_hash);
   result.entry.d = info.d;
   result.entry.n = info.n;
   result.entry.k = info.k;

@@ -272,7 +272,6 @@ void add_numbers(Page& page, const Results& results) {
                  {"Value", "num"},
                  {"95 % interval"},
                  {"n", "num"},
-                 {"Seed", "num"},
                  {"Trained on test texts"},
                  {"Control"},
                  {"Interval made by"}},
@@ -285,7 +284,6 @@ void add_numbers(Page& page, const Results& results) {
                             {value_text(n.value) + (n.unit.empty() ? "" : " " + n.unit), "num"},
                             {n.interval ? interval_text(n) : "–"},
                             {count_text(n.n) + " " + n.n_unit, "num"},
-                            {std::to_string(n.seed), "num mono"},
                             {seen_text(n.test_seen_in_training)},
                             {n.control.empty() ? "–" : n.control},
                             {n.interval_kind, "wrap"}});

@@ -9,7 +9,6 @@
 #include "eval/results/compare_parts.h"
 #include "eval/results/words.h"
 #include "kernels/base/error.h"
-#include "kernels/base/random.h"
 
 namespace assay::eval {
 namespace compare_parts {
@@ -20,7 +19,7 @@ double half_mean(const std::vector<Cell>& cells, const std::vector<int64_t>& uni
   double sum = 0;
   int64_t count = 0;
   for (const Cell& cell : cells) {
-    const auto place = std::lower_bound(units.begin(), units.end(), cell.task) - units.begin();
+    const auto place = std::lower_bound(units.begin(), units.end(), cell.unit) - units.begin();
     if (static_cast<size_t>(place) % 2 != half) continue;
     sum += cell.value;
     ++count;
@@ -55,7 +54,7 @@ std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
       labels.push_back(arm.label);
     }
     for (const Cell& cell : arm.cells) {
-      const auto place = std::lower_bound(units.begin(), units.end(), cell.task) - units.begin();
+      const auto place = std::lower_bound(units.begin(), units.end(), cell.unit) - units.begin();
       if (static_cast<size_t>(place) % 2 == half) chosen.cells.push_back(cell);
     }
   }
@@ -67,10 +66,6 @@ std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
 std::string table_title(const TaskResult& task, const Score& score) {
   return fmt::format("{}: {}{}{}", task_label(task), metric_label(task, score.metric),
                      score.part.empty() ? "" : ", ", part_label(task, score.part));
-}
-
-int64_t resamples_for(size_t family) {
-  return std::clamp<int64_t>(100 * static_cast<int64_t>(family), kResamples, 20000);
 }
 
 void adjust(const std::vector<Paired*>& family) {
@@ -102,8 +97,8 @@ std::vector<Arm> arms_of(const TaskResult& task, const Score& like) {
     Arm arm{score.dictionary, score.method, arm_label(task, score.method), score.headline, {}};
     std::set<std::pair<int64_t, int64_t>> keys;
     const double sign = like.higher_is_better ? 1 : -1;
-    for (const ScoreCell& cell : score.cells) {
-      arm.cells.push_back({cell.unit, kAnyDictionary, cell.run, sign * cell.value});
+    for (const Cell& cell : score.cells) {
+      arm.cells.push_back({cell.unit, cell.run, sign * cell.value});
       keys.insert({cell.unit, cell.run});
     }
     if (!covered) covered = keys;
@@ -119,7 +114,8 @@ std::vector<Arm> arms_of(const TaskResult& task, const Score& like) {
 Estimate flip_to_metric(Estimate estimate, bool higher_is_better) {
   if (higher_is_better) return estimate;
   estimate.value = -estimate.value;
-  estimate.interval = {-estimate.interval[1], -estimate.interval[0]};
+  if (estimate.interval)
+    estimate.interval = Interval{-(*estimate.interval)[1], -(*estimate.interval)[0]};
   return estimate;
 }
 
@@ -136,21 +132,19 @@ class TableMaker {
     table_.higher_is_better = like.higher_is_better;
     std::set<int64_t> units, runs;
     for (const Cell& cell : arms_.front().cells) {
-      units.insert(cell.task);
-      runs.insert(cell.seed);
+      units.insert(cell.unit);
+      runs.insert(cell.run);
     }
     units_.assign(units.begin(), units.end());
     table_.units = std::ssize(units_);
     table_.runs = std::ssize(runs);
-    seed_ = derive_seed(results.seed, {'C'});
   }
 
   ScoreTable make() {
     choose_baseline();
     for (const DictionaryEntry& entry : results_.dictionaries) add_card(entry);
     add_controls();
-    judge();
-    add_settings(results_, arms_, seed_, table_);
+    add_settings(results_, arms_, table_);
     return std::move(table_);
   }
 
@@ -158,7 +152,7 @@ class TableMaker {
   void choose_baseline() {
     baseline_ = choose_on_other_units(arms_of_dictionary(""), units_);
     if (!baseline_) return;
-    const Estimate estimate = hierarchical_bootstrap(baseline_->cells, seed_);
+    const Estimate estimate = mean_of_cells(baseline_->cells);
     table_.baseline = ChosenArm{baseline_->methods, baseline_->labels,
                                 flip_to_metric(estimate, table_.higher_is_better)};
   }
@@ -179,18 +173,16 @@ class TableMaker {
     card.null_kind = entry.null_kind;
     card.method = headline.method;
     card.label = headline.label;
-    card.value =
-        flip_to_metric(hierarchical_bootstrap(headline.cells, seed_), table_.higher_is_better);
+    card.value = flip_to_metric(mean_of_cells(headline.cells), table_.higher_is_better);
     if (const auto chosen = choose_on_other_units(arms, units_)) {
-      const Estimate estimate = hierarchical_bootstrap(chosen->cells, seed_);
+      const Estimate estimate = mean_of_cells(chosen->cells);
       card.chosen = ChosenArm{chosen->methods, chosen->labels,
                               flip_to_metric(estimate, table_.higher_is_better)};
       if (baseline_ && entry.null_kind.empty()) {
         Paired pair;
         pair.a = entry.name;
         pair.b = baseline_->methods;
-        pair.difference = paired_difference(chosen->cells, baseline_->cells, seed_,
-                                            resamples_for(results_.dictionaries.size()));
+        pair.difference = paired_difference(chosen->cells, baseline_->cells);
         card.beside = pair;
       }
     }
@@ -216,8 +208,7 @@ class TableMaker {
         pair.a = card.dictionary;
         pair.b = control.name;
         pair.difference = paired_difference(headline_arm(arms_, card.dictionary).cells,
-                                            headline_arm(arms_, control.name).cells, seed_,
-                                            resamples_for(results_.dictionaries.size()));
+                                            headline_arm(arms_, control.name).cells);
         note_l0(pair, measured_l0(results_, pair.a), measured_l0(results_, pair.b));
         card.minus_nulls.push_back(pair);
       }
@@ -227,25 +218,30 @@ class TableMaker {
     adjust(family);
   }
 
-  void judge() {
-    std::vector<Paired*> family;
-    for (Card& card : table_.cards)
-      if (card.beside) family.push_back(&*card.beside);
-    adjust(family);
-    for (Card& card : table_.cards) {
-      if (!card.beside || card.beside->p_holm >= kAlpha) continue;
-      card.verdict =
-          card.beside->difference.value > 0 ? Verdict::dictionary_leads : Verdict::baseline_wins;
-    }
-  }
-
   const Results& results_;
   std::vector<Arm> arms_;
   std::vector<int64_t> units_;
   std::optional<Chosen> baseline_;
-  uint64_t seed_ = 0;
   ScoreTable table_;
 };
+
+/// All verdicts of a results file are one family, whatever their task.
+void judge(std::vector<ScoreTable>& tables) {
+  std::vector<Paired*> family;
+  for (ScoreTable& table : tables)
+    for (Card& card : table.cards)
+      if (card.beside && table.units >= kUnitsToTell) family.push_back(&*card.beside);
+  adjust(family);
+  for (ScoreTable& table : tables)
+    for (Card& card : table.cards) {
+      if (!card.beside) continue;
+      const Paired& pair = *card.beside;
+      card.verdict = table.units < kUnitsToTell  ? Verdict::describes
+                     : pair.p_holm >= kAlpha     ? Verdict::open
+                     : pair.difference.value > 0 ? Verdict::dictionary_leads
+                                                 : Verdict::baseline_wins;
+    }
+}
 
 }  // namespace
 
@@ -283,6 +279,7 @@ Comparison compare(const Results& results) {
           metric_state(task, score, ok ? &comparison.tables.back() : nullptr));
     }
   }
+  judge(comparison.tables);
   return comparison;
 }
 

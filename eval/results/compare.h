@@ -2,11 +2,11 @@
 // (TaskResult::scores): score cards, paired differences, rankings, and how far each metric can be
 // trusted. docs/comparing.md has the rules.
 //
-// Differences are signed so that positive is better, whatever the metric. Intervals are
-// hierarchical bootstraps (2000 resamples; more where a family has more than 20 members, so that
-// Holm's adjustment can still reject), unadjusted; p are adjusted by Holm within a family (all
-// baselines of a table, all controls, all pairs of dictionaries, all pairs of settings).
-// Deterministic in Results::seed. Tasks that are withheld or failed are left out.
+// Differences are signed so that positive is better, whatever the metric. Intervals are Student's t
+// over units and runs (eval/statistics/inference.h), unadjusted; p are exact, and adjusted by Holm
+// within a family: the verdicts of all tables and dictionaries together, all controls of a table,
+// all its pairs of dictionaries, all its pairs of settings. A table of fewer than kUnitsToTell
+// units describes: nothing in it is told apart. Tasks that are withheld or failed are left out.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 #include "eval/results/planted_truth.h"
 #include "eval/results/results.h"
-#include "eval/statistics/stats.h"
+#include "eval/statistics/inference.h"
 
 namespace assay::eval {
 
@@ -24,7 +24,6 @@ namespace assay::eval {
 inline constexpr double kMatchedL0 = 0.05;
 /// Dictionary seeds that a setting needs before it is ranked.
 inline constexpr int64_t kRankingSeeds = 3;
-inline constexpr double kAlpha = 0.05;
 
 /// a − b on the same cells.
 struct Paired {
@@ -55,7 +54,8 @@ struct ChosenArm {
 };
 
 enum class Verdict {
-  baseline_wins,  ///< the difference is below 0 after Holm
+  describes,      ///< the table has too few units to tell
+  baseline_wins,  ///< the difference is below 0 after Holm over all verdicts
   open,           ///< it is not told apart from 0
   dictionary_leads
 };
@@ -73,9 +73,10 @@ struct Card {
   std::vector<Paired> minus_nulls;
 };
 
-/// Dictionaries that differ in their training seed alone.
+/// Dictionaries whose configurations differ in their training seed alone
+/// (DictionaryEntry::setting); one that does not say its configuration stands alone.
 struct Setting {
-  std::string name;
+  std::string name;  ///< for people, unique
   std::vector<std::string> members;
   double mean = 0;
   std::optional<double> sd;  ///< over the members' means; of 2 or more
@@ -84,17 +85,19 @@ struct Setting {
 /// The reliability card: how far a metric can be trusted, from what stands in the table and from
 /// planted dictionaries.
 struct Reliability {
-  /// between evaluation runs of one dictionary, pooled; of a single run
+  /// between evaluation runs of one dictionary, pooled; of a single run; from three runs on
   std::optional<double> rerun_sd;
   int64_t runs = 0;                 ///< evaluation runs a value averages
   std::optional<double> reseed_sd;  ///< between training seeds of one setting, pooled over settings
   int64_t reseed_df = 0;            ///< its degrees of freedom
-  /// Difference of two settings' means that kRankingSeeds seeds each can tell from reseeding:
-  /// t(.975, df)·sd·√(2/3).
+  // Differences that would be told from 0 at .05 in four of five such comparisons.
+  /// of two settings of kRankingSeeds seeds each, beside reseeding: √(2/3)·reseed_sd
   std::optional<double> detectable;
-  /// Difference of two dictionaries' values that evaluating them once more could make: t(.975,
-  /// df)·rerun_sd·√(2/runs), unpaired. A reseed adds to it.
+  /// of two dictionaries evaluated apart, beside evaluating once more: √(2/runs)·rerun_sd, whose
+  /// degrees of freedom are the runs less 1, for all dictionaries share their cuts
   std::optional<double> rerun_detectable;
+  /// of a dictionary and the best baseline on these units; the largest over dictionaries
+  std::optional<double> verdict_detectable;
   /// smallest headline − control over trained dictionaries and controls
   std::optional<double> null_gap;
   bool separates_null = false;  ///< every such difference is above 0 after Holm
@@ -119,8 +122,9 @@ struct ScoreTable {
 /// Did a metric pass its own checks on this run, and what may it be used for?
 struct MetricState {
   std::string task, metric, part;
-  std::string title;    ///< as ScoreTable's
-  bool passed = false;  ///< the task's checks hold and every control is beaten
+  std::string title;  ///< as ScoreTable's
+  /// the task's checks hold, every control is beaten, and planted dictionaries do not contradict
+  bool passed = false;
   int64_t checks_passed = 0, checks = 0;
   /// "told apart", "not told apart", "none ran"; "" where the task is withheld
   std::string controls;
@@ -141,7 +145,7 @@ inline constexpr const char* kComparisonTask = "comparison";
 
 /// The comparison as a task of the results file: numbers with intervals, and flat tables in
 /// details.
-TaskResult comparison_task(const Comparison& comparison, uint64_t seed);
+TaskResult comparison_task(const Comparison& comparison);
 
 /// Several results of the same data, settings, seed and split as one, so that dictionaries
 /// evaluated apart compare. Names met again with another hash get " (2)"; a dictionary met again

@@ -5,25 +5,21 @@
 #include <set>
 
 #include "eval/results/compare.h"
+#include "eval/results/families.h"
 #include "eval/results/text.h"
-#include "kernels/base/random.h"
 
 namespace assay::eval {
 namespace {
 
 Number number_of(const ScoreTable& table, const Estimate& estimate, const std::string& metric,
-                 const std::string& a, uint64_t seed) {
+                 const std::string& a) {
   Number n;
   n.metric = metric;
   n.dictionary = a;
   n.part = table.part.empty() ? table.task : fmt::format("{}, {}", table.task, table.part);
-  n.value = estimate.value;
-  n.interval = estimate.interval;
-  n.interval_kind =
-      fmt::format("hierarchical bootstrap over {} units × {} runs", table.units, table.runs);
+  set_estimate(n, estimate, fmt::format("{} units, {} runs", table.units, table.runs));
   n.n = table.units;
   n.n_unit = "units";
-  n.seed = seed;
   return n;
 }
 
@@ -34,10 +30,10 @@ nlohmann::json pair_row(const ScoreTable& table, const Paired& pair) {
                         {"a", pair.a},
                         {"b", pair.b},
                         {"difference", pair.difference.value},
-                        {"low", pair.difference.interval[0]},
-                        {"high", pair.difference.interval[1]},
+                        {"p", pair.difference.p},
                         {"p_holm", pair.p_holm},
                         {"matched_l0", pair.matched}};
+  add_interval(row, pair.difference);
   if (pair.l0_ratio) row["l0_ratio"] = *pair.l0_ratio;
   return row;
 }
@@ -59,6 +55,7 @@ nlohmann::json reliability_row(const ScoreTable& table) {
   row["reseed_df"] = r.reseed_df;
   if (r.detectable) row["detectable_difference"] = *r.detectable;
   if (r.rerun_detectable) row["detectable_between_evaluations"] = *r.rerun_detectable;
+  if (r.verdict_detectable) row["detectable_from_baseline"] = *r.verdict_detectable;
   if (r.null_gap) row["smallest_gap_to_control"] = *r.null_gap;
   row["separates_controls"] = r.separates_null;
   if (r.truth) {
@@ -80,11 +77,10 @@ nlohmann::json panel_row(const MetricState& state) {
           {"use", state.use}};
 }
 
-void add_cards(const ScoreTable& table, uint64_t seed, TaskResult& result) {
+void add_cards(const ScoreTable& table, TaskResult& result) {
   for (const Card& card : table.cards) {
     if (card.beside) {
-      Number n =
-          number_of(table, card.beside->difference, "minus_best_baseline", card.dictionary, seed);
+      Number n = number_of(table, card.beside->difference, "minus_best_baseline", card.dictionary);
       n.method = fmt::format("{} - {}", card.chosen->methods, card.beside->b);
       n.control = card.beside->b;
       result.numbers.push_back(n);
@@ -93,7 +89,7 @@ void add_cards(const ScoreTable& table, uint64_t seed, TaskResult& result) {
       result.details["baselines"].push_back(row);
     }
     for (const Paired& pair : card.minus_nulls) {
-      Number n = number_of(table, pair.difference, "minus_control", card.dictionary, seed);
+      Number n = number_of(table, pair.difference, "minus_control", card.dictionary);
       n.method = card.method;
       n.control = pair.b;
       result.numbers.push_back(n);
@@ -222,6 +218,23 @@ std::string mismatch(const Results& a, const Results& b) {
   return outcome(a) != outcome(b) ? "different tasks or settings" : "";
 }
 
+std::string verdict_words(const ScoreTable& table, const Card& card) {
+  switch (card.verdict) {
+    case Verdict::baseline_wins:
+      return "A simple baseline wins here";
+    case Verdict::dictionary_leads:
+      return "The dictionary leads";
+    case Verdict::describes:
+      return fmt::format("Describes, for {} units tell nothing apart", table.units);
+    case Verdict::open:
+      break;
+  }
+  const std::optional<double>& told = table.reliability.verdict_detectable;
+  return "Not told apart from a simple baseline" +
+         (told ? fmt::format(", and only a difference of {} mostly would be", value_text(*told))
+               : "");
+}
+
 bool is_comparison(const TaskResult& task) { return task.name == kComparisonTask; }
 
 }  // namespace
@@ -229,19 +242,17 @@ bool is_comparison(const TaskResult& task) { return task.name == kComparisonTask
 std::string verdict_sentence(const ScoreTable& table, const Card& card) {
   if (!card.beside) return "";
   const Paired& pair = *card.beside;
-  const char* words = card.verdict == Verdict::baseline_wins ? "A simple baseline wins here"
-                      : card.verdict == Verdict::dictionary_leads
-                          ? "The dictionary leads"
-                          : "Not told apart from a simple baseline";
-  return fmt::format("{}: {} {} against {} {}, difference {} [{}, {}], Holm p {:.3f}.{}", words,
+  return fmt::format("{}: {} {} against {} {}, difference {}{}.{}", verdict_words(table, card),
                      table.baseline->labels, value_text(table.baseline->value.value),
                      card.chosen->labels, value_text(card.chosen->value.value),
-                     signed_text(pair.difference.value), signed_text(pair.difference.interval[0]),
-                     signed_text(pair.difference.interval[1]), pair.p_holm,
+                     estimate_text(pair.difference, true),
+                     card.verdict == Verdict::describes
+                         ? ""
+                         : fmt::format(", p {:.3f} after Holm over all verdicts", pair.p_holm),
                      table.caveat.empty() ? "" : " Caveat: " + table.caveat);
 }
 
-TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
+TaskResult comparison_task(const Comparison& comparison) {
   TaskResult result;
   result.name = kComparisonTask;
   result.title = "Dictionaries compared";
@@ -253,14 +264,13 @@ TaskResult comparison_task(const Comparison& comparison, uint64_t seed) {
   result.metrics = {{"minus_best_baseline", "minus the best baseline", "higher"},
                     {"minus_control", "minus the control", "higher"},
                     {"difference", "difference", "higher"}};
-  const uint64_t own = derive_seed(seed, {'C'});
   for (const char* key :
        {"baselines", "controls", "dictionaries", "settings", "reliability", "panel"})
     result.details[key] = nlohmann::json::array();
   for (const ScoreTable& table : comparison.tables) {
-    add_cards(table, own, result);
+    add_cards(table, result);
     for (const RankedPair& pair : table.pairs) {
-      Number n = number_of(table, pair.difference, "difference", pair.a, own);
+      Number n = number_of(table, pair.difference, "difference", pair.a);
       n.method = fmt::format("{} - {}", pair.a, pair.b);
       n.control = pair.b;
       result.numbers.push_back(n);

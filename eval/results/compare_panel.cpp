@@ -9,6 +9,9 @@ namespace {
 
 std::string use_of(const ScoreTable& table) {
   const Reliability& r = table.reliability;
+  if (table.units < kUnitsToTell)
+    return fmt::format("describes: {} units; it takes {} to tell anything apart", table.units,
+                       kUnitsToTell);
   if (!r.null_gap) return "describes: no control stands beside it, so it ranks nothing";
   if (!r.separates_null)
     return "describes: it does not tell every dictionary from its control, so it ranks nothing";
@@ -37,10 +40,10 @@ MetricState metric_state(const TaskResult& task, const Score& score, const Score
   }
   const Reliability& r = table->reliability;
   state.controls = !r.null_gap ? "none ran" : r.separates_null ? "told apart" : "not told apart";
-  state.passed = r.separates_null;
+  const bool contradicted = r.truth && r.truth->interval[0] <= 0;
+  state.passed = r.separates_null && !contradicted;
   state.use = use_of(*table);
-  if (r.truth && r.truth->interval[0] <= 0)
-    state.use += "; on planted dictionaries it does not follow the truth";
+  if (contradicted) state.use += "; on planted dictionaries it does not follow the truth";
   return state;
 }
 

@@ -28,16 +28,14 @@ std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
                                             const std::vector<int64_t>& units);
 /// "Title: metric, part", for people.
 std::string table_title(const TaskResult& task, const Score& score);
-/// Resamples enough for Holm over a family of this size to reject at .05.
-int64_t resamples_for(size_t family);
+/// Fills p_holm.
 void adjust(const std::vector<Paired*>& family);
 void note_l0(Paired& pair, std::optional<double> a, std::optional<double> b);
 /// Throws Error where the dictionary has not exactly one.
 const Arm& headline_arm(const std::vector<Arm>& arms, const std::string& dictionary);
 const DictionaryEntry& entry_of(const Results& results, const std::string& name);
 /// Settings, pairs and reliability of a table whose cards are made.
-void add_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed,
-                  ScoreTable& table);
+void add_settings(const Results& results, const std::vector<Arm>& arms, ScoreTable& table);
 
 /// `table`: the metric's, null where the task is withheld.
 MetricState metric_state(const TaskResult& task, const Score& score, const ScoreTable* table);

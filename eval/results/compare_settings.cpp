@@ -6,7 +6,7 @@
 #include <set>
 
 #include "eval/results/compare_parts.h"
-#include "kernels/base/random.h"
+#include "eval/statistics/student.h"
 
 namespace assay::eval::compare_parts {
 namespace {
@@ -29,37 +29,33 @@ std::string setting_name(const DictionaryEntry& e) {
                      static_cast<double>(e.tokens) * 1e-6);
 }
 
-/// Trained dictionaries by setting. A seed that occurs twice says that something else differs: then
-/// none of the group are reseeds of each other, and each stands alone.
+/// Trained dictionaries by the hash of their configuration; of one seed there is one.
 std::vector<Setting> group(const Results& results, const std::vector<Card>& cards) {
+  std::map<std::string, size_t> place;
+  std::map<std::string, int> named;
   std::vector<Setting> settings;
-  std::map<std::string, std::set<uint64_t>> seeds;
-  std::set<std::string> mixed;
+  std::set<std::pair<std::string, uint64_t>> seen;
   for (const Card& card : cards) {
     const DictionaryEntry& entry = entry_of(results, card.dictionary);
     if (!entry.null_kind.empty()) continue;
-    if (!seeds[setting_name(entry)].insert(entry.seed).second) mixed.insert(setting_name(entry));
-  }
-  for (const Card& card : cards) {
-    const DictionaryEntry& entry = entry_of(results, card.dictionary);
-    if (!entry.null_kind.empty()) continue;
-    const std::string name = mixed.count(setting_name(entry)) ? entry.name : setting_name(entry);
-    auto at = std::find_if(settings.begin(), settings.end(),
-                           [&](const Setting& s) { return s.name == name; });
-    if (at == settings.end()) at = settings.insert(at, Setting{name, {}, 0, std::nullopt});
-    at->members.push_back(entry.name);
+    const bool alone = entry.setting.empty() || !seen.emplace(entry.setting, entry.seed).second;
+    const std::string key = alone ? entry.hash + entry.name : entry.setting;
+    const auto [at, fresh] = place.emplace(key, settings.size());
+    if (fresh) {
+      std::string name = alone ? entry.name : setting_name(entry);
+      if (const int count = ++named[name]; count > 1) name += fmt::format(" ({})", count);
+      settings.push_back({name, {}, 0, std::nullopt});
+    }
+    settings[at->second].members.push_back(entry.name);
   }
   return settings;
 }
 
-/// All cells of a setting's headlines; its members are told apart by their number.
-std::vector<Cell> cells_of(const std::vector<Arm>& arms, const Setting& setting) {
-  std::vector<Cell> cells;
-  for (size_t i = 0; i < setting.members.size(); ++i)
-    for (Cell cell : headline_arm(arms, setting.members[i]).cells) {
-      cell.dictionary = static_cast<int64_t>(i);
-      cells.push_back(cell);
-    }
+/// The cells of each member's headline.
+std::vector<std::vector<Cell>> cells_of(const std::vector<Arm>& arms, const Setting& setting) {
+  std::vector<std::vector<Cell>> cells;
+  for (const std::string& member : setting.members)
+    cells.push_back(headline_arm(arms, member).cells);
   return cells;
 }
 
@@ -84,20 +80,20 @@ void measure_reseeds(ScoreTable& table) {
   }
   if (r.reseed_df == 0) return;
   r.reseed_sd = std::sqrt(squares / static_cast<double>(r.reseed_df));
-  r.detectable = student_t975(r.reseed_df) * *r.reseed_sd *
-                 std::sqrt(2.0 / static_cast<double>(kRankingSeeds));
+  r.detectable = detectable(*r.reseed_sd * std::sqrt(2.0 / static_cast<double>(kRankingSeeds)),
+                            static_cast<double>(r.reseed_df));
 }
 
-/// Variance of one dictionary's value between evaluation runs; nothing with a single run.
+/// Variance of one dictionary's value between evaluation runs; nothing of fewer than three.
 std::optional<double> run_variance(const Arm& arm) {
   std::map<int64_t, std::pair<double, double>> by_run;
   for (const Cell& cell : arm.cells) {
-    by_run[cell.seed].first += cell.value;
-    by_run[cell.seed].second += 1;
+    by_run[cell.run].first += cell.value;
+    by_run[cell.run].second += 1;
   }
   std::vector<double> means;
   for (const auto& [run, sum] : by_run) means.push_back(sum.first / sum.second);
-  return means.size() > 1 ? std::optional(variance(means)) : std::nullopt;
+  return means.size() > 2 ? std::optional(variance(means)) : std::nullopt;
 }
 
 void measure_reliability(const std::vector<Arm>& arms, ScoreTable& table) {
@@ -105,12 +101,17 @@ void measure_reliability(const std::vector<Arm>& arms, ScoreTable& table) {
   Reliability& r = table.reliability;
   r.runs = table.runs;
   double between_runs = 0, dictionaries = 0;
-  bool separates = true;
+  bool separates = table.units >= kUnitsToTell;
   for (const Card& card : table.cards) {
     if (!card.null_kind.empty()) continue;
     if (const auto v = run_variance(headline_arm(arms, card.dictionary))) {
       between_runs += *v;
       ++dictionaries;
+    }
+    if (card.beside && card.beside->difference.df > 0) {
+      const Estimate& e = card.beside->difference;
+      r.verdict_detectable =
+          std::max(r.verdict_detectable.value_or(0), detectable(e.standard_error, e.df));
     }
     for (const Paired& pair : card.minus_nulls) {
       r.null_gap = std::min(r.null_gap.value_or(pair.difference.value), pair.difference.value);
@@ -121,20 +122,25 @@ void measure_reliability(const std::vector<Arm>& arms, ScoreTable& table) {
   r.truth = planted_truth(table.task, table.metric, table.part);
   if (dictionaries == 0) return;
   r.rerun_sd = std::sqrt(between_runs / dictionaries);
-  r.rerun_detectable = student_t975((r.runs - 1) * static_cast<int64_t>(dictionaries)) *
-                       *r.rerun_sd * std::sqrt(2.0 / static_cast<double>(r.runs));
+  r.rerun_detectable = detectable(*r.rerun_sd * std::sqrt(2.0 / static_cast<double>(r.runs)),
+                                  static_cast<double>(r.runs - 1));
 }
 
-/// Seeds a setting so that a difference of this size exceeds the reseed spread; nothing where it
-/// would take too many.
+/// Seeds a setting so that a difference of this size would be told from reseeding in four of five
+/// comparisons; nothing if it would take too many.
 std::optional<int64_t> seeds_needed(const Reliability& r, double difference) {
   constexpr int64_t kMost = 1000;
   if (!r.reseed_sd) return std::nullopt;
   for (int64_t seeds = kRankingSeeds; seeds <= kMost; ++seeds)
     if (std::abs(difference) >
-        student_t975(2 * (seeds - 1)) * *r.reseed_sd * std::sqrt(2.0 / static_cast<double>(seeds)))
+        detectable(*r.reseed_sd * std::sqrt(2.0 / static_cast<double>(seeds)),
+                   2.0 * static_cast<double>(seeds - 1)))
       return seeds;
   return std::nullopt;
+}
+
+std::string too_few_units(const ScoreTable& table) {
+  return fmt::format("{} units; {} are needed to tell", table.units, kUnitsToTell);
 }
 
 /// Does every member beat every control? "" or what it does not beat.
@@ -157,6 +163,7 @@ std::string l0_reason(const Paired& pair) {
 /// Why two settings may not be ranked; "" where they may.
 std::string settings_reason(const ScoreTable& table, const Setting& a, const Setting& b,
                             const RankedPair& pair) {
+  if (table.units < kUnitsToTell) return too_few_units(table);
   const auto seeds = static_cast<int64_t>(std::min(a.members.size(), b.members.size()));
   if (seeds < kRankingSeeds)
     return fmt::format("{} training seed{}; {} are needed", seeds, seeds == 1 ? "" : "s",
@@ -165,7 +172,7 @@ std::string settings_reason(const ScoreTable& table, const Setting& a, const Set
   if (pair.p_holm >= kAlpha)
     return fmt::format("not told apart from 0 (Holm p {:.3f})", pair.p_holm);
   const Reliability& r = table.reliability;
-  const double spread = student_t975(r.reseed_df) * *r.reseed_sd *
+  const double spread = student_quantile(.975, static_cast<double>(r.reseed_df)) * *r.reseed_sd *
                         std::sqrt(1.0 / static_cast<double>(a.members.size()) +
                                   1.0 / static_cast<double>(b.members.size()));
   if (std::abs(pair.difference.value) <= spread)
@@ -178,12 +185,14 @@ std::string settings_reason(const ScoreTable& table, const Setting& a, const Set
 /// Two dictionaries are never ranked as settings: the most that can be said is that these very
 /// weights differ.
 std::string dictionaries_reason(const ScoreTable& table, const Paired& pair) {
+  if (table.units < kUnitsToTell) return too_few_units(table);
   if (!pair.matched) return l0_reason(pair);
   if (pair.p_holm >= kAlpha)
     return fmt::format("not told apart from 0 (Holm p {:.3f})", pair.p_holm);
   const Reliability& r = table.reliability;
   if (!r.reseed_sd) return "reseed spread unknown: no setting has two training seeds";
-  const double spread = student_t975(r.reseed_df) * *r.reseed_sd * std::sqrt(2.0);
+  const double spread =
+      student_quantile(.975, static_cast<double>(r.reseed_df)) * *r.reseed_sd * std::sqrt(2.0);
   if (std::abs(pair.difference.value) <= spread)
     return fmt::format("within the reseed spread, {:.3f}", spread);
   return unbeaten_control(table, {pair.difference.value > 0 ? pair.a : pair.b});
@@ -194,8 +203,6 @@ void adjust_pairs(std::vector<RankedPair>& pairs) {
   for (RankedPair& pair : pairs) family.push_back(&pair);
   adjust(family);
 }
-
-int64_t resamples_for_pairs(size_t count) { return resamples_for(count * (count - 1) / 2); }
 
 void measure_settings(const std::vector<Arm>& arms, ScoreTable& table) {
   const double sign = table.higher_is_better ? 1 : -1;
@@ -208,8 +215,7 @@ void measure_settings(const std::vector<Arm>& arms, ScoreTable& table) {
   }
 }
 
-void pair_dictionaries(const Results& results, const std::vector<Arm>& arms, uint64_t seed,
-                       ScoreTable& table) {
+void pair_dictionaries(const Results& results, const std::vector<Arm>& arms, ScoreTable& table) {
   std::vector<std::string> trained;
   for (const Card& card : table.cards)
     if (card.null_kind.empty()) trained.push_back(card.dictionary);
@@ -219,8 +225,7 @@ void pair_dictionaries(const Results& results, const std::vector<Arm>& arms, uin
       pair.a = trained[i];
       pair.b = trained[j];
       pair.difference =
-          paired_difference(headline_arm(arms, pair.a).cells, headline_arm(arms, pair.b).cells,
-                            seed, resamples_for_pairs(trained.size()));
+          paired_difference(headline_arm(arms, pair.a).cells, headline_arm(arms, pair.b).cells);
       note_l0(pair, measured_l0(results, pair.a), measured_l0(results, pair.b));
       table.pairs.push_back(pair);
     }
@@ -231,8 +236,7 @@ void pair_dictionaries(const Results& results, const std::vector<Arm>& arms, uin
   }
 }
 
-void pair_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed,
-                   ScoreTable& table) {
+void pair_settings(const Results& results, const std::vector<Arm>& arms, ScoreTable& table) {
   const std::vector<Setting>& settings = table.settings;
   std::vector<std::pair<const Setting*, const Setting*>> members;
   for (size_t i = 0; i < settings.size(); ++i)
@@ -240,8 +244,7 @@ void pair_settings(const Results& results, const std::vector<Arm>& arms, uint64_
       RankedPair pair;
       pair.a = settings[i].name;
       pair.b = settings[j].name;
-      pair.difference = group_difference(cells_of(arms, settings[i]), cells_of(arms, settings[j]),
-                                         seed, resamples_for_pairs(settings.size()));
+      pair.difference = group_difference(cells_of(arms, settings[i]), cells_of(arms, settings[j]));
       note_l0(pair, mean_l0(results, settings[i]), mean_l0(results, settings[j]));
       table.setting_pairs.push_back(pair);
       members.emplace_back(&settings[i], &settings[j]);
@@ -257,13 +260,12 @@ void pair_settings(const Results& results, const std::vector<Arm>& arms, uint64_
 
 }  // namespace
 
-void add_settings(const Results& results, const std::vector<Arm>& arms, uint64_t seed,
-                  ScoreTable& table) {
+void add_settings(const Results& results, const std::vector<Arm>& arms, ScoreTable& table) {
   table.settings = group(results, table.cards);
   measure_settings(arms, table);
   measure_reliability(arms, table);
-  pair_dictionaries(results, arms, seed, table);
-  pair_settings(results, arms, seed, table);
+  pair_dictionaries(results, arms, table);
+  pair_settings(results, arms, table);
 }
 
 }  // namespace assay::eval::compare_parts

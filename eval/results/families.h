@@ -2,24 +2,32 @@
 // adjustment over a family is said here, once.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "eval/results/results.h"
-#include "eval/statistics/stats.h"
+#include "eval/statistics/inference.h"
 
 namespace assay::eval {
+
+/// Adds the estimate's "low" and "high" to a row of details, if it has an interval.
+void add_interval(nlohmann::json& row, const Estimate& estimate);
 
 /// Adds "p_holm", Holm's adjustment of all rows' "p", to every row.
 void add_holm(nlohmann::json& rows);
 
-/// The number's value and interval.
-void set_estimate(Number& number, const Estimate& estimate);
+/// The number's value and interval, and how the interval was made: over these documents, latents, …
+void set_estimate(Number& number, const Estimate& estimate, const std::string& units);
+
+/// The same of a mean over cells of these units, which says what it knows of the runs.
+void set_estimate(Number& number, const Estimate& estimate, const std::string& units,
+                  std::span<const Cell> cells);
 
 /// The differences that a task fixed beforehand.
 class DifferenceFamily {
  public:
-  /// Publishes the number with this estimate.
+  /// Publishes the number, whose value and interval are the estimate's.
   void add(Number number, const Estimate& estimate, TaskResult& result);
   /// details["differences"]: {dictionary, method, value, p, p_holm} of all that were added.
   void finish(TaskResult& result);
@@ -35,7 +43,7 @@ struct NullTest {
   std::string detail;  ///< what was found, up to its p: "AUROC .49 with permuted labels, p"
 };
 
-/// A check "label null: NAME" a test: passed if Holm's p over all of them is at least kAlpha.
+/// A check "label null: NAME" a test: passed if Holm's p over all of them is at least kCheckAlpha.
 void add_null_checks(const std::vector<NullTest>& tests, TaskResult& result);
 
 }  // namespace assay::eval

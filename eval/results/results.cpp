@@ -75,7 +75,7 @@ class Writer {
     return list;
   }
   /// There are many.
-  static json written(const ScoreCell& cell) { return {cell.unit, cell.run, cell.value}; }
+  static json written(const Cell& cell) { return {cell.unit, cell.run, cell.value}; }
 
   json object_ = json::object();
 };

@@ -10,10 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "eval/statistics/inference.h"
+
 namespace assay::eval {
 
 /// Raised when a member changes its meaning.
-inline constexpr int kResultsSchema = 3;
+inline constexpr int kResultsSchema = 4;
 
 /// One published number. Everything needed to check it stands beside it.
 struct Number {
@@ -27,8 +29,7 @@ struct Number {
   std::string interval_kind;                      ///< how it was made, and over what
   int64_t n = 0;                                  ///< units the value averages (n_unit says which)
   std::string n_unit;                             ///< "tokens", "classes", …
-  uint64_t seed = 0;
-  std::string unit;  ///< "" for pure numbers
+  std::string unit;                               ///< "" for pure numbers
   /// did the dictionary train on the test texts' activations?
   std::optional<bool> test_seen_in_training;
   /// the control this is, or is to be read against; empty otherwise
@@ -42,13 +43,6 @@ struct Check {
   std::string detail;
 };
 
-/// One cell of a score: what a dictionary (or a baseline) got on one unit in one run.
-struct ScoreCell {
-  int64_t unit = 0;  ///< class, goal, concept: the task's own number for it, the same for every arm
-  int64_t run = 0;   ///< evaluation seed or swap
-  double value = 0;
-};
-
 /// An arm by which dictionaries are compared, cell by cell; eval/results/compare.h draws every
 /// comparison from these alone, so a task that fills them gets score cards, paired differences and
 /// rankings without a line of its own. Arms of one (metric, part) form a table: each has the same
@@ -58,7 +52,7 @@ struct Score {
   std::string metric, part, method, dictionary;
   bool headline = false;         ///< of each dictionary's arms exactly one; of baselines none
   bool higher_is_better = true;  ///< the same for the whole table
-  std::vector<ScoreCell> cells;
+  std::vector<Cell> cells;       ///< unit = the task's own number for it, the same for every arm
 };
 
 /// What a task says of an arm. Numbers and scores name it in `method`; nothing is read out of that
@@ -149,6 +143,8 @@ struct DictionaryEntry {
   /// of a control: the dictionary it was built like; empty where it was trained and passed
   std::string parent;
   std::vector<std::string> warnings;  ///< what training said against its own result, a line each
+  /// hash of its data and of the configuration it trained with, but for seeds; empty if unknown
+  std::string setting = {};
 };
 
 /// A dictionary that was asked for and could not be evaluated on this data.

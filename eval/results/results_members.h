@@ -28,7 +28,6 @@ void visit_members(Visitor& visit, T& number) {
   visit("interval_kind", number.interval_kind);
   visit("n", number.n);
   visit("n_unit", number.n_unit);
-  visit("seed", number.seed);
   visit("unit", number.unit);
   visit("test_seen_in_training", number.test_seen_in_training);
   visit("control", number.control);
@@ -126,6 +125,7 @@ void visit_members(Visitor& visit, T& entry) {
   visit("path", entry.path);
   visit("hash", entry.hash);
   visit("variant", entry.variant);
+  visit("setting", entry.setting);
   visit("null_kind", entry.null_kind);
   visit("d", entry.d);
   visit("n", entry.n);

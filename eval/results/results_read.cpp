@@ -82,7 +82,7 @@ class Reader {
     for (size_t i : {0, 1}) read(value[i], at, interval[i]);
     if (interval[0] > interval[1]) throw Error(at + ": low is above high");
   }
-  static void read(const json& value, const std::string& at, ScoreCell& cell) {
+  static void read(const json& value, const std::string& at, Cell& cell) {
     const auto integer = [](const json& v) {
       return v.is_number_unsigned() ? v.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)
                                     : v.is_number_integer();

@@ -29,8 +29,9 @@ std::string interval_text(const Number& number, bool with_sign) {
 
 std::string estimate_text(const Estimate& estimate, bool with_sign) {
   const auto text = with_sign ? signed_text : value_text;
-  return fmt::format("{} [{}, {}]", text(estimate.value), text(estimate.interval[0]),
-                     text(estimate.interval[1]));
+  if (!estimate.interval) return text(estimate.value);
+  const auto [low, high] = *estimate.interval;
+  return fmt::format("{} [{}, {}]", text(estimate.value), text(low), text(high));
 }
 
 std::string count_text(int64_t count) {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "eval/results/results.h"
-#include "eval/statistics/stats.h"
+#include "eval/statistics/inference.h"
 
 namespace assay::eval {
 
@@ -13,7 +13,7 @@ std::string value_text(double value);
 std::string signed_text(double value);
 /// "[0.713, 0.801]", or "" where there is none.
 std::string interval_text(const Number& number, bool with_sign = false);
-/// "0.750 [0.713, 0.801]".
+/// "0.750 [0.713, 0.801]", the value alone if there is no interval.
 std::string estimate_text(const Estimate& estimate, bool with_sign = false);
 /// 1234567 as "1,234,567".
 std::string count_text(int64_t count);

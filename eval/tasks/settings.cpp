@@ -11,8 +11,6 @@ void describe(config::Fields& fields, EvalConfig& config) {
   fields.integer(
       "seeds", config.seeds, {1, 1000}, "seeds",
       "Evaluation seeds; each cuts the documents in halves anew and is run with swapped roles.");
-  fields.integer("resamples", config.resamples, {100, 1000000}, "resamples",
-                 "Bootstrap resamples of every interval.");
   fields.texts("nulls", config.nulls,
                "Control dictionaries built beside every trained one: random, rate_matched, "
                "permuted_encoder.");
@@ -26,7 +24,6 @@ void describe(config::Fields& fields, EvalConfig& config) {
 
 void make_quick(EvalConfig& config) {
   config.seeds = 1;
-  lower(config.resamples, 200);
   for (size_t i = 0; i < config.sections_.size(); ++i)
     settings_sections()[i]->make_quick(config.sections_[i]);
 }

@@ -43,7 +43,7 @@ const std::vector<const SettingsSection*>& settings_sections();
 class EvalConfig {
  public:
   EvalConfig();
-  int64_t seeds = 2, resamples = 1000;
+  int64_t seeds = 2;
   std::vector<std::string> nulls{"random"};
 
   /// The section whose struct is T. Throws Error if eval/tasks/all.cpp lists none.
@@ -65,7 +65,7 @@ class EvalConfig {
 };
 
 void describe(config::Fields& fields, EvalConfig& config);
-/// Lowers what costs time: one evaluation seed, fewer resamples, fewer texts. For a look, not for
+/// Lowers what costs time: one evaluation seed, fewer texts. For a look, not for
 /// publication.
 void make_quick(EvalConfig& config);
 

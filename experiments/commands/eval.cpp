@@ -124,8 +124,7 @@ std::filesystem::path free_name(const std::filesystem::path& file) {
 
 void compare_and_write(eval::Results& results, const std::filesystem::path& file) {
   const eval::Comparison comparison = eval::compare(results);
-  if (!comparison.panel.empty())
-    results.tasks.push_back(eval::comparison_task(comparison, results.seed));
+  if (!comparison.panel.empty()) results.tasks.push_back(eval::comparison_task(comparison));
   eval::write_results(results, file);
 }
 

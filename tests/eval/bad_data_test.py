@@ -23,7 +23,6 @@ TASKS = [
 ]
 CONFIG = """eval:
   seeds: 1
-  resamples: 200
   ood_probing: {min_target: 5, train_per_class: 40, top_k: [1, 4], pca: 4, neighbours: 8}
   spurious: {min_texts: 8, train_per_class: 30, latents: [1, 4], inlp: [1, 4], neurons: [1, 4], ablate: [2],
              headline_ablate: 2}

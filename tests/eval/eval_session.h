@@ -18,7 +18,6 @@ struct SessionFixture {
     write_planted(planted, folder.path());
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
     config.seeds = 1;
-    config.resamples = 400;
     auto& ood = config.of<probing::OodConfig>();
     ood.min_target = 5;
     ood.top_k = {1, 4};

@@ -91,7 +91,7 @@ def planted(tmp_path_factory):
     weights = {name: value.astype(np.float32) for name, value in weights.items()}
     write_dictionary(folder / "dict", weights)
     (folder / "eval.yaml").write_text(
-        "eval:\n  seeds: 1\n  resamples: 200\n  ood_probing:\n    filter_label: ''\n    min_target: 5\n"
+        "eval:\n  seeds: 1\n  ood_probing:\n    filter_label: ''\n    min_target: 5\n"
         "    top_k: [1, 4]\n    pca: 4\n    neighbours: 8\n"
         "data:\n  validation: 0.25\n  test: 0.1\n  split_seed: 4\n"
     )

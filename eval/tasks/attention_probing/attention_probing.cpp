@@ -112,7 +112,7 @@ void add_scores(const Session& session, const probing::ScoreTable& table, TaskRe
                 .dictionary = dictionary_name(session, arm.key.dictionary),
                 .headline = arm.key.method == "latents_attention",
                 .cells = {}};
-    for (const Cell& cell : arm.ood) score.cells.push_back({cell.task, cell.seed, cell.value});
+    score.cells = arm.ood;
     result.scores.push_back(std::move(score));
   }
 }

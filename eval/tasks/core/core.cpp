@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
 #include "kernels/base/error.h"
@@ -99,7 +100,6 @@ class CoreTask : public PlannedTask<NoPlan> {
     Number base;
     base.dictionary = dictionary.entry.name;
     base.part = name;
-    base.seed = derive_seed(session.seed, {i, name == "train"});
     base.test_seen_in_training = seen_in_training(session, dictionary, documents);
     base.control = control_of(session, dictionary);
     base.n = part.tokens;
@@ -110,11 +110,8 @@ class CoreTask : public PlannedTask<NoPlan> {
           "core: the activations of the {} part do not vary: there is nothing to explain", name));
     const auto add_ratio = [&](Number number, const char* metric, const std::vector<double>& above,
                                const std::vector<double>& below) {
-      const Estimate estimate = bootstrap_ratio(above, below, base.seed, session.config.resamples);
       number.metric = metric;
-      number.value = estimate.value;
-      number.interval = estimate.interval;
-      number.interval_kind = fmt::format("bootstrap over {} documents", above.size());
+      set_estimate(number, ratio_of(above, below), fmt::format("{} documents", above.size()));
       result.numbers.push_back(number);
     };
     for (const Ratio& ratio : kRatios) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
 #include "eval/tasks/core/settings.h"
@@ -55,8 +56,8 @@ std::vector<int64_t> partners(const std::vector<float>& cosine, int64_t rows) {
 }
 
 bool same_setting(const DictionaryEntry& a, const DictionaryEntry& b) {
-  return a.null_kind.empty() && b.null_kind.empty() && a.variant == b.variant && a.d == b.d &&
-         a.n == b.n && a.k == b.k && a.tokens == b.tokens && a.seed != b.seed;
+  return a.null_kind.empty() && b.null_kind.empty() && !a.setting.empty() &&
+         a.setting == b.setting && a.seed != b.seed;
 }
 
 struct Pair {
@@ -107,19 +108,18 @@ class SeedStabilityTask : public PlannedTask<std::vector<Pair>> {
       const SharedLatents shared =
           match_latents(session.context, session.dictionaries[pair.a].dictionary,
                         session.dictionaries[pair.b].dictionary, chosen);
-      add_numbers(session, pair, shared, seed, result);
+      add_numbers(session, pair, shared, result);
     }
   }
 
   static void add_numbers(const Session& session, const Pair& pair, const SharedLatents& shared,
-                          uint64_t seed, TaskResult& result) {
+                          TaskResult& result) {
     Number base;
     base.dictionary = dictionary_name(session, pair.a);
     base.method = fmt::format("{} ~ {}", base.dictionary, dictionary_name(session, pair.b));
     base.control = pair.control;
     base.n = shared.latents;
     base.n_unit = "latents";
-    base.seed = seed;
     result.arms.push_back({base.method, "and " + dictionary_name(session, pair.b),
                            pair.control.empty() ? "" : "control", "latents", "matching"});
     Number share = base;
@@ -130,13 +130,10 @@ class SeedStabilityTask : public PlannedTask<std::vector<Pair>> {
     result.numbers.push_back(share);
     for (const auto& [part, values] :
          {std::pair("decoder", &shared.decoder), std::pair("encoder", &shared.encoder)}) {
-      const Estimate estimate = bootstrap_mean(*values, seed, session.config.resamples);
       Number cosine = base;
       cosine.metric = "matched_cosine";
       cosine.part = part;
-      cosine.value = estimate.value;
-      cosine.interval = estimate.interval;
-      cosine.interval_kind = "bootstrap over latents of the first dictionary";
+      set_estimate(cosine, mean_of(*values), "latents of the first dictionary");
       result.numbers.push_back(cosine);
     }
   }

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
 #include "eval/tasks/core/settings.h"
@@ -83,26 +84,21 @@ class SpliceTask : public PlannedTask<SplicePlan> {
     base.part = "validation";
     base.n = std::ssize(losses);
     base.n_unit = "texts";
-    base.interval_kind = fmt::format("bootstrap over {} documents", zero.loss.size());
-    base.seed = derive_seed(session.seed, {'b'});
     const auto add = [&](const char* metric, const Estimate& estimate) {
       base.metric = metric;
-      base.value = estimate.value;
-      base.interval = estimate.interval;
+      set_estimate(base, estimate, fmt::format("{} documents", zero.loss.size()));
       result.numbers.push_back(base);
     };
-    const auto mean_of = [&](const DocumentLosses& l) {
-      return bootstrap_ratio(l.loss, l.texts, base.seed, session.config.resamples);
-    };
+    const auto mean_loss = [&](const DocumentLosses& l) { return ratio_of(l.loss, l.texts); };
     const auto recovered = [&](const DocumentLosses& l, const DocumentLosses& worst) {
       std::vector<double> gain;
       for (size_t i = 0; i < l.loss.size(); ++i) gain.push_back(worst.loss[i] - l.loss[i]);
-      return bootstrap_ratio(gain, worst.loss, base.seed, session.config.resamples);
+      return ratio_of(gain, worst.loss);
     };
     base.method = "zero_ablation";
-    add("splice_cosine_loss", mean_of(zero));
+    add("splice_cosine_loss", mean_loss(zero));
     base.method = "mean_ablation";
-    add("splice_cosine_loss", mean_of(mean));
+    add("splice_cosine_loss", mean_loss(mean));
     base.method.clear();
     std::vector<int64_t> documents;
     for (const SpliceLoss& loss : losses) documents.push_back(loss.document);
@@ -113,7 +109,7 @@ class SpliceTask : public PlannedTask<SplicePlan> {
       base.dictionary = dictionary.entry.name;
       base.control = control_of(session, dictionary);
       base.test_seen_in_training = seen_in_training(session, dictionary, documents);
-      add("splice_cosine_loss", mean_of(own));
+      add("splice_cosine_loss", mean_loss(own));
       add("splice_recovered_zero", recovered(own, zero));
       add("splice_recovered_mean", recovered(own, mean));
     }

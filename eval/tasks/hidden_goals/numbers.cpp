@@ -8,6 +8,7 @@
 
 #include "eval/results/compare.h"
 #include "eval/results/families.h"
+#include "eval/results/text.h"
 #include "eval/results/words.h"
 #include "eval/tasks/hidden_goals/declare.h"
 #include "kernels/base/error.h"
@@ -48,8 +49,7 @@ class Reporter {
           std::pair("detection_auroc_plain", Negatives::plain),
           std::pair("detection_auroc_decoys", Negatives::decoys)}) {
       if (!decoys && negatives != Negatives::all) continue;
-      const Estimate estimate =
-          detection(arm, cases_, strength, negatives, seed_, session_.config.resamples);
+      const Estimate estimate = detection(arm, cases_, strength, negatives, seed_);
       Number& number = add(arm, metric, strength_part(strength), estimate);
       number.n = estimate.n;
       number.n_unit = setup_.unit;
@@ -81,8 +81,7 @@ class Reporter {
     }
     const Estimate found = mean(cells);
     return {arm.method + (!arm.dictionary ? "" : " of " + dictionary(arm)), found.p,
-            fmt::format("MRR less chance {:+.3f} [{:+.3f}, {:+.3f}] with random goals, p",
-                        found.value, found.interval[0], found.interval[1])};
+            fmt::format("MRR less chance {} with random goals, p", estimate_text(found, true))};
   }
 
   /// What dictionaries are compared by; the ceiling is no baseline.
@@ -95,16 +94,14 @@ class Reporter {
                 arm.method == setup_.latents.front(),
                 true,
                 {}};
-    for (const Cell& cell : score_goals(arm, cases_, headline(), true_goals_).reciprocal)
-      score.cells.push_back({cell.task, cell.seed, cell.value});
+    score.cells = score_goals(arm, cases_, headline(), true_goals_).reciprocal;
     result_.scores.push_back(std::move(score));
   }
 
   /// Paired difference of reciprocal ranks at the headline strength.
   Estimate difference(const GoalArm& a, const GoalArm& b) const {
     return paired_difference(score_goals(a, cases_, headline(), true_goals_).reciprocal,
-                             score_goals(b, cases_, headline(), true_goals_).reciprocal, seed_,
-                             session_.config.resamples);
+                             score_goals(b, cases_, headline(), true_goals_).reciprocal);
   }
 
   Number& add(const GoalArm& arm, std::string metric, std::string part, const Estimate& estimate) {
@@ -118,11 +115,9 @@ class Reporter {
     number.metric = std::move(metric);
     number.method = arm.method;
     number.part = std::move(part);
-    set_estimate(number, estimate);
-    number.interval_kind = "hierarchical bootstrap over goals (or artefacts) × runs";
+    set_estimate(number, estimate, setup_.unit);
     number.n = estimate.n;
     number.n_unit = setup_.unit;
-    number.seed = seed_;
     if (arm.dictionary) {
       const auto i = *arm.dictionary;
       number.dictionary = dictionary(arm);
@@ -135,9 +130,7 @@ class Reporter {
   std::string dictionary(const GoalArm& arm) const {
     return dictionary_name(session_, arm.dictionary);
   }
-  Estimate mean(const std::vector<Cell>& cells) const {
-    return hierarchical_bootstrap(cells, seed_, session_.config.resamples);
-  }
+  Estimate mean(const std::vector<Cell>& cells) const { return mean_of_cells(cells); }
   int64_t headline() const { return setup_.headline; }
   const std::vector<int32_t>& goals() const { return true_goals_; }
 
@@ -167,9 +160,9 @@ void check_ceiling(const Reporter& reporter, const GoalSetup& setup, const GoalC
   const Estimate learnt =
       reporter.mean(score_goals(ceiling, cases, reporter.headline(), reporter.goals()).reciprocal);
   result.checks.push_back(
-      {fmt::format("{} show what was planted in them", setup.unit), learnt.interval[0] > chance,
-       fmt::format("{}: MRR {:.3f} [{:.3f}, {:.3f}], chance {:.3f}", setup.ceiling, learnt.value,
-                   learnt.interval[0], learnt.interval[1], chance)});
+      {fmt::format("{} show what was planted in them", setup.unit),
+       learnt.interval && (*learnt.interval)[0] > chance,
+       fmt::format("{}: MRR {}, chance {:.3f}", setup.ceiling, estimate_text(learnt), chance)});
   std::vector<double> p;
   std::vector<Estimate> differences;
   for (const GoalArm& arm : arms) {
@@ -182,14 +175,14 @@ void check_ceiling(const Reporter& reporter, const GoalSetup& setup, const GoalC
   size_t i = 0;
   for (const GoalArm& arm : arms) {
     if (arm.method == setup.ceiling) continue;
-    if (differences[i].value > 0 && adjusted[i] < kAlpha)
+    if (differences[i].value > 0 && adjusted[i] < kCheckAlpha)
       above += fmt::format("{}{} by {:.3f}", above.empty() ? "" : ", ", arm.method,
                            differences[i].value);
     ++i;
   }
   result.checks.push_back(
       {"oracle: nothing is above " + setup.ceiling, above.empty(),
-       above.empty() ? fmt::format("{} arms compared, Holm at {}", p.size(), kAlpha) : above});
+       above.empty() ? fmt::format("{} arms compared, Holm at {}", p.size(), kCheckAlpha) : above});
 }
 
 /// The comparisons of one trained dictionary; fixed beforehand, whatever comes out.
@@ -255,7 +248,7 @@ void describe_arms(const Reporter& reporter, const GoalSetup& setup, const GoalC
     std::map<int64_t, std::vector<double>> by_goal;
     for (const Cell& cell :
          score_goals(arm, cases, reporter.headline(), reporter.goals()).reciprocal)
-      by_goal[cell.task].push_back(cell.value);
+      by_goal[cell.unit].push_back(cell.value);
     for (const auto& [goal, values] : by_goal) {
       double sum = 0;
       for (const double v : values) sum += v;

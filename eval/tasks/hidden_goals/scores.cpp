@@ -158,8 +158,8 @@ GoalCells score_goals(const GoalArm& arm, const GoalCases& cases, int64_t streng
     const Organism& o = cases.organisms[i];
     if (!is_planted(o, strength)) continue;
     const Credit c = credit(arm.scores[setting[cases.fold[o.goal]]][i], goals[i]);
-    cells.top1.push_back({o.goal, kAnyDictionary, o.replicate, c.top1});
-    cells.reciprocal.push_back({o.goal, kAnyDictionary, o.replicate, c.reciprocal});
+    cells.top1.push_back({o.goal, o.replicate, c.top1});
+    cells.reciprocal.push_back({o.goal, o.replicate, c.reciprocal});
   }
   return cells;
 }
@@ -180,7 +180,7 @@ std::vector<int32_t> random_goals(const GoalCases& cases, int64_t strength, uint
 }
 
 Estimate detection(const GoalArm& arm, const GoalCases& cases, int64_t strength,
-                   Negatives negatives, uint64_t seed, int64_t resamples) {
+                   Negatives negatives, uint64_t seed) {
   const std::vector<Stratum> strata = strata_of(arm, cases, strength, negatives);
   if (strata.empty())
     throw Error(
@@ -193,10 +193,10 @@ Estimate detection(const GoalArm& arm, const GoalCases& cases, int64_t strength,
     estimate.n += std::ssize(stratum.negative);
   }
   Rng rng(seed);
-  std::vector<double> values(static_cast<size_t>(resamples));
+  std::vector<double> values(1000);
   for (double& value : values)
     for (const Stratum& stratum : strata) value += auroc_resampled(stratum, rng) / n;
-  estimate.interval = {quantile(values, .025), quantile(values, .975)};
+  estimate.interval = Interval{quantile(values, .025), quantile(values, .975)};
   return estimate;
 }
 

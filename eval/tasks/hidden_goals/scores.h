@@ -64,6 +64,6 @@ enum class Negatives { all, plain, decoys };
 /// averaged over the folds of the goals (a negative belongs to the fold of its absent class) and
 /// runs, where both are there. The interval resamples goals and negatives.
 Estimate detection(const GoalArm& arm, const GoalCases& cases, int64_t strength,
-                   Negatives negatives, uint64_t seed, int64_t resamples);
+                   Negatives negatives, uint64_t seed);
 
 }  // namespace assay::eval::hidden_goals

@@ -173,7 +173,23 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
     }
   }
 
-  /// One table a family: its levels are further runs.
+  static double levels_of(const RegimesPlan& plan, const std::string& family) {
+    return static_cast<double>(
+        std::count_if(plan.regimes.begin(), plan.regimes.end(),
+                      [&](const Regime& regime) { return regime.family == family; }));
+  }
+
+  static void add_to(std::vector<Cell>& cells, const Cell& more) {
+    const auto at = std::find_if(cells.begin(), cells.end(), [&](const Cell& cell) {
+      return cell.unit == more.unit && cell.run == more.run;
+    });
+    if (at == cells.end())
+      cells.push_back(more);
+    else
+      at->value += more.value;
+  }
+
+  /// One table a family, of the mean over its levels.
   static void add_scores(const Session& session, const RegimesPlan& plan,
                          const std::vector<ScoreTable>& tables, TaskResult& result) {
     const std::string headline =
@@ -194,9 +210,9 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
                                               arm.key.method == headline,
                                               true,
                                               {}});
+        const double share = 1.0 / levels_of(plan, plan.regimes[r].family);
         for (const Cell& cell : arm.ood)
-          at->cells.push_back(
-              {cell.task, static_cast<int64_t>(r) * plan.probing.runs + cell.seed, cell.value});
+          add_to(at->cells, {cell.unit, cell.run, share * cell.value});
       }
   }
 };

@@ -130,7 +130,7 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
       std::vector<Cell> cells;
       for (size_t i = 0; i < measured.size(); ++i) {
         const ProbingCell& cell = plan.probing.cells[i];
-        cells.push_back({cell.category, kAnyDictionary, cell.run, measured[i][arm].accuracy});
+        cells.push_back({cell.category, cell.run, measured[i][arm].accuracy});
         rows.push_back({{"class", plan.probing.classes[static_cast<size_t>(cell.category)]},
                         {"run", cell.run},
                         {"method", like.method},
@@ -146,14 +146,12 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
                          const std::string& dictionary, const std::vector<Cell>& cells,
                          TaskResult& result) {
     Number n;
-    n.seed = derive_seed(session.seed, {'B'});
-    const Estimate estimate = hierarchical_bootstrap(cells, n.seed, session.config.resamples);
+    const Estimate estimate = mean_of_cells(cells);
     n.metric = "saebench_accuracy";
     n.method = like.method;
     n.dictionary = dictionary;
     n.part = "id";
-    set_estimate(n, estimate);
-    n.interval_kind = kIntervalKind;
+    set_estimate(n, estimate, "classes", cells);
     n.n = std::ssize(plan.probing.classes);
     n.n_unit = "classes";
     if (like.dictionary) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "eval/results/families.h"
+#include "eval/results/text.h"
 #include "eval/results/words.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
@@ -18,24 +19,22 @@ std::string control_of_arm(const Session& session, const ArmKey& arm) {
   return control_of(session, session.dictionaries[*arm.dictionary]);
 }
 
-Number number_of(const Estimate& estimate, std::string metric, std::string method, std::string part,
-                 int64_t classes, uint64_t seed) {
+Number number_of(const Estimate& estimate, std::span<const Cell> cells, std::string metric,
+                 std::string method, std::string part, int64_t classes) {
   Number number;
   number.metric = std::move(metric);
   number.method = std::move(method);
   number.part = std::move(part);
-  set_estimate(number, estimate);
-  number.interval_kind = kIntervalKind;
+  set_estimate(number, estimate, "classes", cells);
   number.n = classes;
   number.n_unit = "classes";
-  number.seed = seed;
   return number;
 }
 
 /// Two-sided p of "the mean is .5".
-double p_of_chance(std::vector<Cell> cells, uint64_t seed, int64_t resamples) {
+double p_of_chance(std::vector<Cell> cells) {
   for (Cell& cell : cells) cell.value -= 0.5;
-  return hierarchical_bootstrap(cells, seed, resamples).p;
+  return mean_of_cells(cells).p;
 }
 
 /// One arm's value per class, over its runs.
@@ -44,7 +43,7 @@ void add_per_class(const ArmCells& arm, const std::string& dictionary, const Pro
   for (size_t c = 0; c < plan.classes.size(); ++c) {
     double id = 0, ood = 0, count = 0;
     for (size_t i = 0; i < arm.id.size(); ++i) {
-      if (arm.id[i].task != static_cast<int64_t>(c)) continue;
+      if (arm.id[i].unit != static_cast<int64_t>(c)) continue;
       id += arm.id[i].value;
       ood += arm.ood[i].value;
       count += 1;
@@ -66,7 +65,7 @@ void add_score(const Session& session, const ArmCells& arm, TaskResult& result) 
   Score score{"auroc", "ood", arm.key.method, dictionary_name(session, arm.key.dictionary), false,
               true,    {}};
   score.headline = entry && entry->role == "headline";
-  for (const Cell& cell : arm.ood) score.cells.push_back({cell.task, cell.seed, cell.value});
+  score.cells = arm.ood;
   result.scores.push_back(std::move(score));
 }
 
@@ -116,8 +115,8 @@ void ScoreTable::add(const ArmKey& key, const ProbingCell& cell, const ArmScore&
   auto arm =
       std::find_if(arms_.begin(), arms_.end(), [&](const ArmCells& a) { return a.key == key; });
   if (arm == arms_.end()) arm = arms_.insert(arm, ArmCells{key, {}, {}});
-  arm->id.push_back({cell.category, kAnyDictionary, cell.run, score.id});
-  arm->ood.push_back({cell.category, kAnyDictionary, cell.run, score.ood});
+  arm->id.push_back({cell.category, cell.run, score.id});
+  arm->ood.push_back({cell.category, cell.run, score.ood});
 }
 
 const ArmCells& ScoreTable::at(const ArmKey& key) const {
@@ -131,13 +130,13 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
                    const std::vector<std::optional<bool>>& seen, TaskResult& result) {
   std::vector<NullTest> nulls;
   nlohmann::json per_class = nlohmann::json::array();
-  const uint64_t seed = derive_seed(session.seed, {'s'});
   for (const ArmCells& arm : table.arms()) {
     const std::string dictionary = dictionary_name(session, arm.key.dictionary);
     for (const auto& [part, cells] : {std::pair("id", &arm.id), std::pair("ood", &arm.ood)}) {
-      const Estimate estimate = hierarchical_bootstrap(*cells, seed, session.config.resamples);
-      Number number = number_of(estimate, arm.key.permuted ? "auroc_permuted_labels" : "auroc",
-                                arm.key.method, part, std::ssize(plan.classes), seed);
+      const Estimate estimate = mean_of_cells(*cells);
+      Number number =
+          number_of(estimate, *cells, arm.key.permuted ? "auroc_permuted_labels" : "auroc",
+                    arm.key.method, part, std::ssize(plan.classes));
       number.dictionary = dictionary;
       if (arm.key.dictionary) number.test_seen_in_training = seen[*arm.key.dictionary];
       number.control = arm.key.permuted ? "permuted_labels" : control_of_arm(session, arm.key);
@@ -146,9 +145,8 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
         nulls.push_back(
             {fmt::format("{}{} {}", arm.key.method, dictionary.empty() ? "" : " of " + dictionary,
                          part),
-             p_of_chance(*cells, seed, session.config.resamples),
-             fmt::format("AUROC {:.3f} [{:.3f}, {:.3f}] with permuted labels, p of chance",
-                         estimate.value, estimate.interval[0], estimate.interval[1])});
+             p_of_chance(*cells),
+             fmt::format("AUROC {} with permuted labels, p of chance", estimate_text(estimate))});
     }
     if (!arm.key.permuted) add_per_class(arm, dictionary, plan, per_class);
     add_score(session, arm, result);
@@ -162,11 +160,10 @@ void add_difference(const Session& session, const ScoreTable& table, const ArmKe
                     const std::vector<std::optional<bool>>& seen, DifferenceFamily& family,
                     TaskResult& result) {
   const std::vector<Cell>&ours = table.at(a).ood, &theirs = table.at(b).ood;
-  const uint64_t seed = derive_seed(session.seed, {'d'});
-  const Estimate estimate = paired_difference(ours, theirs, seed, session.config.resamples);
+  const Estimate estimate = paired_difference(ours, theirs);
   std::set<int64_t> classes;
-  for (const Cell& cell : ours) classes.insert(cell.task);
-  Number number = number_of(estimate, "auroc_difference", method, "ood", std::ssize(classes), seed);
+  for (const Cell& cell : ours) classes.insert(cell.unit);
+  Number number = number_of(estimate, ours, "auroc_difference", method, "ood", std::ssize(classes));
   number.dictionary = dictionary_name(session, a.dictionary);
   if (a.dictionary) number.test_seen_in_training = seen[*a.dictionary];
   const bool null = b.dictionary && b.dictionary != a.dictionary;

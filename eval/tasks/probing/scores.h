@@ -14,9 +14,6 @@
 
 namespace assay::eval::probing {
 
-inline constexpr const char* kIntervalKind =
-    "hierarchical bootstrap over classes × (evaluation seed, document half)";
-
 /// Who made a score: an arm on one of the session's dictionaries, or on none, with true or permuted
 /// labels.
 struct ArmKey {

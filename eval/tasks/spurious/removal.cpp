@@ -6,6 +6,7 @@
 
 #include "eval/results/compare.h"
 #include "eval/results/families.h"
+#include "eval/results/text.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/spurious/declare.h"
 #include "eval/tasks/spurious/removal_run.h"
@@ -29,8 +30,7 @@ void merge(const std::vector<RemovalValues>& values, int64_t run, std::vector<Ar
     arms[a].cells.resize(values[a].values.size());
     for (size_t n = 0; n < values[a].values.size(); ++n)
       for (size_t unit = 0; unit < values[a].values[n].size(); ++unit)
-        arms[a].cells[n].push_back(
-            {static_cast<int64_t>(unit), kAnyDictionary, run, values[a].values[n][unit]});
+        arms[a].cells[n].push_back({static_cast<int64_t>(unit), run, values[a].values[n][unit]});
   }
 }
 
@@ -104,19 +104,15 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
                          TaskResult& result) {
     const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     for (size_t n = 0; n < arm.cells.size(); ++n) {
-      const Estimate estimate =
-          hierarchical_bootstrap(arm.cells[n], bootstrap_seed(session), session.config.resamples);
+      const Estimate estimate = mean_of_cells(arm.cells[n]);
       Number number;
       number.metric = arm.metric;
       number.method = arm.method;
       number.part = removal_part_name(config.ablate[n]);
-      set_estimate(number, estimate);
-      number.interval_kind =
-          fmt::format("hierarchical bootstrap over {} × (evaluation seed, document half)",
-                      arm.metric == "scr" ? "pairs of classes" : "classes");
+      set_estimate(number, estimate, arm.metric == "scr" ? "pairs of classes" : "classes",
+                   arm.cells[n]);
       number.n = arm.metric == "scr" ? std::ssize(plan.classes) / 2 : std::ssize(plan.classes);
       number.n_unit = arm.metric == "scr" ? "pairs" : "classes";
-      number.seed = bootstrap_seed(session);
       if (arm.dictionary) {
         const EvalDictionary& dictionary = session.dictionaries[*arm.dictionary];
         number.dictionary = dictionary.entry.name;
@@ -134,8 +130,7 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
                 arm.dictionary.has_value(),
                 true,
                 {}};
-    for (const Cell& cell : arm.cells[headline(config)])
-      score.cells.push_back({cell.task, cell.seed, cell.value});
+    score.cells = arm.cells[headline(config)];
     result.scores.push_back(std::move(score));
   }
 
@@ -151,19 +146,16 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
       });
       const std::string owner =
           !arm.dictionary ? arm.method : session.dictionaries[*arm.dictionary].entry.name;
-      differences.emplace_back(
-          arm.metric + " of " + owner,
-          paired_difference(arm.cells[n], oracle->cells[n], bootstrap_seed(session),
-                            session.config.resamples));
+      differences.emplace_back(arm.metric + " of " + owner,
+                               paired_difference(arm.cells[n], oracle->cells[n]));
       p.push_back(differences.back().second.p);
     }
     const std::vector<double> adjusted = holm(p);
     for (size_t i = 0; i < differences.size(); ++i) {
       const Estimate& e = differences[i].second;
       result.checks.push_back(
-          {"oracle on top: " + differences[i].first, e.value <= 0 || adjusted[i] >= kAlpha,
-           fmt::format("less the oracle: {:+.3f} [{:+.3f}, {:+.3f}], Holm p {:.3f}", e.value,
-                       e.interval[0], e.interval[1], adjusted[i])});
+          {"oracle on top: " + differences[i].first, e.value <= 0 || adjusted[i] >= kCheckAlpha,
+           fmt::format("less the oracle: {}, Holm p {:.3f}", estimate_text(e, true), adjusted[i])});
     }
   }
 };

@@ -6,6 +6,7 @@
 
 #include "eval/results/compare_parts.h"
 #include "eval/results/families.h"
+#include "eval/results/text.h"
 #include "eval/results/words.h"
 #include "eval/tasks/spurious/declare.h"
 #include "kernels/base/error.h"
@@ -36,7 +37,7 @@ std::string method_of(const FixCells& row) { return fix_name(row.fix, row.streng
 double mean_on(const FixCells& row, const std::vector<int8_t>& fold, int8_t tuning) {
   double sum = 0, count = 0;
   for (size_t i = 0; i < row.anti.size(); ++i)
-    if (fold[row.anti[i].task] == tuning) {
+    if (fold[row.anti[i].unit] == tuning) {
       sum += (row.anti[i].value + row.within[i].value) / 2;
       count += 1;
     }
@@ -57,14 +58,7 @@ class Reporter {
   std::string name(std::optional<size_t> dictionary) const {
     return dictionary_name(session_, dictionary);
   }
-  Estimate mean(const std::vector<Cell>& cells) const {
-    return hierarchical_bootstrap(cells, seed_, session_.config.resamples);
-  }
-  Estimate difference(const std::vector<Cell>& a, const std::vector<Cell>& b, size_t family) const {
-    return paired_difference(
-        a, b, seed_, std::max(session_.config.resamples, compare_parts::resamples_for(family)));
-  }
-
+  Estimate mean(const std::vector<Cell>& cells) const { return mean_of_cells(cells); }
   Number& add(const std::string& metric, const std::string& method,
               std::optional<size_t> dictionary, size_t share, const Estimate& estimate) {
     result_.numbers.push_back(number(metric, method, dictionary, share, estimate));
@@ -77,11 +71,9 @@ class Reporter {
     number.metric = metric;
     number.method = method;
     number.part = part(share);
-    set_estimate(number, estimate);
-    number.interval_kind = "hierarchical bootstrap over classes × (evaluation seed, document half)";
+    set_estimate(number, estimate, "classes and runs");
     number.n = std::ssize(plan_.classes);
     number.n_unit = "classes";
-    number.seed = seed_;
     number.dictionary = name(dictionary);
     if (dictionary) {
       const auto i = *dictionary;
@@ -107,7 +99,7 @@ class Reporter {
     add("within_auroc", fix.fix, fix.dictionary, 0, mean(fix.within));
     const std::string role = find_arm(result_, fix.fix)->role;
     Score score{"anti_auroc", part(0), fix.fix, name(fix.dictionary), role == "headline", true, {}};
-    for (const Cell& cell : fix.anti) score.cells.push_back({cell.task, cell.seed, cell.value});
+    score.cells = fix.anti;
     if (role != "control") result_.scores.push_back(std::move(score));  // no arm to choose
     for (const int fold : {0, 1})
       strengths_.push_back({{"fix", fix.fix},
@@ -135,8 +127,7 @@ void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& re
     const Estimate found = reporter.mean(cells);
     tests.push_back(
         {row.fix + (!row.dictionary ? "" : " of " + reporter.name(row.dictionary)), found.p,
-         fmt::format("AUROC less .5: {:+.3f} [{:+.3f}, {:+.3f}] with permuted labels, p",
-                     found.value, found.interval[0], found.interval[1])});
+         fmt::format("AUROC less .5: {} with permuted labels, p", estimate_text(found, true))});
   }
   add_null_checks(tests, result);
 }
@@ -149,21 +140,21 @@ void check_ceiling(const Reporter& reporter, const FixTable& table,
   std::vector<Estimate> differences;
   std::vector<double> p;
   for (const ChosenFix& fix : chosen) {
-    differences.push_back(reporter.difference(fix.anti, ceiling.anti, chosen.size()));
+    differences.push_back(paired_difference(fix.anti, ceiling.anti));
     p.push_back(differences.back().p);
   }
   const std::vector<double> adjusted = holm(p);
   std::string above;
   for (size_t i = 0; i < chosen.size(); ++i)
-    if (differences[i].value > 0 && adjusted[i] < kAlpha)
+    if (differences[i].value > 0 && adjusted[i] < kCheckAlpha)
       above += fmt::format("{}{} by {:.3f}", above.empty() ? "" : ", ", chosen[i].fix,
                            differences[i].value);
   const Estimate value = reporter.mean(ceiling.anti);
   result.checks.push_back(
       {"oracle: nothing is above training without the correlation", above.empty(),
-       above.empty() ? fmt::format("ceiling {:.3f} [{:.3f}, {:.3f}], {} fixes compared",
-                                   value.value, value.interval[0], value.interval[1], chosen.size())
-                     : above});
+       above.empty()
+           ? fmt::format("ceiling {}, {} fixes compared", estimate_text(value), chosen.size())
+           : above});
 }
 
 /// A fix may lead others and still be no repair.
@@ -217,7 +208,7 @@ void write_differences(const Reporter& reporter, const std::vector<Pair>& pairs,
                        TaskResult& result) {
   DifferenceFamily family;
   for (const auto& [a, other, control, other_label, b] : pairs) {
-    const Estimate estimate = reporter.difference(a->anti, *b, pairs.size());
+    const Estimate estimate = paired_difference(a->anti, *b);
     Number number = reporter.number("anti_auroc_difference", fmt::format("{} - {}", a->fix, other),
                                     a->dictionary, 0, estimate);
     number.control = control;
@@ -267,8 +258,8 @@ void FixTable::add(const SpuriousCell& cell, std::optional<size_t> dictionary, s
   if (row == rows_.end())
     row =
         rows_.insert(row, FixCells{score.fix, score.strength, dictionary, share, permuted, {}, {}});
-  row->anti.push_back({cell.category, kAnyDictionary, cell.run, score.anti});
-  row->within.push_back({cell.category, kAnyDictionary, cell.run, score.within});
+  row->anti.push_back({cell.category, cell.run, score.anti});
+  row->within.push_back({cell.category, cell.run, score.within});
 }
 
 const FixCells& FixTable::at(const std::string& fix, int64_t strength,
@@ -310,7 +301,7 @@ ChosenFix choose_fix(const FixTable& table, const std::string& fix,
     const FixCells& row = choose_strength(strengths, fold, static_cast<int8_t>(1 - own));
     chosen.strength[own] = row.strength;
     for (size_t i = 0; i < row.anti.size(); ++i) {
-      if (fold[row.anti[i].task] != own) continue;
+      if (fold[row.anti[i].unit] != own) continue;
       chosen.anti.push_back(row.anti[i]);
       chosen.within.push_back(row.within[i]);
     }

@@ -92,11 +92,7 @@ void Report::add(const TextOutcome& arm, const char* metric, const std::string& 
   number.method = arm.name;
   number.dictionary = dictionary_of(arm);
   number.part = part;
-  number.seed = derive_seed(seed_, {'b'});
-  const Estimate estimate =
-      bootstrap_ratio(values.numerator, values.denominator, number.seed, session_.config.resamples);
-  set_estimate(number, estimate);
-  number.interval_kind = "bootstrap over documents";
+  set_estimate(number, ratio_of(values.numerator, values.denominator), "documents");
   number.n = std::ssize(values.document);
   number.n_unit = "documents";
   number.unit = unit;
@@ -215,7 +211,6 @@ void Report::add_continuations() {
   judge.value = all.judge_auroc;
   judge.n = all.prompts.count;
   judge.n_unit = "texts";
-  judge.seed = seed_;
   result_.numbers.push_back(judge);
 }
 

@@ -26,7 +26,7 @@ Number number(const std::string& metric, const std::string& method, const std::s
 
 Score score(const std::string& method, const std::string& dictionary, double value) {
   Score s{"auroc", "ood", method, dictionary, method == "latents_top4", true, {}};
-  for (int64_t unit = 0; unit < 6; ++unit)
+  for (int64_t unit = 0; unit < 12; ++unit)
     s.cells.push_back(
         {unit, 0, value + 0.01 * static_cast<double>((unit * 5 + std::ssize(method)) % 6 - 3)});
   return s;

@@ -1,6 +1,7 @@
 // Comparisons on scores whose answers are known.
 #include "eval/results/compare.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,9 +18,9 @@ using testing::HasSubstr;
 constexpr int64_t kUnits = 12, kRuns = 4;
 
 /// Values unit effect + offset + noise: pairing removes the unit effect.
-std::vector<ScoreCell> cells(double offset, uint64_t seed, double noise = 0.01) {
+std::vector<Cell> cells(double offset, uint64_t seed, double noise = 0.01) {
   Rng rng(seed);
-  std::vector<ScoreCell> out;
+  std::vector<Cell> out;
   for (int64_t unit = 0; unit < kUnits; ++unit)
     for (int64_t run = 0; run < kRuns; ++run)
       out.push_back(
@@ -44,8 +45,8 @@ struct Builder {
     results.tasks = {core, task};
   }
   TaskResult& task() { return results.tasks[1]; }
-  void score(const std::string& dictionary, const std::string& method,
-             std::vector<ScoreCell> values, bool headline = true) {
+  void score(const std::string& dictionary, const std::string& method, std::vector<Cell> values,
+             bool headline = true) {
     task().scores.push_back(
         {"auroc", "ood", method, dictionary, headline, true, std::move(values)});
   }
@@ -59,6 +60,7 @@ struct Builder {
     entry.seed = seed;
     entry.null_kind = null_kind;
     entry.parent = parent;
+    if (null_kind.empty()) entry.setting = fmt::format("k {}", k);
     results.dictionaries.push_back(entry);
     Number l;
     l.metric = "l0";
@@ -102,7 +104,7 @@ TEST(Compare, PairsBaselinesAndControls) {
   const Paired& null = card(table, "good").minus_nulls.at(0);
   EXPECT_NEAR(null.difference.value,
               card(table, "good").value.value - card(table, "good:random").value.value, 1e-12);
-  EXPECT_LT(null.difference.interval[1] - null.difference.interval[0], 0.02);
+  EXPECT_LT((*null.difference.interval)[1] - (*null.difference.interval)[0], 0.02);
   EXPECT_TRUE(null.matched);
   EXPECT_TRUE(card(table, "weak").minus_nulls.empty())
       << "a built control belongs to its parent alone";
@@ -120,7 +122,8 @@ TEST(Compare, LowerIsBetterIsSignedForPeople) {
   EXPECT_GT(table.pairs[0].difference.value, 0.08);
   EXPECT_NEAR(card(table, "good").value.value, 0.5 + 0.03 * 5.5 - 0.10, 0.01)
       << "values stay as the metric has them";
-  EXPECT_LE(card(table, "good").value.interval[0], card(table, "good").value.interval[1]);
+  const Interval interval = *card(table, "good").value.interval;
+  EXPECT_LT(interval[0], interval[1]);
   EXPECT_GT(table.settings[0].mean, 0);
 }
 
@@ -130,8 +133,8 @@ TEST(Compare, TheBestArmIsChosenOnOtherUnits) {
   Builder b;
   b.add("d", 0, 32, 0, 32);
   b.task().scores.clear();
-  std::vector<ScoreCell> even, odd;
-  for (const ScoreCell& cell : cells(0, 1, 0)) {
+  std::vector<Cell> even, odd;
+  for (const Cell& cell : cells(0, 1, 0)) {
     even.push_back({cell.unit, cell.run, cell.unit % 2 ? 0.4 : 0.6});
     odd.push_back({cell.unit, cell.run, cell.unit % 2 ? 0.6 : 0.4});
   }
@@ -173,27 +176,33 @@ TEST(Compare, SettingsAreRankedOnlyAboveEverySpread) {
               testing::AnyOf(HasSubstr("reseed spread"), HasSubstr("not told apart")));
 }
 
-TEST(Compare, ReliabilityIsTheClosedForm) {
+Reliability measured(int64_t runs) {
   Builder b;
   for (const auto& [name, offset] : {std::pair("a", 0.0), {"b", 0.1}, {"c", 0.2}})
     b.add(name, 0, 32, static_cast<uint64_t>(offset * 10), 32);
   b.task().scores.clear();
   for (const auto& [name, offset] : {std::pair("a", 0.0), {"b", 0.1}, {"c", 0.2}}) {
-    std::vector<ScoreCell> values;
-    for (int64_t unit = 0; unit < 3; ++unit)
-      for (int64_t run = 0; run < 2; ++run)
+    std::vector<Cell> values;
+    for (int64_t unit = 0; unit < 9; ++unit)
+      for (int64_t run = 0; run < runs; ++run)
         values.push_back({unit, run, offset + 0.04 * static_cast<double>(run)});
     b.score(name, "m", values);
   }
-  const Reliability r = compare(b.results).tables[0].reliability;
+  return compare(b.results).tables[0].reliability;
+}
+
+TEST(Compare, ReliabilityIsTheClosedForm) {
+  const Reliability r = measured(3);
   EXPECT_NEAR(*r.reseed_sd, 0.1, 1e-12);
   EXPECT_EQ(r.reseed_df, 2);
-  EXPECT_NEAR(*r.detectable, 4.303 * 0.1 * std::sqrt(2.0 / 3), 1e-9);
-  EXPECT_NEAR(*r.rerun_sd, 0.04 / std::sqrt(2.0), 1e-12);
-  EXPECT_NEAR(*r.rerun_detectable, 3.182 * 0.04 / std::sqrt(2.0) * std::sqrt(2.0 / 2), 1e-9)
-      << "df 3";
+  // t(.975, 2) + t(.8, 2) = 4.30265 + 1.06066.
+  EXPECT_NEAR(*r.detectable, 5.36331 * 0.1 * std::sqrt(2.0 / 3), 1e-6);
+  EXPECT_NEAR(*r.rerun_sd, 0.04, 1e-12);
+  EXPECT_NEAR(*r.rerun_detectable, 5.36331 * 0.04 * std::sqrt(2.0 / 3), 1e-6)
+      << "the three dictionaries met the same cuts: 2 degrees of freedom, not 6";
   EXPECT_FALSE(r.null_gap);
   EXPECT_FALSE(r.separates_null);
+  EXPECT_FALSE(measured(2).rerun_sd) << "two runs do not tell how runs vary";
 }
 
 TEST(Compare, SeedsNeededAreTheFirstThatExceedTheSpread) {
@@ -208,8 +217,8 @@ TEST(Compare, SeedsNeededAreTheFirstThatExceedTheSpread) {
        {std::pair("a0", -half), {"a1", half}, {"b0", .06 - half}, {"b1", .06 + half}})
     b.score(name, "m", {{0, 0, offset}, {1, 0, offset}});
   const RankedPair pair = compare(b.results).tables[0].setting_pairs.at(0);
-  // t(.975, 42)·.1·√(2/22) = .0608, and with 23 seeds each .0594.
-  EXPECT_EQ(*pair.seeds_needed, 23);
+  // (t(.975, df) + t(.8, df))·.1·√(2/seeds) is .0604 with 44 seeds each, df 86, and .0597 with 45.
+  EXPECT_EQ(*pair.seeds_needed, 45);
 }
 
 TEST(Compare, ThePanelSaysWhatEachMetricMayBeUsedFor) {
@@ -223,7 +232,7 @@ TEST(Compare, ThePanelSaysWhatEachMetricMayBeUsedFor) {
   EXPECT_TRUE(passed.passed);
   EXPECT_EQ(passed.checks_passed, 2);
   EXPECT_THAT(passed.use, HasSubstr("from 3 training seeds on"));
-  EXPECT_EQ(comparison_task(compare(b.results), 5).details["panel"][0]["passed"], true);
+  EXPECT_EQ(comparison_task(compare(b.results)).details["panel"][0]["passed"], true);
   b.task().checks[1].passed = false;
   b.task().status = "withheld";
   b.task().reason = "check 'oracle' failed";
@@ -246,16 +255,20 @@ TEST(Compare, TheCardKnowsTheCorrelationWithTheTruth) {
   b.task().name = "ood_probing";
   const Comparison comparison = compare(b.results);
   ASSERT_TRUE(comparison.tables[0].reliability.truth);
-  const nlohmann::json row = comparison_task(comparison, 5).details["reliability"][0];
+  const nlohmann::json row = comparison_task(comparison).details["reliability"][0];
   EXPECT_EQ(row["correlation_with_truth"], comparison.tables[0].reliability.truth->correlation);
   EXPECT_LT(row["correlation_low"], row["correlation_high"]);
   EXPECT_THAT(comparison.panel.at(0).use, testing::Not(HasSubstr("truth")));
+  b.add("a:random", -0.3, 32, 0, 32, "random", "a");
+  EXPECT_TRUE(compare(b.results).panel.at(0).passed);
   b.task().name = "targeted_removal";
   for (Score& score : b.task().scores) {
     score.metric = "scr";
     score.part = "n 20";
   }
-  EXPECT_THAT(compare(b.results).panel.at(0).use, HasSubstr("does not follow the truth"));
+  const MetricState contradicted = compare(b.results).panel.at(0);
+  EXPECT_THAT(contradicted.use, HasSubstr("does not follow the truth"));
+  EXPECT_FALSE(contradicted.passed);
 }
 
 TEST(Compare, WithheldTasksAndBrokenScores) {
@@ -271,13 +284,63 @@ TEST(Compare, WithheldTasksAndBrokenScores) {
   EXPECT_THROW(compare(b.results), Error);
 }
 
-TEST(Compare, SameSeedSameBits) {
+TEST(Compare, FewUnitsDescribe) {
+  Builder b;
+  b.add("good", 0.10, 32, 0, 32);
+  b.add("good:random", -0.10, 32, 0, 32, "random", "good");
+  b.score("", "dense_lr", cells(0.0, 99), false);
+  EXPECT_EQ(card(compare(b.results).tables[0], "good").verdict, Verdict::dictionary_leads);
+  for (Score& score : b.task().scores)
+    std::erase_if(score.cells, [](const Cell& cell) { return cell.unit >= kUnitsToTell - 1; });
+  const Comparison few = compare(b.results);
+  EXPECT_EQ(card(few.tables[0], "good").verdict, Verdict::describes);
+  EXPECT_THAT(verdict_sentence(few.tables[0], card(few.tables[0], "good")),
+              HasSubstr("Describes, for 7 units"));
+  EXPECT_FALSE(few.panel[0].passed);
+  EXPECT_THAT(few.panel[0].use, HasSubstr("it takes 8"));
+}
+
+TEST(Compare, AllVerdictsAreOneFamily) {
+  Builder b;
+  b.add("d", 0.0, 32, 0, 32);
+  b.score("", "dense_lr", cells(0.004, 7, 0.01), false);
+  const double alone = card(compare(b.results).tables[0], "d").beside->p_holm;
+  const double p = card(compare(b.results).tables[0], "d").beside->difference.p;
+  EXPECT_EQ(alone, p);
+  TaskResult other = b.task();
+  for (int i = 0; i < 3; ++i) {
+    other.name = fmt::format("proxy {}", i);
+    b.results.tasks.push_back(other);
+  }
+  for (const ScoreTable& table : compare(b.results).tables)
+    EXPECT_NEAR(card(table, "d").beside->p_holm, std::min(1.0, 4 * p), 1e-12);
+}
+
+TEST(Compare, AnotherConfigurationIsNoReseed) {
+  Builder b;
+  b.add("a", 0, 32, 0, 32);
+  b.add("b", 0, 32, 1, 32);
+  b.add("other rate", 0, 32, 2, 32);
+  b.results.dictionaries[2].setting = "k 32 at another rate";
+  b.add("unknown", 0, 32, 3, 32);
+  b.results.dictionaries[3].setting = "";
+  b.add("again", 0, 32, 1, 32);
+  const std::vector<Setting> settings = compare(b.results).tables[0].settings;
+  ASSERT_EQ(settings.size(), 4u);
+  EXPECT_EQ(settings[0].members, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(settings[1].members, (std::vector<std::string>{"other rate"}));
+  EXPECT_NE(settings[0].name, settings[1].name);
+  EXPECT_EQ(settings[2].name, "unknown");
+  EXPECT_EQ(settings[3].name, "again") << "a seed that is there already is no other seed";
+}
+
+TEST(Compare, SameResultsSameBits) {
   Builder b;
   b.add("a", 0, 32, 0, 32);
   b.add("b", 0.01, 32, 1, 32);
   b.score("", "dense_lr", cells(0.05, 99), false);
-  EXPECT_EQ(comparison_task(compare(b.results), 5).details,
-            comparison_task(compare(b.results), 5).details);
+  EXPECT_EQ(comparison_task(compare(b.results)).details,
+            comparison_task(compare(b.results)).details);
 }
 
 TEST(MergeResults, DictionariesEvaluatedApartBecomeOne) {

@@ -25,7 +25,7 @@ Results sample() {
   r.split_rule = "validation=0.05";
   r.seed = UINT64_MAX;
   r.dictionaries.push_back(
-      {"a", "runs/a", "ff", "topk", "", 384, 6144, 32, INT64_MAX, 1, true, "", {}});
+      {"a", "runs/a", "ff", "topk", "", 384, 6144, 32, INT64_MAX, 1, true, "", {}, "5e77"});
   r.dictionaries.push_back({"r", "", "fe", "topk", "random", 384, 6144, 32, 0, 2, false, "a", {}});
   TaskResult task;
   task.name = "core";
@@ -44,12 +44,11 @@ Results sample() {
                           "kind",
                           12345678901,
                           "tokens",
-                          7,
                           "u",
                           true,
                           "r"});
   task.numbers.push_back(
-      {"l0", "", "", "", -5e-324, std::nullopt, "", 0, "", 0, "", std::nullopt, ""});
+      {"l0", "", "", "", -5e-324, std::nullopt, "", 0, "", "", std::nullopt, ""});
   task.scores.push_back(
       {"auroc", "ood", "latents_top4", "a", true, false, {{0, 1, 1.0 / 7}, {-3, 2, 5e-324}}});
   task.checks.push_back({"c", true, "d"});
@@ -210,7 +209,7 @@ TEST_F(ResultsFile, NamesTheMemberThatDoesNotFit) {
               HasSubstr("expected [unit, run, value]"));
   EXPECT_THAT(fault("/tasks/0/caveat", 1), HasSubstr("tasks[0].caveat: expected a text, found 1"));
   EXPECT_EQ(fault("/schema", 2),
-            "schema: expected 3 (evaluate again, or report with the Assay that wrote it), found 2");
+            "schema: expected 4 (evaluate again, or report with the Assay that wrote it), found 2");
   EXPECT_THAT(fault("/extra", 2), HasSubstr("extra: unknown member"));
   EXPECT_THAT(fault("/bad\nkey\x1b", 2), HasSubstr("bad?key?: unknown member"));
   json missing = to_json(sample());

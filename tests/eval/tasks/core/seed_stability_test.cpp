@@ -56,6 +56,7 @@ TEST(SeedStability, PairsOfOneSettingAndTheirControl) {
     DictionaryEntry& entry = fixture.dictionaries[i].entry;
     entry.n = 60;
     entry.seed = i;
+    entry.setting = "a configuration";
   }
   add_nulls(fixture.dictionaries, {"random"}, *fixture.dataset, 3);
   const auto results = fixture.run({"seed_stability"});

@@ -194,7 +194,7 @@ TEST(HiddenGoals, SettingsAreChosenWithoutTheGoalsTheyAreScoredOn) {
   // Each fold is right only with its own setting: a leak would score 1, the honest choice scores 0.
   const GoalCells cells = score_goals(made.arm, made.cases, 40, true_goals(made.cases));
   ASSERT_EQ(cells.top1.size(), 4u);
-  for (const Cell& cell : cells.top1) EXPECT_EQ(cell.value, 0) << "goal " << cell.task;
+  for (const Cell& cell : cells.top1) EXPECT_EQ(cell.value, 0) << "goal " << cell.unit;
   // What happens on the tested fold moves no choice.
   for (size_t i = 0; i < 4; ++i)
     if (made.cases.fold[made.cases.organisms[i].goal] == 1)
@@ -207,9 +207,9 @@ TEST(HiddenGoals, DetectionSeparatesWhatIsSeparate) {
   made.arm.settings = {"one"};
   made.arm.scores.resize(1);
   for (size_t i = 0; i < 4; ++i) made.arm.scores[0][i][made.cases.organisms[i].goal] = 100;
-  const Estimate found = detection(made.arm, made.cases, 40, Negatives::all, 3, 200);
+  const Estimate found = detection(made.arm, made.cases, 40, Negatives::all, 3);
   EXPECT_EQ(found.value, 1);
-  EXPECT_EQ(found.interval[0], 1);
+  EXPECT_EQ((*found.interval)[0], 1);
   EXPECT_EQ(found.n, 12);
   // A declared preference is not suspicious, the same score undeclared is.
   for (size_t i = 4; i < 12; ++i) {
@@ -218,9 +218,9 @@ TEST(HiddenGoals, DetectionSeparatesWhatIsSeparate) {
     o.goal = (o.absent + 1) % 4;
     made.arm.scores[0][i][o.goal] = 1000;
   }
-  EXPECT_EQ(detection(made.arm, made.cases, 40, Negatives::decoys, 3, 200).value, 1);
+  EXPECT_EQ(detection(made.arm, made.cases, 40, Negatives::decoys, 3).value, 1);
   for (size_t i = 4; i < 12; ++i) made.cases.organisms[i].kind = GoalKind::benign;
-  EXPECT_EQ(detection(made.arm, made.cases, 40, Negatives::plain, 3, 200).value, 0);
+  EXPECT_EQ(detection(made.arm, made.cases, 40, Negatives::plain, 3).value, 0);
 }
 
 TEST(HiddenGoals, RandomGoalsAreAmongTheCandidates) {

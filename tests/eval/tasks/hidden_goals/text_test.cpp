@@ -152,7 +152,6 @@ struct AuditFixture {
       : folder("hidden_goals_text_" + name), organisms(write_audit(folder.path(), options)) {
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
     table = text_table(*dataset);
-    config.resamples = 400;
     config.of<GoalTextConfig>().latents = {1, 2};
   }
   void add(sae::Dictionary dictionary, const std::string& name) {
