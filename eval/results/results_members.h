@@ -125,7 +125,6 @@ void visit_members(Visitor& visit, T& entry) {
   visit("path", entry.path);
   visit("hash", entry.hash);
   visit("variant", entry.variant);
-  visit("setting", entry.setting);
   visit("null_kind", entry.null_kind);
   visit("d", entry.d);
   visit("n", entry.n);
@@ -134,6 +133,7 @@ void visit_members(Visitor& visit, T& entry) {
   visit("seed", entry.seed);
   visit("same_data", entry.same_data);
   visit("parent", entry.parent);
+  visit.where_any("setting", entry.setting);
   visit.where_any("warnings", entry.warnings);
 }
 

@@ -83,7 +83,6 @@ def number(
         "interval_kind": "synthetic",
         "n": n,
         "n_unit": n_unit,
-        "seed": 7,
         "unit": "",
         "test_seen_in_training": False if dictionary else None,
         "control": control,
@@ -285,7 +284,7 @@ def probing(trained, control):
 
 def results(trained="synthetic", control="synthetic-random"):
     return {
-        "schema": 3,
+        "schema": 4,
         "version": "0.1.0",
         "dataset": "shards/synthetic-texts",
         "dataset_hash": "ab" * 32,
