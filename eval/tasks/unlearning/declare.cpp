@@ -18,7 +18,7 @@ const std::vector<ArmEntry> kArms = {
     {"latents", "latents", "headline", "latents", "clamping"},
     {"latents_gated", "latents, own gate", "", "latents", "gated_clamping"},
     {"latents_lda_gated", "latents, LDA gate", "", "latents", "lda_gated_clamping"},
-    {"random_latents", "rate-matched random latents", "control", "latents", "clamping"},
+    {"random_latents", "other latents, matched", "control", "latents", "clamping"},
     {"mean_ablation", "every token the mean", "control", "activations", "mean_ablation"},
     {"untouched", "untouched", "control", "activations", "none"}};
 
@@ -49,8 +49,8 @@ Figure drops(const std::string& caption, std::vector<std::string> parts) {
 void add_frontiers(const std::string& what, TaskResult& result) {
   const std::string budgets =
       what +
-      " over damage on test texts; settings are chosen anew for each budget of damage on "
-      "tuning texts.";
+      " over damage on test texts, which is the budget unless a method's strongest useful "
+      "setting stays below it.";
   result.figures.push_back({.kind = "frontier",
                             .title = "What it costs to hide more",
                             .caption = budgets + " Lines are 95 % intervals; controls are grey.",
@@ -66,6 +66,29 @@ void add_frontiers(const std::string& what, TaskResult& result) {
 std::string few_shot_part(int64_t labels) { return fmt::format("few_shot_{}", labels); }
 std::string budget_part(int64_t budget) { return fmt::format("budget_{}", budget); }
 std::string relearning_part(int64_t texts) { return fmt::format("texts_{}", texts); }
+
+nlohmann::json point_row(const OperatingPoint& point, int64_t budget,
+                         const std::vector<std::string>& settings) {
+  const auto name = [&](Setting setting) { return setting ? settings[*setting] : "none"; };
+  return {{"budget", budget},
+          {"weaker", name(point.weaker)},
+          {"stronger", name(point.stronger)},
+          {"share_of_stronger", point.share},
+          {"budget_reached", point.reached},
+          {"on_grid_edge", point.edge}};
+}
+
+std::string edge_name(const std::string& method, const std::string& dictionary,
+                      const OperatingPoint& point, const std::vector<std::string>& settings) {
+  return fmt::format("{}{}{} ({})", method, dictionary.empty() ? "" : " of ", dictionary,
+                     settings[*point.stronger]);
+}
+
+std::string edge_caveat(const std::vector<std::string>& arms) {
+  if (arms.empty()) return {};
+  return fmt::format("on an edge of the grid, where a wider one may hide more: {}",
+                     fmt::join(arms, ", "));
+}
 
 void declare_unlearning(const UnlearningConfig& config, TaskResult& result) {
   result.arms = kArms;
@@ -100,7 +123,7 @@ void declare_unlearning(const UnlearningConfig& config, TaskResult& result) {
             "texts for retained ones.",
             attackers),
       {.kind = "table",
-       .caption = "What each method costs at its operating point, and which texts it touches: "
+       .caption = "What each method costs where it is compared, and which texts it touches: "
                   "damage in points of accuracy over retained classes, their cosine with the "
                   "untouched output, the share of texts edited.",
        .metrics = {"retain_damage", "neighbour_damage", "retain_cosine", "edited_share"}}};

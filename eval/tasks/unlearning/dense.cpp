@@ -16,6 +16,16 @@ namespace {
 
 constexpr std::array<double, 3> kFalsePositives = {0.02, 0.05, 0.1};
 
+/// Settings are rows of rising strength × columns of something else: a line a column.
+std::vector<Line> columns(size_t rows, size_t count) {
+  std::vector<Line> lines;
+  for (size_t column = 0; column < count; ++column) {
+    lines.push_back({{}, count > 1 && (column == 0 || column + 1 == count)});
+    for (size_t row = 0; row < rows; ++row) lines.back().settings.push_back(row * count + column);
+  }
+  return lines;
+}
+
 /// A change everywhere in a text, behind an LDA gate: strengths × the gate's share of false
 /// positives.
 class GatedMethod : public UnlearningMethod {
@@ -28,6 +38,7 @@ class GatedMethod : public UnlearningMethod {
     for (const double strength : strengths_)
       for (const double share : kFalsePositives)
         settings_.push_back(fmt::format("strength={} gate={}", strength, share));
+    lines_ = columns(strengths_.size(), kFalsePositives.size());
   }
 
   void fit(const UnlearningCorpus&, const EstimateSet& set, const std::vector<size_t>& which,
@@ -58,6 +69,7 @@ class ErasureMethod : public UnlearningMethod {
       : UnlearningMethod(std::move(name), std::nullopt, false), erase_(erase) {
     for (const double strength : kStrengths)
       settings_.push_back(fmt::format("strength={}", strength));
+    lines_ = columns(kStrengths.size(), 1);
   }
   void fit(const UnlearningCorpus&, const EstimateSet& set, const std::vector<size_t>& which,
            const Visit& visit) const override {
@@ -66,8 +78,8 @@ class ErasureMethod : public UnlearningMethod {
   }
 
  private:
-  static constexpr std::array<double, 12> kStrengths = {0.25, 0.5, 0.75, 1, 1.5, 2,
-                                                        3,    4,   6,    8, 12,  16};
+  static constexpr std::array<double, 12> kStrengths = {0.25, 0.5, 0.75, 1, 1.25, 1.5,
+                                                        2,    3,   4,    6, 8,    16};
   Eraser (*erase_)(ConstMatrix, Labels);
 };
 
@@ -77,6 +89,7 @@ class ContrastivePcaMethod : public UnlearningMethod {
     for (const int64_t rank : kRanks)
       for (const double alpha : kAlphas)
         settings_.push_back(fmt::format("rank={} alpha={}", rank, alpha));
+    lines_ = columns(kRanks.size(), kAlphas.size());
   }
   void fit(const UnlearningCorpus&, const EstimateSet& set, const std::vector<size_t>& which,
            const Visit& visit) const override {
@@ -120,6 +133,11 @@ class FineTuning : public UnlearningMethod {
     for (const double rate : kRates)
       for (const int64_t steps : kSteps)
         settings_.push_back(fmt::format("lr={} steps={}", rate, steps));
+    for (size_t r = 0; r < kRates.size(); ++r) {
+      lines_.push_back({{}, true});
+      for (size_t s = 0; s < kSteps.size(); ++s)
+        lines_.back().settings.push_back(r * kSteps.size() + s);
+    }
   }
 
   void fit(const UnlearningCorpus& corpus, const EstimateSet& set, const std::vector<size_t>& which,

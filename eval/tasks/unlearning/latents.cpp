@@ -1,5 +1,5 @@
-// Clamping latents: the dictionary's way of hiding a class, its gates, and its rate-matched
-// control.
+// Clamping latents: the dictionary's way of hiding a class, its gates, and its control: other
+// latents, matched in number, rate and norm.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,6 +22,13 @@ constexpr size_t kNearest = 20;
 enum class Choice { selected, random };
 enum class GateKind { none, own, lda };
 
+double decoder_norm(const sae::Dictionary& dictionary, int64_t latent) {
+  const float* row = dictionary.w_dec.data() + latent * dictionary.info.d;
+  double squares = 0;
+  for (int64_t i = 0; i < dictionary.info.d; ++i) squares += double(row[i]) * row[i];
+  return std::sqrt(squares);
+}
+
 class LatentMethod : public UnlearningMethod {
  public:
   LatentMethod(std::string name, const sae::Dictionary& dictionary, size_t index, Choice choice,
@@ -31,9 +38,19 @@ class LatentMethod : public UnlearningMethod {
         choice_(choice),
         gate_(gate),
         grid_(std::move(grid)) {
+    std::sort(grid_.latents.begin(), grid_.latents.end());
+    std::sort(grid_.clamps.begin(), grid_.clamps.end());
     for (const int64_t m : grid_.latents)
       for (const int64_t c : grid_.clamps)
         settings_.push_back(fmt::format("m={} c={}{}", m, c, grid_.norm ? "%" : ""));
+    const size_t clamps = grid_.clamps.size(), last = (grid_.latents.size() - 1) * clamps;
+    for (size_t c = 0; c < clamps; ++c) {
+      Line line{{}, clamps > 1 && c + 1 == clamps};
+      for (size_t m = 0; m < last; m += clamps) line.settings.push_back(m + c);
+      for (size_t stronger = c; stronger < clamps; ++stronger)
+        line.settings.push_back(last + stronger);
+      lines_.push_back(std::move(line));
+    }
   }
 
   void fit(const UnlearningCorpus& corpus, const EstimateSet& set, const std::vector<size_t>& which,
@@ -42,7 +59,8 @@ class LatentMethod : public UnlearningMethod {
     const LatentRates rates = latent_rates(corpus, index, source_.info.n, set);
     const int64_t most = *std::max_element(grid_.latents.begin(), grid_.latents.end());
     std::vector<int64_t> ranked = select_latents(rates, std::min(most, source_.info.n));
-    if (choice_ == Choice::random) ranked = rate_matched(rates, ranked, set.seed);
+    if (choice_ == Choice::random)
+      ranked = matched_latents(rates, written_norms(source_, rates), ranked, set.seed);
     std::shared_ptr<const Gate> lda;
     if (gate_ == GateKind::lda)
       lda = std::make_shared<Gate>(make_gate(fit_lda(set.pooled.view(), set.labels),
@@ -75,10 +93,8 @@ class LatentMethod : public UnlearningMethod {
   /// What a clamp of 1 stands for.
   double unit(const LatentRates& rates, int64_t latent) const {
     if (!grid_.norm) return rates.mean_active[latent];
-    double squares = 0;
-    for (int64_t i = 0; i < source_.info.d; ++i)
-      squares += std::pow(source_.w_dec[latent * source_.info.d + i], 2);
-    return squares > 0 ? *grid_.norm / 100 / std::sqrt(squares) : 0;
+    const double norm = decoder_norm(source_, latent);
+    return norm > 0 ? *grid_.norm / 100 / norm : 0;
   }
 
   static double own_threshold(const UnlearningCorpus& corpus, size_t index, const EstimateSet& set,
@@ -141,35 +157,36 @@ std::vector<int64_t> select_latents(const LatentRates& rates, int64_t m) {
   return order;
 }
 
-std::vector<int64_t> rate_matched(const LatentRates& rates, const std::vector<int64_t>& chosen,
-                                  uint64_t seed) {
+std::vector<double> written_norms(const sae::Dictionary& dictionary, const LatentRates& rates) {
+  std::vector<double> norms(rates.mean_active.size());
+  for (size_t j = 0; j < norms.size(); ++j)
+    if (rates.mean_active[j] > 0)
+      norms[j] = rates.mean_active[j] * decoder_norm(dictionary, static_cast<int64_t>(j));
+  return norms;
+}
+
+std::vector<int64_t> matched_latents(const LatentRates& rates, const std::vector<double>& norm,
+                                     const std::vector<int64_t>& chosen, uint64_t seed) {
+  constexpr double kLeast = 1e-12;  // far from everything that fires and writes
   std::vector<uint8_t> taken(rates.overall.size(), 0);
   for (const int64_t j : chosen) taken[j] = 1;
-  std::vector<std::pair<double, int64_t>> left;  // by rate
-  for (size_t j = 0; j < taken.size(); ++j)
-    if (!taken[j]) left.emplace_back(rates.overall[j], static_cast<int64_t>(j));
-  std::sort(left.begin(), left.end());
+  std::vector<double> rate(taken.size()), length(taken.size());
+  for (size_t j = 0; j < taken.size(); ++j) {
+    rate[j] = std::log(std::max(kLeast, rates.overall[j]));
+    length[j] = std::log(std::max(kLeast, norm[j]));
+  }
   Rng rng(seed);
   std::vector<int64_t> result;
   for (const int64_t j : chosen) {
+    std::vector<std::pair<double, int64_t>> left;  // by squared distance
+    for (int64_t o = 0; o < std::ssize(taken); ++o)
+      if (!taken[o])
+        left.emplace_back(std::pow(rate[o] - rate[j], 2) + std::pow(length[o] - length[j], 2), o);
     if (left.empty()) break;
-    // The window of the nearest: it grows to the closer side until it is full.
-    size_t first = static_cast<size_t>(
-        std::lower_bound(left.begin(), left.end(), std::pair(rates.overall[j], int64_t{0})) -
-        left.begin());
-    size_t last = first;
-    while (last - first < std::min(kNearest, left.size())) {
-      const bool down =
-          last == left.size() || (first > 0 && rates.overall[j] - left[first - 1].first <=
-                                                   left[last].first - rates.overall[j]);
-      if (down)
-        --first;
-      else
-        ++last;
-    }
-    const size_t pick = first + rng.below(last - first);
-    result.push_back(left[pick].second);
-    left.erase(left.begin() + static_cast<int64_t>(pick));
+    const size_t nearest = std::min(kNearest, left.size());
+    std::partial_sort(left.begin(), left.begin() + static_cast<int64_t>(nearest), left.end());
+    result.push_back(left[rng.below(nearest)].second);
+    taken[result.back()] = 1;
   }
   return result;
 }

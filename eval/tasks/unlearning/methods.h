@@ -10,11 +10,9 @@
 #include <vector>
 
 #include "eval/tasks/unlearning/edit.h"
+#include "eval/tasks/unlearning/frontier.h"
 
 namespace assay::eval::unlearning {
-
-/// A setting by its place; none (no edit) where no setting stays within the budget.
-using Setting = std::optional<size_t>;
 
 /// What an edit for one class is estimated on: the estimate texts of all of them.
 struct EstimateSet {
@@ -34,7 +32,9 @@ class UnlearningMethod {
   const std::string& name() const { return name_; }
   std::optional<size_t> dictionary() const { return dictionary_; }
   bool gated() const { return gated_; }  ///< leaves whole texts alone by a gate of its own
-  const std::vector<std::string>& settings() const { return settings_; }  ///< the weaker first
+  const std::vector<std::string>& settings() const { return settings_; }
+  /// The ways through the settings along which the method grows stronger.
+  const std::vector<Line>& lines() const { return lines_; }
 
   using Visit = std::function<void(size_t setting, const Edit& edit)>;
   /// Calls visit for each of `which` (ascending indices into settings()), in order.
@@ -48,6 +48,7 @@ class UnlearningMethod {
   std::optional<size_t> dictionary_;
   bool gated_;
   std::vector<std::string> settings_;
+  std::vector<Line> lines_;
 };
 
 using UnlearningMethods = std::vector<std::unique_ptr<UnlearningMethod>>;
@@ -66,8 +67,9 @@ struct LatentGrid {
 };
 
 /// Of one dictionary: latents, latents_gated (by the latents' own rate), latents_lda_gated, and,
-/// for a trained one, random_latents: others of the same firing rate. m × c settings each. The
-/// dictionary must outlive the methods.
+/// for a trained one, random_latents: as many others of like rates and norms. m × c settings each.
+/// A line raises m at one clamp, then the clamp at the largest m. The dictionary must outlive the
+/// methods.
 void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained,
                         const LatentGrid& grid, UnlearningMethods& methods);
 
@@ -93,9 +95,14 @@ LatentRates latent_rates(const UnlearningCorpus& corpus, size_t index, int64_t l
 /// ties to the smaller index.
 std::vector<int64_t> select_latents(const LatentRates& rates, int64_t m);
 
-/// For each of `chosen` another latent, not among them, all distinct, drawn from the 20 left
-/// nearest in overall rate.
-std::vector<int64_t> rate_matched(const LatentRates& rates, const std::vector<int64_t>& chosen,
-                                  uint64_t seed);
+/// For each of `chosen` another latent, not among them, all distinct, drawn from the 20 left that
+/// are nearest in the logarithms of overall rate and of `norm` [n], by Euclid's distance. Latents
+/// of rate or norm 0 are nobody's match, unless there is no other.
+std::vector<int64_t> matched_latents(const LatentRates& rates, const std::vector<double>& norm,
+                                     const std::vector<int64_t>& chosen, uint64_t seed);
+
+/// [n]: the mean length of what a latent adds to a token on which it fires, mean_active times its
+/// decoder row's norm.
+std::vector<double> written_norms(const sae::Dictionary& dictionary, const LatentRates& rates);
 
 }  // namespace assay::eval::unlearning

@@ -148,7 +148,7 @@ PanelScores PanelJudge::score(const Features& train, const Features& test) const
   PanelScores scores;
   scores.frozen = auroc(frozen_.score(test.view()), panel_.test_labels);
   retrain(train, test, panel_.train_class, scores);
-  add_retained(test, scores);
+  add_retained(train, test, scores);
   return scores;
 }
 
@@ -187,25 +187,31 @@ void PanelJudge::retrain(const Features& train, const Features& test,
   scores.retrained = read(rows);
 }
 
-void PanelJudge::add_retained(const Features& test, PanelScores& scores) const {
-  std::vector<std::vector<double>> by_class;
-  for (const LinearProbe& probe : probes_) by_class.push_back(probe.score(test.view()));
+void PanelJudge::add_retained(const Features& train, const Features& test,
+                              PanelScores& scores) const {
   double right[2] = {}, cosines[2] = {}, count[2] = {};
-  for (int64_t i = 0; i < test.rows; ++i) {
-    const int32_t own = panel_.test_class[i];
-    if (own == panel_.forget) continue;
-    int32_t best = -1;
-    for (int32_t c = 0; c < std::ssize(by_class); ++c)
-      if (c != panel_.forget && (best < 0 || by_class[c][i] > by_class[best][i])) best = c;
-    const double near = cosine(row_of(test, i), row_of(clean_test_, i));
-    const bool neighbour =
-        std::find(neighbours_.begin(), neighbours_.end(), own) != neighbours_.end();
-    for (int set = 0; set <= neighbour; ++set) {
-      right[set] += best == own;
-      cosines[set] += near;
-      count[set] += 1;
+  const auto add = [&](const std::vector<LinearProbe>& probes, const Features& edited,
+                       const Features& clean, const std::vector<int32_t>& classes) {
+    std::vector<std::vector<double>> by_class;
+    for (const LinearProbe& probe : probes) by_class.push_back(probe.score(edited.view()));
+    for (int64_t i = 0; i < edited.rows; ++i) {
+      const int32_t own = classes[i];
+      if (own == panel_.forget) continue;
+      int32_t best = -1;
+      for (int32_t c = 0; c < std::ssize(by_class); ++c)
+        if (c != panel_.forget && (best < 0 || by_class[c][i] > by_class[best][i])) best = c;
+      const double near = cosine(row_of(edited, i), row_of(clean, i));
+      const bool neighbour =
+          std::find(neighbours_.begin(), neighbours_.end(), own) != neighbours_.end();
+      for (int set = 0; set <= neighbour; ++set) {
+        right[set] += best == own;
+        cosines[set] += near;
+        count[set] += 1;
+      }
     }
-  }
+  };
+  if (options_.train_probes) add(*options_.train_probes, train, clean_train_, panel_.train_class);
+  add(probes_, test, clean_test_, panel_.test_class);
   scores.retain_accuracy = right[0] / count[0];
   scores.retain_cosine = cosines[0] / count[0];
   scores.neighbour_accuracy = right[1] / count[1];

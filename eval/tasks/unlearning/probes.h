@@ -35,7 +35,7 @@ struct PanelScores {
   std::vector<double> few_shot;
   /// over retained classes only, by a frozen classifier
   double retain_accuracy = 0, neighbour_accuracy = 0;
-  /// mean cosine with the untouched output, retained test texts
+  /// mean cosine with the untouched output, the same retained texts
   double retain_cosine = 1, neighbour_cosine = 1;
 };
 
@@ -63,6 +63,9 @@ class PanelJudge {
     bool all_labels = true;  ///< PanelScores::retrained too
     int64_t draws = 10;      ///< of each small few-shot probe, at most
     uint64_t seed = 0;       ///< of the draws: the same for every method
+    /// Judge retained training texts, which then count for the damage as test texts do; trained
+    /// on neither. Must outlive the judge. Null = test texts alone count.
+    const std::vector<LinearProbe>* train_probes = nullptr;
   };
   /// `probes` and `neighbours` must outlive the judge.
   PanelJudge(const UnlearningPanel& panel, const Features& clean,
@@ -80,7 +83,7 @@ class PanelJudge {
   /// Fills few_shot and retrained by probes on `train` labelled by `classes`.
   void retrain(const Features& train, const Features& test, const std::vector<int32_t>& classes,
                PanelScores& scores) const;
-  void add_retained(const Features& test, PanelScores& scores) const;
+  void add_retained(const Features& train, const Features& test, PanelScores& scores) const;
 
   const UnlearningPanel& panel_;
   const std::vector<LinearProbe>& probes_;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <set>
 
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
@@ -30,6 +32,11 @@ class Run {
   void prepare_class(int64_t c);
   std::vector<PanelScores> tune_class(const UnlearningMethod& method, int64_t c) const;
   void tune_all();
+  void add_tuning(size_t method, const std::vector<PanelScores>* scores);
+  using Wanted = std::vector<std::pair<size_t, size_t>>;  ///< method, setting
+  Wanted next_settings() const;
+  Damages damages(const MethodOutcome& outcome) const;
+  void measure(const Wanted& wanted);
   void test_all();
   ClassOutcome test_class(int64_t c, const Edit& edit, bool gated) const;
   ClassOutcome oracle(int64_t c) const;
@@ -40,7 +47,8 @@ class Run {
   uint64_t seed_;
   UnlearningCorpus corpus_, padded_corpus_;
   Features clean_, padded_clean_;
-  std::vector<LinearProbe> tune_probes_, test_probes_;
+  /// They judge texts of both tuning parts, of kTest, of kTrain.
+  std::vector<LinearProbe> tune_probes_, test_probes_, train_probes_;
   std::vector<ClassWork> work_;
   UnlearningMethods methods_;
   RunOutcome result_;
@@ -85,9 +93,11 @@ Run::Run(const UnlearningInputs& in, const UnlearningPlan& plan, uint64_t seed)
   result_.left_out = plan.left_out;
   read();
   if (in.lower && in.config.padding > 0) pad(seed);
-  in.context.pool().run(2, [&](int64_t i, int) {
-    (i ? test_probes_ : tune_probes_) =
-        fit_class_probes(clean_, plan_, corpus_.rows, i ? kTrain : kEstimate);
+  const std::array<std::pair<std::vector<LinearProbe>*, UnlearningPart>, 3> fits = {
+      {{&tune_probes_, kEstimate}, {&test_probes_, kTrain}, {&train_probes_, kTest}}};
+  in.context.pool().run(std::ssize(fits), [&](int64_t i, int) {
+    const auto& [probes, part] = fits[static_cast<size_t>(i)];
+    *probes = fit_class_probes(clean_, plan_, corpus_.rows, part);
   });
   result_.nearest = nearest_classes(clean_, plan, corpus_.rows, kEstimate, in.config.neighbours);
   in.context.pool().run(std::ssize(work_), [&](int64_t c, int) { prepare_class(c); });
@@ -134,12 +144,12 @@ void Run::prepare_class(int64_t c) {
   work.tune_panel =
       make_panel(plan_, corpus_.rows, c, kTuneTrain, kTuneTest, in_.config.tune_retain);
   work.test_panel = make_panel(plan_, corpus_.rows, c, kTrain, kTest, in_.config.retain);
-  work.tune =
-      std::make_unique<PanelJudge>(work.tune_panel, clean_, tune_probes_, nearest,
-                                   PanelJudge::Options{one, false, 4, derive_seed(seed, {0})});
+  work.tune = std::make_unique<PanelJudge>(
+      work.tune_panel, clean_, tune_probes_, nearest,
+      PanelJudge::Options{one, false, 4, derive_seed(seed, {0}), &tune_probes_});
   work.test = std::make_unique<PanelJudge>(
       work.test_panel, clean_, test_probes_, nearest,
-      PanelJudge::Options{in_.config.labels, true, 10, derive_seed(seed, {1})});
+      PanelJudge::Options{in_.config.labels, true, 10, derive_seed(seed, {1}), &train_probes_});
   if (padded_clean_.rows == 0) return;
   work.padded_panel = make_panel(plan_, padded_corpus_.rows, c, kTrain, kTest, in_.config.retain);
   work.padded =
@@ -168,27 +178,34 @@ void Run::tune_all() {
     scores[static_cast<size_t>(i)] =
         tune_class(*methods_[static_cast<size_t>(i / classes)], i % classes);
   });
-  for (size_t m = 0; m < methods_.size(); ++m) {
-    MethodOutcome& outcome = result_.methods.emplace_back();
-    outcome.name = methods_[m]->name();
-    outcome.dictionary = methods_[m]->dictionary();
-    outcome.gated = methods_[m]->gated();
-    outcome.settings = methods_[m]->settings();
-    for (size_t s = 0; s < outcome.settings.size(); ++s) {
-      double drop = 0, damage = 0;
-      for (size_t c = 0; c < work_.size(); ++c) {
-        const PanelScores &edited = scores[m * work_.size() + c][s],
-                          &clean = work_[c].tune->clean();
-        drop += forget_drop(edited.few_shot[0], clean.few_shot[0]);
-        damage += 100 * (clean.retain_accuracy - edited.retain_accuracy);
-      }
-      outcome.tuning_drop.push_back(drop / static_cast<double>(classes));
-      outcome.tuning_damage.push_back(damage / static_cast<double>(classes));
+  for (size_t m = 0; m < methods_.size(); ++m) add_tuning(m, scores.data() + m * work_.size());
+}
+
+/// scores: [classes][settings].
+void Run::add_tuning(size_t method, const std::vector<PanelScores>* scores) {
+  MethodOutcome& outcome = result_.methods.emplace_back();
+  outcome.name = methods_[method]->name();
+  outcome.dictionary = methods_[method]->dictionary();
+  outcome.gated = methods_[method]->gated();
+  outcome.settings = methods_[method]->settings();
+  const auto classes = static_cast<double>(work_.size());
+  for (size_t s = 0; s < outcome.settings.size(); ++s) {
+    double drop = 0, damage = 0, squares = 0;
+    for (size_t c = 0; c < work_.size(); ++c) {
+      const PanelScores &edited = scores[c][s], &clean = work_[c].tune->clean();
+      const double own = retain_damage(edited, clean);
+      drop += forget_drop(edited.few_shot[0], clean.few_shot[0]) / classes;
+      damage += own / classes;
+      squares += own * own / classes;
     }
-    for (const int64_t budget : in_.config.budgets)
-      outcome.chosen.push_back(
-          choose_setting(outcome.tuning_drop, outcome.tuning_damage, static_cast<double>(budget)));
+    outcome.tuning.drop.push_back(drop);
+    outcome.tuning.damage.push_back(damage);
+    outcome.tuning.error.push_back(
+        std::sqrt(std::max(0.0, squares - damage * damage) / (classes - 1)));
   }
+  for (const int64_t budget : in_.config.budgets)
+    outcome.walks.push_back(
+        choose_walk(methods_[method]->lines(), outcome.tuning, static_cast<double>(budget)));
 }
 
 ClassOutcome Run::test_class(int64_t c, const Edit& edit, bool gated) const {
@@ -237,27 +254,61 @@ ClassOutcome Run::oracle(int64_t c) const {
   return outcome;
 }
 
+Damages Run::damages(const MethodOutcome& outcome) const {
+  Damages means;
+  for (const auto& [setting, by_class] : outcome.outcome) {
+    if (!setting) continue;
+    double sum = 0;
+    for (size_t c = 0; c < work_.size(); ++c)
+      sum += retain_damage(by_class[c].scores, work_[c].test->clean());
+    means[*setting] = sum / static_cast<double>(work_.size());
+  }
+  return means;
+}
+
+/// What the walks still need; two budgets may ask for the same.
+Run::Wanted Run::next_settings() const {
+  std::set<std::pair<size_t, size_t>> wanted;
+  for (size_t m = 0; m < methods_.size(); ++m) {
+    const MethodOutcome& outcome = result_.methods[m];
+    const Damages known = damages(outcome);
+    for (size_t b = 0; b < outcome.walks.size(); ++b) {
+      if (!outcome.walks[b]) continue;
+      const Setting next =
+          next_to_measure(*outcome.walks[b], known, static_cast<double>(in_.config.budgets[b]));
+      if (next) wanted.emplace(m, *next);
+    }
+  }
+  return {wanted.begin(), wanted.end()};
+}
+
+void Run::measure(const Wanted& wanted) {
+  const int64_t classes = std::ssize(work_);
+  for (const auto& [m, setting] : wanted) result_.methods[m].outcome[setting].resize(work_.size());
+  in_.context.pool().run(std::ssize(wanted) * classes, [&](int64_t i, int) {
+    const auto& [m, wanted_setting] = wanted[static_cast<size_t>(i / classes)];
+    MethodOutcome& outcome = result_.methods[m];
+    const int64_t c = i % classes;
+    methods_[m]->fit(corpus_, work_[static_cast<size_t>(c)].estimate, {wanted_setting},
+                     [&](size_t setting, const Edit& edit) {
+                       outcome.outcome.at(setting)[static_cast<size_t>(c)] =
+                           test_class(c, edit, outcome.gated);
+                     });
+  });
+}
+
 void Run::test_all() {
   const int64_t classes = std::ssize(work_);
-  for (MethodOutcome& outcome : result_.methods)
-    for (const Setting setting : outcome.chosen) outcome.outcome[setting].resize(work_.size());
-  in_.context.pool().run(std::ssize(methods_) * classes, [&](int64_t i, int) {
-    MethodOutcome& outcome = result_.methods[static_cast<size_t>(i / classes)];
-    const int64_t c = i % classes;
-    std::vector<size_t> which;
-    for (auto& [setting, by_class] : outcome.outcome) {
-      if (setting) {
-        which.push_back(*setting);
-        continue;
-      }
-      by_class[static_cast<size_t>(c)].scores = work_[static_cast<size_t>(c)].test->clean();
-    }
-    methods_[static_cast<size_t>(i / classes)]->fit(
-        corpus_, work_[static_cast<size_t>(c)].estimate, which,
-        [&](size_t setting, const Edit& edit) {
-          outcome.outcome.at(setting)[static_cast<size_t>(c)] = test_class(c, edit, outcome.gated);
-        });
-  });
+  std::vector<ClassOutcome> untouched(work_.size());
+  for (size_t c = 0; c < work_.size(); ++c) untouched[c].scores = work_[c].test->clean();
+  for (MethodOutcome& outcome : result_.methods) outcome.outcome[std::nullopt] = untouched;
+  for (Wanted wanted = next_settings(); !wanted.empty(); wanted = next_settings()) measure(wanted);
+  for (MethodOutcome& outcome : result_.methods) {
+    const Damages known = damages(outcome);
+    for (size_t b = 0; b < outcome.walks.size(); ++b)
+      outcome.points.push_back(
+          operating_point(outcome.walks[b], known, static_cast<double>(in_.config.budgets[b])));
+  }
   const auto ablation = mean_ablation(in_.dataset.hook("activations").mean);
   result_.ablated.resize(work_.size());
   result_.oracle.resize(work_.size());
@@ -290,16 +341,8 @@ RunOutcome Run::finish() {
 
 }  // namespace
 
-Setting choose_setting(const std::vector<double>& drop, const std::vector<double>& damage,
-                       double budget) {
-  Setting best;
-  double best_drop = 0;
-  for (size_t s = 0; s < drop.size(); ++s) {
-    if (!(damage[s] <= budget) || !(drop[s] > best_drop)) continue;
-    best = s;
-    best_drop = drop[s];
-  }
-  return best;
+double retain_damage(const PanelScores& edited, const PanelScores& clean) {
+  return 100 * (clean.retain_accuracy - edited.retain_accuracy);
 }
 
 RunOutcome run_unlearning(const UnlearningInputs& in, const UnlearningPlan& plan, uint64_t seed) {

@@ -15,6 +15,9 @@
 
 namespace assay::eval::unlearning {
 
+/// Points of accuracy over retained classes that an edit costs.
+double retain_damage(const PanelScores& edited, const PanelScores& clean);
+
 /// One class under one setting, on the test part.
 struct ClassOutcome {
   PanelScores scores;
@@ -31,12 +34,11 @@ struct MethodOutcome {
   std::optional<size_t> dictionary;
   bool gated = false;
   std::vector<std::string> settings;
-  /// [settings]: means over classes; damage in points
-  std::vector<double> tuning_drop, tuning_damage;
-  std::vector<Setting> chosen;                           ///< [budgets]
-  std::map<Setting, std::vector<ClassOutcome>> outcome;  ///< by chosen setting: [classes]
-
-  const std::vector<ClassOutcome>& headline() const { return outcome.at(chosen[0]); }
+  Tuning tuning;                           ///< [settings]: over classes; damage in points
+  std::vector<std::optional<Walk>> walks;  ///< [budgets]: chosen on tuning texts
+  std::vector<OperatingPoint> points;      ///< [budgets]: on those walks, at equal test damage
+  /// [classes], by setting measured on test texts; no edit is always there
+  std::map<Setting, std::vector<ClassOutcome>> outcome;
 };
 
 struct RunOutcome {
@@ -66,11 +68,6 @@ struct UnlearningInputs {
   MakeTrainable trainable = {};
   std::function<void(const std::string&)> log;
 };
-
-/// The setting with the largest drop among those with damage <= budget and drop > 0; ties to the
-/// earlier, that is the weaker.
-Setting choose_setting(const std::vector<double>& drop, const std::vector<double>& damage,
-                       double budget);
 
 /// Deterministic in (inputs, plan, seed) on any number of threads. Throws Error where parts share a
 /// document, or a class cannot be told apart on untouched texts well enough for a drop to mean

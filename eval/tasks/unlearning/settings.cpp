@@ -47,8 +47,8 @@ void describe(config::Fields& fields, UnlearningConfig& config) {
                  "The number of labels that settings are chosen by and dictionaries scored by; one "
                  "of labels.");
   fields.integers("budgets", config.budgets, {0, 100}, "points of accuracy",
-                  "Damage to retained classes, on tuning texts, that a setting may do; the first "
-                  "is the headline.");
+                  "Damage to retained classes, on test texts, at which methods are compared; the "
+                  "first is the headline.");
   fields.integer("neighbours", config.neighbours, {1, 10000}, "classes",
                  "Nearest classes whose damage is reported apart.");
   fields.integer("padding", config.padding, {0, 100000}, "tokens",
@@ -81,8 +81,8 @@ void describe(config::Fields& fields, UnlearningTextConfig& config) {
                   "Latents are clamped to minus this share of the residual stream's mean norm; 0 = "
                   "zero ablation.");
   fields.integers("budgets", config.budgets, {0, 100}, "percent",
-                  "Damage to the other corpora, on tuning texts, that a setting may do; the first "
-                  "is the headline.");
+                  "Damage to the other corpora, on test texts, at which methods are compared; the "
+                  "first is the headline.");
   fields.integer(
       "continuations", config.continuations, {0, kMost}, "texts",
       "At most this many test texts a corpus whose beginnings the model continues; 0 = none.");

@@ -17,7 +17,7 @@ struct UnlearningConfig {
   int64_t seeds = 1, classes = 13, longest = 24;
   int64_t estimate = 110, tune_train = 16, tune_test = 24, tune_retain = 10, train = 100,
           test = 100, retain = 40;
-  std::vector<int64_t> latents{4, 16, 64, 256}, clamps{0, 1, 4};
+  std::vector<int64_t> latents{4, 16, 64, 256}, clamps{0, 1, 2, 4};
   std::vector<int64_t> labels{4, 8, 16, 32}, budgets{1, 2, 5};
   int64_t headline_labels = 8, neighbours = 2, padding = 16, batch = 32;
 };

@@ -218,8 +218,8 @@ void Report::add_continuations() {
 /// drop itself.
 void Report::add_score(const TextOutcome& arm) {
   if (arm.name == "random_latents") return;
-  const ByDocument values =
-      sums([this](size_t i) { return forget(i); }, change_of(arm.losses.at(arm.chosen[0]), 1));
+  const std::vector<double> losses = arm.losses_at(arm.points[0]);
+  const ByDocument values = sums([this](size_t i) { return forget(i); }, change_of(losses, 1));
   double gap = 0;
   for (const double own : values.denominator)
     gap += own / static_cast<double>(values.denominator.size());
@@ -244,11 +244,12 @@ void Report::add_details() {
     };
     for (size_t s = 0; s < arm.settings.size(); ++s)
       grid.push_back(with({{"setting", arm.settings[s]},
-                           {"tuning_drop", arm.tuning_drop[s]},
-                           {"tuning_damage", arm.tuning_damage[s]}}));
-    for (size_t b = 0; b < arm.chosen.size(); ++b)
-      points.push_back(with({{"budget", session_.config.of<UnlearningTextConfig>().budgets[b]},
-                             {"setting", arm.chosen[b] ? arm.settings[*arm.chosen[b]] : "none"}}));
+                           {"tuning_drop", arm.tuning.drop[s]},
+                           {"tuning_damage", arm.tuning.damage[s]},
+                           {"tuning_error", arm.tuning.error[s]}}));
+    for (size_t b = 0; b < arm.points.size(); ++b)
+      points.push_back(with(point_row(
+          arm.points[b], session_.config.of<UnlearningTextConfig>().budgets[b], arm.settings)));
   }
   result_.details["operating_points"] = std::move(points);
   result_.details["grid"] = std::move(grid);
@@ -257,14 +258,18 @@ void Report::add_details() {
 
 void Report::fill() {
   declare_unlearning_text(session_.config.of<UnlearningTextConfig>(), plan_.corpora, result_);
+  std::vector<std::string> edges;
   for (const TextOutcome& arm : run_.methods) {
-    add_change(arm, "forget_", "test", arm.losses.at(arm.chosen[0]));
-    add_losses(arm, arm.losses.at(arm.chosen[0]));
+    if (arm.points[0].edge)
+      edges.push_back(edge_name(arm.name, dictionary_of(arm), arm.points[0], arm.settings));
+    const std::vector<double> losses = arm.losses_at(arm.points[0]);
+    add_change(arm, "forget_", "test", losses);
+    add_losses(arm, losses);
     add_shares(arm);
-    for (size_t b = 0; b < arm.chosen.size(); ++b)
+    for (size_t b = 0; b < arm.points.size(); ++b)
       add_change(arm, "frontier_",
                  budget_part(session_.config.of<UnlearningTextConfig>().budgets[b]),
-                 arm.losses.at(arm.chosen[b]));
+                 arm.losses_at(arm.points[b]));
     add_score(arm);
   }
   TextOutcome bare;
@@ -276,6 +281,7 @@ void Report::fill() {
   add_attacks();
   add_continuations();
   add_details();
+  result_.caveat = edge_caveat(edges);
 }
 
 struct CorpusTexts {

@@ -8,7 +8,6 @@
 #include <set>
 
 #include "eval/encoding/upper_run.h"
-#include "eval/tasks/unlearning/run.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
@@ -65,6 +64,8 @@ class TextRun {
   std::vector<double> losses(const TextPanel& panel, const Edit* edit) const;
   void measure(TextPanel& panel) const;
   void run_method(const UnlearningMethod& method, TextOutcome& outcome) const;
+  OperatingPoint test_method(const UnlearningMethod& method, double budget,
+                             TextOutcome& outcome) const;
   std::vector<Relearned> attack(const Edit* edit) const;
   void attack_bare();
   void write_all(const UnlearningMethods& methods);
@@ -183,28 +184,38 @@ void TextRun::run_method(const UnlearningMethod& method, TextOutcome& outcome) c
   std::iota(all.begin(), all.end(), size_t{0});
   method.fit(corpus_, estimate_, all, [&](size_t, const Edit& edit) {
     const std::vector<double> edited = losses(tune_, &edit);
-    outcome.tuning_drop.push_back(std::min(1.0, tune_.percent(edited, true) / 100));
-    outcome.tuning_damage.push_back(tune_.percent(edited, false));
+    outcome.tuning.drop.push_back(std::min(1.0, tune_.percent(edited, true) / 100));
+    outcome.tuning.damage.push_back(tune_.percent(edited, false));
+    outcome.tuning.error.push_back(tune_.percent_error(edited, false));
   });
-  std::vector<size_t> which;
-  for (const int64_t budget : in_.config.budgets) {
-    outcome.chosen.push_back(
-        choose_setting(outcome.tuning_drop, outcome.tuning_damage, static_cast<double>(budget)));
-    if (outcome.chosen.back())
-      which.push_back(*outcome.chosen.back());
-    else
-      outcome.losses[std::nullopt] = result_.test.clean;
-  }
-  std::sort(which.begin(), which.end());
-  which.erase(std::unique(which.begin(), which.end()), which.end());
+  outcome.losses[std::nullopt] = result_.test.clean;
+  for (const int64_t budget : in_.config.budgets)
+    outcome.points.push_back(test_method(method, static_cast<double>(budget), outcome));
   outcome.touched.assign(result_.test.entries.size(), 0);
-  method.fit(corpus_, estimate_, which, [&](size_t setting, const Edit& edit) {
-    outcome.losses[setting] = losses(result_.test, &edit);
-    if (setting != outcome.chosen[0]) return;
+  const Setting setting = outcome.points[0].nearer();
+  if (!setting) return;
+  method.fit(corpus_, estimate_, {*setting}, [&](size_t, const Edit& edit) {
     outcome.relearned = attack(&edit);
     for (size_t i = 0; i < outcome.touched.size(); ++i)
       outcome.touched[i] = edit.touches(corpus_, result_.test.entries[i]);
   });
+}
+
+/// Measures what a budget needs.
+OperatingPoint TextRun::test_method(const UnlearningMethod& method, double budget,
+                                    TextOutcome& outcome) const {
+  const std::optional<Walk> walk = choose_walk(method.lines(), outcome.tuning, budget);
+  Damages damages;
+  for (const auto& [setting, losses] : outcome.losses)
+    if (setting) damages[*setting] = result_.test.percent(losses, false);
+  if (!walk) return operating_point(walk, damages, budget);
+  for (Setting next = next_to_measure(*walk, damages, budget); next;
+       next = next_to_measure(*walk, damages, budget))
+    method.fit(corpus_, estimate_, {*next}, [&](size_t setting, const Edit& edit) {
+      outcome.losses[setting] = losses(result_.test, &edit);
+      damages[setting] = result_.test.percent(outcome.losses[setting], false);
+    });
+  return operating_point(walk, damages, budget);
 }
 
 /// By the texts that the attacker has: the first of the estimate texts to forget.
@@ -244,7 +255,7 @@ void TextRun::attack_bare() {
     (i ? all.ablated : all.untouched) = attack(i ? ablation.get() : nullptr);
   });
   for (TextOutcome& outcome : result_.methods)
-    if (!outcome.chosen[0]) outcome.relearned = all.untouched;
+    if (!outcome.points[0].nearer()) outcome.relearned = all.untouched;
 }
 
 /// Methods one after another: each step of a continuation is parallel within.
@@ -279,10 +290,11 @@ void TextRun::write_all(const UnlearningMethods& methods) {
   all.untouched = write(nullptr, std::nullopt);
   for (size_t m = 0; m < methods.size(); ++m) {
     TextOutcome& outcome = result_.methods[m];
-    if (!outcome.chosen[0])
+    const Setting setting = outcome.points[0].nearer();
+    if (!setting)
       outcome.written = all.untouched;
     else
-      methods[m]->fit(corpus_, estimate_, {*outcome.chosen[0]}, [&](size_t, const Edit& edit) {
+      methods[m]->fit(corpus_, estimate_, {*setting}, [&](size_t, const Edit& edit) {
         outcome.written = write(&edit, outcome.dictionary);
       });
   }
@@ -314,6 +326,26 @@ double TextPanel::percent(const std::vector<double>& edited, bool forget) const 
     gap += ablated[i] - clean[i];
   }
   return 100 * change / gap;
+}
+
+double TextPanel::percent_error(const std::vector<double>& edited, bool forget) const {
+  const double share = percent(edited, forget) / 100;
+  double squares = 0, gap = 0, texts = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if ((corpus[i] == 0) != forget) continue;
+    const double own = ablated[i] - clean[i];
+    squares += std::pow(edited[i] - clean[i] - share * own, 2);
+    gap += own;
+    texts += 1;
+  }
+  return texts > 1 ? 100 * std::sqrt(squares * texts / (texts - 1)) / gap : 0;
+}
+
+std::vector<double> TextOutcome::losses_at(const OperatingPoint& point) const {
+  const std::vector<double>&weaker = losses.at(point.weaker), &stronger = losses.at(point.stronger);
+  std::vector<double> mixed(weaker.size());
+  for (size_t i = 0; i < mixed.size(); ++i) mixed[i] = point.mix(weaker[i], stronger[i]);
+  return mixed;
 }
 
 UnlearningTextPlan plan_unlearning_text(const data::Dataset& dataset, const TextTable& texts,

@@ -42,6 +42,8 @@ struct TextPanel {
 
   /// 100 · Σ(edited − clean)/Σ(ablated − clean) over the texts to forget (or else those to keep).
   double percent(const std::vector<double>& edited, bool forget) const;
+  /// Its standard error over texts, by linearisation.
+  double percent_error(const std::vector<double>& edited, bool forget) const;
 };
 
 /// One method on the test part.
@@ -49,14 +51,18 @@ struct TextOutcome {
   std::string name;
   std::optional<size_t> dictionary;
   std::vector<std::string> settings;
-  /// [settings]: the share, at most 1 (more than all is not sought), and the percentage
-  std::vector<double> tuning_drop, tuning_damage;
-  std::vector<Setting> chosen;                    ///< [budgets]
-  std::map<Setting, std::vector<double>> losses;  ///< by chosen setting: [test entries]
-  std::vector<uint8_t> touched;                   ///< [test entries], at the headline's setting
-  std::optional<Written> written;                 ///< what the model writes at that setting
-  /// attacks at that setting; losses [test entries]
-  std::vector<Relearned> relearned;
+  /// [settings]; a drop counts at most 1 (more than all is not sought), damage in percent
+  Tuning tuning;
+  std::vector<OperatingPoint> points;  ///< [budgets]
+  /// [test entries], by setting measured on test texts; no edit is always there
+  std::map<Setting, std::vector<double>> losses;
+  // At the setting nearer to the headline's point:
+  std::vector<uint8_t> touched;      ///< [test entries]
+  std::optional<Written> written;    ///< what the model writes
+  std::vector<Relearned> relearned;  ///< attacks; losses [test entries]
+
+  /// [test entries]: the mixture's.
+  std::vector<double> losses_at(const OperatingPoint& point) const;
 };
 
 /// The relearning attack; `reason` where there is none. Losses [test entries]: of texts to keep the

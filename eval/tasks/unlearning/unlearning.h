@@ -8,6 +8,8 @@
 // budget, "probe_auroc" of untouched texts, and "auroc_permuted_labels" (the label null). Method
 // "oracle" (forget texts exchanged for retained ones) is
 // the ceiling; "mean_ablation" shows what special tokens and lengths alone still tell.
+// All are read at equal damage on test texts (eval/tasks/unlearning/frontier.h); the caveat names
+// arms whose point lies on an edge of their grid.
 // Score: forget_drop, part few_shot_<headline_labels>; a dictionary's headline arm is "latents".
 // Checks: every label null is compatible with .5 (Holm, .05); the oracle is on top.
 // details: operating_points, grid (tuning), per_class, neighbours, differences, left_out,

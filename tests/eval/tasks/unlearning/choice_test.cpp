@@ -1,5 +1,4 @@
-// What the unlearning task chooses by: the drop, the setting within a budget, latents and their
-// rate-matched controls.
+// What the unlearning task chooses by: the drop, latents and their matched controls.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 
 #include "eval/tasks/unlearning/run.h"
 #include "kernels/base/random.h"
+#include "tests/eval/planted_data.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -20,15 +20,7 @@ TEST(Unlearning, TheDropCountsSuccessOfEitherSign) {
   EXPECT_DOUBLE_EQ(forget_drop(0.5, 0.5), 1);
 }
 
-TEST(Unlearning, TheSettingIsTheBestWithinTheBudgetAndTheWeakerOfEquals) {
-  const std::vector<double> drop = {0.1, 0.4, 0.4, 0.9}, damage = {0, 0.5, 0.2, 3};
-  EXPECT_EQ(choose_setting(drop, damage, 1), 1);
-  EXPECT_EQ(choose_setting(drop, damage, 0), 0);
-  EXPECT_EQ(choose_setting(drop, damage, 5), 3);
-  EXPECT_EQ(choose_setting({-0.1, 0}, {0, 0}, 5), std::nullopt);
-}
-
-TEST(Unlearning, SelectionAndRateMatchingAreWhatTheySay) {
+TEST(Unlearning, SelectionIsWhatItSays) {
   LatentRates rates;
   Rng rng(3);
   for (int64_t j = 0; j < 200; ++j) {
@@ -45,18 +37,43 @@ TEST(Unlearning, SelectionAndRateMatchingAreWhatTheySay) {
     if (std::find(chosen.begin(), chosen.end(), j) == chosen.end()) {
       EXPECT_LE(score(j), score(chosen.back()));
     }
-  const auto matched = rate_matched(rates, chosen, 1);
+}
+
+TEST(Unlearning, ControlsAreAsManyOthersOfLikeRateAndNorm) {
+  LatentRates rates;
+  std::vector<double> norm;
+  Rng rng(3);
+  for (int64_t j = 0; j < 400; ++j) {
+    rates.overall.push_back(std::exp(-4 * rng.uniform()));
+    norm.push_back(std::exp(-4 * rng.uniform()));
+  }
+  const std::vector<int64_t> chosen = {5, 17, 200, 399};
+  const auto matched = matched_latents(rates, norm, chosen, 1);
+  ASSERT_EQ(matched.size(), chosen.size());
   std::set<int64_t> all(chosen.begin(), chosen.end());
+  const auto distance = [&](int64_t a, int64_t b) {
+    return std::hypot(std::log(rates.overall[a] / rates.overall[b]), std::log(norm[a] / norm[b]));
+  };
   for (size_t i = 0; i < matched.size(); ++i) {
     EXPECT_TRUE(all.insert(matched[i]).second) << "distinct, and not chosen";
     int nearer = 0;
-    for (int64_t j = 0; j < 200; ++j)
-      nearer += std::fabs(rates.overall[j] - rates.overall[chosen[i]]) <
-                std::fabs(rates.overall[matched[i]] - rates.overall[chosen[i]]);
-    EXPECT_LE(nearer, 20 + 2 * 10) << "among the 20 nearest of those left";
+    for (int64_t j = 0; j < 400; ++j)
+      nearer += j != chosen[i] && distance(j, chosen[i]) < distance(matched[i], chosen[i]);
+    EXPECT_LT(nearer, 20 + 2 * 4) << "among the 20 nearest of those left";
   }
-  EXPECT_EQ(matched, rate_matched(rates, chosen, 1));
-  EXPECT_NE(matched, rate_matched(rates, chosen, 2));
+  EXPECT_EQ(matched, matched_latents(rates, norm, chosen, 1));
+  EXPECT_NE(matched, matched_latents(rates, norm, chosen, 2));
+}
+
+TEST(Unlearning, WhatALatentWritesIsItsMeanTimesItsDecodersNorm) {
+  sae::Dictionary dictionary = test::identity_dictionary(3, 1);
+  for (float& w : dictionary.w_dec) w *= 2;
+  LatentRates rates;
+  rates.mean_active.assign(static_cast<size_t>(dictionary.info.n), 0.0);
+  rates.mean_active[1] = 1.5;
+  const auto norms = written_norms(dictionary, rates);
+  EXPECT_NEAR(norms[1], 3, 1e-6);
+  EXPECT_EQ(norms[0], 0);
 }
 
 }  // namespace

@@ -147,15 +147,143 @@ TEST_F(UnlearningTest, NothingIsChosenOnTheTestPart) {
   ASSERT_EQ(first.methods.size(), second.methods.size());
   bool outcome_moved = false;
   for (size_t m = 0; m < first.methods.size(); ++m) {
-    EXPECT_EQ(first.methods[m].tuning_drop, second.methods[m].tuning_drop) << first.methods[m].name;
-    EXPECT_EQ(first.methods[m].tuning_damage, second.methods[m].tuning_damage)
-        << first.methods[m].name;
-    EXPECT_EQ(first.methods[m].chosen, second.methods[m].chosen) << first.methods[m].name;
-    outcome_moved |= first.methods[m].headline()[0].scores.frozen !=
-                     second.methods[m].headline()[0].scores.frozen;
+    const MethodOutcome &a = first.methods[m], &b = second.methods[m];
+    EXPECT_EQ(a.tuning.drop, b.tuning.drop) << a.name;
+    EXPECT_EQ(a.tuning.damage, b.tuning.damage) << a.name;
+    for (size_t budget = 0; budget < a.walks.size(); ++budget) {
+      ASSERT_EQ(a.walks[budget].has_value(), b.walks[budget].has_value()) << a.name;
+      if (a.walks[budget]) {
+        EXPECT_EQ(a.walks[budget]->settings, b.walks[budget]->settings) << a.name;
+      }
+    }
+    const auto& measured = a.outcome.at(a.points[0].stronger);
+    const auto again = b.outcome.find(a.points[0].stronger);
+    outcome_moved |=
+        again == b.outcome.end() || again->second[0].scores.frozen != measured[0].scores.frozen;
   }
   EXPECT_TRUE(outcome_moved)
       << "the change must show in the test part, or the test would show nothing";
+}
+
+const Check& check(const TaskResult& result, const std::string& name) {
+  for (const Check& own : result.checks)
+    if (own.name == name) return own;
+  throw Error("no check " + name);
+}
+
+TEST_F(UnlearningTest, ArmsAreComparedAtTheBudgetOnTestTexts) {
+  const RunOutcome run = run_unlearning(inputs(), plan(), 5);
+  const TaskResult result = report(run);
+  int reached = 0;
+  for (const MethodOutcome& own : run.methods) {
+    const std::string dictionary =
+        own.dictionary ? fixture_.dictionaries[*own.dictionary].entry.name : "";
+    const double damage = test::find(result, "retain_damage", own.name, dictionary, "test")->value;
+    reached += own.points[0].reached;
+    if (own.points[0].reached) {
+      EXPECT_NEAR(damage, 1, 1e-9) << own.name;
+    } else {
+      EXPECT_LE(damage, 1) << own.name;
+    }
+  }
+  EXPECT_GT(reached, 0) << "or the test shows nothing";
+  const auto& points = result.details.at("operating_points");
+  EXPECT_EQ(points.size(), run.methods.size() * 3) << "three budgets";
+}
+
+TEST_F(UnlearningTest, DamageIsReadFromBothPartsEachByProbesOfItsOwn) {
+  const UnlearningPlan p = plan();
+  std::vector<int64_t> texts;
+  for (const auto& parts : p.texts)
+    for (const UnlearningPart part : {kEstimate, kTuneTrain, kTuneTest})
+      texts.insert(texts.end(), parts[part].begin(), parts[part].end());
+  const UnlearningCorpus corpus =
+      make_corpus(fixture_.context, read_text_rows(*fixture_.dataset, table_, texts), {});
+  const Features& clean = corpus.pooled;
+  const auto probes = fit_class_probes(clean, p, corpus.rows, kEstimate),
+             other = fit_class_probes(clean, p, corpus.rows, kTuneTest);
+  const auto rows_of = [&](const std::vector<int64_t>& entries, float sign) {
+    Features out{std::ssize(entries), clean.cols, {}};
+    for (const int64_t e : entries)
+      for (int64_t j = 0; j < clean.cols; ++j) out.values.push_back(sign * clean.view().row(e)[j]);
+    return out;
+  };
+  const UnlearningPanel panel = make_panel(p, corpus.rows, 0, kTuneTrain, kTuneTest, 10),
+                        swapped = make_panel(p, corpus.rows, 0, kTuneTest, kTuneTrain, 10);
+  const std::vector<int32_t> near = {1};
+  const PanelJudge test(panel, clean, probes, near, {{8}, false, 1, 1}),
+      train(swapped, clean, other, near, {{8}, false, 1, 1}),
+      both(panel, clean, probes, near, {{8}, false, 1, 1, &other});
+  // Training texts turned about, test texts as they are: ten of each class in either part.
+  const Features turned = rows_of(panel.train, -1), same = rows_of(panel.test, 1);
+  const double on_train = train.score(same, turned).retain_accuracy,
+               on_test = test.score(turned, same).retain_accuracy;
+  EXPECT_LT(on_train, on_test - 0.2) << "or the parts could not be told apart";
+  EXPECT_NEAR(both.score(turned, same).retain_accuracy, (on_train + on_test) / 2, 1e-12);
+}
+
+TEST_F(UnlearningTest, WhatIsForgottenOnTestTextsMovesNoPoint) {
+  // Every point follows from its walk, chosen on tuning texts, and from damages alone.
+  const RunOutcome first = run_unlearning(inputs(), plan(), 5);
+  for (const MethodOutcome& own : first.methods) {
+    std::map<size_t, double> damages;
+    for (const auto& [setting, by_class] : own.outcome) {
+      if (!setting) continue;
+      double sum = 0;
+      for (size_t c = 0; c < by_class.size(); ++c)
+        sum += retain_damage(by_class[c].scores, first.clean[c]);
+      damages[*setting] = sum / static_cast<double>(by_class.size());
+    }
+    for (size_t b = 0; b < own.points.size(); ++b) {
+      const double budget = static_cast<double>(small_config().budgets[b]);
+      const OperatingPoint again = operating_point(own.walks[b], damages, budget);
+      EXPECT_EQ(again.weaker, own.points[b].weaker) << own.name;
+      EXPECT_EQ(again.stronger, own.points[b].stronger) << own.name;
+      EXPECT_EQ(again.share, own.points[b].share) << own.name;
+    }
+  }
+}
+
+TEST_F(UnlearningTest, EveryCheckFailsWhereItMust) {
+  const RunOutcome good = run_unlearning(inputs(), plan(), 5);
+  for (const Check& own : report(good).checks) EXPECT_TRUE(own.passed) << own.name;
+  RunOutcome leak = good;  // probes that read permuted labels' texts nonetheless
+  for (size_t c = 0; c < leak.permuted.size(); ++c) {
+    const double by_class = 0.01 * static_cast<double>(c);
+    leak.permuted[c].few_shot = {0.8 + by_class, 0.2 - by_class};
+    leak.permuted[c].retrained = 0.7 + by_class;
+  }
+  for (const char* part : {"few_shot_4", "few_shot_8", "all_labels"})
+    EXPECT_FALSE(check(report(leak), std::string("label null: ") + part).passed) << part;
+  EXPECT_TRUE(check(report(leak), "the oracle is on top").passed);
+  RunOutcome blind = good;  // an oracle that exchanges nothing
+  for (size_t c = 0; c < blind.oracle.size(); ++c) blind.oracle[c].scores = blind.clean[c];
+  EXPECT_FALSE(check(report(blind), "the oracle is on top").passed);
+  EXPECT_TRUE(check(report(blind), "label null: few_shot_8").passed);
+  RunOutcome better = good;  // an arm that knows more than the oracle may
+  for (auto& [setting, by_class] : better.methods[0].outcome)
+    for (size_t c = 0; c < by_class.size(); ++c) by_class[c].scores.few_shot[1] = 0.5;
+  for (ClassOutcome& own : better.oracle) own.scores.few_shot[1] = 0.6;
+  EXPECT_FALSE(check(report(better), "the oracle is on top").passed);
+}
+
+TEST_F(UnlearningTest, AnEdgeOfTheGridIsNamed) {
+  RunOutcome run = run_unlearning(inputs(), plan(), 5);
+  for (MethodOutcome& own : run.methods) own.points[0].edge = false;
+  EXPECT_EQ(report(run).caveat, "");
+  for (MethodOutcome& own : run.methods)
+    if (own.name == "leace") {
+      own.points[0] = {.weaker = 0, .stronger = 1, .share = 0.5, .reached = true, .edge = true};
+      own.outcome[0] = own.outcome[1] = own.outcome.at(std::nullopt);
+      for (size_t c = 0; c < run.clean.size(); ++c)
+        own.outcome[1][c].scores.retain_accuracy -= 0.02;
+    }
+  const TaskResult result = report(run);
+  EXPECT_NE(result.caveat.find("leace (strength=0.5)"), std::string::npos) << result.caveat;
+  for (const auto& row : result.details.at("operating_points"))
+    if (row.at("method") == "leace" && row.at("budget") == 1) {
+      EXPECT_TRUE(row.at("on_grid_edge").get<bool>());
+    }
 }
 
 TEST_F(UnlearningTest, ADocumentInTwoPartsIsRefused) {
@@ -226,8 +354,8 @@ TEST_F(UnlearningTest, FineTuningHidesAndKeeps) {
   const RunOutcome run = run_unlearning(linear, plan(), 5);
   const MethodOutcome& tuned = method(run, "fine_tuning", {});
   ASSERT_EQ(tuned.settings.size(), 8u);
-  EXPECT_GT(*std::max_element(tuned.tuning_drop.begin(), tuned.tuning_drop.end()), 0.1);
-  EXPECT_GT(tuned.tuning_drop[3], tuned.tuning_drop[0]) << "32 steps hide more than 4";
+  EXPECT_GT(*std::max_element(tuned.tuning.drop.begin(), tuned.tuning.drop.end()), 0.1);
+  EXPECT_GT(tuned.tuning.drop[3], tuned.tuning.drop[0]) << "32 steps hide more than 4";
 }
 
 TEST_F(UnlearningTest, ClampingIsTheClosedFormAndAClosedGateChangesNothing) {
