@@ -383,6 +383,7 @@ EncodeCache encode_once(Context& context, const data::Dataset& dataset, const Te
   cache.texts = request.texts;
   std::sort(cache.texts.begin(), cache.texts.end());
   cache.texts.erase(std::unique(cache.texts.begin(), cache.texts.end()), cache.texts.end());
+  if (!cache.texts.empty()) cache.documents = documents_of(*texts, cache.texts);
   const int64_t count = static_cast<int64_t>(cache.texts.size());
   const Plan plan = make_plan(dataset, texts, request, cache.texts, rule);
   std::vector<Encoder> encoders;

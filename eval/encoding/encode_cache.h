@@ -72,6 +72,7 @@ struct EncodeCache {
   int64_t d = 0;
   /// ascending indices into the text table; T entries, "slots"
   std::vector<int64_t> texts;
+  std::vector<int64_t> documents;               ///< [T] of each text
   std::vector<float> dense;                     ///< [T, d]: mean of x over a text's ordinary tokens
   std::vector<float> dense_max, dense_last;     ///< [T, d] with other_poolings, else empty
   std::vector<EncodedDictionary> dictionaries;  ///< in the order given

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "eval/encoding/encode_cache.h"
+#include "eval/learners/sparse.h"
 #include "kernels/base/view.h"
 
 namespace assay::eval {
@@ -14,6 +15,8 @@ namespace assay::eval {
 struct Features {
   int64_t rows = 0, cols = 0;
   std::vector<float> values;  ///< [rows, cols]
+  /// of each row; empty if the rows are not texts. Folds are made by it.
+  std::vector<int64_t> documents = {};
 
   ConstMatrix view() const { return {values.data(), rows, cols}; }
 };
@@ -27,7 +30,12 @@ Features gather_dense(const EncodeCache& cache, const std::vector<float>& pooled
 std::vector<int32_t> active_latents(const EncodeCache& cache, const SparseCodes& pooled,
                                     const std::vector<int64_t>& texts);
 
-/// Pooled values of the chosen latents (ascending) as a dense [texts, latents] matrix.
+/// Pooled values of the chosen latents (ascending): column j is latents[j].
+SparseFeatures gather_sparse(const EncodeCache& cache, const SparseCodes& pooled,
+                             const std::vector<int64_t>& texts,
+                             const std::vector<int32_t>& latents);
+
+/// The same as a dense [texts, latents] matrix.
 Features gather_latents(const EncodeCache& cache, const SparseCodes& pooled,
                         const std::vector<int64_t>& texts, const std::vector<int32_t>& latents);
 

@@ -25,6 +25,7 @@ TextRows read_text_rows(const data::Dataset& dataset, const TextTable& table,
   result.text = texts;
   std::sort(result.text.begin(), result.text.end());
   result.text.erase(std::unique(result.text.begin(), result.text.end()), result.text.end());
+  result.document = documents_of(table, result.text);
   const auto& position = dataset.position();
   std::vector<uint8_t> wanted(static_cast<size_t>(dataset.info().rows), 0);
   int64_t count = 0;

@@ -18,6 +18,7 @@ namespace assay::eval {
 struct TextRows {
   int64_t d = 0;
   std::vector<int64_t> text;         ///< index into the text table, ascending
+  std::vector<int64_t> document;     ///< of each entry
   std::vector<int64_t> start, rows;  ///< entry e has rows [start[e], start[e] + rows[e]) of x
   std::vector<int32_t> tokens;       ///< [all rows]; empty where the data set has none
   std::vector<uint8_t> special;      ///< [all rows] special or a sink: never edited, nor counted

@@ -256,8 +256,9 @@ AttentionProbe fit_at(const TextTokens& tokens, Labels y, double c, uint64_t see
           .objective = found.value};
 }
 
-AttentionProbe fit_attention(const TextTokens& tokens, Labels y, uint64_t seed) {
-  const std::vector<int> fold = stratified_folds(y, kFolds, seed);
+AttentionProbe fit_attention(const TextTokens& tokens, Labels y, std::span<const int64_t> documents,
+                             uint64_t seed) {
+  const std::vector<int> fold = stratified_folds(y, documents, kFolds, seed);
   std::vector<int64_t> inside, outside;
   std::vector<uint8_t> inside_labels, outside_labels;
   for (size_t i = 0; i < fold.size(); ++i) {

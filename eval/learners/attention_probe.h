@@ -35,8 +35,10 @@ struct AttentionProbe {
 AttentionProbe fit_at(const TextTokens& tokens, Labels y, double c, uint64_t seed);
 
 /// The same with the C of default_c_grid(l2) that has the best AUROC on a fifth of the texts, drawn
-/// by class, when trained on the rest; ties to the smaller C. Each class needs 5 texts.
-AttentionProbe fit_attention(const TextTokens& tokens, Labels y, uint64_t seed);
+/// by class and by document (of each text), when trained on the rest; ties to the smaller C. Each
+/// class needs texts of 5 documents.
+AttentionProbe fit_attention(const TextTokens& tokens, Labels y, std::span<const int64_t> documents,
+                             uint64_t seed);
 
 /// That objective on features as they are, and its gradient: parameters (w, q, b) in a row
 /// [2 · features + 1], gradient of the same size.

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "eval/learners/linear_solver.h"
 #include "kernels/base/error.h"
@@ -12,11 +15,7 @@
 namespace assay::eval {
 namespace {
 
-constexpr double kFoldTolerance = 1e-4, kTie = 1e-12;
-
-/// A feature whose deviation is below this share of the largest one is what rounding left:
-/// standardised it would be noise as loud as any feature.
-constexpr double kConstant = 1e-12;
+constexpr double kTie = 1e-12;
 
 /// The penalty's curvature (l2) or slope (l1) is 1 whatever C is, so with a large C the loss's
 /// scale must not loosen it.
@@ -48,7 +47,13 @@ Eigen::VectorXd sample_weights(Labels y, bool balanced) {
   return s;
 }
 
-int usable_folds(Labels y, int folds) {
+/// At most the documents of the class that has fewer of them.
+int usable_folds(Labels y, const LogisticOptions& options) {
+  if (std::ssize(options.documents) != std::ssize(y)) {
+    throw Error(fmt::format(
+        "logistic regression: {} documents for {} rows; folds are made by document, give one a row",
+        options.documents.size(), y.size()));
+  }
   const auto positives = std::count(y.begin(), y.end(), uint8_t{1});
   const auto rarer = std::min<std::ptrdiff_t>(positives, std::ssize(y) - positives);
   if (rarer < 2) {
@@ -57,7 +62,17 @@ int usable_folds(Labels y, int folds) {
         "cross-validation; give one C",
         rarer));
   }
-  return static_cast<int>(std::min<std::ptrdiff_t>(folds, rarer));
+  std::unordered_set<int64_t> documents[2];
+  for (std::size_t i = 0; i < y.size(); ++i) documents[y[i]].insert(options.documents[i]);
+  return static_cast<int>(std::min<std::size_t>(
+      {static_cast<std::size_t>(options.folds), documents[0].size(), documents[1].size()}));
+}
+
+/// Have the fold and the rest both classes?
+bool has_both_classes(Labels y, const std::vector<int>& fold_of, int fold) {
+  bool found[2][2] = {};
+  for (std::size_t i = 0; i < y.size(); ++i) found[fold_of[i] == fold][y[i]] = true;
+  return found[0][0] && found[0][1] && found[1][0] && found[1][1];
 }
 
 double held_out_auroc(const Eigen::VectorXd& margins, Labels y, const std::vector<int>& fold_of,
@@ -72,17 +87,23 @@ double held_out_auroc(const Eigen::VectorXd& margins, Labels y, const std::vecto
   return auroc(scores, labels);
 }
 
-/// Mean AUROC over the folds for each C. C ascends, each fold starting from its solution at the C
-/// before.
+/// Mean AUROC over the folds for each C, empty if there is no fold to measure it on. C ascends,
+/// each fold starting from its solution at the C before.
 std::vector<double> cross_validate(LogisticSolver& solver, Labels y, const Eigen::VectorXd& s,
-                                   const std::vector<double>& grid, int folds, uint64_t seed) {
-  const std::vector<int> fold_of = stratified_folds(y, folds, seed);
+                                   const std::vector<double>& grid, const LogisticOptions& options,
+                                   uint64_t seed) {
+  const int folds = usable_folds(y, options);
+  const std::vector<int> fold_of = stratified_folds(y, options.documents, folds, seed);
+  std::vector<int> usable;
+  for (int fold = 0; fold < folds; ++fold)
+    if (has_both_classes(y, fold_of, fold)) usable.push_back(fold);
+  if (usable.empty()) return {};
   std::vector<Solution> at(static_cast<std::size_t>(folds),
                            {Eigen::VectorXd::Zero(solver.columns()), 0});
   std::vector<double> result;
   for (double c : grid) {
     double sum = 0;
-    for (int fold = 0; fold < folds; ++fold) {
+    for (const int fold : usable) {
       Eigen::VectorXd kept = s;
       for (std::size_t i = 0; i < y.size(); ++i) {
         if (fold_of[i] == fold) kept[static_cast<int64_t>(i)] = 0;
@@ -91,7 +112,7 @@ std::vector<double> cross_validate(LogisticSolver& solver, Labels y, const Eigen
       solution = solver.fit(kept, c, kFoldTolerance * c * kept.sum(), solution);
       sum += held_out_auroc(solver.margins(solution), y, fold_of, fold);
     }
-    result.push_back(sum / folds);
+    result.push_back(sum / static_cast<double>(usable.size()));
   }
   return result;
 }
@@ -112,6 +133,11 @@ Chosen fit_in_kernel(const RowMajor& z, Labels y, const LogisticOptions& options
 std::vector<double> default_c_grid(Penalty penalty) {
   if (penalty == Penalty::l1) return {.01, .03, .1, .3, 1};
   return {1e-4, 1e-3, 1e-2, 1e-1, 1};
+}
+
+LogisticOptions by_document(std::span<const int64_t> documents, LogisticOptions options) {
+  options.documents = documents;
+  return options;
 }
 
 std::vector<double> LinearProbe::score(ConstMatrix x) const {
@@ -176,19 +202,32 @@ Prepared prepare(ConstMatrix x, bool standardise) {
   return result;
 }
 
-std::vector<int> stratified_folds(Labels y, int folds, uint64_t seed) {
+std::vector<int> stratified_folds(Labels y, std::span<const int64_t> documents, int folds,
+                                  uint64_t seed) {
   if (folds < 1) throw Error(fmt::format("folds is {}, expected at least 1", folds));
-  std::vector<int> result(y.size());
+  if (documents.size() != y.size())
+    throw Error(fmt::format("folds: {} documents for {} rows", documents.size(), y.size()));
+  std::unordered_map<int64_t, std::array<int64_t, 2>> rows_of;  // of a document, by class
+  for (std::size_t i = 0; i < y.size(); ++i) ++rows_of[documents[i]][y[i]];
+  std::vector<std::size_t> order[2];
+  for (std::size_t i = 0; i < y.size(); ++i) order[y[i]].push_back(i);
   Rng rng(seed);
-  for (uint8_t label : {uint8_t{0}, uint8_t{1}}) {
-    std::vector<std::size_t> rows;
-    for (std::size_t i = 0; i < y.size(); ++i) {
-      if (y[i] == label) rows.push_back(i);
+  for (auto& rows : order) rng.shuffle(std::span(rows));
+  std::vector<std::array<int64_t, 2>> dealt(static_cast<std::size_t>(folds));
+  std::unordered_map<int64_t, int> fold_of;
+  const int rarer = order[1].size() < order[0].size();
+  for (const int label : {rarer, 1 - rarer}) {
+    for (const std::size_t row : order[label]) {
+      if (fold_of.count(documents[row])) continue;
+      const auto emptiest =
+          std::min_element(dealt.begin(), dealt.end(),
+                           [&](const auto& a, const auto& b) { return a[label] < b[label]; });
+      fold_of[documents[row]] = static_cast<int>(emptiest - dealt.begin());
+      for (const int own : {0, 1}) (*emptiest)[own] += rows_of[documents[row]][own];
     }
-    rng.shuffle(std::span(rows));
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      result[rows[i]] = static_cast<int>(i % static_cast<std::size_t>(folds));
   }
+  std::vector<int> result;
+  for (const int64_t document : documents) result.push_back(fold_of[document]);
   return result;
 }
 
@@ -201,14 +240,13 @@ Chosen choose_and_fit(LogisticSolver& solver, Labels y, const LogisticOptions& o
   Chosen result;
   result.c = grid.front();
   if (grid.size() > 1) {
-    const std::vector<double> curve =
-        cross_validate(solver, y, s, grid, usable_folds(y, options.folds), seed);
+    const std::vector<double> curve = cross_validate(solver, y, s, grid, options, seed);
     std::size_t best = 0;
-    for (std::size_t i = 1; i < grid.size(); ++i) {
+    for (std::size_t i = 1; i < curve.size(); ++i) {
       if (curve[i] > curve[best] + kTie) best = i;
     }
     result.c = grid[best];
-    result.cv_auroc = curve[best];
+    if (!curve.empty()) result.cv_auroc = curve[best];
   }
   result.solution = solver.fit(s, result.c, final_gradient(options.penalty, result.c * s.sum()),
                                {Eigen::VectorXd::Zero(solver.columns()), 0});

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "eval/statistics/stats.h"
@@ -44,8 +45,10 @@ struct LogisticOptions {
   Penalty penalty = Penalty::l2;
   /// ascending, > 0; empty = default_c_grid(penalty); one value = no cross-validation
   std::vector<double> c_grid;
-  /// stratified; at most the rarer class's count, which must then be >= 2
+  /// stratified; at most the documents of the rarer class, whose rows must then be >= 2
   int folds = 5;
+  /// Document of each row: rows of one document stand in one fold. Needed to choose C.
+  std::span<const int64_t> documents = {};
   bool balanced = false;    ///< s_i = n / (2 · count of y_i's class) instead of 1
   bool standardise = true;  ///< false: z = x
 };
@@ -53,8 +56,12 @@ struct LogisticOptions {
 /// l2: 1e-4 … 1 by tens. l1: .01, .03, .1, .3, 1.
 std::vector<double> default_c_grid(Penalty penalty);
 
+/// The options with folds by document; `documents` must outlive them.
+LogisticOptions by_document(std::span<const int64_t> documents, LogisticOptions options = {});
+
 /// C is the one with the best mean AUROC over the folds, ties (within 1e-12) to the smaller C; then
-/// fitted on all rows. Standardisation is over all training rows, once.
+/// fitted on all rows. Standardisation is over all training rows, once. A fold counts where both of
+/// its sides have both classes; if none does (a class of one document), C is the smallest.
 /// l2: L-BFGS preconditioned by the Cholesky factor of I + C/4·ZᵀZ (Böhning and Lindsay's bound);
 /// where f > n exactly the same problem in at most n coordinates, from the pivoted Cholesky factor
 /// of ZZᵀ. Ends with a gradient below 1e-8·min(1, C·Σs). l1: proximal Newton with coordinate
@@ -64,7 +71,10 @@ std::vector<double> default_c_grid(Penalty penalty);
 /// is the cost. Memory 16·n·f + 16·min(n, f)² bytes and a few vectors.
 LinearProbe fit_logistic(ConstMatrix x, Labels y, const LogisticOptions& options, uint64_t seed);
 
-/// Fold of each row, 0 … folds − 1: each class shuffled, then dealt in turn.
-std::vector<int> stratified_folds(Labels y, int folds, uint64_t seed);
+/// Fold of each row, 0 … folds − 1; a document's rows share one. Each class is shuffled, the rarer
+/// one dealt first: each document that has no fold yet goes to the fold with the fewest rows of the
+/// class, ties to the first. If each row is its own document, a class is dealt in turn.
+std::vector<int> stratified_folds(Labels y, std::span<const int64_t> documents, int folds,
+                                  uint64_t seed);
 
 }  // namespace assay::eval

@@ -17,9 +17,27 @@ double soft(double value, double threshold) {
   return value > threshold ? value - threshold : value < -threshold ? value + threshold : 0;
 }
 
+/// Columns in full, as the solver reads them.
+struct FullColumns {
+  Eigen::MatrixXd a;  // column-major: a coordinate is a column
+  int64_t rows() const { return a.rows(); }
+  int64_t cols() const { return a.cols(); }
+  auto column(int64_t j) const { return a.col(j); }
+  Eigen::VectorXd transposed_times(const Eigen::VectorXd& v) const { return a.transpose() * v; }
+};
+
+struct SparseView {
+  const PreparedColumns& a;
+  int64_t rows() const { return a.x.rows; }
+  int64_t cols() const { return a.x.cols(); }
+  Eigen::VectorXd column(int64_t j) const { return a.column(j); }
+  Eigen::VectorXd transposed_times(const Eigen::VectorXd& v) const { return a.transposed_times(v); }
+};
+
+template <class Columns>
 class L1Solver : public LogisticSolver {
  public:
-  L1Solver(const RowMajor& a, Labels y) : a_(a), y_(a.rows()) {
+  L1Solver(Columns a, Labels y) : a_(std::move(a)), y_(a_.rows()) {
     for (int64_t i = 0; i < y_.size(); ++i) y_[i] = y[static_cast<std::size_t>(i)];
   }
 
@@ -27,7 +45,7 @@ class L1Solver : public LogisticSolver {
   Eigen::VectorXd margins(const Solution& solution) const override {
     Eigen::VectorXd result = Eigen::VectorXd::Constant(a_.rows(), solution.b);
     for (int64_t j = 0; j < a_.cols(); ++j) {
-      if (solution.w[j] != 0) result += solution.w[j] * a_.col(j);
+      if (solution.w[j] != 0) result += solution.w[j] * a_.column(j);
     }
     return result;
   }
@@ -51,11 +69,12 @@ class L1Solver : public LogisticSolver {
   void move(State& state, const std::vector<int64_t>& active, const Eigen::MatrixXd& rows,
             const Eigen::VectorXd& gradient, const Eigen::VectorXd& d) const;
 
-  Eigen::MatrixXd a_;  // column-major: a coordinate is a column
+  Columns a_;
   Eigen::VectorXd y_;
 };
 
-double L1Solver::loss(const State& state, const Eigen::VectorXd& margins) const {
+template <class Columns>
+double L1Solver<Columns>::loss(const State& state, const Eigen::VectorXd& margins) const {
   double sum = 0;
   for (int64_t i = 0; i < margins.size(); ++i) {
     if (state.s[i] == 0) continue;
@@ -65,7 +84,8 @@ double L1Solver::loss(const State& state, const Eigen::VectorXd& margins) const 
   return state.c * sum;
 }
 
-void L1Solver::linearise(State& state) const {
+template <class Columns>
+void L1Solver<Columns>::linearise(State& state) const {
   for (int64_t i = 0; i < state.margins.size(); ++i) {
     const double margin = state.margins[i], small = std::exp(-std::abs(margin));
     const double p = margin >= 0 ? 1 / (1 + small) : small / (1 + small);
@@ -76,8 +96,9 @@ void L1Solver::linearise(State& state) const {
 
 /// Columns in use and the worst offenders among the others; `worst` = the largest violation over
 /// all coordinates.
-std::vector<int64_t> L1Solver::active_set(const State& state, double& worst) const {
-  const Eigen::VectorXd gradient = state.c * (a_.transpose() * state.residual);
+template <class Columns>
+std::vector<int64_t> L1Solver<Columns>::active_set(const State& state, double& worst) const {
+  const Eigen::VectorXd gradient = state.c * a_.transposed_times(state.residual);
   worst = std::abs(state.c * state.residual.sum());
   std::vector<int64_t> active, entrants;
   for (int64_t j = 0; j < a_.cols(); ++j) {
@@ -97,8 +118,10 @@ std::vector<int64_t> L1Solver::active_set(const State& state, double& worst) con
 }
 
 /// Step d (active columns, intercept last) with backtracking on the objective itself.
-void L1Solver::move(State& state, const std::vector<int64_t>& active, const Eigen::MatrixXd& rows,
-                    const Eigen::VectorXd& gradient, const Eigen::VectorXd& d) const {
+template <class Columns>
+void L1Solver<Columns>::move(State& state, const std::vector<int64_t>& active,
+                             const Eigen::MatrixXd& rows, const Eigen::VectorXd& gradient,
+                             const Eigen::VectorXd& d) const {
   const int64_t m = std::ssize(active);
   const Eigen::VectorXd change = rows * d;
   double norm = 0, next_norm = 0;
@@ -125,11 +148,12 @@ void L1Solver::move(State& state, const std::vector<int64_t>& active, const Eige
 
 /// One proximal Newton step on the active columns. Returns their largest violation before it; does
 /// nothing where that is small enough.
-double L1Solver::newton_step(State& state, const std::vector<int64_t>& active,
-                             double enough) const {
+template <class Columns>
+double L1Solver<Columns>::newton_step(State& state, const std::vector<int64_t>& active,
+                                      double enough) const {
   const int64_t m = std::ssize(active);
   Eigen::MatrixXd rows(a_.rows(), m + 1);
-  for (int64_t j = 0; j < m; ++j) rows.col(j) = a_.col(active[static_cast<std::size_t>(j)]);
+  for (int64_t j = 0; j < m; ++j) rows.col(j) = a_.column(active[static_cast<std::size_t>(j)]);
   rows.col(m).setOnes();
   const Eigen::VectorXd gradient = state.c * (rows.transpose() * state.residual);
   double worst = std::abs(gradient[m]);
@@ -161,7 +185,9 @@ double L1Solver::newton_step(State& state, const std::vector<int64_t>& active,
   return worst;
 }
 
-Solution L1Solver::fit(const Eigen::VectorXd& s, double c, double enough, const Solution& start) {
+template <class Columns>
+Solution L1Solver<Columns>::fit(const Eigen::VectorXd& s, double c, double enough,
+                                const Solution& start) {
   State state{s, c, start, margins(start), Eigen::VectorXd(a_.rows()), Eigen::VectorXd(a_.rows())};
   double worst = 0;
   for (int outer = 0; outer < kMaxOuter; ++outer) {
@@ -181,7 +207,11 @@ Solution L1Solver::fit(const Eigen::VectorXd& s, double c, double enough, const 
 }  // namespace
 
 std::unique_ptr<LogisticSolver> make_l1_solver(const RowMajor& a, Labels y) {
-  return std::make_unique<L1Solver>(a, y);
+  return std::make_unique<L1Solver<FullColumns>>(FullColumns{a}, y);
+}
+
+std::unique_ptr<LogisticSolver> make_l1_solver(const PreparedColumns& a, Labels y) {
+  return std::make_unique<L1Solver<SparseView>>(SparseView{a}, y);
 }
 
 }  // namespace assay::eval

@@ -8,8 +8,15 @@
 #include <vector>
 
 #include "eval/learners/linear.h"
+#include "eval/learners/sparse_columns.h"
 
 namespace assay::eval {
+
+/// Gradient of the fits that only choose, as a share of C·Σs: enough for ranks.
+inline constexpr double kFoldTolerance = 1e-4;
+/// A feature whose deviation is below this share of the largest one is what rounding left:
+/// standardised it would be noise as loud as any feature.
+inline constexpr double kConstant = 1e-12;
 
 using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
@@ -45,6 +52,8 @@ class LogisticSolver {
 
 std::unique_ptr<LogisticSolver> make_l2_solver(RowMajor a, Labels y);
 std::unique_ptr<LogisticSolver> make_l1_solver(const RowMajor& a, Labels y);
+/// On sparse features; `a` must outlive it.
+std::unique_ptr<LogisticSolver> make_l1_solver(const PreparedColumns& a, Labels y);
 
 /// The final fit and the C that cross-validation took.
 struct Chosen {

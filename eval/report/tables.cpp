@@ -64,6 +64,12 @@ TableCell number_cell(const Number& n) {
   return {value_text(n.value) + (n.unit.empty() ? "" : " " + n.unit), "num", interval_text(n)};
 }
 
+/// What an arm costs, "" where it does not say.
+std::string reads_of(const TaskResult& task, const std::string& method) {
+  const ArmEntry* arm = find_arm(task, method);
+  return arm ? arm->reads : "";
+}
+
 /// A table of numbers under construction: rows and columns in the order they come.
 struct Grid {
   Table table;
@@ -94,7 +100,11 @@ void add_number_table(Page& page, const TaskResult& task, const std::vector<cons
   }
   const bool arms = std::any_of(numbers.begin(), numbers.end(),
                                 [](const Number* n) { return !n->method.empty(); });
+  const bool costs = std::any_of(numbers.begin(), numbers.end(), [&](const Number* n) {
+    return !reads_of(task, n->method).empty();
+  });
   grid.table.head = {{arms ? "Arm" : "Dictionary"}};
+  if (costs) grid.table.head.push_back({"Reads"});
   if (!across) grid.table.head.push_back({"Part"});
   const size_t first = grid.table.head.size();
   for (const auto& [metric, part] : grid.columns)
@@ -102,6 +112,7 @@ void add_number_table(Page& page, const TaskResult& task, const std::vector<cons
   for (const auto& [dictionary, method, part] : grid.rows) {
     auto& row = grid.table.rows.emplace_back();
     row.push_back({row_name(task, dictionary, method), "name"});
+    if (costs) row.push_back({reads_of(task, method)});
     if (!across) row.push_back({part_label(task, part)});
     row.resize(first + grid.columns.size(), {"–", "num"});
   }

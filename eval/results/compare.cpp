@@ -94,7 +94,7 @@ std::vector<Arm> arms_of(const TaskResult& task, const Score& like) {
   std::optional<std::set<std::pair<int64_t, int64_t>>> covered;
   for (const Score& score : task.scores) {
     if (score.metric != like.metric || score.part != like.part) continue;
-    Arm arm{score.dictionary, score.method, arm_label(task, score.method), score.headline, {}};
+    Arm arm{score.dictionary, score.method, arm_with_cost(task, score.method), score.headline, {}};
     std::set<std::pair<int64_t, int64_t>> keys;
     const double sign = like.higher_is_better ? 1 : -1;
     for (const Cell& cell : score.cells) {

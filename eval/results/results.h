@@ -66,6 +66,8 @@ struct ArmEntry {
   std::string space;   ///< what it reads or edits: "activations", "neurons", "latents", "text", …
   std::string method;  ///< what it does there: "logistic_regression", "leace", …
   std::optional<int64_t> k = {};  ///< how many neurons, latents or directions of the space
+  /// what it costs, for people: how many numbers a probe reads of a text; mostly empty
+  std::string reads = {};
 };
 
 /// What a task says of a metric.

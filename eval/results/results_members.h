@@ -59,6 +59,7 @@ void visit_members(Visitor& visit, T& arm) {
   visit("space", arm.space);
   visit("method", arm.method);
   visit.where_any("k", arm.k);
+  visit.where_any("reads", arm.reads);
 }
 
 template <class Visitor, MaybeConst<MetricEntry> T>

@@ -79,6 +79,11 @@ const PartEntry* find_part(const TaskResult& task, const std::string& name) {
 std::string arm_label(const TaskResult& task, const std::string& name) {
   return label_of(find_arm(task, name), name);
 }
+std::string arm_with_cost(const TaskResult& task, const std::string& name) {
+  const ArmEntry* arm = find_arm(task, name);
+  const bool costs = arm && !arm->reads.empty();
+  return arm_label(task, name) + (costs ? fmt::format(" (reads {})", arm->reads) : "");
+}
 std::string metric_label(const TaskResult& task, const std::string& name) {
   return label_of(find_metric(task, name), name);
 }

@@ -14,6 +14,8 @@ const MetricEntry* find_metric(const TaskResult& task, const std::string& name);
 const PartEntry* find_part(const TaskResult& task, const std::string& name);
 
 std::string arm_label(const TaskResult& task, const std::string& name);
+/// With what the arm reads, where it says so: "4 latents (reads 4)".
+std::string arm_with_cost(const TaskResult& task, const std::string& name);
 std::string metric_label(const TaskResult& task, const std::string& name);
 std::string part_label(const TaskResult& task, const std::string& name);
 /// The task's title, or its name where it has none.

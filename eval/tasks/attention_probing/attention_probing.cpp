@@ -39,7 +39,8 @@ struct Scored {
 };
 
 /// Both poolings of one space, and the attention probe's label null.
-void score_space(const ProbingCell& cell, const CellTokens& tokens, const std::string& mean,
+void score_space(const ProbingCell& cell, const CellTokens& tokens,
+                 std::span<const int64_t> documents, const std::string& mean,
                  const std::string& attention, std::optional<size_t> dictionary, uint64_t seed,
                  std::vector<Scored>& scored) {
   const std::vector<float> pooled = mean_pooled(tokens.train);
@@ -49,40 +50,41 @@ void score_space(const ProbingCell& cell, const CellTokens& tokens, const std::s
                       {method, auroc(score(tokens.id), cell.id.labels),
                        auroc(score(tokens.ood), cell.ood.labels)}});
   };
-  const LinearProbe start = fit_logistic(train, cell.train.labels, {}, seed);
+  const LinearProbe start = fit_logistic(train, cell.train.labels, by_document(documents), seed);
   add(mean, false, [&](const TextTokens& t) {
     const std::vector<float> means = mean_pooled(t);
     return start.score({means.data(), t.texts(), t.features});
   });
-  const AttentionProbe probe = fit_attention(tokens.train, cell.train.labels, seed);
+  const AttentionProbe probe = fit_attention(tokens.train, cell.train.labels, documents, seed);
   add(attention, false, [&](const TextTokens& t) { return probe.score(t); });
   const std::vector<uint8_t> labels = permute_labels(cell, derive_seed(seed, {1})).train.labels;
-  const AttentionProbe null = fit_attention(tokens.train, labels, seed);
+  const AttentionProbe null = fit_attention(tokens.train, labels, documents, seed);
   add(attention, true, [&](const TextTokens& t) { return null.score(t); });
 }
 
 std::vector<Scored> score_cell(const Session& session, const TokenStore& store,
-                               const ProbingCell& cell) {
+                               const TextTable& table, const ProbingCell& cell) {
+  const std::vector<int64_t> documents = documents_of(table, cell.train.texts);
   const uint64_t seed = derive_seed(
       session.seed, {'t', static_cast<uint64_t>(cell.category), static_cast<uint64_t>(cell.run)});
   std::vector<Scored> scored;
   score_space(
       cell,
       {store.dense(cell.train.texts), store.dense(cell.id.texts), store.dense(cell.ood.texts)},
-      "dense_lr", "dense_attention", {}, seed, scored);
+      documents, "dense_lr", "dense_attention", {}, seed, scored);
   for (size_t k = 0; k < session.dictionaries.size(); ++k) {
     std::vector<int32_t> chosen = store.active(k, cell.train.texts);
     if (chosen.empty()) chosen.push_back(0);  // silent on all: one constant column, which scores .5
     score_space(cell,
                 {store.latents(k, cell.train.texts, chosen),
                  store.latents(k, cell.id.texts, chosen), store.latents(k, cell.ood.texts, chosen)},
-                "latents_all", "latents_attention", k, seed, scored);
+                documents, "latents_all", "latents_attention", k, seed, scored);
   }
   return scored;
 }
 
 /// The words and figures of the results.
-void declare(TaskResult& result) {
+void declare(int64_t d, TaskResult& result) {
   result.metrics = probing::auroc_metrics();
   result.parts = probing::test_parts();
   result.arms = {
@@ -91,6 +93,10 @@ void declare(TaskResult& result) {
       {"latents_all", "all latents, mean", "", "latents", "logistic_regression"},
       {"latents_attention", "all latents, attention probe", "headline", "latents",
        "attention_probe"}};
+  const std::string texts[] = {std::to_string(d), "every active latent"};
+  for (ArmEntry& arm : result.arms)
+    arm.reads =
+        texts[arm.space == "latents"] + (arm.method == "attention_probe" ? " of each token" : "");
   result.figures = {
       {.kind = "dots",
        .caption = "Probes on the mean over tokens and with attention, the best out of distribution "
@@ -180,14 +186,14 @@ class AttentionProbingTask : public PlannedTask<Plan> {
       const TokenStore store(session.context, session.dataset, plan.table, dictionaries, texts,
                              session.config.of<AttentionConfig>().longest);
       session.context.pool().run(std::ssize(own), [&](int64_t i, int) {
-        scored[own[i]] = score_cell(session, store, cells[own[i]]);
+        scored[own[i]] = score_cell(session, store, plan.table, cells[own[i]]);
       });
     }
     probing::ScoreTable table;
     for (size_t i = 0; i < cells.size(); ++i)
       for (const Scored& s : scored[i]) table.add(s.key, cells[i], s.score);
     const auto seen = seen_by_dictionary(session, tested_documents(plan.probing, plan.table));
-    declare(result);
+    declare(session.dataset.hook("activations").d, result);
     report_scores(session, plan.probing, table, seen, result);
     add_scores(session, table, result);
     add_differences(session, table, seen, result);

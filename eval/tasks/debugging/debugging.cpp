@@ -91,9 +91,11 @@ struct Namer {
     const Features x = gather_dense(cache, cache.dense, set.texts);
     const Features reference = gather_dense(cache, cache.dense, run.reference);
     add(name_top_features("neurons", x, reference, set.labels, run, artefacts), std::nullopt);
+    ProbeOptions options;
+    options.logistic.documents = x.documents;
     for (const auto& [method, kind] : {std::pair("diff_means", ProbeKind::diff_means),
                                        std::pair("dense_lr", ProbeKind::logistic)}) {
-      const auto probe = fit_probe(kind, x.view(), set.labels, {}, seed);
+      const auto probe = fit_probe(kind, x.view(), set.labels, options, seed);
       add({method, {""}, {name_feature(probe->score(reference.view()), run, artefacts)}},
           std::nullopt);
     }

@@ -68,6 +68,7 @@ std::vector<LinearProbe> class_probes(Context& context, const GoalData& data, ui
     for (const int32_t own : data.concept_class) labels.push_back(own == c);
     LogisticOptions options;
     options.balanced = true;
+    options.documents = data.concepts.documents;
     probes[c] = fit_logistic(data.concepts.view(), labels, options,
                              derive_seed(seed, {static_cast<uint64_t>(c)}));
   });

@@ -18,23 +18,45 @@ ArmScore test(const std::string& method, const Scorer& scorer, const ProbingCell
           auroc(scorer.score(features.ood.view()), cell.ood.labels)};
 }
 
-ArmScore first_columns(const std::string& method, const ProbingCell& cell,
-                       const CellFeatures& features, const std::vector<int64_t>& ranked, int64_t k,
-                       uint64_t seed) {
-  const std::vector<int64_t> columns(ranked.begin(),
-                                     ranked.begin() + std::min<int64_t>(k, std::ssize(ranked)));
-  return test(method, fit_columns(features.train.view(), cell.train.labels, columns, {}, seed),
-              cell, features);
+ArmScore test(const std::string& method, const LinearProbe& probe, const ProbingCell& cell,
+              const SparseCell& features) {
+  return {method, auroc(score(probe, features.id), cell.id.labels),
+          auroc(score(probe, features.ood), cell.ood.labels)};
 }
 
+std::vector<int64_t> first_of(const std::vector<int64_t>& ranked, int64_t k) {
+  return {ranked.begin(), ranked.begin() + std::min<int64_t>(k, std::ssize(ranked))};
+}
+
+std::vector<int64_t> rank(const ProbingCell& cell, const CellFeatures& features) {
+  return rank_features(features.train.view(), cell.train.labels);
+}
+std::vector<int64_t> rank(const ProbingCell& cell, const SparseCell& features) {
+  return rank_features(features.train, cell.train.labels);
+}
+
+ArmScore columns_arm(const std::string& method, const ProbingCell& cell,
+                     const CellFeatures& features, const std::vector<int64_t>& columns,
+                     uint64_t seed) {
+  return test(method,
+              fit_columns(features.train.view(), cell.train.labels, columns,
+                          by_document(features.train.documents), seed),
+              cell, features);
+}
+ArmScore columns_arm(const std::string& method, const ProbingCell& cell, const SparseCell& features,
+                     const std::vector<int64_t>& columns, uint64_t seed) {
+  return test(method, fit_columns(features.train, cell.train.labels, columns, {}, seed), cell,
+              features);
+}
+
+template <class CellOf>
 std::vector<ArmScore> top_k_arms(const std::string& space, const ProbingCell& cell,
-                                 const CellFeatures& features, const OodConfig& config,
-                                 uint64_t seed) {
-  const std::vector<int64_t> ranked = rank_features(features.train.view(), cell.train.labels);
+                                 const CellOf& features, const OodConfig& config, uint64_t seed) {
+  const std::vector<int64_t> ranked = rank(cell, features);
   std::vector<ArmScore> arms;
   for (const int64_t k : config.top_k)
     arms.push_back(
-        first_columns(fmt::format("{}_top{}", space, k), cell, features, ranked, k, seed));
+        columns_arm(fmt::format("{}_top{}", space, k), cell, features, first_of(ranked, k), seed));
   return arms;
 }
 
@@ -51,32 +73,9 @@ std::vector<std::string_view> texts_of(const LabelledTexts& part, const TextTabl
   return result;
 }
 
-/// Mean over columns of the variance over rows.
-double mean_variance(ConstMatrix x) {
-  double total = 0;
-  for (int64_t j = 0; j < x.cols; ++j) {
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < x.rows; ++i) {
-      sum += x.row(i)[j];
-      squares += static_cast<double>(x.row(i)[j]) * x.row(i)[j];
-    }
-    const double mean = sum / static_cast<double>(x.rows);
-    total += squares / static_cast<double>(x.rows) - mean * mean;
-  }
-  return total / static_cast<double>(std::max<int64_t>(1, x.cols));
-}
-
-/// L2 logistic regression on features as they are. Its C counts in units of their mean variance, so
-/// that the grid means what it means for z-scored features.
-ArmScore one_scale_arm(const std::string& method, const ProbingCell& cell,
-                       const CellFeatures& features, uint64_t seed) {
-  LogisticOptions options;
-  options.standardise = false;
-  options.c_grid = default_c_grid(Penalty::l2);
-  const double variance = mean_variance(features.train.view());
-  for (double& c : options.c_grid) c /= variance > 0 ? variance : 1;
-  return test(method, fit_logistic(features.train.view(), cell.train.labels, options, seed), cell,
-              features);
+bool has_both(const LabelledTexts& part) {
+  const auto ones = std::count(part.labels.begin(), part.labels.end(), 1);
+  return ones > 0 && ones < std::ssize(part.labels);
 }
 
 }  // namespace
@@ -87,18 +86,25 @@ CellFeatures dense_features(const EncodeCache& cache, const std::vector<float>& 
           gather_dense(cache, pooled, cell.ood.texts)};
 }
 
-CellFeatures latent_features(const EncodeCache& cache, const SparseCodes& pooled,
-                             const ProbingCell& cell) {
+SparseCell latent_features(const EncodeCache& cache, const SparseCodes& pooled,
+                           const ProbingCell& cell) {
   std::vector<int32_t> latents = active_latents(cache, pooled, cell.train.texts);
   if (latents.empty()) latents.push_back(0);  // silent on all: one constant column, which scores .5
-  return {gather_latents(cache, pooled, cell.train.texts, latents),
-          gather_latents(cache, pooled, cell.id.texts, latents),
-          gather_latents(cache, pooled, cell.ood.texts, latents)};
+  return {gather_sparse(cache, pooled, cell.train.texts, latents),
+          gather_sparse(cache, pooled, cell.id.texts, latents),
+          gather_sparse(cache, pooled, cell.ood.texts, latents)};
+}
+
+SparseCell sparse_cell(const CellFeatures& dense) {
+  return {sparse_of(dense.train.view(), dense.train.documents),
+          sparse_of(dense.id.view(), dense.id.documents),
+          sparse_of(dense.ood.view(), dense.ood.documents)};
 }
 
 std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense,
                                  const OodConfig& config, uint64_t seed) {
   ProbeOptions options;
+  options.logistic.documents = dense.train.documents;
   options.pca_components = config.pca;
   options.neighbours = config.neighbours;
   const std::pair<const char*, ProbeKind> kinds[] = {{"dense_lr", ProbeKind::logistic},
@@ -118,21 +124,25 @@ std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& de
 
 ArmScore text_arm(const ProbingCell& cell, const TextTable& table,
                   const std::vector<std::string>& texts, uint64_t seed) {
-  const TextProbe probe =
-      fit_tfidf_logistic(texts_of(cell.train, table, texts), cell.train.labels, {}, seed);
+  const std::vector<int64_t> documents = documents_of(table, cell.train.texts);
+  const TextProbe probe = fit_tfidf_logistic(texts_of(cell.train, table, texts), cell.train.labels,
+                                             by_document(documents), seed);
   return {"tfidf_lr", auroc(probe.score(texts_of(cell.id, table, texts)), cell.id.labels),
           auroc(probe.score(texts_of(cell.ood, table, texts)), cell.ood.labels)};
 }
 
-std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& latents,
+std::vector<ArmScore> latent_arms(const ProbingCell& cell, const SparseCell& latents,
                                   const OodConfig& config, uint64_t seed) {
   std::vector<ArmScore> arms = sparse_latent_arms(cell, latents, config, seed);
-  arms.push_back(logistic_arm("latents_all", cell, latents, seed));
-  arms.push_back(one_scale_arm("latents_all_one_scale", cell, latents, seed));
+  for (const auto& [method, how] : {std::pair("latents_all", "z_scored"),
+                                    {"latents_all_one_scale", "raw"},
+                                    {"latents_all_sqrt", "sqrt"},
+                                    {"latents_all_binary", "binary"}})
+    arms.push_back(read_arm(method, cell, latents, reading(how), std::nullopt, seed));
   LogisticOptions l1;
   l1.penalty = Penalty::l1;
-  arms.push_back(test("latents_l1", fit_logistic(latents.train.view(), cell.train.labels, l1, seed),
-                      cell, latents));
+  arms.push_back(
+      test("latents_l1", fit_logistic(latents.train, cell.train.labels, l1, seed), cell, latents));
   return arms;
 }
 
@@ -143,37 +153,67 @@ ArmScore reconstruction_arm(const ProbingCell& cell, const CellFeatures& reconst
 
 ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features,
                    int64_t k, uint64_t seed) {
-  return first_columns(method, cell, features,
-                       rank_features(features.train.view(), cell.train.labels), k, seed);
+  return columns_arm(method, cell, features, first_of(rank(cell, features), k), seed);
+}
+
+ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const SparseCell& features,
+                   int64_t k, uint64_t seed) {
+  return columns_arm(method, cell, features, first_of(rank(cell, features), k), seed);
+}
+
+ArmScore read_arm(const std::string& method, const ProbingCell& cell, const SparseCell& features,
+                  const Reading& how, std::optional<int64_t> k, uint64_t seed) {
+  const SparseCell own{read(features.train, how), read(features.id, how), read(features.ood, how)};
+  if (!k)
+    return test(method,
+                fit_logistic(own.train, cell.train.labels, options_of(how, own.train), seed), cell,
+                own);
+  const std::vector<int64_t> columns = first_of(rank(cell, own), *k);
+  const std::vector<float> values = dense_columns(own.train, columns);
+  const SparseFeatures chosen =
+      sparse_of(ConstMatrix{values.data(), own.train.rows(), std::ssize(columns)}, {});
+  return test(method,
+              fit_columns(own.train, cell.train.labels, columns, options_of(how, chosen), seed),
+              cell, own);
 }
 
 ArmScore logistic_arm(const std::string& method, const ProbingCell& cell,
                       const CellFeatures& features, uint64_t seed) {
-  return test(method, fit_logistic(features.train.view(), cell.train.labels, {}, seed), cell,
-              features);
+  return test(method,
+              fit_logistic(features.train.view(), cell.train.labels,
+                           by_document(features.train.documents), seed),
+              cell, features);
 }
 
 ArmScore diff_means_arm(const ProbingCell& cell, const CellFeatures& dense) {
   return test("diff_means", fit_diff_means(dense.train.view(), cell.train.labels), cell, dense);
 }
 
-std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const CellFeatures& latents,
+std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const SparseCell& latents,
                                          const OodConfig& config, uint64_t seed) {
   return top_k_arms("latents", cell, latents, config, seed);
 }
 
-ProbingCell inner_cell(const ProbingCell& cell, uint64_t seed) {
-  ProbingCell inner;
-  inner.category = cell.category;
-  inner.run = cell.run;
-  const std::vector<int> fold = stratified_folds(cell.train.labels, 5, seed);
-  for (size_t i = 0; i < fold.size(); ++i) {
-    LabelledTexts& part = fold[i] == 0 ? inner.id : inner.train;
-    part.texts.push_back(cell.train.texts[i]);
-    part.labels.push_back(cell.train.labels[i]);
+std::vector<ProbingCell> inner_cells(const ProbingCell& cell, std::span<const int64_t> documents,
+                                     uint64_t seed) {
+  constexpr int kFolds = 5;
+  const std::vector<int> fold = stratified_folds(cell.train.labels, documents, kFolds, seed);
+  std::vector<ProbingCell> cells;
+  for (int held_out = 0; held_out < kFolds; ++held_out) {
+    ProbingCell inner{cell.category, cell.run, {}, {}, {}};
+    for (size_t i = 0; i < fold.size(); ++i) {
+      LabelledTexts& part = fold[i] == held_out ? inner.id : inner.train;
+      part.texts.push_back(cell.train.texts[i]);
+      part.labels.push_back(cell.train.labels[i]);
+    }
+    inner.ood = inner.id;
+    if (has_both(inner.train) && has_both(inner.id)) cells.push_back(std::move(inner));
   }
-  inner.ood = inner.id;
-  return inner;
+  if (cells.empty())
+    throw Error(
+        "ood_probing: the training texts of a class are of one document: nothing can be "
+        "chosen on other documents");
+  return cells;
 }
 
 ArmScore choose_arm(const std::string& method, const std::vector<ArmScore>& inner,

@@ -2,11 +2,13 @@
 // reconstructions.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "eval/encoding/pooled.h"
+#include "eval/tasks/probing/readings.h"
 #include "eval/tasks/probing/sample.h"
 #include "eval/tasks/probing/settings.h"
 
@@ -22,13 +24,19 @@ struct ArmScore {
 struct CellFeatures {
   Features train, id, ood;
 };
+/// Of latents, most of which are silent on a text.
+struct SparseCell {
+  SparseFeatures train, id, ood;
+};
 
 /// A cell's rows of a pooled dense matrix (activations or reconstructions).
 CellFeatures dense_features(const EncodeCache& cache, const std::vector<float>& pooled,
                             const ProbingCell& cell);
 /// A cell's pooled codes on the latents that are active on its training texts.
-CellFeatures latent_features(const EncodeCache& cache, const SparseCodes& pooled,
-                             const ProbingCell& cell);
+SparseCell latent_features(const EncodeCache& cache, const SparseCodes& pooled,
+                           const ProbingCell& cell);
+/// The same features, to be read as latents are.
+SparseCell sparse_cell(const CellFeatures& dense);
 
 /// dense_lr, diff_means, lda, pca_lr, knn, neurons_topK for every K of config.top_k (at most d).
 std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense,
@@ -36,9 +44,10 @@ std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& de
 /// tfidf_lr. `texts` by text number.
 ArmScore text_arm(const ProbingCell& cell, const TextTable& table,
                   const std::vector<std::string>& texts, uint64_t seed);
-/// latents_topK for every K, latents_all, latents_all_one_scale, latents_l1. `latents` holds the
-/// latents active on the training texts: the others are constant there, so no probe could use them.
-std::vector<ArmScore> latent_arms(const ProbingCell& cell, const CellFeatures& latents,
+/// latents_topK for every K, latents_all, latents_all_one_scale, latents_all_sqrt,
+/// latents_all_binary, latents_l1. `latents` holds the latents active on the training texts: the
+/// others are constant there, so no probe could use them.
+std::vector<ArmScore> latent_arms(const ProbingCell& cell, const SparseCell& latents,
                                   const OodConfig& config, uint64_t seed);
 /// reconstruction_lr: the dense probe on pooled reconstructions.
 ArmScore reconstruction_arm(const ProbingCell& cell, const CellFeatures& reconstruction,
@@ -46,19 +55,26 @@ ArmScore reconstruction_arm(const ProbingCell& cell, const CellFeatures& reconst
 /// Difference of means.
 ArmScore diff_means_arm(const ProbingCell& cell, const CellFeatures& dense);
 /// latents_topK for every K of config.top_k.
-std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const CellFeatures& latents,
+std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const SparseCell& latents,
                                          const OodConfig& config, uint64_t seed);
 /// One k-sparse probe: the k features of best contrast on the training part, then logistic
 /// regression on them.
 ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features,
                    int64_t k, uint64_t seed);
+ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const SparseCell& features,
+                   int64_t k, uint64_t seed);
+/// Logistic regression on features read one way: the k of best contrast, or all.
+ArmScore read_arm(const std::string& method, const ProbingCell& cell, const SparseCell& features,
+                  const Reading& how, std::optional<int64_t> k, uint64_t seed);
 /// Logistic regression on all features.
 ArmScore logistic_arm(const std::string& method, const ProbingCell& cell,
                       const CellFeatures& features, uint64_t seed);
 
-/// The cell's training part cut in two, by class: four fifths to train on, the rest as both tests.
-/// What is chosen by its scores is chosen without the test part.
-ProbingCell inner_cell(const ProbingCell& cell, uint64_t seed);
+/// The cell's training part cut in two, five times, by class and by document (of each training
+/// text): four fifths to train on, a fifth, another each time, as both tests. What is chosen by
+/// their scores is chosen without the test part. A fifth without either class is left out.
+std::vector<ProbingCell> inner_cells(const ProbingCell& cell, std::span<const int64_t> documents,
+                                     uint64_t seed);
 /// The arm of `arms` whose partner of the same name in `inner` has the best id score (ties to the
 /// earlier), as `method`.
 ArmScore choose_arm(const std::string& method, const std::vector<ArmScore>& inner,

@@ -21,7 +21,8 @@ ArmEntry top_k(const std::string& space, int64_t k, const std::string& role) {
           role,
           space,
           "logistic_regression",
-          k};
+          k,
+          fmt::format("{}", k)};
 }
 
 /// k neurons and k latents for every k, the headline among them; returns their names.
@@ -41,6 +42,31 @@ std::string headline_of(const OodConfig& config) {
   return top_k("latents", config.headline_k, "").name;
 }
 
+/// How many latents of a text are active, on average: "107", or "107 to 212" over dictionaries.
+std::string active_latents_text(const EncodeCache& cache) {
+  std::vector<int64_t> counts;
+  for (const EncodedDictionary& own : cache.dictionaries)
+    counts.push_back(own.pooled.pairs() / std::max<int64_t>(1, own.pooled.rows()));
+  if (counts.empty()) return "";
+  const auto [low, high] = std::minmax_element(counts.begin(), counts.end());
+  return *low == *high ? fmt::format("{}", *low) : fmt::format("{} to {}", *low, *high);
+}
+
+/// What arms read that declare no k: all activations, or all latents that are active in a text.
+void add_reads(const EncodeCache& cache, TaskResult& result) {
+  const std::string latents = active_latents_text(cache);
+  for (ArmEntry& arm : result.arms) {
+    if (!arm.reads.empty()) continue;
+    if (arm.method == "quiver" || arm.method == "searched_logistic_regression")
+      arm.reads =
+          fmt::format("1 to {}", arm.space == "latents" ? latents : std::to_string(cache.d));
+    else if (arm.space == "activations" || arm.space == "reconstruction")
+      arm.reads = std::to_string(cache.d);
+    else if (arm.space == "latents")
+      arm.reads = latents;
+  }
+}
+
 void add_probing_arms(const OodConfig& config, TaskResult& result) {
   result.arms.insert(
       result.arms.end(),
@@ -51,13 +77,21 @@ void add_probing_arms(const OodConfig& config, TaskResult& result) {
        {"knn", "kNN", "baseline", "activations", "nearest_neighbours"},
        {"tfidf_lr", "TF-IDF (words only)", "baseline", "text", "logistic_regression"},
        {"quiver_dense", "quiver: best baseline by validation", "baseline", "activations", "quiver"},
-       {"quiver_latents", "quiver: best of baselines and latents", "", "latents", "quiver"},
+       {"quiver_latents", "quiver: best of baselines and latents", "", "toolbox", "quiver"},
        {"latents_all", "all latents", "", "latents", "logistic_regression"},
        {"latents_all_one_scale", "all latents, not z-scored", "", "latents", "logistic_regression"},
+       {"latents_all_sqrt", "all latents, square root", "", "latents", "logistic_regression"},
+       {"latents_all_binary", "all latents, on or off", "", "latents", "logistic_regression"},
        {"latents_l1", "latents, L1", "", "latents", "l1_logistic_regression"},
        kReconstruction,
+       {"dense_lr_max", "logistic regression, max over tokens", "baseline", "activations",
+        "logistic_regression"},
        {"dense_lr_pooled", "logistic regression, pooling chosen", "baseline", "activations",
-        "logistic_regression_pooling_chosen"}});
+        "logistic_regression_pooling_chosen"},
+       {"activations_searched", "activations, reading searched", "baseline", "activations",
+        "searched_logistic_regression"},
+       {"latents_searched", "latents, reading searched", "", "latents",
+        "searched_logistic_regression"}});
   for (const auto& [space, role] : {std::pair("neurons", "baseline"), std::pair("latents", "")}) {
     ArmEntry arm = top_k(space, config.headline_k, role);
     arm.name += "_pooled";
@@ -74,7 +108,8 @@ std::vector<std::string> matrix_arms(const OodConfig& config, const TaskResult& 
   for (const ArmEntry& arm : result.arms) {
     const bool baseline =
         arm.role == "baseline" && (arm.space != "neurons" || arm.k == config.headline_k);
-    if (baseline || arm.role == "headline" || arm.name == "latents_all") names.push_back(arm.name);
+    if (baseline || arm.role == "headline" || arm.name == "latents_all_sqrt")
+      names.push_back(arm.name);
   }
   return names;
 }
@@ -116,11 +151,12 @@ Figure difference_figure() {
           .panels = "dictionary"};
 }
 
-void declare_probing(const OodConfig& config, TaskResult& result) {
+void declare_probing(const OodConfig& config, const EncodeCache& cache, TaskResult& result) {
   result.metrics = auroc_metrics();
   result.parts = test_parts();
   const std::vector<std::string> by_k = add_top_k(config, result);
   add_probing_arms(config, result);
+  add_reads(cache, result);
   result.figures = {
       {.kind = "dots",
        .caption = "Probing in and out of distribution: an arm a row, the best out of distribution "
@@ -152,11 +188,12 @@ std::string regime_part(const Regime& regime, const std::string& test) {
   return fmt::format("{}, {} {}", test, regime.level, family_of(regime).unit);
 }
 
-void declare_regimes(const OodConfig& config, const std::vector<Regime>& regimes,
-                     TaskResult& result) {
+void declare_regimes(const OodConfig& config, const EncodeCache& cache,
+                     const std::vector<Regime>& regimes, TaskResult& result) {
   result.metrics = auroc_metrics();
   result.arms = {kLogistic, kMeans, kReconstruction};
   add_top_k(config, result);
+  add_reads(cache, result);
   for (const Family& family : kFamilies) {
     result.parts.push_back({family.name, family.label});
     Figure figure{.kind = "curve",
@@ -177,11 +214,15 @@ void declare_regimes(const OodConfig& config, const std::vector<Regime>& regimes
                               static_cast<double>(regime.level)});
 }
 
-void declare_saebench(const std::vector<int64_t>& by_k, TaskResult& result) {
+void declare_saebench(const std::vector<int64_t>& by_k, int64_t d, TaskResult& result) {
   result.metrics = {{"saebench_accuracy", "SAEBench accuracy", "higher", 0.5}};
   result.parts = {test_parts().front()};
-  result.arms = {
-      {"dense", "logistic regression", "baseline", "activations", "logistic_regression"}};
+  result.arms = {{.name = "dense",
+                  .label = "logistic regression",
+                  .role = "baseline",
+                  .space = "activations",
+                  .method = "logistic_regression",
+                  .reads = std::to_string(d)}};
   for (const int64_t k : by_k) result.arms.push_back(top_k("latents", k, ""));
   result.figures = {{.kind = "dots",
                      .caption = "Accuracy on balanced tests, an arm a row, the best first; lines "

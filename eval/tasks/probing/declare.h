@@ -4,17 +4,18 @@
 #include <string>
 #include <vector>
 
+#include "eval/encoding/encode_cache.h"
 #include "eval/results/results.h"
 #include "eval/tasks/probing/probe_regimes.h"
 #include "eval/tasks/probing/settings.h"
 
 namespace assay::eval::probing {
 
-/// Of ood_probing and probe_themes.
-void declare_probing(const OodConfig& config, TaskResult& result);
-void declare_regimes(const OodConfig& config, const std::vector<Regime>& regimes,
-                     TaskResult& result);
-void declare_saebench(const std::vector<int64_t>& top_k, TaskResult& result);
+/// Of ood_probing and probe_themes. `cache` says how much there is to read.
+void declare_probing(const OodConfig& config, const EncodeCache& cache, TaskResult& result);
+void declare_regimes(const OodConfig& config, const EncodeCache& cache,
+                     const std::vector<Regime>& regimes, TaskResult& result);
+void declare_saebench(const std::vector<int64_t>& top_k, int64_t d, TaskResult& result);
 
 // What tasks that compare probes by AUROC share.
 std::vector<MetricEntry> auroc_metrics();

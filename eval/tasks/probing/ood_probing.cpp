@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "eval/tasks/probing/declare.h"
 #include "eval/tasks/probing/labels.h"
 #include "eval/tasks/probing/scores.h"
+#include "eval/tasks/probing/search.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
@@ -19,107 +21,138 @@ struct Scored {
   ArmScore score;
 };
 
+/// What a searched arm chose.
+struct Found {
+  std::optional<size_t> dictionary;
+  SearchChoice choice;
+};
+
+struct CellScores {
+  std::vector<Scored> scored;
+  std::vector<Found> found;
+
+  void add(std::optional<size_t> dictionary, const ArmScore& score, bool permuted = false) {
+    scored.push_back(Scored{dictionary, permuted, score});
+  }
+  void add(std::optional<size_t> dictionary, const SearchedArm& arm) {
+    add(dictionary, arm.score);
+    found.push_back({dictionary, arm.choice});
+  }
+};
+
 /// Everything the cells read.
 struct Inputs {
   const Session& session;
   const EncodeCache& cache;
   const TextTable& table;
   const std::optional<std::vector<std::string>>& texts;
+
+  const std::vector<float>& dense(size_t pooling) const {
+    return *std::array{&cache.dense, &cache.dense_max, &cache.dense_last}[pooling];
+  }
+  const SparseCodes& codes(size_t dictionary, size_t pooling) const {
+    const EncodedDictionary& own = cache.dictionaries[dictionary];
+    return *std::array{&own.pooled, &own.pooled_max, &own.pooled_last}[pooling];
+  }
 };
 
-/// One arm under each pooling, chosen by the inner cell: `arm` fits and tests on a cell's features
-/// in one pooling.
+/// One arm under each pooling: `arm` fits and tests on a cell's features in one pooling.
 template <class Arm>
-ArmScore choose_pooling(const std::string& method, const ProbingCell& cell,
-                        const ProbingCell& inner, const Arm& arm) {
-  std::vector<ArmScore> outer_scores, inner_scores;
-  for (const int pooling : {0, 1, 2}) {
-    outer_scores.push_back(arm(cell, pooling));
-    inner_scores.push_back(arm(inner, pooling));
-    outer_scores.back().method = inner_scores.back().method = std::to_string(pooling);
+std::vector<ArmScore> by_pooling(const ProbingCell& cell, const Arm& arm) {
+  std::vector<ArmScore> scores;
+  for (size_t pooling = 0; pooling < std::size(kPoolings); ++pooling) {
+    scores.push_back(arm(cell, pooling));
+    scores.back().method = kPoolings[pooling];
   }
-  return choose_arm(method + "_pooled", inner_scores, outer_scores);
+  return scores;
 }
 
-std::vector<ArmScore> pooled_dense_arms(const Inputs& in, const ProbingCell& cell,
-                                        const ProbingCell& inner, uint64_t seed) {
-  const std::vector<float>* spaces[] = {&in.cache.dense, &in.cache.dense_max, &in.cache.dense_last};
+void add_pooled_dense(const Inputs& in, const ProbingCell& cell, const ProbingCell& inner,
+                      uint64_t seed, CellScores& out) {
   const int64_t k = in.session.config.of<OodConfig>().headline_k;
-  const auto features = [&](const ProbingCell& c, int p) {
-    return dense_features(in.cache, *spaces[p], c);
+  const auto features = [&](const ProbingCell& c, size_t p) {
+    return dense_features(in.cache, in.dense(p), c);
   };
-  return {choose_pooling("dense_lr", cell, inner,
-                         [&](const ProbingCell& c, int p) {
-                           return logistic_arm("", c, features(c, p), seed);
-                         }),
-          choose_pooling(fmt::format("neurons_top{}", k), cell, inner,
-                         [&](const ProbingCell& c, int p) {
-                           return top_k_arm("", c, features(c, p), k, seed);
-                         })};
-}
-
-ArmScore pooled_latent_arm(const Inputs& in, const ProbingCell& cell, const ProbingCell& inner,
-                           const EncodedDictionary& encoded, uint64_t seed) {
-  const SparseCodes* spaces[] = {&encoded.pooled, &encoded.pooled_max, &encoded.pooled_last};
-  const int64_t k = in.session.config.of<OodConfig>().headline_k;
-  return choose_pooling(
-      fmt::format("latents_top{}", k), cell, inner, [&](const ProbingCell& c, int p) {
-        return top_k_arm("", c, latent_features(in.cache, *spaces[p], c), k, seed);
-      });
+  const auto all = [&](const ProbingCell& c, size_t p) {
+    return logistic_arm("", c, features(c, p), seed);
+  };
+  const auto few = [&](const ProbingCell& c, size_t p) {
+    return top_k_arm("", c, features(c, p), k, seed);
+  };
+  const std::vector<ArmScore> outer = by_pooling(cell, all);
+  out.add({}, ArmScore{"dense_lr_max", outer[1].id, outer[1].ood});
+  out.add({}, choose_arm("dense_lr_pooled", by_pooling(inner, all), outer));
+  out.add({}, choose_arm(fmt::format("neurons_top{}_pooled", k), by_pooling(inner, few),
+                         by_pooling(cell, few)));
 }
 
 /// What the dictionary-free part of a cell hands to each dictionary's.
 struct Cells {
-  const ProbingCell &cell, &permuted, &inner;
-  std::vector<ArmScore> dense, inner_dense;  // the baselines a quiver may choose from
+  const ProbingCell &cell, &permuted, &inner;  // the first of the inner cells
+  const std::vector<ProbingCell>& all_inner;   // for the search
+  std::vector<ArmScore> dense, inner_dense;    // the baselines a quiver may choose from
 };
 
 void score_dictionary(const Inputs& in, const Cells& cells, size_t index, uint64_t seed,
-                      std::vector<Scored>& scored) {
+                      CellScores& out) {
   const OodConfig& config = in.session.config.of<OodConfig>();
-  const EncodedDictionary& encoded = in.cache.dictionaries[index];
-  const CellFeatures latents = latent_features(in.cache, encoded.pooled, cells.cell);
-  std::vector<ArmScore> arms = latent_arms(cells.cell, latents, config, seed);
-  for (const ArmScore& arm : arms) scored.push_back(Scored{index, false, arm});
+  const Gather gather = [&](const ProbingCell& c, size_t pooling) {
+    return latent_features(in.cache, in.codes(index, pooling), c);
+  };
+  const SparseCell latents = gather(cells.cell, 0), inner_latents = gather(cells.inner, 0);
+  const std::vector<ArmScore> arms = latent_arms(cells.cell, latents, config, seed);
+  for (const ArmScore& arm : arms) out.add(index, arm);
   const std::string headline = fmt::format("latents_top{}", config.headline_k);
-  scored.push_back(
-      Scored{index, true, top_k_arm(headline, cells.permuted, latents, config.headline_k, seed)});
-  const CellFeatures reconstruction = dense_features(in.cache, encoded.reconstruction, cells.cell);
-  scored.push_back(Scored{index, false, reconstruction_arm(cells.cell, reconstruction, seed)});
+  out.add(index, top_k_arm(headline, cells.permuted, latents, config.headline_k, seed), true);
+  const CellFeatures reconstruction =
+      dense_features(in.cache, in.cache.dictionaries[index].reconstruction, cells.cell);
+  out.add(index, reconstruction_arm(cells.cell, reconstruction, seed));
   // Ties go to the baselines, which stand first.
   std::vector<ArmScore> inner = cells.inner_dense, outer = cells.dense;
-  const CellFeatures inner_latents = latent_features(in.cache, encoded.pooled, cells.inner);
   for (ArmScore& arm : sparse_latent_arms(cells.inner, inner_latents, config, seed))
     inner.push_back(std::move(arm));
-  inner.push_back(logistic_arm("latents_all", cells.inner, inner_latents, seed));
-  for (ArmScore& arm : arms) outer.push_back(std::move(arm));
-  scored.push_back(Scored{index, false, choose_arm("quiver_latents", inner, outer)});
-  scored.push_back(
-      Scored{index, false, pooled_latent_arm(in, cells.cell, cells.inner, encoded, seed)});
+  inner.push_back(
+      read_arm("latents_all", cells.inner, inner_latents, reading("z_scored"), std::nullopt, seed));
+  outer.insert(outer.end(), arms.begin(), arms.end());
+  out.add(index, choose_arm("quiver_latents", inner, outer));
+  const auto few = [&](const ProbingCell& c, size_t p) {
+    return top_k_arm("", c, gather(c, p), config.headline_k, seed);
+  };
+  out.add(index, choose_arm(headline + "_pooled", by_pooling(cells.inner, few),
+                            by_pooling(cells.cell, few)));
+  out.add(index, searched_arm("latents_searched", cells.cell, cells.all_inner, gather, config.top_k,
+                              seed));
 }
 
-std::vector<Scored> score_cell(const Inputs& in, const ProbingCell& cell) {
+CellScores score_cell(const Inputs& in, const ProbingCell& cell) {
   const uint64_t seed = derive_seed(in.session.seed, {'c', static_cast<uint64_t>(cell.category),
                                                       static_cast<uint64_t>(cell.run)});
-  const ProbingCell permuted = permute_labels(cell, derive_seed(seed, {1})),
-                    inner = inner_cell(cell, derive_seed(seed, {2}));
-  std::vector<Scored> scored;
   const CellFeatures dense = dense_features(in.cache, in.cache.dense, cell);
+  const ProbingCell permuted = permute_labels(cell, derive_seed(seed, {1}));
+  const std::vector<ProbingCell> all_inner =
+      inner_cells(cell, dense.train.documents, derive_seed(seed, {2}));
+  const ProbingCell& inner = all_inner.front();
   const OodConfig& config = in.session.config.of<OodConfig>();
   const Cells cells{
-      cell, permuted, inner, dense_arms(cell, dense, config, seed),
+      cell,
+      permuted,
+      inner,
+      all_inner,
+      dense_arms(cell, dense, config, seed),
       dense_arms(inner, dense_features(in.cache, in.cache.dense, inner), config, seed)};
-  for (const ArmScore& arm : cells.dense) scored.push_back(Scored{std::nullopt, false, arm});
-  scored.push_back(
-      Scored{std::nullopt, false, choose_arm("quiver_dense", cells.inner_dense, cells.dense)});
-  for (const ArmScore& arm : pooled_dense_arms(in, cell, inner, seed))
-    scored.push_back(Scored{std::nullopt, false, arm});
-  if (in.texts)
-    scored.push_back(Scored{std::nullopt, false, text_arm(cell, in.table, *in.texts, seed)});
-  scored.push_back(Scored{std::nullopt, true, logistic_arm("dense_lr", permuted, dense, seed)});
+  CellScores out;
+  for (const ArmScore& arm : cells.dense) out.add({}, arm);
+  out.add({}, choose_arm("quiver_dense", cells.inner_dense, cells.dense));
+  add_pooled_dense(in, cell, inner, seed, out);
+  const Gather gather = [&](const ProbingCell& c, size_t pooling) {
+    return sparse_cell(dense_features(in.cache, in.dense(pooling), c));
+  };
+  out.add({}, searched_arm("activations_searched", cell, all_inner, gather, config.top_k, seed));
+  if (in.texts) out.add({}, text_arm(cell, in.table, *in.texts, seed));
+  out.add({}, logistic_arm("dense_lr", permuted, dense, seed), true);
   for (size_t i = 0; i < in.cache.dictionaries.size(); ++i)
-    score_dictionary(in, cells, i, seed, scored);
-  return scored;
+    score_dictionary(in, cells, i, seed, out);
+  return out;
 }
 
 /// One shift: which texts its probes learn from and are tested on.
@@ -190,19 +223,21 @@ class OodProbingTask : public PlannedTask<OodPlan> {
                               session.dataset.info().path.string()));
     }
     const Inputs inputs{session, cache, own.table, texts};
-    std::vector<std::vector<Scored>> scored(plan.cells.size());
+    std::vector<CellScores> scored(plan.cells.size());
     session.context.pool().run(std::ssize(plan.cells), [&](int64_t i, int) {
       scored[static_cast<size_t>(i)] = score_cell(inputs, plan.cells[static_cast<size_t>(i)]);
     });
     ScoreTable table;
     for (size_t i = 0; i < scored.size(); ++i)
-      for (const Scored& s : scored[i])
+      for (const Scored& s : scored[i].scored)
         table.add({s.score.method, s.dictionary, s.permuted}, plan.cells[i], s.score);
     const auto seen = seen_by_dictionary(session, tested_documents(plan, own.table));
-    declare_probing(session.config.of<OodConfig>(), result);
+    declare_probing(session.config.of<OodConfig>(), cache, result);
     report_scores(session, plan, table, seen, result);
     report_differences(session, table, seen, result);
     describe_classes(plan, result);
+    describe_search(session, plan, scored, result);
+    describe_activity(session, cache, result);
     if (!left_out.empty()) result.details["left_out"] = left_out;
   }
 
@@ -222,6 +257,40 @@ class OodProbingTask : public PlannedTask<OodPlan> {
                       {"ood", cell.ood.texts.size()}});
     result.details["classes"] = std::move(rows);
     result.details["runs"] = plan.runs;
+  }
+
+  /// What the searched arms chose, probe by probe.
+  static void describe_search(const Session& session, const ProbingPlan& plan,
+                              const std::vector<CellScores>& scored, TaskResult& result) {
+    nlohmann::json rows = nlohmann::json::array();
+    for (size_t i = 0; i < scored.size(); ++i)
+      for (const Found& found : scored[i].found)
+        rows.push_back(
+            {{"class", plan.classes[static_cast<size_t>(plan.cells[i].category)]},
+             {"run", plan.cells[i].run},
+             {"dictionary", dictionary_name(session, found.dictionary)},
+             {"pooling", kPoolings[found.choice.pooling]},
+             {"reading", kReadings[found.choice.reading].name},
+             {"size", found.choice.k ? fmt::format("{}", *found.choice.k) : std::string("all")},
+             {"inner_auroc", found.choice.inner_auroc}});
+    result.details["searched"] = std::move(rows);
+  }
+
+  /// How many latents of a text are active: what a probe on all of them reads.
+  static void describe_activity(const Session& session, const EncodeCache& cache,
+                                TaskResult& result) {
+    nlohmann::json rows = nlohmann::json::array();
+    for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
+      const auto mean = [&](const SparseCodes& codes) {
+        return static_cast<double>(codes.pairs()) / static_cast<double>(codes.rows());
+      };
+      const EncodedDictionary& own = cache.dictionaries[i];
+      rows.push_back({{"dictionary", dictionary_name(session, i)},
+                      {"latents", session.dictionaries[i].entry.n},
+                      {"active_in_a_text", mean(own.pooled)},
+                      {"active_in_its_last_token", mean(own.pooled_last)}});
+    }
+    result.details["numbers_read"] = std::move(rows);
   }
 
   Shift shift_;

@@ -7,16 +7,18 @@
 // resample classes and runs (stats.h). quiver_dense and quiver_latents take, probe by probe, the
 // arm that is best on a fifth of the training texts, among the baselines, and among baselines and
 // latents. dense_lr_pooled, neurons_topK_pooled and latents_topK_pooled (K = headline_k) take the
-// pooling of tokens to texts (mean, max or last) that is best on the same fifth; all other arms
-// pool by the mean.
+// pooling of tokens to texts (mean, max or last) that is best on the same fifth; dense_lr_max pools
+// by the maximum. latents_searched and activations_searched choose reading, pooling and size
+// (search.h); all other arms pool by the mean.
 //
 // The score of a dictionary is auroc, part ood, method latents_top<headline_k>.
 //
-// Check: every label null's mean is compatible with .5 (bootstrap p, Holm over the nulls, at .05),
+// Check: every label null's mean is compatible with .5 (p by Holm over the nulls, at .05),
 // else "withheld".
 //
 // details: classes (texts per part), per_class (class, method, dictionary, id, ood), differences
-// (p, Holm's p), left_out.
+// (p, Holm's p), searched (what each searched probe chose), numbers_read (active latents of a
+// text), left_out.
 #pragma once
 
 #include "eval/tasks/task.h"

@@ -89,7 +89,7 @@ class CellScorer {
   void score_dictionary(const ProbingCell& cell, size_t regime, size_t index, uint64_t seed,
                         std::vector<Scored>& scored) const {
     const EncodedDictionary& encoded = cache_.dictionaries[index];
-    const CellFeatures latents = latent_features(cache_, encoded.pooled, cell);
+    const SparseCell latents = latent_features(cache_, encoded.pooled, cell);
     for (const int64_t k : session_.config.of<OodConfig>().top_k) {
       const std::string method = fmt::format("latents_top{}", k);
       scored.push_back(
@@ -142,7 +142,7 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
     for (size_t i = 0; i < scored.size(); ++i)
       for (const Scored& s : scored[i]) tables[s.regime].add(s.key, plan.probing.cells[i], s.score);
     const auto seen = seen_by_dictionary(session, plan.tested);
-    declare_regimes(session.config.of<OodConfig>(), plan.regimes, result);
+    declare_regimes(session.config.of<OodConfig>(), cache, plan.regimes, result);
     for (size_t r = 0; r < plan.regimes.size(); ++r)
       report_regime(session, plan, r, tables[r], seen, result);
     add_scores(session, plan, tables, result);
@@ -196,7 +196,7 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
         fmt::format("latents_top{}", session.config.of<OodConfig>().headline_k);
     for (size_t r = 0; r < plan.regimes.size(); ++r)
       for (const ArmCells& arm : tables[r].arms()) {
-        if (arm.key.permuted || arm.key.method == "reconstruction_lr") continue;
+        if (arm.key.permuted) continue;
         const std::string dictionary = dictionary_name(session, arm.key.dictionary);
         auto at = std::find_if(result.scores.begin(), result.scores.end(), [&](const Score& s) {
           return s.part == plan.regimes[r].family && s.method == arm.key.method &&

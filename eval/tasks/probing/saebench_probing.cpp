@@ -36,13 +36,14 @@ LabelledTexts balanced(const LabelledTexts& part) {
 }
 
 /// Features by |difference of means|, the largest first; ties to the smaller index.
-std::vector<int64_t> by_mean_difference(ConstMatrix x, Labels y) {
+std::vector<int64_t> by_mean_difference(const SparseFeatures& x, Labels y) {
   std::vector<double> difference(static_cast<size_t>(x.cols));
   const double ones = static_cast<double>(std::count(y.begin(), y.end(), 1)),
-               zeros = static_cast<double>(x.rows) - ones;
-  for (int64_t i = 0; i < x.rows; ++i)
-    for (int64_t j = 0; j < x.cols; ++j)
-      difference[j] += y[i] ? x.row(i)[j] / ones : -x.row(i)[j] / zeros;
+               zeros = static_cast<double>(x.rows()) - ones;
+  for (int64_t i = 0; i < x.rows(); ++i)
+    for (int64_t p = x.codes.row_offsets[i]; p < x.codes.row_offsets[i + 1]; ++p)
+      difference[x.codes.indices[p]] +=
+          y[i] ? x.codes.values[p] / ones : -x.codes.values[p] / zeros;
   std::vector<int64_t> order(difference.size());
   std::iota(order.begin(), order.end(), int64_t{0});
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
@@ -51,18 +52,12 @@ std::vector<int64_t> by_mean_difference(ConstMatrix x, Labels y) {
   return order;
 }
 
-Features columns_of(const Features& features, const std::vector<int64_t>& columns) {
-  Features out{features.rows, std::ssize(columns), {}};
-  for (int64_t i = 0; i < features.rows; ++i)
-    for (const int64_t c : columns) out.values.push_back(features.values[i * features.cols + c]);
-  return out;
-}
-
-double probe_accuracy(const Features& train, Labels labels, const Features& test, Labels truth) {
+/// Without folds: the definition has one C.
+LogisticOptions probe_options() {
   LogisticOptions options;
   options.c_grid = {1.0};
   options.standardise = false;
-  return accuracy(fit_logistic(train.view(), labels, options, 0).score(test.view()), truth);
+  return options;
 }
 
 struct Measured {
@@ -75,16 +70,19 @@ std::vector<Measured> measure(const EncodeCache& cache, const ProbingCell& cell)
   std::vector<Measured> result;
   const CellFeatures dense = dense_features(cache, cache.dense, cell);
   result.push_back({"dense", std::nullopt,
-                    probe_accuracy(dense.train, cell.train.labels, dense.id, cell.id.labels)});
+                    accuracy(fit_logistic(dense.train.view(), cell.train.labels, probe_options(), 0)
+                                 .score(dense.id.view()),
+                             cell.id.labels)});
   for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
-    const CellFeatures latents = latent_features(cache, cache.dictionaries[i].pooled, cell);
-    const std::vector<int64_t> order = by_mean_difference(latents.train.view(), cell.train.labels);
+    const SparseCell latents = latent_features(cache, cache.dictionaries[i].pooled, cell);
+    const std::vector<int64_t> order = by_mean_difference(latents.train, cell.train.labels);
     for (const int64_t k : kLatents) {
       const std::vector<int64_t> chosen(order.begin(),
                                         order.begin() + std::min<int64_t>(k, std::ssize(order)));
-      result.push_back({fmt::format("latents_top{}", k), i,
-                        probe_accuracy(columns_of(latents.train, chosen), cell.train.labels,
-                                       columns_of(latents.id, chosen), cell.id.labels)});
+      const LinearProbe probe =
+          fit_columns(latents.train, cell.train.labels, chosen, probe_options(), 0);
+      result.push_back(
+          {fmt::format("latents_top{}", k), i, accuracy(score(probe, latents.id), cell.id.labels)});
     }
   }
   return result;
@@ -122,7 +120,7 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
     session.context.pool().run(std::ssize(plan.probing.cells), [&](int64_t i, int) {
       measured[static_cast<size_t>(i)] = measure(cache, plan.probing.cells[static_cast<size_t>(i)]);
     });
-    declare_saebench({std::begin(kLatents), std::end(kLatents)}, result);
+    declare_saebench({std::begin(kLatents), std::end(kLatents)}, cache.d, result);
     nlohmann::json rows = nlohmann::json::array();
     for (size_t arm = 0; arm < measured.front().size(); ++arm) {
       const Measured& like = measured.front()[arm];

@@ -111,23 +111,34 @@ std::vector<int64_t> count_classes(const std::vector<int64_t>& order, const Pool
   return counts;
 }
 
+/// Are there texts of the class in two documents? Every choice is made on other documents.
+bool in_two_documents(const std::vector<int64_t>& order, const Pool& pool, const TextTable& texts,
+                      int32_t label) {
+  std::unordered_set<int64_t> documents;
+  for (const int64_t t : order)
+    if (pool.category[t] == label) documents.insert(texts.document[t]);
+  return documents.size() >= 2;
+}
+
 /// Has every fold of the documents enough texts of this class?
-bool has_enough(const Pool& pool, const std::vector<RunTexts>& runs, const OodConfig& config,
-                const ClassPair& pair) {
+bool has_enough(const Pool& pool, const TextTable& texts, const std::vector<RunTexts>& runs,
+                const OodConfig& config, const ClassPair& pair) {
   return std::all_of(runs.begin(), runs.end(), [&](const RunTexts& run) {
     return count_classes(run.train, pool)[pair.source] >= kMinTrain &&
+           in_two_documents(run.train, pool, texts, pair.source) &&
            count_classes(run.id, pool)[pair.source] >= 1 &&
            count_classes(run.ood, pool)[pair.target] >= config.min_target;
   });
 }
 
-std::vector<ClassPair> choose_classes(const Pool& pool, const std::vector<RunTexts>& runs,
-                                      const OodConfig& config, const data::LabelInfo& label) {
+std::vector<ClassPair> choose_classes(const Pool& pool, const TextTable& texts,
+                                      const std::vector<RunTexts>& runs, const OodConfig& config,
+                                      const data::LabelInfo& label) {
   const auto targets = count_classes(pool.target, pool);
   std::vector<ClassPair> chosen;
   for (int32_t c = 0; c < pool.classes; ++c) {
     ClassPair pair{label.classes[c], c, c};
-    if (has_enough(pool, runs, config, pair)) chosen.push_back(std::move(pair));
+    if (has_enough(pool, texts, runs, config, pair)) chosen.push_back(std::move(pair));
   }
   std::stable_sort(chosen.begin(), chosen.end(), [&](const ClassPair& a, const ClassPair& b) {
     return targets[a.target] > targets[b.target];
@@ -180,7 +191,8 @@ ProbingPlan plan_probing(const data::Dataset& dataset, const TextTable& texts,
   const Pool pool = make_pool(dataset, texts, config, sides);
   const std::vector<RunTexts> runs = cut_runs(pool, texts, seeds, seed);
   return make_plan(pool, texts, runs,
-                   choose_classes(pool, runs, config, dataset.label(config.class_label)), config);
+                   choose_classes(pool, texts, runs, config, dataset.label(config.class_label)),
+                   config);
 }
 
 ProbingPlan plan_themes(const data::Dataset& dataset, const TextTable& texts,
@@ -201,11 +213,12 @@ ProbingPlan plan_themes(const data::Dataset& dataset, const TextTable& texts,
                               text, label.name));
     const ClassPair pair{text, class_index(label, text.substr(0, equals)),
                          class_index(label, text.substr(equals + 1))};
-    if (has_enough(pool, runs, config, pair))
+    if (has_enough(pool, texts, runs, config, pair))
       chosen.push_back(pair);
     else
       left_out.push_back(
-          fmt::format("{}: fewer than {} training or {} test texts in a half of the documents",
+          fmt::format("{}: fewer than {} training texts (of 2 documents) or {} test texts in a "
+                      "half of the documents",
                       text, kMinTrain, config.min_target));
   }
   if (chosen.size() < 2)

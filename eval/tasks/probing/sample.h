@@ -30,9 +30,9 @@ struct ProbingPlan {
 /// ID test = source texts of the other; OOD test = target texts of the other. Positives: the first
 /// of a seeded order, up to the limits; train has as many negatives as positives; negatives come
 /// from all other classes in their natural shares. Classes: those with at least min_target positive
-/// target texts in every test fold (and 10 to train on), the ones with most target texts first,
-/// ties to the smaller label. Throws Error naming what is missing: an unknown label or class, fewer
-/// than two classes with enough texts.
+/// target texts in every test fold (and 10 of two documents to train on), the ones with most target
+/// texts first, ties to the smaller label. Throws Error naming what is missing: an unknown label or
+/// class, fewer than two classes with enough texts.
 ProbingPlan plan_probing(const data::Dataset& dataset, const TextTable& texts,
                          const OodConfig& config, int64_t seeds, uint64_t seed);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "eval/results/families.h"
@@ -56,12 +57,12 @@ void add_per_class(const ArmCells& arm, const std::string& dictionary, const Pro
   }
 }
 
-/// The arms that dictionaries are compared by: k-sparse probes on latents; the baselines are all
-/// arms that need none.
+/// The arms that dictionaries are compared by: all that read the dictionary alone. A toolbox of
+/// both is none of its. The baselines are all arms that need none.
 void add_score(const Session& session, const ArmCells& arm, TaskResult& result) {
   const ArmEntry* entry = find_arm(result, arm.key.method);
-  const bool sparse = entry && entry->space == "latents" && entry->k;
-  if (arm.key.permuted || (arm.key.dictionary && !sparse)) return;
+  const bool toolbox = entry && entry->space == "toolbox";
+  if (arm.key.permuted || (arm.key.dictionary && toolbox)) return;
   Score score{"auroc", "ood", arm.key.method, dictionary_name(session, arm.key.dictionary), false,
               true,    {}};
   score.headline = entry && entry->role == "headline";
@@ -86,10 +87,13 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
         Difference{ArmKey{a, index, false}, ArmKey{b, b_dictionary, false}, std::move(method)});
   };
   for (size_t j = 0; j < session.dictionaries.size(); ++j) {
-    const EvalDictionary& other = session.dictionaries[j];
-    if (other.entry.parent == session.dictionaries[index].entry.name)
-      add(headline, headline, j,
-          fmt::format("{} - {}_top{}", headline, other.entry.null_kind, config.headline_k));
+    const DictionaryEntry& other = session.dictionaries[j].entry;
+    if (other.parent != session.dictionaries[index].entry.name) continue;
+    for (const std::string& arm :
+         {headline, std::string("latents_all_sqrt"), std::string("latents_all_binary"),
+          std::string("latents_searched")})
+      add(arm, arm, j,
+          fmt::format("{} - {}_{}", arm, other.null_kind, arm.substr(std::strlen("latents_"))));
   }
   for (const int64_t k : config.top_k)
     add(fmt::format("latents_top{}", k), fmt::format("neurons_top{}", k), std::nullopt,
@@ -100,8 +104,11 @@ std::vector<Difference> differences_of(const Session& session, const ScoreTable&
     if (!arm.key.dictionary && !arm.key.permuted && !neurons)
       add(headline, arm.key.method, std::nullopt, fmt::format("{} - {}", headline, arm.key.method));
   }
-  for (const char* arm : {"latents_all", "latents_all_one_scale", "reconstruction_lr"})
+  for (const char* arm : {"latents_all", "latents_all_one_scale", "latents_all_sqrt",
+                          "latents_all_binary", "latents_searched", "reconstruction_lr"})
     add(arm, "dense_lr", std::nullopt, fmt::format("{} - dense_lr", arm));
+  add("latents_searched", "activations_searched", std::nullopt,
+      "latents_searched - activations_searched");
   add("quiver_latents", "quiver_dense", std::nullopt, "quiver_latents - quiver_dense");
   for (const std::string& other :
        {std::string("dense_lr_pooled"), fmt::format("neurons_top{}_pooled", config.headline_k)})

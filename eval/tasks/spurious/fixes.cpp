@@ -38,8 +38,9 @@ Parts latent_parts(const EncodeCache& cache, const SparseCodes& pooled, const Sp
 /// Logistic regression on the columns (empty = all), and its AUROCs.
 SpuriousScore test(std::string fix, int64_t strength, const Parts& x, const SpuriousCell& cell,
                    size_t share, const std::vector<int64_t>& columns, uint64_t seed,
-                   const LogisticOptions& options = {}) {
+                   LogisticOptions options = {}) {
   const auto parts = parts_of(cell, share);
+  options.documents = x[0].documents;
   const LinearProbe probe =
       columns.empty() ? fit_logistic(x[0].view(), parts[0]->labels, options, seed)
                       : fit_columns(x[0].view(), parts[0]->labels, columns, options, seed);
@@ -64,7 +65,7 @@ std::array<double, 2> moments(const Features& x, int64_t column) {
 Parts with_covariate(const Parts& x, const std::vector<double>& scores, double strength) {
   Parts result;
   for (size_t part = 0; part < x.size(); ++part) {
-    result[part] = {x[part].rows, x[part].cols + 1, {}};
+    result[part] = {x[part].rows, x[part].cols + 1, {}, x[part].documents};
     result[part].values.resize(static_cast<size_t>(result[part].rows * result[part].cols));
   }
   const int64_t d = x[0].cols;
@@ -196,7 +197,7 @@ DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts,
                      fit_inlp(x.view(), formats.labels, std::max<int64_t>(1, rank), one_c, seed),
                      std::nullopt,
                      rank_features(x.view(), formats.labels),
-                     fit_logistic(x.view(), formats.labels, {}, seed)};
+                     fit_logistic(x.view(), formats.labels, by_document(x.documents), seed)};
   if (const Features pairs = paired_differences(x, texts, formats); pairs.rows > 0)
     format.paired = fit_paired_projection(pairs.view(), config.paired.back());
   return format;

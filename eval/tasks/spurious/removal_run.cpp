@@ -47,6 +47,7 @@ Question one_against_rest(const RemovalPart& part, int32_t c, int64_t classes) {
 
 Features rows_of(const Features& x, const std::vector<int64_t>& rows) {
   Features result{std::ssize(rows), x.cols, {}};
+  for (const int64_t row : rows) result.documents.push_back(x.documents[row]);
   for (const int64_t row : rows)
     result.values.insert(result.values.end(), x.values.begin() + row * x.cols,
                          x.values.begin() + (row + 1) * x.cols);
@@ -62,7 +63,8 @@ struct Asked {
   Asked(const Features& x, const Features& x_test, Question train_question, Question test_question,
         uint64_t seed)
       : train(std::move(train_question)), test(std::move(test_question)) {
-    probe = fit_logistic(rows_of(x, train.rows).view(), train.labels, {}, seed);
+    const Features own = rows_of(x, train.rows);
+    probe = fit_logistic(own.view(), train.labels, by_document(own.documents), seed);
     scores = probe.score(x_test.view());
   }
   double accuracy_on(const Question& question) const {

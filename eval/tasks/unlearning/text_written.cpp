@@ -67,12 +67,14 @@ void WritingExam::train_judge(const TextRows& rows, const std::vector<int64_t>& 
                               const std::vector<uint8_t>& corpus, uint64_t seed) {
   std::vector<std::string> words;
   std::vector<uint8_t> labels;
+  std::vector<int64_t> documents;
   for (size_t i = 0; i < texts.size(); ++i) {
     const auto place = place_of(rows, texts[i]);
     if (!place) continue;
     words.push_back(
         as_words({rows.tokens.data() + place->first, static_cast<size_t>(config_.generated)}));
     labels.push_back(corpus[i] == 0);
+    documents.push_back(rows.document[texts[i]]);
   }
   const auto forget = std::count(labels.begin(), labels.end(), 1);
   if (std::min(forget, std::ssize(labels) - forget) < 10) {
@@ -81,6 +83,7 @@ void WritingExam::train_judge(const TextRows& rows, const std::vector<int64_t>& 
   }
   LogisticOptions options;
   options.balanced = true;
+  options.documents = documents;
   probe_ = fit_tfidf_logistic({words.begin(), words.end()}, labels, options, seed);
 }
 

@@ -156,6 +156,11 @@ TEST_F(EncodeCacheTest, PoolsOverOrdinaryTokens) {
     const auto& pooled = cache.dictionaries[0].pooled;
     const auto latents = active_latents(cache, pooled, {t});
     const Features features = gather_latents(cache, pooled, {t}, latents);
+    // Folds are made by it.
+    const std::vector<int64_t> document{table_.document[t]};
+    EXPECT_EQ(features.documents, document);
+    EXPECT_EQ(gather_sparse(cache, pooled, {t}, latents).documents, document);
+    EXPECT_EQ(gather_dense(cache, cache.dense, {t}).documents, document);
     double seen = 0;
     for (size_t i = 0; i < latents.size(); ++i) {
       EXPECT_NEAR(features.values[i], z[latents[i]] / count, 1e-5);

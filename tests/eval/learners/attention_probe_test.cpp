@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
@@ -88,9 +89,18 @@ std::vector<double> scale_of(const Problem& p) {
   return scale;
 }
 
+/// Each text is its own.
+std::vector<int64_t> own_documents(const Problem& p) {
+  std::vector<int64_t> documents(p.labels.size());
+  std::iota(documents.begin(), documents.end(), int64_t{0});
+  return documents;
+}
+
 LinearProbe mean_probe(const Problem& p) {
   const std::vector<float> pooled = mean_pooled(p.tokens);
-  return fit_logistic({pooled.data(), p.tokens.texts(), p.tokens.features}, p.labels, {}, 1);
+  const std::vector<int64_t> documents = own_documents(p);
+  return fit_logistic({pooled.data(), p.tokens.texts(), p.tokens.features}, p.labels,
+                      by_document(documents), 1);
 }
 
 TEST(AttentionProbe, ObjectiveAndGradientAreTheDefinitions) {
@@ -148,7 +158,7 @@ TEST(AttentionProbe, EndsAtAMinimumOfTheDefinition) {
 TEST(AttentionProbe, FindsTheTokenThatTheMeanDrowns) {
   const Problem train = marked_token(400, 7), test = marked_token(400, 8);
   const LinearProbe mean = mean_probe(train);
-  const AttentionProbe probe = fit_attention(train.tokens, train.labels, 1);
+  const AttentionProbe probe = fit_attention(train.tokens, train.labels, own_documents(train), 1);
   const std::vector<float> pooled = mean_pooled(test.tokens);
   const double by_mean = auroc(mean.score({pooled.data(), test.tokens.texts(), 3}), test.labels),
                by_attention = auroc(probe.score(test.tokens), test.labels);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "eval/learners/contrastive_pca.h"
 #include "eval/learners/erasure.h"
@@ -47,8 +48,12 @@ Data read_data(const std::filesystem::path& folder, int64_t f) {
   return d;
 }
 
+/// Each row is a document of its own.
 LogisticOptions logistic_options(const json& job) {
-  LogisticOptions options;
+  static std::vector<int64_t> documents;
+  documents.resize(job.at("rows").get<size_t>());
+  std::iota(documents.begin(), documents.end(), int64_t{0});
+  LogisticOptions options = by_document(documents);
   options.penalty = job.value("penalty", "l2") == "l1" ? Penalty::l1 : Penalty::l2;
   options.c_grid = job.value("c_grid", std::vector<double>{});
   options.folds = job.value("folds", 5);
@@ -107,7 +112,8 @@ json run(const json& job, const std::filesystem::path& folder) {
   if (op == "erase") return run_erasure(job, d);
   if (op == "logistic") {
     json out = linear_json(fit_logistic(d.train, d.y, logistic_options(job), seed), d.test);
-    out["folds"] = stratified_folds(d.y, job.value("folds", 5), seed);
+    out["folds"] =
+        stratified_folds(d.y, logistic_options(job).documents, job.value("folds", 5), seed);
     return out;
   }
   if (op == "diff_means") return linear_json(fit_diff_means(d.train, d.y), d.test);

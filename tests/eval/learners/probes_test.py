@@ -57,6 +57,7 @@ def drive(folder, op, x=None, y=None, t=None, **job):
             job["features"] = x.shape[1]
     if y is not None:
         y.astype(np.uint8).tofile(folder / "y.u8")
+        job["rows"] = len(y)
     (folder / "job.json").write_text(json.dumps({"op": op, "seed": 7, **job}))
     done = subprocess.run([DRIVER, folder], capture_output=True, text=True)
     if done.returncode:

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "eval/report/figure_parts.h"
 #include "eval/report/log.h"
 #include "eval/report/page.h"
 #include "eval/report/summary.h"
@@ -117,6 +118,22 @@ TEST(Page, Escapes) {
   const std::string json = report::script_json({{"</script><!--", "a&b\u2028\xff"}});
   EXPECT_EQ(json, "{\"\\u003c/script\\u003e\\u003c!--\":\"a\\u0026b\\u2028\\ufffd\"}");
   EXPECT_EQ(nlohmann::json::parse(json).begin().key(), "</script><!--");
+}
+
+TEST(Page, ArmsSayWhatTheyRead) {
+  Results r = sample();
+  TaskResult& task = r.tasks[1];
+  task.numbers = {number("auroc", "knn", "", "ood", 0.9),
+                  number("auroc", "latents_top4", "mine", "ood", 0.75)};
+  const auto drawn = [&] {
+    report::Page page;
+    report::add_number_table(page, task, {&task.numbers[0], &task.numbers[1]}, "");
+    return page.render("", "");
+  };
+  EXPECT_THAT(drawn(), Not(HasSubstr("Reads")));
+  task.arms[1].reads = "4 of them";
+  EXPECT_THAT(drawn(), HasSubstr("Reads"));
+  EXPECT_THAT(drawn(), HasSubstr("4 of them"));
 }
 
 TEST(Page, HashOfTheEmptyScript) {

@@ -96,6 +96,11 @@ TEST(Compare, PairsBaselinesAndControls) {
   EXPECT_THAT(verdict_sentence(table, card(table, "weak")),
               HasSubstr("A simple baseline wins here: logistic regr"));
   EXPECT_EQ(verdict_sentence(table, card(table, "good:random")), "");
+  b.task().arms[0].reads = "384";
+  const ScoreTable costs = compare(b.results).tables[0];
+  EXPECT_THAT(verdict_sentence(costs, card(costs, "weak")),
+              HasSubstr("logistic regression (reads 384) 0."));
+  b.task().arms[0].reads.clear();
   b.results.tasks[1].caveat = "nothing is a repair.";
   const ScoreTable warned = compare(b.results).tables[0];
   EXPECT_EQ(verdict_sentence(warned, card(warned, "weak")),

@@ -52,8 +52,9 @@ Results sample() {
   task.scores.push_back(
       {"auroc", "ood", "latents_top4", "a", true, false, {{0, 1, 1.0 / 7}, {-3, 2, 5e-324}}});
   task.checks.push_back({"c", true, "d"});
-  task.arms = {{"latents_top4", "4 latents", "headline", "latents", "logistic_regression", 4},
-               {"m", "the mean", "control", "activations", "mean"}};
+  task.arms = {
+      {"latents_top4", "4 latents", "headline", "latents", "logistic_regression", 4, "4 to 7"},
+      {"m", "the mean", "control", "activations", "mean"}};
   task.metrics = {{"fvu", "FVU", "lower", 1.0, "validation"}, {"auroc", "AUROC", "higher"}};
   task.parts = {{"ood", "out of distribution"}, {"budget_2", "budget 2", 2.0}};
   task.figures = {{.kind = "dots",
@@ -127,6 +128,8 @@ TEST_F(ResultsFile, RoundTripKeepsEveryBit) {
   EXPECT_EQ(after.tasks[0].caveat, "but");
   EXPECT_EQ(after.tasks[0].arms[0].k, 4);
   EXPECT_FALSE(after.tasks[0].arms[1].k);
+  EXPECT_EQ(after.tasks[0].arms[0].reads, "4 to 7");
+  EXPECT_FALSE(to_json(after)["tasks"][0]["arms"][1].contains("reads")) << "empty: left out";
   EXPECT_EQ(after.tasks[0].metrics[0].chance, 1.0);
   EXPECT_FALSE(after.tasks[0].metrics[1].chance);
   EXPECT_EQ(after.tasks[0].parts[1].at, 2.0);

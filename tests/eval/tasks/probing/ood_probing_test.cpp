@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <string>
 
 #include "eval/tasks/probing/sample.h"
 #include "kernels/base/error.h"
@@ -43,6 +45,37 @@ TEST(OodProbing, AnOracleScoresOneAndItsControlsLess) {
   EXPECT_FALSE(
       *find(results[0], "auroc", "latents_top4", "oracle:random", "ood")->test_seen_in_training);
   for (const Number& n : results[0].numbers) EXPECT_TRUE(n.interval.has_value()) << n.metric;
+}
+
+TEST(OodProbing, EveryArmOfADictionaryMayWinAndSaysWhatItReads) {
+  test::SessionFixture fixture("ood_arms", {});
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  const TaskResult result = fixture.run({"ood_probing"})[0];
+  ASSERT_EQ(result.status, "ok") << result.reason;
+  std::set<std::string> own, baselines, headlines;
+  for (const Score& score : result.scores) {
+    (score.dictionary.empty() ? baselines : own).insert(score.method);
+    if (score.headline) headlines.insert(score.method);
+  }
+  EXPECT_EQ(own, (std::set<std::string>{"latents_top1", "latents_top4", "latents_top4_pooled",
+                                        "latents_all", "latents_all_one_scale", "latents_all_sqrt",
+                                        "latents_all_binary", "latents_l1", "latents_searched",
+                                        "reconstruction_lr"}))
+      << "a quiver holds baselines too";
+  for (const char* baseline : {"dense_lr", "dense_lr_max", "activations_searched", "quiver_dense"})
+    EXPECT_EQ(baselines.count(baseline), 1u) << baseline;
+  EXPECT_EQ(headlines, std::set<std::string>{"latents_top4"});
+  std::map<std::string, std::string> reads;
+  for (const ArmEntry& arm : result.arms) reads[arm.name] = arm.reads;
+  EXPECT_EQ(reads["latents_top4"], "4");
+  EXPECT_EQ(reads["dense_lr"], "24");
+  const auto& read = result.details["numbers_read"][0];
+  EXPECT_GT(read["active_in_a_text"].get<double>(), 8);
+  EXPECT_EQ(read["active_in_its_last_token"].get<double>(), 8);
+  EXPECT_EQ(reads["latents_all_sqrt"],
+            std::to_string(static_cast<int64_t>(read["active_in_a_text"].get<double>())));
+  const size_t cells = result.details["classes"].size();
+  EXPECT_EQ(result.details["searched"].size(), 2 * cells) << "activations and latents";
 }
 
 TEST(OodProbing, LabelsThatMeanNothingScoreChance) {

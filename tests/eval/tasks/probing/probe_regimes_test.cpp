@@ -60,7 +60,7 @@ TEST(Damage, CountsAreWhatTheRegimeSays) {
 }
 
 TEST(InnerCell, HoldsOutAFifthOfEachClassAndNoTest) {
-  const ProbingCell cell = cell_of(40, 60), inner = inner_cell(cell, 3);
+  const ProbingCell cell = cell_of(40, 60), inner = inner_cells(cell, cell.train.texts, 3)[0];
   EXPECT_EQ(ones(inner.id), 8);
   EXPECT_EQ(inner.id.texts.size(), 20u);
   EXPECT_EQ(inner.train.texts.size(), 80u);

@@ -146,7 +146,7 @@ TEST(Spurious, ACovariateTakesTheFormatsPart) {
   fixture.add(test::identity_dictionary(24, 48), "oracle");
   // Beyond its share the format does not tell the classes: a covariate that tells them all would
   // leave nothing to learn.
-  fixture.config.of<SpuriousConfig>().shares = {80, 50};
+  fixture.config.of<SpuriousConfig>().shares = {90, 50};
   fixture.config.of<SpuriousConfig>().neurons = {1};
   fixture.config.of<SpuriousConfig>().covariate = {1, 100};
   const TextTable table = text_table(*fixture.dataset);

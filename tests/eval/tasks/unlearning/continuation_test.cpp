@@ -134,6 +134,7 @@ TextRows two_corpora(std::vector<int64_t>& entries, std::vector<uint8_t>& corpus
     entries.push_back(e);
     corpus.push_back(keep);
     rows.text.push_back(e);
+    rows.document.push_back(e);
     rows.start.push_back(e * 13);
     rows.rows.push_back(13);
     int32_t token = static_cast<int32_t>(rng.below(11));
