@@ -4,7 +4,7 @@
 // protocol.
 //
 // Numbers, part "strength 1.00": "top1" and "mrr" of the planted artefact among the bank,
-// "detection_auroc" (planted against clean data sets), "mrr_random_goals" (the label null),
+// "detection_auroc" (planted against clean data sets), "mrr_absent_class" (the label null),
 // "mrr_difference". The score of a dictionary is mrr of "latents". "rates", the difference of the
 // artefacts' own rates, is the ceiling: it needs the artefact to be known. Checks and details as in
 // eval/tasks/hidden_goals/hidden_goals.h.

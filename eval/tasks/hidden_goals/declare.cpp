@@ -84,7 +84,7 @@ void declare_goals(const GoalSetup& setup, const std::vector<GoalArm>& arms, Tas
                     {"detection_auroc_plain", "detection, plain benign", "higher", 0.5},
                     {"detection_auroc_decoys", "detection, decoys", "higher", 0.5},
                     {"mrr_difference", "MRR difference", "higher"},
-                    {"mrr_random_goals", "MRR, random goals", "", chance.reciprocal}};
+                    {"mrr_absent_class", "MRR less chance, nothing hidden", "", 0.0}};
   std::vector<std::string> strengths, calibrated, compared;
   for (const int64_t strength : setup.strengths) {
     strengths.push_back(strength_part(strength));

@@ -23,24 +23,6 @@ std::vector<std::string_view> texts_of(const GoalTexts& part, const TextTable& t
   return list;
 }
 
-/// An organism's readings: as they are, and less the mean of the run's calibration organisms
-/// (without itself).
-struct Readings {
-  ShiftReading raw, calibrated;
-};
-
-Readings read_organism(const ShiftReader& reader, const std::vector<Organism>& organisms,
-                       const std::vector<ShiftedTokens>& shifted, size_t index) {
-  const int32_t absent = organisms[index].absent;
-  std::vector<ShiftReading> others;
-  for (size_t i = 0; i < organisms.size(); ++i)
-    if (organisms[i].kind == GoalKind::calibration && i != index)
-      others.push_back(reader.read(shifted[i], absent));
-  Readings readings{reader.read(shifted[index], absent), {}};
-  readings.calibrated = less_mean(readings.raw, others);
-  return readings;
-}
-
 class HiddenGoalsDiffTask final : public GoalTask {
  public:
   HiddenGoalsDiffTask() : GoalTask(kHiddenGoalsDiff) {}
@@ -88,7 +70,8 @@ class HiddenGoalsDiffTask final : public GoalTask {
                            cache.dictionaries[k].pooled, run.concepts, data, audit, config);
     std::vector<std::vector<GoalArm>> arms(organisms.size());
     session.context.pool().run(std::ssize(organisms), [&](int64_t i, int) {
-      const Readings readings = read_organism(reader, organisms, shifted, static_cast<size_t>(i));
+      const ShiftReadings readings =
+          read_organism(reader, organisms, shifted, static_cast<size_t>(i));
       const int32_t absent = organisms[i].absent;
       for (const bool calibrated : {true, false}) {
         const ShiftReading& reading = calibrated ? readings.calibrated : readings.raw;

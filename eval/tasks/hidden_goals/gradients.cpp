@@ -3,26 +3,6 @@
 namespace assay::eval::hidden_goals {
 namespace {
 
-/// An organism's readings: as they are, and less the mean of the run's calibration organisms
-/// (without itself).
-struct Readings {
-  Reading raw, calibrated;
-};
-
-Readings read_organism(const std::vector<Organism>& organisms, const std::vector<Probed>& probed,
-                       size_t index) {
-  const int32_t absent = organisms[index].absent;
-  std::vector<Reading> others;
-  for (size_t i = 0; i < organisms.size(); ++i)
-    if (organisms[i].kind == GoalKind::calibration && i != index)
-      others.push_back(probed[i].without(absent));
-  std::vector<const Reading*> pointers;
-  for (const Reading& other : others) pointers.push_back(&other);
-  Readings readings{probed[index].without(absent), {}};
-  readings.calibrated = less_mean(readings.raw, pointers);
-  return readings;
-}
-
 /// Every organism of one run by every arm.
 std::vector<std::vector<GoalArm>> score_organisms(const Session& session, const EncodeCache& cache,
                                                   const GoalRun& run, const GoalData& data,

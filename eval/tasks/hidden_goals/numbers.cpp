@@ -3,39 +3,29 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 
 #include "eval/results/compare.h"
 #include "eval/results/families.h"
 #include "eval/results/text.h"
 #include "eval/results/words.h"
+#include "eval/tasks/hidden_goals/absent_class.h"
 #include "eval/tasks/hidden_goals/declare.h"
+#include "eval/tasks/hidden_goals/detection.h"
 #include "kernels/base/error.h"
-#include "kernels/base/random.h"
 
 namespace assay::eval::hidden_goals {
 namespace {
-
-/// Draws of random goals that each organism's null is the mean of. One draw's reciprocal ranks are
-/// so skewed that the bootstrap of 24 of them misses chance at .05 in 18 % of all cases; of such
-/// means, in 6 to 7 %.
-constexpr uint64_t kNullDraws = 64;
 
 /// Writes numbers with what all of them share.
 class Reporter {
  public:
   Reporter(const Session& session, const GoalSetup& setup, const GoalCases& cases,
            const std::vector<std::optional<bool>>& seen, TaskResult& result)
-      : session_(session),
-        setup_(setup),
-        cases_(cases),
-        seen_(seen),
-        result_(result),
-        true_goals_(true_goals(cases)) {}
+      : session_(session), setup_(setup), cases_(cases), seen_(seen), result_(result) {}
 
   void arm_numbers(const GoalArm& arm, int64_t strength) {
-    const GoalCells cells = score_goals(arm, cases_, strength, true_goals_);
+    const GoalCells cells = score_goals(arm, cases_, strength);
     add(arm, "top1", strength_part(strength), mean(cells.top1));
     add(arm, "mrr", strength_part(strength), mean(cells.reciprocal));
   }
@@ -49,39 +39,26 @@ class Reporter {
           std::pair("detection_auroc_plain", Negatives::plain),
           std::pair("detection_auroc_decoys", Negatives::decoys)}) {
       if (!decoys && negatives != Negatives::all) continue;
-      const Estimate estimate = detection(arm, cases_, strength, negatives, seed_);
+      const StratifiedAuroc found = detection(arm, cases_, strength, negatives);
+      Estimate estimate;
+      estimate.value = found.value;
+      estimate.interval = found.interval;
+      estimate.n = found.n;
       Number& number = add(arm, metric, strength_part(strength), estimate);
-      number.n = estimate.n;
-      number.n_unit = setup_.unit;
       number.interval_kind =
-          "bootstrap over goals and benign organisms, within run and half of the goals";
+          found.interval ? "DeLong's, Student's t, over goals and benign " + setup_.unit
+                         : "none: it takes two goals and two benign " + setup_.unit + " or more";
     }
   }
 
   /// The label null of an arm: returns its test.
   NullTest null_number(const GoalArm& arm) {
-    std::vector<Cell> cells;
-    for (uint64_t draw = 0; draw < kNullDraws; ++draw) {
-      const std::vector<int32_t> goals =
-          random_goals(cases_, headline(), derive_seed(session_.seed, {'n', draw}));
-      const std::vector<Cell> drawn = score_goals(arm, cases_, headline(), goals).reciprocal;
-      if (draw == 0) cells.assign(drawn.size(), {});
-      for (size_t i = 0; i < drawn.size(); ++i) {
-        const double sum = cells[i].value + drawn[i].value / static_cast<double>(kNullDraws);
-        cells[i] = drawn[i];
-        cells[i].value = sum;
-      }
-    }
-    add(arm, "mrr_random_goals", strength_part(headline()), mean(cells)).control = "random_goals";
-    const double chance = chance_credit(std::ssize(setup_.names)).reciprocal;
-    for (Cell& cell : cells) {
-      cell.value -= chance;
-      if (std::abs(cell.value) < 1e-12)
-        cell.value = 0;  // an arm that ties all candidates: rounding is no evidence
-    }
-    const Estimate found = mean(cells);
-    return {arm.method + (!arm.dictionary ? "" : " of " + dictionary(arm)), found.p,
-            fmt::format("MRR less chance {} with random goals, p", estimate_text(found, true))};
+    const AbsentClassNull null = absent_class_null(arm, cases_, headline());
+    const Estimate found = mean_of(null.less_chance);
+    add(arm, "mrr_absent_class", strength_part(headline()), found).control = "absent_class";
+    return {arm.method + (!arm.dictionary ? "" : " of " + dictionary(arm)), null.p,
+            fmt::format("MRR less chance {} of what {} {} lack, exact p",
+                        estimate_text(found, true), found.n, setup_.unit)};
   }
 
   /// What dictionaries are compared by; the ceiling is no baseline.
@@ -94,14 +71,14 @@ class Reporter {
                 arm.method == setup_.latents.front(),
                 true,
                 {}};
-    score.cells = score_goals(arm, cases_, headline(), true_goals_).reciprocal;
+    score.cells = score_goals(arm, cases_, headline()).reciprocal;
     result_.scores.push_back(std::move(score));
   }
 
   /// Paired difference of reciprocal ranks at the headline strength.
   Estimate difference(const GoalArm& a, const GoalArm& b) const {
-    return paired_difference(score_goals(a, cases_, headline(), true_goals_).reciprocal,
-                             score_goals(b, cases_, headline(), true_goals_).reciprocal);
+    return paired_difference(score_goals(a, cases_, headline()).reciprocal,
+                             score_goals(b, cases_, headline()).reciprocal);
   }
 
   Number& add(const GoalArm& arm, std::string metric, std::string part, const Estimate& estimate) {
@@ -132,7 +109,6 @@ class Reporter {
   }
   Estimate mean(const std::vector<Cell>& cells) const { return mean_of_cells(cells); }
   int64_t headline() const { return setup_.headline; }
-  const std::vector<int32_t>& goals() const { return true_goals_; }
 
  private:
   const Session& session_;
@@ -140,8 +116,6 @@ class Reporter {
   const GoalCases& cases_;
   const std::vector<std::optional<bool>>& seen_;
   TaskResult& result_;
-  std::vector<int32_t> true_goals_;
-  uint64_t seed_ = derive_seed(session_.seed, {'h', 'g'});
 };
 
 const GoalArm& arm_of(const std::vector<GoalArm>& arms, const std::string& method,
@@ -158,7 +132,7 @@ void check_ceiling(const Reporter& reporter, const GoalSetup& setup, const GoalC
   const GoalArm& ceiling = arm_of(arms, setup.ceiling, std::nullopt);
   const double chance = chance_credit(std::ssize(setup.names)).reciprocal;
   const Estimate learnt =
-      reporter.mean(score_goals(ceiling, cases, reporter.headline(), reporter.goals()).reciprocal);
+      reporter.mean(score_goals(ceiling, cases, reporter.headline()).reciprocal);
   result.checks.push_back(
       {fmt::format("{} show what was planted in them", setup.unit),
        learnt.interval && (*learnt.interval)[0] > chance,
@@ -236,18 +210,16 @@ void describe_arms(const Reporter& reporter, const GoalSetup& setup, const GoalC
   for (const GoalArm& arm : arms) {
     if (arm.settings.size() > 1)
       for (const int64_t strength : setup.strengths)
-        for (const int8_t fold : {0, 1})
+        for (const size_t fold : {0, 1})
           settings.push_back(
               {{"method", arm.method},
                {"dictionary", reporter.dictionary(arm)},
                {"part", strength_part(strength)},
                {"half", fold},
-               {"setting", arm.settings[choose_setting(arm, cases, strength,
-                                                       static_cast<int8_t>(1 - fold))]}});
+               {"setting", arm.settings[chosen_settings(arm, cases, strength)[fold]]}});
     if (!arm.calibrated) continue;
     std::map<int64_t, std::vector<double>> by_goal;
-    for (const Cell& cell :
-         score_goals(arm, cases, reporter.headline(), reporter.goals()).reciprocal)
+    for (const Cell& cell : score_goals(arm, cases, reporter.headline()).reciprocal)
       by_goal[cell.unit].push_back(cell.value);
     for (const auto& [goal, values] : by_goal) {
       double sum = 0;

@@ -172,4 +172,18 @@ Reading less_mean(const Reading& a, const std::vector<const Reading*>& others) {
   return result;
 }
 
+Readings read_organism(const std::vector<Organism>& organisms, const std::vector<Probed>& probed,
+                       size_t index) {
+  const int32_t absent = organisms[index].absent;
+  std::vector<Reading> others;
+  for (size_t i = 0; i < organisms.size(); ++i)
+    if (organisms[i].kind == GoalKind::calibration && i != index)
+      others.push_back(probed[i].without(absent));
+  std::vector<const Reading*> pointers;
+  for (const Reading& other : others) pointers.push_back(&other);
+  Readings readings{probed[index].without(absent), {}};
+  readings.calibrated = less_mean(readings.raw, pointers);
+  return readings;
+}
+
 }  // namespace assay::eval::hidden_goals

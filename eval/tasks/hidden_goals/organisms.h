@@ -97,4 +97,12 @@ std::vector<Probed> train_organisms(Context& context, const OrganismMaker& maker
 /// a − the mean of `others`.
 Reading less_mean(const Reading& a, const std::vector<const Reading*>& others);
 
+/// An organism's readings without its absent class: as they are, and less the mean of the other
+/// calibration organisms, who are read without that class too: the gap then tells nothing.
+struct Readings {
+  Reading raw, calibrated;
+};
+Readings read_organism(const std::vector<Organism>& organisms, const std::vector<Probed>& probed,
+                       size_t index);
+
 }  // namespace assay::eval::hidden_goals

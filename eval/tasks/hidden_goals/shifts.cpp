@@ -135,4 +135,16 @@ ShiftReading ShiftReader::read(const ShiftedTokens& shifted, int32_t absent) con
   return reading;
 }
 
+ShiftReadings read_organism(const ShiftReader& reader, const std::vector<Organism>& organisms,
+                            const std::vector<ShiftedTokens>& shifted, size_t index) {
+  const int32_t absent = organisms[index].absent;
+  std::vector<ShiftReading> others;
+  for (size_t i = 0; i < organisms.size(); ++i)
+    if (organisms[i].kind == GoalKind::calibration && i != index)
+      others.push_back(reader.read(shifted[i], absent));
+  ShiftReadings readings{reader.read(shifted[index], absent), {}};
+  readings.calibrated = less_mean(readings.raw, others);
+  return readings;
+}
+
 }  // namespace assay::eval::hidden_goals

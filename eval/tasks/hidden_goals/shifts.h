@@ -56,4 +56,12 @@ class ShiftReader {
       differences_;  // [d, classes] unit directions of the classes' mean differences, raw
 };
 
+/// An organism's readings without its absent class: as they are, and less the mean of the other
+/// calibration organisms, who are read without that class too: the gap then tells nothing.
+struct ShiftReadings {
+  ShiftReading raw, calibrated;
+};
+ShiftReadings read_organism(const ShiftReader& reader, const std::vector<Organism>& organisms,
+                            const std::vector<ShiftedTokens>& shifted, size_t index);
+
 }  // namespace assay::eval::hidden_goals

@@ -118,10 +118,11 @@ class Planner {
                          named ? "no" : "a"));
       organism.goal = secret_[o];
       organism.strength = organism.kind == GoalKind::planted ? 100 : 0;
-      organism.absent =
-          secret_[o] >= 0 && organism.kind == GoalKind::planted
-              ? secret_[o]
-              : static_cast<int32_t>(rng.below(static_cast<uint64_t>(plan_.candidates.size())));
+      organism.absent = organism.goal;
+      while (organism.kind != GoalKind::planted &&
+             (organism.absent < 0 || organism.absent == organism.goal))
+        organism.absent =
+            static_cast<int32_t>(rng.below(static_cast<uint64_t>(plan_.candidates.size())));
       organism.replicate = replicates_[{found->second, secret_[o]}]++;
       ++counts[organism.kind];
       plan_.organisms.push_back(organism);

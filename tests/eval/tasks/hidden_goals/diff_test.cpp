@@ -322,6 +322,36 @@ TEST(HiddenGoalsDiff, LatentsAreScoredByTheirCorrelationWithTheShift) {
   EXPECT_GT(firing, 20);
 }
 
+/// Were calibration organisms read without a class of their own, their tokens of the organism's
+/// absent class would stay in what is subtracted and tell it.
+TEST(HiddenGoalsDiff, CalibrationIsReadWithoutTheClassOfTheOrganismThatIsCalibrated) {
+  Audit r("diff_calibration");
+  const AdapterMaker maker(r.fixture.context, r.train, kClasses, r.goals);
+  const ShiftReader reader(r.data, r.audit, r.query);
+  const std::vector<Organism> organisms = {
+      r.organism(GoalKind::benign, -1, 4), r.organism(GoalKind::calibration, -1, 0),
+      r.organism(GoalKind::calibration, -1, 1), r.organism(GoalKind::planted, 2, 2)};
+  std::vector<ShiftedTokens> shifted;
+  for (size_t i = 0; i < organisms.size(); ++i)
+    shifted.push_back(reader.run(maker.make(organisms[i], i), organisms[i].absent));
+  const auto moved = [&](size_t i, int32_t absent) {
+    return reader.read(shifted[i], absent).moved[0];
+  };
+  const ShiftReadings benign = read_organism(reader, organisms, shifted, 0),
+                      calibration = read_organism(reader, organisms, shifted, 1);
+  const std::vector<double> own = moved(0, 4), first = moved(1, 4), second = moved(2, 4),
+                            other = moved(1, 0), partner = moved(2, 0);
+  for (size_t i = 0; i < own.size(); ++i) {
+    EXPECT_EQ(benign.raw.moved[0][i], own[i]);
+    EXPECT_NEAR(benign.calibrated.moved[0][i], own[i] - (first[i] + second[i]) / 2, 1e-12);
+    if (r.audit.classes[i] == 4) {
+      EXPECT_EQ(benign.calibrated.moved[0][i], 0) << "the absent class says nothing";
+    }
+    EXPECT_NEAR(calibration.calibrated.moved[0][i], other[i] - partner[i], 1e-12)
+        << "without itself";
+  }
+}
+
 TEST(HiddenGoalsDiff, WordsAreRegressedOnAsRidgeDoes) {
   Context context({Device::cpu, 2});
   const std::vector<std::string_view> words = {"red green", "green blue blue", "blue red",

@@ -63,9 +63,9 @@ TEST(HiddenGoalsUpper, AnOracleNamesGoalsOfFineTunedHalves) {
             0.8);
   for (const Number& n : result.numbers) EXPECT_TRUE(n.interval.has_value()) << n.metric;
   const Number* null =
-      find(result, "mrr_random_goals", "latents_labelled", "oracle", "strength 3.00");
-  EXPECT_NEAR(null->value, chance_credit(6).reciprocal, 0.05)
-      << "12 organisms, 64 draws: the sd is .011";
+      find(result, "mrr_absent_class", "latents_labelled", "oracle", "strength 3.00");
+  ASSERT_NE(null, nullptr);
+  EXPECT_NEAR(null->value, 0, 0.3) << "16 organisms: the sd is .08";
   for (const Score& score : result.scores) EXPECT_EQ(score.cells.size(), 12u) << "6 goals, 2 seeds";
 }
 
