@@ -15,7 +15,8 @@ constexpr Operation<decltype(backward_update)> kBackwardUpdate{
 constexpr Operation<decltype(gradient_squares)> kGradientSquares{
     "gradient_squares", {gradient_squares_cpu, ASSAY_CUDA_BACK_END(gradient_squares_cuda)}};
 
-void check(const char* operation, Device device, const BackwardInput& in, const LatentState& s) {
+void check(const char* operation, Device device, const BackwardInput& in, const LatentState& s,
+           const UpdateOptions& options) {
   const int64_t rows = in.codes->rows();
   const auto fail = [&](const std::string& what) {
     throw UsageError(fmt::format("{}: {}", operation, what));
@@ -37,6 +38,7 @@ void check(const char* operation, Device device, const BackwardInput& in, const 
         "inputs [{}, {}] fit neither the encoder's d = {} nor a divisor of the codes' {} rows",
         in.x.rows, in.x.cols, s.w_enc.cols, rows));
   }
+  if (options.held.any() && device != Device::cpu) fail("parameters are held on the CPU only");
   if (in.dec_blocks != nullptr && device != Device::cpu)
     fail("blocks of the decoder are for the CPU only");
   if (in.dec_blocks != nullptr &&
@@ -54,7 +56,7 @@ void check(const char* operation, Device device, const BackwardInput& in, const 
 
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient) {
-  check("backward_update", context.device(), input, state);
+  check("backward_update", context.device(), input, state, options);
   if (context.device() != Device::cpu &&
       (state.w_enc_narrow != nullptr || state.w_dec_narrow != nullptr)) {
     throw UsageError(
@@ -66,7 +68,7 @@ void backward_update(Context& context, const BackwardInput& input, const LatentS
 
 double gradient_squares(Context& context, const BackwardInput& input, const LatentState& state,
                         const UpdateOptions& options) {
-  check("gradient_squares", context.device(), input, state);
+  check("gradient_squares", context.device(), input, state, options);
   return kGradientSquares.on(context.device())(context, input, state, options);
 }
 

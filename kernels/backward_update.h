@@ -45,6 +45,18 @@ struct LatentState {
   NarrowMoments *w_enc_narrow = nullptr, *w_dec_narrow = nullptr;
 };
 
+/// What a step leaves as it is, with its moments, or near it. CPU only.
+struct Held {
+  bool encoder = false;  ///< W_enc and b_enc
+  bool decoder = false;  ///< W_dec
+  /// Null, or unit rows [n, d_out]: a decoder row whose cosine with its own falls below `cosine`
+  /// goes, after its step, to the nearest row of its length that has it.
+  const float* axes = nullptr;
+  float cosine = 0;
+
+  bool any() const { return encoder || decoder || axes != nullptr; }
+};
+
 struct UpdateOptions {
   AdamStep adam;
   /// remove the decoder gradient's part along its row, and renormalise the row after the step
@@ -52,6 +64,7 @@ struct UpdateOptions {
   /// multiplies every gradient (clipping by norm; see gradient_squares)
   float gradient_scale = 1;
   uint64_t rounding_key = 0;  ///< of narrow moments' rounding: another one every step
+  Held held = {};
 };
 
 /// The centre's gradient is summed over at most this many parts, each of whole blocks of
@@ -72,9 +85,9 @@ constexpr int64_t kCenterParts = 128;
 void backward_update(Context& context, const BackwardInput& input, const LatentState& state,
                      const UpdateOptions& options, float* center_gradient);
 
-/// Σ of the squares of dW_enc, dW_dec (projected where options.unit_norm) and db_enc, before
-/// gradient_scale: the first of clipping's two passes. Changes nothing; `state` is read. fp32 dots,
-/// summed in double in a fixed order.
+/// Σ of the squares of dW_enc, dW_dec (projected where options.unit_norm) and db_enc, but for what
+/// is held, before gradient_scale: the first of clipping's two passes. Changes nothing; `state` is
+/// read. fp32 dots, summed in double in a fixed order.
 double gradient_squares(Context& context, const BackwardInput& input, const LatentState& state,
                         const UpdateOptions& options);
 

@@ -73,29 +73,61 @@ class Gradients {
   /// one.
   void step(int64_t j, Gradient& gradient, float* center) const {
     if (options_.gradient_scale != 1) rescale(gradient);
-    const int64_t d_in = s_.w_enc.cols, d_out = s_.w_dec.cols;
     if (center != nullptr && gradient.value != 0)
-      p_.axpy(gradient.value, s_.w_enc.row(j), center, d_in);
-    float* dec = s_.w_dec.row(j);
+      p_.axpy(gradient.value, s_.w_enc.row(j), center, s_.w_enc.cols);
+    if (!options_.held.encoder) step_encoder(j, gradient);
+    if (!options_.held.decoder) step_decoder(j, gradient);
+  }
+
+  /// Of the gradients that `step` will use.
+  double squares(const Gradient& gradient) const {
+    const auto of = [this](const std::vector<float>& row) -> double {
+      return p_.dot(row.data(), row.data(), static_cast<int64_t>(row.size()));
+    };
+    return (options_.held.encoder ? 0 : of(gradient.enc)) +
+           (options_.held.decoder ? 0 : of(gradient.dec)) +
+           (options_.held.encoder ? 0 : gradient.bias * gradient.bias);
+  }
+
+ private:
+  void step_encoder(int64_t j, const Gradient& gradient) const {
+    float* enc = s_.w_enc.row(j);
     if (s_.w_enc_narrow != nullptr) {
-      s_.w_enc_narrow->step(p_, options_.adam, rounding_key(2 * j), j, gradient.enc.data(),
-                            s_.w_enc.row(j));
+      s_.w_enc_narrow->step(p_, options_.adam, rounding_key(2 * j), j, gradient.enc.data(), enc);
     } else {
-      p_.adam(options_.adam, gradient.enc.data(), s_.w_enc.row(j), s_.w_enc_m.row(j),
-              s_.w_enc_v.row(j), d_in);
+      p_.adam(options_.adam, gradient.enc.data(), enc, s_.w_enc_m.row(j), s_.w_enc_v.row(j),
+              s_.w_enc.cols);
     }
+    p_.adam(options_.adam, &gradient.bias, s_.b_enc + j, s_.b_enc_m + j, s_.b_enc_v + j, 1);
+    s_.screen->refresh(p_, j, enc);
+  }
+
+  void step_decoder(int64_t j, const Gradient& gradient) const {
+    const int64_t d = s_.w_dec.cols;
+    float* dec = s_.w_dec.row(j);
     if (s_.w_dec_narrow != nullptr) {
       s_.w_dec_narrow->step(p_, options_.adam, rounding_key(2 * j + 1), j, gradient.dec.data(),
                             dec);
     } else {
-      p_.adam(options_.adam, gradient.dec.data(), dec, s_.w_dec_m.row(j), s_.w_dec_v.row(j), d_out);
+      p_.adam(options_.adam, gradient.dec.data(), dec, s_.w_dec_m.row(j), s_.w_dec_v.row(j), d);
     }
-    p_.adam(options_.adam, &gradient.bias, s_.b_enc + j, s_.b_enc_m + j, s_.b_enc_v + j, 1);
-    if (options_.unit_norm) p_.scale(1 / std::sqrt(p_.dot(dec, dec, d_out)), dec, d_out);
-    s_.screen->refresh(p_, j, s_.w_enc.row(j));
+    if (options_.unit_norm) p_.scale(1 / std::sqrt(p_.dot(dec, dec, d)), dec, d);
+    if (options_.held.axes != nullptr) hold_in_cone(options_.held.axes + j * d, dec);
   }
 
- private:
+  /// w ← r (c a + √(1 − c²) u), u the direction of w's part across the axis a: on the sphere of
+  /// radius r = ‖w‖, that is the point of the cone nearest to w.
+  void hold_in_cone(const float* axis, float* row) const {
+    const int64_t d = s_.w_dec.cols;
+    const float length = std::sqrt(p_.dot(row, row, d)), along = p_.dot(row, axis, d);
+    const float cosine = options_.held.cosine;
+    if (along >= cosine * length) return;
+    p_.axpy(-along, axis, row, d);
+    const float across = std::sqrt(p_.dot(row, row, d));
+    if (across > 0) p_.scale(length * std::sqrt(1 - cosine * cosine) / across, row, d);
+    p_.axpy(across > 0 ? length * cosine : length, axis, row, d);  // else: it pointed backwards
+  }
+
   uint64_t rounding_key(int64_t stream) const {
     return options_.rounding_key + static_cast<uint64_t>(stream);
   }
@@ -242,15 +274,11 @@ void backward_update_cpu(Context& context, const BackwardInput& input, const Lat
 
 double gradient_squares_cpu(Context& context, const BackwardInput& input, const LatentState& state,
                             const UpdateOptions& options) {
-  const Primitives& p = primitives(context.isa());
   const Gradients gradients(context, input, state, options);
   std::vector<double> squares(kCenterParts);
-  over_latents(context, gradients, state.w_enc.rows,
-               [&](int64_t part, int64_t, const Gradient& row) {
-                 squares[part] +=
-                     static_cast<double>(p.dot(row.enc.data(), row.enc.data(), state.w_enc.cols)) +
-                     p.dot(row.dec.data(), row.dec.data(), state.w_dec.cols) + row.bias * row.bias;
-               });
+  over_latents(
+      context, gradients, state.w_enc.rows,
+      [&](int64_t part, int64_t, const Gradient& row) { squares[part] += gradients.squares(row); });
   return std::accumulate(squares.begin(), squares.end(), 0.0);
 }
 

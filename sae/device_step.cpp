@@ -13,6 +13,12 @@ TopKStepOptions device_step_options(const VariantOptions& options, int64_t rows)
         "train.device = cuda: variant {} has no step on a device (topk has); use device: cpu",
         options.model.variant));
   }
+  if (options.model.frozen != "none") {
+    throw UsageError(
+        fmt::format("train.device = cuda: the device's step cannot hold what model.frozen = {} "
+                    "names; use device: cpu",
+                    options.model.frozen));
+  }
   if (t.clip_norm > 0 || t.ema > 0 || t.resample_every > 0) {
     throw UsageError(
         "train.device = cuda: the device's step has no train.clip_norm, train.ema or "

@@ -30,7 +30,7 @@ void average(Context& context, State& state, double decay) {
 
 void publish_average(Context& context, State& state, bool unit_norm) {
   for (const auto& [name, a] : state.averaged) state.at(name).value = a;
-  if (unit_norm) {
+  if (unit_norm && state.averaged.count("W_dec") > 0) {
     const Primitives& p = primitives(context.isa());
     float* decoder = state.at("W_dec").value.data();
     parallel_for(context, state.n, [&](int64_t j) {

@@ -11,6 +11,7 @@
 #include "sae/device_step.h"
 #include "sae/dictionary.h"
 #include "sae/ema.h"
+#include "sae/frozen.h"
 #include "sae/resample.h"
 #include "sae/resume_check.h"
 #include "sae/schedule.h"
@@ -79,7 +80,10 @@ void Member::start() {
   keep_configuration(folder_, config_.resolved_yaml);
   fs::remove(folder_ / "metrics.jsonl");
   variant_->initialise(context_, state_, static_cast<uint64_t>(config_.train.seed), source_.peek());
-  if (config_.train.ema > 0) start_average(state_);
+  if (config_.train.ema > 0) {
+    start_average(state_);
+    std::erase_if(state_.averaged, [&](const auto& e) { return stays(config_.model, e.first); });
+  }
   checkpoint_.position = source_.stream().position();
 }
 

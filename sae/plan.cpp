@@ -71,6 +71,8 @@ std::vector<PlanItem> resident_items(const PlanInput& in, const Variant& variant
   std::vector<PlanItem> items{
       {"parameters and Adam's moments", 4 * parameters + moments_bytes(variant, n)},
       {"running average of the weights", o.train.ema > 0 ? 4 * parameters : 0},
+      {"start of the decoder, which a soft freeze keeps to",
+       o.model.frozen == "soft_decoder" ? 4 * n * o.d_out : 0},
       {"bf16 copy for screening", (n + 31) / 32 * 32 * (d + d % 2) * 2 + 16 * n},
       {"rows of a step, their errors and gradients", 4 * rows * (2 * d + targets * o.d_out)},
       {"active pairs", pairs}};

@@ -11,7 +11,7 @@
 
 #include "data/base/atomic_file.h"
 #include "kernels/base/error.h"
-#include "sae/train_config.h"
+#include "sae/run_config.h"
 
 namespace assay::sae {
 
@@ -40,17 +40,7 @@ void flatten(const YAML::Node& node, const std::string& prefix, Settings& out) {
 
 /// Every setting of the three sections over its default.
 Settings settings_of(const std::string& name, const std::string& text) {
-  DataConfig data;
-  ModelConfig model;
-  TrainConfig train;
-  const std::string defaults = config::write_yaml([&](config::Fields& fields) {
-    fields.section(
-        "data", [&](config::Fields& f) { describe(f, data); }, "");
-    fields.section(
-        "model", [&](config::Fields& f) { describe(f, model); }, "");
-    fields.section(
-        "train", [&](config::Fields& f) { describe(f, train); }, "");
-  });
+  const std::string defaults = yaml_of(DataConfig(), ModelConfig(), TrainConfig());
   Settings settings;
   try {
     for (const std::string& source : {defaults, text}) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sae/frozen.h"
 #include "sae/variants/variants.h"
 
 namespace assay::sae {
@@ -84,6 +85,11 @@ void describe(config::Fields& f, ModelConfig& c) {
          "variant's default.");
   f.choice("sparsity_loss", c.sparsity_loss, {"target", "l0"},
            "JumpReLU: (L0 / k - 1)^2, which aims at k, or L0 itself.");
+  std::vector<std::string> frozen{"none"};
+  for (const FrozenPart& part : frozen_parts()) frozen.emplace_back(part.frozen);
+  f.choice("frozen", c.frozen, frozen,
+           "What stays at its random start, for a control: the decoder, the decoder but for a cone "
+           "of cosine 0.8 about every row, or the encoder.");
 }
 
 void describe(config::Fields& f, TrainConfig& c) {

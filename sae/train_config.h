@@ -44,6 +44,7 @@ struct ModelConfig {
   double sparsity = 0;
   double sparsity_warmup = -1;           ///< share of the run; -1 = the variant's default
   std::string sparsity_loss = "target";  ///< JumpReLU
+  std::string frozen = "none";           ///< what stays at its random start: see sae/frozen.h
 
   /// Latents of a row that k makes room for.
   int64_t row_k() const { return static_cast<int64_t>(std::ceil(k)); }

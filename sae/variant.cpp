@@ -13,6 +13,7 @@
 #include "kernels/sparse_decode.h"
 #include "sae/blocks.h"
 #include "sae/clip.h"
+#include "sae/frozen.h"
 
 namespace assay::sae {
 
@@ -237,6 +238,7 @@ void Variant::update(Context& context, State& state, double lr, StepReport& repo
   if (!dec_shrink_.empty()) input.dec_shrink = dec_shrink_.data();
   if (!options_.hooks.empty()) input.dec_blocks = &options_.hooks;
   UpdateOptions how{adam, geometry_.unit_norm};
+  how.held = held_by(context, options_.model, static_cast<uint64_t>(o.seed), state.d_out, axes_);
   how.rounding_key =
       Random{static_cast<uint64_t>(o.seed), kRounding, static_cast<uint64_t>(state.step)}.next();
   if (o.clip_norm > 0) {
@@ -281,6 +283,7 @@ std::vector<float> Variant::decoder_norms(Context& context, const State& state) 
 Dictionary Variant::dictionary(const State& state) const {
   Dictionary result;
   result.info.variant = options_.model.variant;
+  result.info.null_kind = null_kind_of(options_.model);
   result.info.d = options_.d_in;
   result.info.d_out = options_.d_out;
   result.info.n = state.n;

@@ -170,6 +170,7 @@ class Variant {
   // BackwardInput). Emptied by every step.
   std::vector<float> dec_values_, d_bias_, dec_shrink_;
   OutsideGradient outside_;  // of this step
+  std::vector<float> axes_;  // the decoder's start, where a soft freeze needs it
   std::vector<int32_t> dead_;
 
  private:

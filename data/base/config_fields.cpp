@@ -15,6 +15,7 @@
 #include <set>
 #include <sstream>
 
+#include "data/base/config_sections.h"
 #include "data/base/yaml_fault.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
@@ -360,6 +361,17 @@ std::string read_text(const std::string& file) {
   return text;
 }
 
+/// The mapping that the file holds; null where it is empty.
+std::unique_ptr<Node> parse_file(const std::string& file) {
+  std::unique_ptr<Node> root = parse(read_text(file), file, "");
+  if (!root || root->kind == Node::Kind::null) return nullptr;
+  if (root->kind != Node::Kind::mapping) {
+    throw UsageError(fmt::format("{}: expected a mapping of keys to values, found {}", root->origin,
+                                 describe_kind(*root)));
+  }
+  return root;
+}
+
 /// "a.b=c" as the tree {a: {b: c}}. Values that open with [ { " or ' are YAML; all others are taken
 /// as they are.
 std::unique_ptr<Node> parse_override(const std::string& override_text) {
@@ -397,15 +409,20 @@ std::unique_ptr<Node> parse_override(const std::string& override_text) {
 
 void read_yaml(const std::string& file, const std::vector<std::string>& overrides,
                const Describe& describe) {
-  const std::unique_ptr<Node> root = file.empty() ? nullptr : parse(read_text(file), file, "");
-  if (root && root->kind != Node::Kind::null) {
-    if (root->kind != Node::Kind::mapping) {
-      throw UsageError(fmt::format("{}: expected a mapping of keys to values, found {}",
-                                   root->origin, describe_kind(*root)));
-    }
-    read_tree(*root, describe);
-  }
+  if (const auto root = file.empty() ? nullptr : parse_file(file)) read_tree(*root, describe);
   for (const std::string& text : overrides) read_tree(*parse_override(text), describe);
+}
+
+void read_sections(const std::string& file, const std::vector<std::string>& sections,
+                   const Describe& describe) {
+  const auto root = parse_file(file);
+  if (!root) return;
+  for (size_t i = root->keys.size(); i-- > 0;) {
+    if (std::find(sections.begin(), sections.end(), root->keys[i]) != sections.end()) continue;
+    root->keys.erase(root->keys.begin() + static_cast<std::ptrdiff_t>(i));
+    root->children.erase(root->children.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  read_tree(*root, describe);
 }
 
 }  // namespace assay::config

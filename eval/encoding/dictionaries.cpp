@@ -37,8 +37,9 @@ EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
   result.entry.k = info.k;
   result.entry.tokens = info.tokens;
   result.entry.seed = info.seed;
-  result.entry.same_data = info.null_kind.empty() && !info.data_hash.empty() &&
-                           info.data_hash == dataset.info().content_hash;
+  const bool trained = info.null_kind.empty() || info.tokens > 0;  // controls may be, too
+  result.entry.same_data =
+      trained && !info.data_hash.empty() && info.data_hash == dataset.info().content_hash;
   if (info.null_kind.empty()) result.entry.warnings = info.warnings;
   result.dictionary = std::move(dictionary);
   return result;

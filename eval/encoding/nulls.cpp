@@ -7,6 +7,7 @@
 #include <span>
 
 #include "eval/encoding/row_gather.h"
+#include "eval/encoding/trained_nulls.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
@@ -121,8 +122,9 @@ sae::Dictionary make_null(const std::string& kind, const sae::Dictionary& like,
     for (int64_t i = 0; i < like.info.n; ++i)
       rng.shuffle(std::span(result.w_enc).subspan(static_cast<size_t>(i) * d, d));
   } else {
-    throw UsageError(fmt::format("no control dictionary '{}': the kinds are {}", kind,
-                                 fmt::join(null_kinds(), ", ")));
+    throw UsageError(fmt::format("no control dictionary '{}': the kinds are {}, and trained {}",
+                                 kind, fmt::join(null_kinds(), ", "),
+                                 fmt::join(trained_null_kinds(), ", ")));
   }
   return result;
 }

@@ -12,8 +12,8 @@ void describe(config::Fields& fields, EvalConfig& config) {
       "seeds", config.seeds, {1, 1000}, "seeds",
       "Evaluation seeds; each cuts the documents in halves anew and is run with swapped roles.");
   fields.texts("nulls", config.nulls,
-               "Control dictionaries built beside every trained one: random, rate_matched, "
-               "permuted_encoder.");
+               "Controls beside every trained dictionary: random, rate_matched, permuted_encoder; "
+               "trained like it are frozen_decoder, soft_frozen_decoder, frozen_encoder.");
   for (size_t i = 0; i < config.sections_.size(); ++i) {
     const SettingsSection& section = *settings_sections()[i];
     fields.section(

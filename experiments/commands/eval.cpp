@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "data/base/say.h"
 #include "data/split_rule.h"
 #include "eval/encoding/dictionaries.h"
+#include "eval/encoding/trained_nulls.h"
 #include "eval/report/report.h"
 #include "eval/results/compare.h"
 #include "eval/tasks/task.h"
@@ -54,6 +56,18 @@ Config read_config(Options& options) {
   if (config.eval.nulls == std::vector<std::string>{"none"}) config.eval.nulls.clear();
   if (options.quick) eval::make_quick(config.eval);
   return config;
+}
+
+/// The kinds that are built, and those that are trained.
+std::pair<std::vector<std::string>, std::vector<std::string>> split_nulls(
+    const std::vector<std::string>& kinds) {
+  const std::vector<std::string> all = eval::trained_null_kinds();
+  std::pair<std::vector<std::string>, std::vector<std::string>> result;
+  for (const std::string& kind : kinds) {
+    const bool trained = std::find(all.begin(), all.end(), kind) != all.end();
+    (trained ? result.second : result.first).push_back(kind);
+  }
+  return result;
 }
 
 void check_required(const Options& options) {
@@ -175,7 +189,8 @@ void evaluate(Options options) {
   const std::vector<eval::LeftOut> left_out = eval::leave_out_other_widths(dictionaries, dataset);
   for (const auto& left : left_out)
     log_line(fmt::format("dictionary '{}' is left out: {}", left.name, left.reason));
-  eval::add_nulls(dictionaries, config.eval.nulls, dataset, options.seed);
+  const auto [built, trained] = split_nulls(config.eval.nulls);
+  eval::add_nulls(dictionaries, built, dataset, options.seed);
   const eval::Session session{
       .context = context,
       .dataset = dataset,
@@ -187,11 +202,12 @@ void evaluate(Options options) {
       .trust_model_code = options.trust_model_code,
       .log = log_line};
   const auto tasks = eval::choose_tasks(options.tasks, session);
-  eval::Results results = make_results(dataset, session);
   const std::filesystem::path file = options.out / "results.json";
   const std::optional<eval::Results> earlier =
-      earlier_results(file, planned(results, config, tasks));
+      earlier_results(file, planned(make_results(dataset, session), config, tasks));
   const data::Lease lease(options.out);
+  eval::train_nulls(context, dictionaries, trained, dataset, options.out / "nulls", log_line);
+  eval::Results results = make_results(dataset, session);
   results.left_out = left_out;
   results.tasks = eval::run_tasks(session, tasks);
   const eval::Results own = results;
@@ -227,8 +243,11 @@ void register_eval(CLI::App& app) {
       ->delimiter(',')
       ->allow_extra_args(false);
   command
-      ->add_option("--null", options->nulls,
-                   "Control dictionaries: random, rate_matched, permuted_encoder, none")
+      ->add_option(
+          "--null", options->nulls,
+          "Control dictionaries: random, rate_matched, permuted_encoder, none; or, trained "
+          "like each dictionary and kept in OUT/nulls: frozen_decoder, "
+          "soft_frozen_decoder, frozen_encoder")
       ->delimiter(',')
       ->allow_extra_args(false);
   command

@@ -12,9 +12,9 @@
 #include "data/base/stop_signal.h"
 #include "experiments/commands/commands.h"
 #include "experiments/commands/common_options.h"
-#include "experiments/commands/config.h"
 #include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
+#include "sae/run_config.h"
 
 namespace assay::commands {
 namespace {
@@ -63,10 +63,10 @@ sae::RunConfig read_run(const Options& options) {
         fmt::format("{}: not a finished run: config.yaml, checkpoints/ and dictionary/ are needed",
                     run.string()));
   }
-  Config config;
-  config::read_yaml(file.string(), {}, [&](config::Fields& f) { describe(f, config); });
+  sae::RunConfig config = sae::read_run_config(run);
   if (!options.data.empty()) config.data.path = options.data;
-  return {config.data, config.model, config.train, yaml_of(config)};
+  config.resolved_yaml = sae::yaml_of(config.data, config.model, config.train);
+  return config;
 }
 
 void run(const Options& options) {

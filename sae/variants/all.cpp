@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
+#include "sae/frozen.h"
 #include "sae/variants/variants.h"
 
 namespace assay::sae {
@@ -54,6 +55,7 @@ std::unique_ptr<Variant> make_variant(const VariantOptions& options) {
                     "or use a variant of the BatchTopK family",
                     model.k, model.variant, model.row_k()));
   }
+  check_frozen(model, options.train, entry);
   return entry.make(options);
 }
 

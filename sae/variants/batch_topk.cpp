@@ -82,6 +82,7 @@ const VariantEntry kBatchTopK{
     .make = make_as<BatchTopK>,
     .learning_rate = topk_learning_rate,
     .batch_threshold = true,
+    .freezes = true,
 };
 
 }  // namespace assay::sae

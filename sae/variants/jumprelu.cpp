@@ -113,6 +113,7 @@ const VariantEntry kJumpReLU{
     .eps = 1e-8,
     .aux_coefficient = 0,
     .governs = Governs::both,
+    .freezes = true,
 };
 
 }  // namespace assay::sae

@@ -46,6 +46,7 @@ const VariantEntry kMatryoshkaTopK{
     },
     .learning_rate = topk_learning_rate,
     .nested = true,
+    .freezes = true,
 };
 const VariantEntry kMatryoshkaBatchTopK{
     .name = "matryoshka_batch_topk",
@@ -55,6 +56,7 @@ const VariantEntry kMatryoshkaBatchTopK{
     .learning_rate = topk_learning_rate,
     .nested = true,
     .batch_threshold = true,
+    .freezes = true,
 };
 
 }  // namespace assay::sae

@@ -63,6 +63,7 @@ const VariantEntry kMultiTopK{
     .name = "multi_topk",
     .make = make_as<MultiTopK>,
     .learning_rate = topk_learning_rate,
+    .freezes = true,
 };
 
 }  // namespace assay::sae

@@ -88,6 +88,7 @@ const VariantEntry kPAnneal{
     .eps = 1e-8,
     .aux_coefficient = 0,
     .governs = Governs::penalty,
+    .freezes = true,
 };
 
 }  // namespace assay::sae

@@ -70,6 +70,7 @@ const VariantEntry kReLU{
     .eps = 1e-8,
     .aux_coefficient = 0,
     .governs = Governs::penalty,
+    .freezes = true,
 };
 
 }  // namespace assay::sae

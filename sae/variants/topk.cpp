@@ -16,6 +16,7 @@ const VariantEntry kTopK{
     .name = "topk",
     .make = make_as<TopK>,
     .learning_rate = topk_learning_rate,
+    .freezes = true,
 };
 
 }  // namespace assay::sae

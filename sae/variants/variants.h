@@ -36,6 +36,7 @@ struct VariantEntry {
   bool nested = false;           ///< uses model.prefixes
   bool batch_threshold = false;  ///< uses model.threshold
   bool routed = false;           ///< uses model.experts and model.balance
+  bool freezes = false;          ///< can hold its encoder or decoder (model.frozen)
 
   bool takes_k() const { return governs != Governs::penalty; }
   bool takes_fractions() const { return batch_threshold || governs != Governs::k; }  ///< as k

@@ -131,49 +131,30 @@ def test_null_activations(tmp_path, kind):
         )
 
 
-def test_frozen_decoders_are_controls_of_their_width(digits, tmp_path):
-    for name, options in (("frozen", []), ("soft", ["--cosine", "0.8"])):
-        script(
-            "nulls/frozen_decoder.py",
-            digits,
-            "--like",
-            digits / "run0",
-            "--out",
-            tmp_path / name,
-            "--steps",
-            "150",
-            "--batch",
-            "256",
-            *options,
-        )
-    from safetensors.numpy import load_file
-
-    frozen = load_file(tmp_path / "frozen" / "dictionary.safetensors")["W_dec"]
-    soft = load_file(tmp_path / "soft" / "dictionary.safetensors")["W_dec"]
-    unit = [w / np.linalg.norm(w, axis=1, keepdims=True) for w in (frozen, soft)]
-    cosine = (unit[0] * unit[1]).sum(1)
-    assert cosine.min() > 0.799 and cosine.min() < 0.999, "the same start, moved within its cone"
+def test_a_control_that_is_passed_stands_against_every_dictionary_of_its_width(digits, tmp_path):
+    run(
+        *(ASSAY, "train", digits / "run0" / "config.yaml", "--out", tmp_path / "frozen"),
+        *("--set", "model.frozen=decoder", "--set", "train.seed=5"),
+    )
     results, _ = evaluate(
         digits,
         tmp_path / "out",
-        digits / "run0",
-        "--tasks",
-        "core,ood_probing",
-        "--quick",
-        "--null-dictionary",
-        f"frozen_decoder={tmp_path / 'frozen'}",
-        "--null-dictionary",
-        f"soft_frozen_decoder={tmp_path / 'soft'}",
+        *(digits / "run0", digits / "run1"),
+        *("--tasks", "core,ood_probing", "--quick"),
+        *("--null-dictionary", f"frozen_decoder={tmp_path / 'frozen'}"),
     )
     kinds = {d["name"]: (d["null_kind"], d["parent"]) for d in results["dictionaries"]}
     assert kinds["frozen:frozen_decoder"] == ("frozen_decoder", "")
     controls = {
-        c["b"]
+        (c["a"], c["b"])
         for t in results["tasks"]
         if t["name"] == "comparison"
         for c in t["details"]["controls"]
     }
-    assert controls == {"run0:random", "frozen:frozen_decoder", "soft:soft_frozen_decoder"}
+    assert controls == {
+        *(("run0", "run0:random"), ("run0", "frozen:frozen_decoder")),
+        *(("run1", "run1:random"), ("run1", "frozen:frozen_decoder")),
+    }
     fvu = {
         n["dictionary"]: n["value"]
         for n in results["tasks"][0]["numbers"]

@@ -254,7 +254,6 @@ def experiment_cases(folder, world):
     for what, place in shard_folders(folder):
         cases = {
             nulls + "null_activations.py": [place, "--kind", "shuffled", "--out", "OUT"],
-            nulls + "frozen_decoder.py": [place, "--like", world["run"], "--out", "OUT"],
             "experiments/compare_saebench.py": [
                 *(world["run"] / "results.json", "--data", place, "--dictionary", world["run"])
             ],
@@ -265,17 +264,6 @@ def experiment_cases(folder, world):
                 cases[peers + f"{name}.py"] = ["--shards", place, *work]
         for tool, arguments in cases.items():
             yield tool, Case(f"shards: {what}", arguments, FAILURE, (place.name,))
-    (folder / "cfg").mkdir()
-    for number, content in enumerate(['{"d": "many"}', "prose", "[]", DEEP, '{"d": 4, "d": 5}']):
-        place = folder / "cfg" / str(number)
-        place.mkdir()
-        (place / "cfg.json").write_text(content)
-        arguments = [world["shards"], "--like", place, "--out", "OUT"]
-        yield nulls + "frozen_decoder.py", Case(f"cfg {content[:9]}", arguments, FAILURE, ("cfg.json",))  # fmt: skip
-    arguments = [world["planted"], "--like", world["run"], "--out", "OUT"]
-    yield nulls + "frozen_decoder.py", Case("another width", arguments, FAILURE, ("d = 8", "d = 24"))  # fmt: skip
-    arguments = [world["shards"], "--like", world["run"], "--out", "OUT", "--cosine", "2"]
-    yield nulls + "frozen_decoder.py", Case("--cosine 2", arguments, USAGE, ("--cosine", "2"))
     for number, content in enumerate(["prose", "[]", DEEP, "{}"]):
         path = folder / f"results-{number}.json"
         path.write_text(content)

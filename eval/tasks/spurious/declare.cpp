@@ -91,10 +91,17 @@ void declare_spurious(const SpuriousConfig& config, const std::string& headline_
 std::string removal_part_name(int64_t n) { return fmt::format("n {}", n); }
 
 void declare_removal(const SpuriousConfig& config, TaskResult& result) {
-  result.metrics = {{"scr", "SCR", "higher"}, {"tpp", "TPP", "higher"}};
+  result.metrics = {{"scr", "SCR", "higher"},
+                    {"tpp", "TPP", "higher"},
+                    {"scr_difference", "difference of SCR", "higher"},
+                    {"tpp_difference", "difference of TPP", "higher"}};
   result.arms = {{"neurons", "neurons", "baseline", "neurons", "ablation"},
                  {"latents", "latents", "headline", "latents", "ablation"},
+                 {"random_latents", "random latents of the same weight", "control", "latents",
+                  "ablation_random"},
                  {"oracle", "oracle (ceiling)", "ceiling", "activations", "ablation"}};
+  declare_difference(result, "latents - random_latents", "latents",
+                     "random latents of the same weight");
   for (const int64_t n : config.ablate)
     result.parts.push_back(
         {removal_part_name(n), fmt::format("{} ablated", n), static_cast<double>(n)});

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "eval/results/compare.h"
 #include "eval/results/families.h"
 #include "eval/results/text.h"
+#include "eval/results/words.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/spurious/declare.h"
 #include "eval/tasks/spurious/removal_run.h"
@@ -21,13 +23,16 @@ struct ArmCells {
   std::string metric, method;
   std::optional<size_t> dictionary;
   std::vector<std::vector<Cell>> cells;  // [n]
+  std::vector<MatchQuality> match;       // [n], of "random_latents"
 };
 
 void merge(const std::vector<RemovalValues>& values, int64_t run, std::vector<ArmCells>& arms) {
   for (size_t a = 0; a < values.size(); ++a) {
     if (arms.size() == a)
-      arms.push_back({values[a].metric, values[a].method, values[a].dictionary, {}});
+      arms.push_back({values[a].metric, values[a].method, values[a].dictionary, {}, {}});
     arms[a].cells.resize(values[a].values.size());
+    arms[a].match.resize(values[a].match.size());
+    for (size_t n = 0; n < values[a].match.size(); ++n) arms[a].match[n].add(values[a].match[n]);
     for (size_t n = 0; n < values[a].values.size(); ++n)
       for (size_t unit = 0; unit < values[a].values[n].size(); ++unit)
         arms[a].cells[n].push_back({static_cast<int64_t>(unit), run, values[a].values[n][unit]});
@@ -87,7 +92,9 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
     for (size_t r = 0; r < values.size(); ++r) merge(values[r], static_cast<int64_t>(r), arms);
     declare_removal(config, result);
     for (const ArmCells& arm : arms) report_arm(session, plan, arm, result);
+    report_differences(session, plan, arms, result);
     check_oracle(session, arms, result);
+    describe_match(session, arms, result);
     result.details["classes"] = plan.classes;
   }
 
@@ -96,32 +103,38 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
         std::find(config.ablate.begin(), config.ablate.end(), config.headline_ablate) -
         config.ablate.begin());
   }
-  static uint64_t bootstrap_seed(const Session& session) {
-    return derive_seed(session.seed, {'b', 'r'});
+
+  static const char* unit_name(const ArmCells& arm) {
+    return arm.metric == "scr" ? "pairs of classes" : "classes";
+  }
+
+  /// All but its value.
+  static Number number_of(const Session& session, const RemovalPlan& plan, const ArmCells& arm,
+                          size_t n, const ArmEntry* entry) {
+    Number number;
+    number.metric = arm.metric;
+    number.method = arm.method;
+    number.part = removal_part_name(session.config.of<SpuriousConfig>().ablate[n]);
+    number.n = arm.metric == "scr" ? std::ssize(plan.classes) / 2 : std::ssize(plan.classes);
+    number.n_unit = arm.metric == "scr" ? "pairs" : "classes";
+    if (arm.dictionary) {
+      const EvalDictionary& dictionary = session.dictionaries[*arm.dictionary];
+      number.dictionary = dictionary.entry.name;
+      number.control = control_of(session, dictionary, entry);
+      number.test_seen_in_training = seen_in_training(session, dictionary, plan.documents);
+    }
+    return number;
   }
 
   static void report_arm(const Session& session, const RemovalPlan& plan, const ArmCells& arm,
                          TaskResult& result) {
     const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     for (size_t n = 0; n < arm.cells.size(); ++n) {
-      const Estimate estimate = mean_of_cells(arm.cells[n]);
-      Number number;
-      number.metric = arm.metric;
-      number.method = arm.method;
-      number.part = removal_part_name(config.ablate[n]);
-      set_estimate(number, estimate, arm.metric == "scr" ? "pairs of classes" : "classes",
-                   arm.cells[n]);
-      number.n = arm.metric == "scr" ? std::ssize(plan.classes) / 2 : std::ssize(plan.classes);
-      number.n_unit = arm.metric == "scr" ? "pairs" : "classes";
-      if (arm.dictionary) {
-        const EvalDictionary& dictionary = session.dictionaries[*arm.dictionary];
-        number.dictionary = dictionary.entry.name;
-        number.control = control_of(session, dictionary);
-        number.test_seen_in_training = seen_in_training(session, dictionary, plan.documents);
-      }
+      Number number = number_of(session, plan, arm, n, find_arm(result, arm.method));
+      set_estimate(number, mean_of_cells(arm.cells[n]), unit_name(arm), arm.cells[n]);
       result.numbers.push_back(number);
     }
-    if (arm.method == "oracle") return;
+    if (arm.method == "oracle" || arm.method == "random_latents") return;
     const std::string dictionary = !arm.dictionary ? "" : result.numbers.back().dictionary;
     Score score{arm.metric,
                 removal_part_name(config.headline_ablate),
@@ -134,13 +147,57 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
     result.scores.push_back(std::move(score));
   }
 
+  /// The latents less the random ones in their place, of every trained dictionary.
+  static void report_differences(const Session& session, const RemovalPlan& plan,
+                                 const std::vector<ArmCells>& arms, TaskResult& result) {
+    const size_t n = headline(session.config.of<SpuriousConfig>());
+    DifferenceFamily family;
+    for (const ArmCells& arm : arms) {
+      if (arm.method != "latents" || !session.dictionaries[*arm.dictionary].entry.null_kind.empty())
+        continue;
+      const auto control = std::find_if(arms.begin(), arms.end(), [&](const ArmCells& other) {
+        return other.method == "random_latents" && other.metric == arm.metric &&
+               other.dictionary == arm.dictionary;
+      });
+      Number number = number_of(session, plan, arm, n, nullptr);
+      number.metric += "_difference";
+      number.method = "latents - random_latents";
+      number.control = control->method;
+      const Estimate estimate = paired_difference(arm.cells[n], control->cells[n]);
+      set_estimate(number, estimate, unit_name(arm), arm.cells[n]);
+      family.add(std::move(number), estimate, result);
+    }
+    family.finish(result);
+  }
+
+  /// details["random_latents"]: how many were drawn for how many, and their mean rate and size as
+  /// shares of those they stand for (geometric means).
+  static void describe_match(const Session& session, const std::vector<ArmCells>& arms,
+                             TaskResult& result) {
+    const SpuriousConfig& config = session.config.of<SpuriousConfig>();
+    nlohmann::json rows = nlohmann::json::array();
+    for (const ArmCells& arm : arms)
+      for (size_t n = 0; n < arm.match.size(); ++n) {
+        const MatchQuality& match = arm.match[n];
+        const double drawn = std::max(1.0, static_cast<double>(match.drawn));
+        rows.push_back({{"dictionary", session.dictionaries[*arm.dictionary].entry.name},
+                        {"metric", arm.metric},
+                        {"part", removal_part_name(config.ablate[n])},
+                        {"chosen", match.chosen},
+                        {"drawn", match.drawn},
+                        {"rate", std::exp(match.rate / drawn)},
+                        {"size", std::exp(match.size / drawn)}});
+      }
+    result.details["random_latents"] = std::move(rows);
+  }
+
   static void check_oracle(const Session& session, const std::vector<ArmCells>& arms,
                            TaskResult& result) {
     const size_t n = headline(session.config.of<SpuriousConfig>());
     std::vector<double> p;
     std::vector<std::pair<std::string, Estimate>> differences;
     for (const ArmCells& arm : arms) {
-      if (arm.method == "oracle") continue;
+      if (arm.method == "oracle" || arm.method == "random_latents") continue;
       const auto oracle = std::find_if(arms.begin(), arms.end(), [&](const ArmCells& other) {
         return other.method == "oracle" && other.metric == arm.metric;
       });

@@ -3,11 +3,13 @@
 // oracle under the same treatment.
 //
 // SCR's two attributes are two classes and two formats; TPP's are the classes, one against the
-// rest. Numbers: "scr" and "tpp", part "n 20" and so on (latents ablated), methods "latents" of
-// each dictionary, "neurons", "oracle". Intervals resample pairs of classes (scr) or classes (tpp)
-// and runs. The scores of a dictionary are both at the headline n. Check: no arm is above the
-// oracle (one latent an attribute: LEACE fitted on training and test texts, a ceiling and no arm)
-// at the headline n; else "withheld". details: classes.
+// rest. Numbers: "scr" and "tpp", part "n 20" and so on (latents ablated), methods "latents" and
+// "random_latents" (eval/tasks/spurious/removal_control.h) of each dictionary, "neurons", "oracle";
+// at the headline n "scr_difference" and "tpp_difference" of the first two. Intervals are over
+// pairs of classes (scr) or classes (tpp) and runs. The scores of a dictionary are both of
+// "latents" at the headline n. Check: neither neurons nor latents are above the oracle (one latent
+// an attribute: LEACE fitted on training and test texts, a ceiling and no arm) there; else
+// "withheld". details: classes, differences, random_latents (how well these match).
 #pragma once
 
 #include "eval/tasks/task.h"

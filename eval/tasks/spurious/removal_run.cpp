@@ -1,6 +1,7 @@
 #include "eval/tasks/spurious/removal_run.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "kernels/base/random.h"
 
@@ -75,25 +76,45 @@ struct Asked {
   }
 };
 
+using Ablated = std::vector<int64_t>;
+
+/// What is ablated for the latents chosen at ablate[n] for a question: sets whose scores are
+/// averaged.
+using StandIn =
+    std::function<std::vector<Ablated>(const Ablated& chosen, size_t n, uint64_t question)>;
+
+std::vector<Ablated> themselves(const Ablated& chosen, size_t, uint64_t) { return {chosen}; }
+
+template <class ScoreOf>
+double mean_score(const std::vector<Ablated>& sets, const ScoreOf& score) {
+  double sum = 0;
+  for (const Ablated& set : sets) sum += score(set);
+  return sum / static_cast<double>(sets.size());
+}
+
 /// TPP of one arm in one run: [n][classes].
 std::vector<std::vector<double>> tpp(const RemovalSpace& space, const std::vector<Asked>& probes,
-                                     const std::vector<int64_t>& ablate) {
+                                     const std::vector<int64_t>& ablate, const StandIn& stand_in) {
   std::vector<std::vector<double>> aligned, result;
   for (const Asked& asked : probes) aligned.push_back(alignments(space, asked.probe));
-  for (const int64_t n : ablate) {
+  const auto score = [&](size_t i, const Ablated& ablated) {
+    double value = 0;
+    for (size_t k = 0; k < probes.size(); ++k) {
+      const Question& test = probes[k].test;
+      const double drop =
+          probes[k].accuracy_on(test) -
+          ablated_accuracy(space, probes[k].scores, aligned[k], ablated, test.rows, test.labels);
+      value += k == i ? drop : -drop / static_cast<double>(probes.size() - 1);
+    }
+    return value;
+  };
+  for (size_t n = 0; n < ablate.size(); ++n) {
     result.emplace_back();
     for (size_t i = 0; i < probes.size(); ++i) {
-      const auto chosen =
-          choose_ablated(space, aligned[i], probes[i].train.rows, probes[i].train.labels, n, true);
-      double value = 0;
-      for (size_t k = 0; k < probes.size(); ++k) {
-        const Question& test = probes[k].test;
-        const double drop =
-            probes[k].accuracy_on(test) -
-            ablated_accuracy(space, probes[k].scores, aligned[k], chosen, test.rows, test.labels);
-        value += k == i ? drop : -drop / static_cast<double>(probes.size() - 1);
-      }
-      result.back().push_back(value);
+      const Ablated chosen = choose_ablated(space, aligned[i], probes[i].train.rows,
+                                            probes[i].train.labels, ablate[n], true);
+      result.back().push_back(mean_score(
+          stand_in(chosen, n, i), [&](const Ablated& ablated) { return score(i, ablated); }));
     }
   }
   return result;
@@ -127,7 +148,8 @@ Pair make_pair(const RemovalData& data, const RemovalRun& run, int32_t first, ui
 
 /// SCR of one arm on one pair, for every n.
 std::vector<double> scr(const RemovalSpace& space, const Pair& pair,
-                        const std::vector<int64_t>& ablate) {
+                        const std::vector<int64_t>& ablate, const StandIn& stand_in,
+                        uint64_t question) {
   const int kept = pair.biased.accuracy_on(pair.attribute[0].test) <=
                            pair.biased.accuracy_on(pair.attribute[1].test)
                        ? 0
@@ -137,14 +159,29 @@ std::vector<double> scr(const RemovalSpace& space, const Pair& pair,
                             effect = alignments(space, other.probe);
   const double before = pair.biased.accuracy_on(own.test), clean = own.accuracy_on(own.test);
   std::vector<double> values;
-  for (const int64_t n : ablate) {
-    const auto chosen =
-        choose_ablated(space, effect, other.train.rows, other.train.labels, n, false);
-    const double after =
-        ablated_accuracy(space, pair.biased.scores, biased, chosen, own.test.rows, own.test.labels);
-    values.push_back(scr_score(before, after, clean));
+  for (size_t n = 0; n < ablate.size(); ++n) {
+    const Ablated chosen =
+        choose_ablated(space, effect, other.train.rows, other.train.labels, ablate[n], false);
+    values.push_back(mean_score(stand_in(chosen, n, question), [&](const Ablated& ablated) {
+      const double after = ablated_accuracy(space, pair.biased.scores, biased, ablated,
+                                            own.test.rows, own.test.labels);
+      return scr_score(before, after, clean);
+    }));
   }
   return values;
+}
+
+/// Partners drawn anew kDraws times for every question; how well they match is added to `match`.
+StandIn random_partners(const std::vector<LatentWeight>& weights, uint64_t seed,
+                        std::vector<MatchQuality>& match) {
+  return [&weights, seed, &match](const Ablated& chosen, size_t n, uint64_t question) {
+    std::vector<Ablated> sets;
+    for (uint64_t draw = 0; draw < kDraws; ++draw) {
+      sets.push_back(draw_partners(weights, chosen, derive_seed(seed, {n, question, draw})));
+      match[n].add(weights, chosen, sets.back());
+    }
+    return sets;
+  };
 }
 
 /// The oracle may see what no arm may: the test's texts. From the training texts alone, fewer than
@@ -230,10 +267,11 @@ std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& 
   for (int32_t c = 0; c + 1 < classes; c += 2)
     pairs.push_back(make_pair(data, run, c, derive_seed(seed, {'p', static_cast<uint64_t>(c)})));
   std::vector<RemovalValues> result;
-  const auto pair_values = [&](const auto& space_of, const std::vector<int64_t>& counts) {
+  const auto pair_values = [&](const auto& space_of, const std::vector<int64_t>& counts,
+                               const StandIn& stand_in) {
     std::vector<std::vector<double>> values(counts.size());
-    for (const Pair& pair : pairs) {
-      const std::vector<double> own = scr(space_of(pair), pair, counts);
+    for (size_t p = 0; p < pairs.size(); ++p) {
+      const std::vector<double> own = scr(space_of(pairs[p]), pairs[p], counts, stand_in, p);
       for (size_t n = 0; n < own.size(); ++n) values[n].push_back(own[n]);
     }
     return values;
@@ -241,19 +279,29 @@ std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& 
   for (size_t a = 0; a < data.arms.size(); ++a) {
     const auto& [method, dictionary] = data.arms[a];
     const RemovalSpace& space = data.spaces[a];
-    result.push_back({"tpp", method, dictionary, tpp(space, probes, ablate)});
-    result.push_back(
-        {"scr", method, dictionary,
-         pair_values([&](const Pair&) -> const RemovalSpace& { return space; }, ablate)});
+    const auto same = [&](const Pair&) -> const RemovalSpace& { return space; };
+    result.push_back({"tpp", method, dictionary, tpp(space, probes, ablate, themselves)});
+    result.push_back({"scr", method, dictionary, pair_values(same, ablate, themselves)});
+    if (!dictionary) continue;
+    const std::vector<LatentWeight> weights = latent_weights(space);
+    const auto partners = [&](char metric, std::vector<MatchQuality>& match) {
+      match.resize(ablate.size());
+      return random_partners(
+          weights, derive_seed(seed, {'r', static_cast<uint64_t>(metric), *dictionary}), match);
+    };
+    RemovalValues control{"tpp", "random_latents", dictionary, {}};
+    control.values = tpp(space, probes, ablate, partners('t', control.match));
+    result.push_back(std::move(control));
+    control = {"scr", "random_latents", dictionary, {}};
+    control.values = pair_values(same, ablate, partners('s', control.match));
+    result.push_back(std::move(control));
   }
   // Ablating more than the one latent that an oracle has for each attribute would be no oracle.
   const std::vector<int64_t> one(ablate.size(), 1);
   const RemovalSpace oracle = class_oracle(data, run, static_cast<int32_t>(classes));
-  result.push_back({"tpp", "oracle", {}, tpp(oracle, probes, one)});
-  result.push_back({"scr",
-                    "oracle",
-                    {},
-                    pair_values([&](const Pair& pair) { return pair_oracle(data, pair); }, one)});
+  const auto pair_space = [&](const Pair& pair) { return pair_oracle(data, pair); };
+  result.push_back({"tpp", "oracle", {}, tpp(oracle, probes, one, themselves)});
+  result.push_back({"scr", "oracle", {}, pair_values(pair_space, one, themselves)});
   return result;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eval/tasks/spurious/format_pool.h"
+#include "eval/tasks/spurious/removal_control.h"
 #include "eval/tasks/spurious/removal_scores.h"
 #include "eval/tasks/task.h"
 
@@ -29,11 +30,14 @@ struct RemovalRun {
 RemovalPart removal_part(const FormatFold& fold, const std::vector<int32_t>& classes,
                          int64_t limit);
 
+constexpr uint64_t kDraws = 5;
+
 /// One arm's values at every n of config.ablate, on the units of one run.
 struct RemovalValues {
   std::string metric, method;
   std::optional<size_t> dictionary;
   std::vector<std::vector<double>> values;  // [n][units]
+  std::vector<MatchQuality> match = {};     // [n], of "random_latents"
 };
 
 /// Pooled activations of a run, and the space of every arm.
@@ -47,8 +51,9 @@ struct RemovalData {
 /// Of "neurons" and of every dictionary.
 RemovalData gather_run(const Session& session, const EncodeCache& cache, const RemovalRun& run);
 
-/// TPP over the classes and SCR over pairs of classes, of every arm and of "oracle". Pure and
-/// deterministic in `seed`.
+/// TPP over the classes and SCR over pairs of classes, of every arm, of "random_latents" of every
+/// dictionary (the mean over kDraws draws of partners for the latents that its "latents" ablate)
+/// and of "oracle". Pure and deterministic in `seed`.
 std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& run,
                                      int64_t classes, const std::vector<int64_t>& ablate,
                                      uint64_t seed);
