@@ -1,7 +1,5 @@
 #include "eval/tasks/core/splice.h"
 
-#include <fmt/format.h>
-
 #include <map>
 
 #include "eval/results/families.h"
