@@ -15,8 +15,12 @@ struct TextTable {
   std::vector<int64_t> ordinary;     ///< how many of them are neither special nor sinks
   std::vector<int64_t> document;
   std::vector<int64_t> number;  ///< the data set's text number
+  /// 1 = held back: may be trained on and not be tested on; empty = none is
+  std::vector<uint8_t> not_for_tests;
 
   int64_t size() const { return static_cast<int64_t>(first.size()); }
+  bool holds_back() const { return !not_for_tests.empty(); }
+  bool for_tests(int64_t text) const { return not_for_tests.empty() || !not_for_tests[text]; }
 };
 
 /// Throws Error where the data set has no text column, or where a text's rows disagree about the

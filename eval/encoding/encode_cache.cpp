@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <unordered_map>
 
 #include "eval/encoding/row_gather.h"
@@ -13,8 +14,6 @@ namespace assay::eval {
 namespace {
 
 constexpr int64_t kBlock = 4096;
-constexpr uint64_t kTrainSampleSeed = 0x7472'6169'6e73'6d70;
-enum Part : uint8_t { kNone, kValidation, kTrain };
 
 /// Everything of the pass that does not depend on the dictionary.
 struct Plan {
@@ -26,9 +25,11 @@ struct Plan {
   std::vector<uint8_t> with_sinks;  // [rows], the part of sinks too; empty where there are none
   std::vector<double> mean_all[3];  // [d] by part, over the rows of with_sinks
 
-  Part part_of(int64_t row) const { return part.empty() ? kNone : static_cast<Part>(part[row]); }
-  Part part_with_sinks(int64_t row) const {
-    return with_sinks.empty() ? kNone : static_cast<Part>(with_sinks[row]);
+  SamplePart part_of(int64_t row) const {
+    return part.empty() ? kNoPart : static_cast<SamplePart>(part[row]);
+  }
+  SamplePart part_with_sinks(int64_t row) const {
+    return with_sinks.empty() ? kNoPart : static_cast<SamplePart>(with_sinks[row]);
   }
   int32_t slot_of(int64_t row) const { return slot.empty() ? -1 : slot[row]; }
 };
@@ -66,21 +67,15 @@ void plan_means(const data::Dataset& dataset, const std::vector<uint8_t>& part,
     for (double& m : means[p]) m /= std::max(1.0, count[p]);
 }
 
-void plan_statistics(const data::Dataset& dataset, const data::SplitRule& rule, Plan& plan) {
-  plan.part = statistics_parts(dataset, rule);
-  const auto& document = dataset.document();
-  for (size_t row = 0; row < plan.part.size(); ++row)
-    if (plan.part[row]) plan.documents.push_back(document[row]);
-  std::sort(plan.documents.begin(), plan.documents.end());
-  plan.documents.erase(std::unique(plan.documents.begin(), plan.documents.end()),
-                       plan.documents.end());
+void plan_statistics(const data::Dataset& dataset, const data::SplitRule& rule,
+                     const StatisticsRequest& request, Plan& plan) {
+  StatisticsSample sample = sample_statistics(dataset, rule, request);
+  plan.part = std::move(sample.part);
+  std::merge(sample.validation.documents.begin(), sample.validation.documents.end(),
+             sample.train.documents.begin(), sample.train.documents.end(),
+             std::back_inserter(plan.documents));
   double count[3] = {};
   plan_means(dataset, plan.part, plan.mean, count);
-  if (count[kValidation] == 0)
-    throw Error(
-        fmt::format("{}: no document falls into the validation split (share {}, seed {}): raise "
-                    "data.validation",
-                    dataset.info().path.string(), rule.validation, rule.seed));
   plan_sinks(dataset, plan);
   double all[3] = {};
   if (!plan.with_sinks.empty()) plan_means(dataset, plan.with_sinks, plan.mean_all, all);
@@ -103,12 +98,12 @@ void plan_texts(const data::Dataset& dataset, const TextTable& table,
 Plan make_plan(const data::Dataset& dataset, const TextTable* table, const EncodeRequest& request,
                const std::vector<int64_t>& texts, const data::SplitRule& rule) {
   Plan plan;
-  if (request.statistics) plan_statistics(dataset, rule, plan);
+  if (request.statistics) plan_statistics(dataset, rule, *request.statistics, plan);
   if (!texts.empty()) plan_texts(dataset, *table, texts, plan);
   plan.wanted.assign(static_cast<size_t>(dataset.info().rows), 0);
   for (int64_t row = 0; row < dataset.info().rows; ++row)
-    plan.wanted[row] =
-        plan.part_of(row) != kNone || plan.slot_of(row) >= 0 || plan.part_with_sinks(row) != kNone;
+    plan.wanted[row] = plan.part_of(row) != kNoPart || plan.slot_of(row) >= 0 ||
+                       plan.part_with_sinks(row) != kNoPart;
   return plan;
 }
 
@@ -228,10 +223,10 @@ class Encoder {
                    count = codes.row_offsets[i + 1] - codes.row_offsets[i];
       const std::span indices(codes.indices.data() + first, count);
       const std::span values(codes.values.data() + first, count);
-      const Part part = plan_.part_of(rows[i]);
-      if (part != kNone) statistics(part, rows[i], x.row(i), y.row(i), indices, values);
-      if (const Part all = plan_.part_with_sinks(rows[i]); all != kNone)
-        add_with_sinks(all, part == kNone, rows[i], x.row(i), y.row(i));
+      const SamplePart part = plan_.part_of(rows[i]);
+      if (part != kNoPart) statistics(part, rows[i], x.row(i), y.row(i), indices, values);
+      if (const SamplePart all = plan_.part_with_sinks(rows[i]); all != kNoPart)
+        add_with_sinks(all, part == kNoPart, rows[i], x.row(i), y.row(i));
       if (const int32_t slot = plan_.slot_of(rows[i]); slot >= 0) {
         if (slot != slot_ && slot_ >= 0) pool_.finish(out_);
         slot_ = slot;
@@ -252,9 +247,9 @@ class Encoder {
   }
 
   /// Of the part's documents; before finish().
-  SinkStatistics take_sinks(Part part) {
+  SinkStatistics take_sinks(SamplePart part) {
     SinkStatistics& all = with_sinks_[part];
-    const auto& documents = (part == kValidation ? out_.validation : out_.train).documents;
+    const auto& documents = (part == kValidationPart ? out_.validation : out_.train).documents;
     SinkStatistics kept;
     kept.rows = all.rows;
     for (size_t i = 0; i < all.error.size(); ++i) {
@@ -266,9 +261,9 @@ class Encoder {
   }
 
  private:
-  void statistics(Part part, int64_t row, const float* x, const float* y,
+  void statistics(SamplePart part, int64_t row, const float* x, const float* y,
                   std::span<const int32_t> indices, std::span<const float> values) {
-    PartStatistics& out = part == kValidation ? out_.validation : out_.train;
+    PartStatistics& out = part == kValidationPart ? out_.validation : out_.train;
     double active = 0;
     for (size_t i = 0; i < indices.size(); ++i) {
       if (!(values[i] > 0)) continue;
@@ -279,7 +274,7 @@ class Encoder {
     ++out.tokens;
   }
 
-  void add_with_sinks(Part part, bool sink, int64_t row, const float* x, const float* y) {
+  void add_with_sinks(SamplePart part, bool sink, int64_t row, const float* x, const float* y) {
     SinkStatistics& out = with_sinks_[part];
     const std::vector<double>& mean = plan_.mean_all[part];
     out.error[place_of(row)] += squared_distance(x, y, mean.size());
@@ -352,28 +347,6 @@ int64_t EncodeCache::slot(int64_t text) const {
   return found - texts.begin();
 }
 
-std::vector<uint8_t> statistics_parts(const data::Dataset& dataset, const data::SplitRule& rule) {
-  const auto& document = dataset.document();
-  const auto& left_out = dataset.left_out();
-  std::vector<uint8_t> part(document.size(), kNone);
-  double validation = 0, train = 0;
-  for (size_t row = 0; row < part.size(); ++row) {
-    if (left_out[row]) continue;
-    const data::Split split = data::split_of(document[row], rule);
-    part[row] = split == data::Split::validation ? kValidation
-                : split == data::Split::train    ? kTrain
-                                                 : kNone;
-    validation += part[row] == kValidation;
-    train += part[row] == kTrain;
-  }
-  const data::SplitRule sample{train > validation ? validation / train : 1.0, 0,
-                               rule.seed ^ kTrainSampleSeed};
-  for (size_t row = 0; row < part.size(); ++row)
-    if (part[row] == kTrain && data::split_of(document[row], sample) != data::Split::validation)
-      part[row] = kNone;
-  return part;
-}
-
 EncodeCache encode_once(Context& context, const data::Dataset& dataset, const TextTable* texts,
                         std::span<const sae::Dictionary* const> dictionaries,
                         const EncodeRequest& request, const data::SplitRule& rule) {
@@ -401,8 +374,8 @@ EncodeCache encode_once(Context& context, const data::Dataset& dataset, const Te
   cache.dense_max = std::move(pool.max);
   cache.dense_last = std::move(pool.last);
   for (Encoder& encoder : encoders) {
-    cache.validation_sinks.push_back(encoder.take_sinks(kValidation));
-    cache.train_sinks.push_back(encoder.take_sinks(kTrain));
+    cache.validation_sinks.push_back(encoder.take_sinks(kValidationPart));
+    cache.train_sinks.push_back(encoder.take_sinks(kTrainPart));
     cache.dictionaries.push_back(encoder.finish(context, count));
   }
   return cache;

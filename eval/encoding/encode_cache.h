@@ -7,11 +7,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "data/dataset.h"
 #include "data/split.h"
+#include "eval/encoding/statistics_sample.h"
 #include "eval/encoding/text_table.h"
 #include "kernels/base/context.h"
 #include "kernels/sparse_codes.h"
@@ -21,8 +23,8 @@ namespace assay::eval {
 
 /// What the tasks want from the pass.
 struct EncodeRequest {
-  /// PartStatistics on the validation split and on a train sample of about its size
-  bool statistics = false;
+  /// PartStatistics on the documents that sample_statistics() takes
+  std::optional<StatisticsRequest> statistics = {};
   /// indices into the text table whose pooled features are wanted; any order, repeats fine
   std::vector<int64_t> texts;
   bool other_poolings = false;  ///< also the texts' max and last
@@ -81,11 +83,6 @@ struct EncodeCache {
   /// The slot of a text. Throws Error where nobody requested it.
   int64_t slot(int64_t text) const;
 };
-
-/// Documents of the train sample: those of the train split that a second hash keeps, so that it
-/// holds about as many rows as validation. Returned per row: 0 = neither, 1 = validation, 2 = train
-/// sample; special rows are 0.
-std::vector<uint8_t> statistics_parts(const data::Dataset& dataset, const data::SplitRule& rule);
 
 /// The pass. `texts` may be null where the request names no texts. Throws UsageError where a
 /// dictionary's d is not the data set's (naming both), Error where statistics are wanted and the

@@ -57,6 +57,7 @@ const std::vector<const SettingsSection*>& settings_sections() {
       &hidden_goals::kGoalUpperSettings,
       &probing::kRegimesSettings,
       &probing::kThemesSettings,
+      &core::kCoreSettings,
       &core::kStabilitySettings,
       &spurious::kSpuriousSettings,
       &hidden_goals::kGoalTextSettings,

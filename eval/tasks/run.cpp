@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "data/split_rule.h"
+#include "eval/tasks/documents.h"
 #include "eval/tasks/task.h"
 #include "kernels/base/error.h"
 
@@ -116,11 +117,14 @@ std::vector<TaskResult> run_tasks(const Session& session, const std::vector<Chos
     results[i].status = "ok";
     results[i].details["settings"] = settings;
     try {
-      EncodeRequest own;
-      plans[i] = tasks[i].task->plan(session, own);
-      request.statistics |= own.statistics;
-      request.other_poolings |= own.other_poolings;
-      request.add_texts(own.texts);
+      PlannedTexts own = plan_texts(session, *tasks[i].task);
+      plans[i] = std::move(own.plan);
+      if (own.request.statistics) request.statistics = own.request.statistics;
+      request.other_poolings |= own.request.other_poolings;
+      request.add_texts(own.request.texts);
+      if (own.documents.empty()) continue;
+      results[i].details["documents"] = own.documents;
+      session.log(fmt::format("task {}: documents: {}", results[i].name, own.documents));
     } catch (const std::exception& error) {
       fail(results[i], error);
     }

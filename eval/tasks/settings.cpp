@@ -14,6 +14,10 @@ void describe(config::Fields& fields, EvalConfig& config) {
   fields.texts("nulls", config.nulls,
                "Controls beside every trained dictionary: random, rate_matched, permuted_encoder; "
                "trained like it are frozen_decoder, soft_frozen_decoder, frozen_encoder.");
+  fields.choice(
+      "documents", config.documents, {"auto", "all", "unseen"},
+      "Which documents test texts come from: all, those that no dictionary trained on, or "
+      "(auto) the latter where every class keeps enough texts.");
   for (size_t i = 0; i < config.sections_.size(); ++i) {
     const SettingsSection& section = *settings_sections()[i];
     fields.section(

@@ -45,6 +45,7 @@ class EvalConfig {
   EvalConfig();
   int64_t seeds = 2;
   std::vector<std::string> nulls{"random"};
+  std::string documents = "auto";
 
   /// The section whose struct is T. Throws Error if eval/tasks/all.cpp lists none.
   template <class T>

@@ -32,7 +32,12 @@ struct Session {
   std::filesystem::path model;  ///< folder with the model's halves; empty = none given
   bool trust_model_code = false;
   std::function<void(const std::string&)> log;  ///< one line a step, and whatever is left out
+  /// Test texts come from documents in no training split of these (eval/tasks/documents.h).
+  std::vector<data::SplitRule> unseen_by = {};
 };
+
+/// The session's texts; those that tests may not use are marked. Tasks ask for this one.
+TextTable text_table(const Session& session);
 
 /// What a task is going to do; each task has its own.
 using TaskPlan = std::any;
@@ -45,6 +50,9 @@ class Task {
   virtual std::string missing(const Session&) const { return {}; }
   /// Adds to the encoding pass. An exception fails this task alone.
   virtual TaskPlan plan(const Session& session, EncodeRequest& request) const = 0;
+  /// The units that a plan tests, by name: classes, goals, data sets. Empty for a task that samples
+  /// no test texts by label.
+  virtual std::vector<std::string> tested(const TaskPlan&) const { return {}; }
   /// Fills numbers, checks and details, by what plan() returned. An exception fails this task
   /// alone.
   virtual void run(const Session& session, const EncodeCache& cache, const TaskPlan& plan,
@@ -62,11 +70,15 @@ class PlannedTask : public Task {
            TaskResult& result) const final {
     run_plan(session, cache, std::any_cast<const Plan&>(plan), result);
   }
+  std::vector<std::string> tested(const TaskPlan& plan) const final {
+    return tested_units(std::any_cast<const Plan&>(plan));
+  }
 
  private:
   virtual Plan make_plan(const Session& session, EncodeRequest& request) const = 0;
   virtual void run_plan(const Session& session, const EncodeCache& cache, const Plan& plan,
                         TaskResult& result) const = 0;
+  virtual std::vector<std::string> tested_units(const Plan&) const { return {}; }
 };
 
 /// A task as the table of tasks knows it.

@@ -18,6 +18,7 @@ struct SessionFixture {
     write_planted(planted, folder.path());
     dataset = std::make_unique<data::Dataset>(data::Dataset::open(folder.path()));
     config.seeds = 1;
+    config.documents = "all";
     auto& ood = config.of<probing::OodConfig>();
     ood.min_target = 5;
     ood.top_k = {1, 4};

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import h5py
@@ -98,7 +99,7 @@ def planted(tmp_path_factory):
     return folder, data, weights
 
 
-def write_dictionary(folder, weights):
+def write_dictionary(folder, weights, **facts):
     folder.mkdir(parents=True)
     save_file(weights, folder / "dictionary.safetensors")
     n, d = weights["W_enc"].shape
@@ -120,6 +121,7 @@ def write_dictionary(folder, weights):
                 "tokens": 0,
                 "seed": 0,
                 "null_kind": "",
+                **facts,
             }
         )
     )
@@ -179,8 +181,8 @@ def test_fvu_is_numpys(planted, results):
     assert l0["value"] == pytest.approx((z > 0).sum() / len(x), rel=1e-12)
 
 
-def test_auroc_of_the_mean_difference_is_sklearns(planted, results):
-    _, data, _ = planted
+def mean_difference_auroc(data, unseen=None):
+    """AUROC by part, from the definitions. `unseen`: which documents may be tested on; None: all."""
     texts = int(data["text"].max()) + 1
     keep = data["special"] == 0
     pooled = np.stack(
@@ -190,6 +192,7 @@ def test_auroc_of_the_mean_difference_is_sklearns(planted, results):
     document, category, fmt = (data[name][first] for name in ("document", "category", "format"))
     seed = derive_seed(derive_seed(3, ord("p")), 0, 0)
     half = np.array([split_of(int(d), 0.5, 0, seed) == "validation" for d in document])
+    may = np.array([unseen is None or unseen(int(d)) for d in document])
     order = np.array(sorted(range(texts), key=lambda t: derive_seed(seed, 1, t)))
     scores = {"id": [], "ood": []}
     for label in range(CLASSES):
@@ -199,13 +202,54 @@ def test_auroc_of_the_mean_difference_is_sklearns(planted, results):
             negative = [t for t in train if category[t] != label][: len(positive)]
             direction = pooled[positive].mean(0) - pooled[negative].mean(0)
             for part, wanted in (("id", 0), ("ood", 1)):
-                chosen = np.flatnonzero(test & (fmt == wanted))
+                chosen = np.flatnonzero(test & may & (fmt == wanted))
                 scores[part].append(
                     roc_auc_score(category[chosen] == label, pooled[chosen] @ direction)
                 )
-    for part, values in scores.items():
+    return {part: np.mean(values) for part, values in scores.items()}
+
+
+def test_auroc_of_the_mean_difference_is_sklearns(planted, results):
+    for part, value in mean_difference_auroc(planted[1]).items():
         row = number(results, "ood_probing", metric="auroc", method="diff_means", part=part)
-        assert row["value"] == pytest.approx(np.mean(values), abs=1e-6)
+        assert row["value"] == pytest.approx(value, abs=1e-6)
+
+
+def test_test_texts_come_from_unseen_documents(planted, tmp_path):
+    """The split rule of the dictionary, written anew here, says which documents trained it."""
+    folder, data, weights = planted
+    index = (folder / "shards" / "index.yaml").read_text()
+    rule = dict(validation=0.25, test=0.15, seed=9)
+    write_dictionary(
+        tmp_path / "known",
+        weights,
+        data_hash=re.search('content_hash: "([0-9a-f]+)"', index)[1],
+        split_rule=",".join(f"{k}={v}" for k, v in rule.items()),
+    )
+    values = {
+        "unseen": mean_difference_auroc(data, lambda d: split_of(d, **rule) != "train"),
+        "all": mean_difference_auroc(data),
+    }
+    assert abs(values["unseen"]["ood"] - values["all"]["ood"]) > 1e-4
+    for documents, same in (("auto", "unseen"), ("unseen", "unseen"), ("all", "all")):
+        out = tmp_path / documents
+        run = assay(
+            *("eval", tmp_path / "known", "--data", folder / "shards", "--out", out, "--seed", "3"),
+            *("--config", folder / "eval.yaml", "--set", f"eval.documents={documents}"),
+            *("--tasks", "ood_probing"),
+        )
+        assert run.returncode == 0, run.stderr
+        assert f"task ood_probing: documents: {same}: " in run.stderr
+        results = json.loads((out / "results.json").read_text())
+        for part, value in values[same].items():
+            row = number(results, "ood_probing", metric="auroc", method="diff_means", part=part)
+            assert row["value"] == pytest.approx(value, abs=1e-6), documents
+        seen = {
+            n["test_seen_in_training"]
+            for n in results["tasks"][0]["numbers"]
+            if n["dictionary"] == "known" and n["metric"] == "auroc"
+        }
+        assert seen == {same == "all"}
 
 
 def test_saebench_probing_is_sklearns(planted, results):

@@ -162,10 +162,14 @@ class AttentionProbingTask : public PlannedTask<Plan> {
     lower(config.train_per_class, own.train_per_class);
     lower(config.test_positives, own.test_positives);
     lower(config.test_negatives, own.test_negatives);
-    Plan plan{text_table(session.dataset), {}};
+    Plan plan{text_table(session), {}};
     plan.probing = plan_probing(session.dataset, plan.table, config, session.config.seeds,
                                 derive_seed(session.seed, {'p'}));
     return plan;
+  }
+
+  std::vector<std::string> tested_units(const Plan& plan) const override {
+    return plan.probing.classes;
   }
 
   void run_plan(const Session& session, const EncodeCache&, const Plan& plan,

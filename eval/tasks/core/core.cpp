@@ -8,6 +8,7 @@
 #include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
+#include "eval/tasks/core/measured.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
@@ -51,42 +52,31 @@ constexpr Ratio kRatios[] = {{"fvu", &DocumentSums::error, &DocumentSums::deviat
                              {"cosine", &DocumentSums::cosine, &DocumentSums::tokens},
                              {"l2_ratio", &DocumentSums::ratio, &DocumentSums::tokens}};
 
-/// The documents of a part, for the question whether training saw them.
-std::vector<int64_t> documents_of(const Session& session, uint8_t part) {
-  const auto parts = statistics_parts(session.dataset, session.rule);
-  const auto& document = session.dataset.document();
-  std::vector<int64_t> result;
-  for (size_t row = 0; row < parts.size(); ++row)
-    if (parts[row] == part) result.push_back(document[row]);
-  std::sort(result.begin(), result.end());
-  result.erase(std::unique(result.begin(), result.end()), result.end());
-  return result;
-}
-
-struct NoPlan {};
-
-class CoreTask : public PlannedTask<NoPlan> {
+class CoreTask : public PlannedTask<StatisticsSample> {
  private:
-  NoPlan make_plan(const Session&, EncodeRequest& request) const override {
-    request.statistics = true;
-    return {};
+  StatisticsSample make_plan(const Session& session, EncodeRequest& request) const override {
+    request.statistics = statistics_request(session);
+    StatisticsSample sample = sample_statistics(session.dataset, session.rule, *request.statistics);
+    sample.part = {};
+    session.log("core: measures " + tokens_measured(sample));
+    return sample;
   }
 
-  void run_plan(const Session& session, const EncodeCache& cache, const NoPlan&,
+  void run_plan(const Session& session, const EncodeCache& cache, const StatisticsSample& sample,
                 TaskResult& result) const override {
     declare_core(result);
+    result.details["measured"] = tokens_measured(sample);
     const auto has_any = [](const SinkStatistics& sinks) { return sinks.rows > 0; };
     if (std::any_of(cache.validation_sinks.begin(), cache.validation_sinks.end(), has_any) ||
         std::any_of(cache.train_sinks.begin(), cache.train_sinks.end(), has_any))
       declare_sinks(result);
-    const std::vector<int64_t> validation = documents_of(session, 1),
-                               train = documents_of(session, 2);
     for (size_t i = 0; i < session.dictionaries.size(); ++i) {
       const EncodedDictionary& encoded = cache.dictionaries[i];
-      add_part(session, i, encoded.validation, cache.validation_sinks[i], "validation", validation,
-               result);
+      add_part(session, i, encoded.validation, cache.validation_sinks[i], "validation",
+               sample.validation.documents, result);
       if (encoded.train.tokens > 0)
-        add_part(session, i, encoded.train, cache.train_sinks[i], "train", train, result);
+        add_part(session, i, encoded.train, cache.train_sinks[i], "train", sample.train.documents,
+                 result);
       const std::string& key = session.dictionaries[i].entry.name;
       result.details["density_histogram"][key] = density_histogram(encoded.validation);
       result.details["dead"][key] = dead_latents(encoded.validation);
@@ -111,7 +101,7 @@ class CoreTask : public PlannedTask<NoPlan> {
     const auto add_ratio = [&](Number number, const char* metric, const std::vector<double>& above,
                                const std::vector<double>& below) {
       number.metric = metric;
-      set_estimate(number, ratio_of(above, below), fmt::format("{} documents", above.size()));
+      set_estimate(number, ratio_of(above, below), over_documents(above.size()));
       result.numbers.push_back(number);
     };
     for (const Ratio& ratio : kRatios) {

@@ -10,10 +10,12 @@
 // Of a data set with sinks (data/sinks.h) also, over the same documents:
 //   fvu_with_sinks  the FVU with the sinks among the rows, μ their mean with the others
 //   sinks           how many sinks that are
-// Parts: "validation", and "train", a sample of training documents of about the same size.
-// Intervals resample documents (μ held fixed); dead_share has Wilson's over latents.
-// details["density_histogram"][dictionary]: counts of latents by log10 of the share of validation
-// tokens they fire on, [{log10_low, log10_high, count}], and details["dead"].
+// Parts: "validation", and "train", a sample of training documents of about the same size; either
+// of at most core.tokens tokens (eval/encoding/statistics_sample.h), which details["measured"]
+// says. Intervals are over documents (μ held fixed), a single one has none; dead_share has
+// Wilson's over latents. details["density_histogram"][dictionary]: counts of latents by log10 of
+// the share of validation tokens they fire on, [{log10_low, log10_high, count}], and
+// details["dead"].
 #pragma once
 
 #include "eval/tasks/task.h"

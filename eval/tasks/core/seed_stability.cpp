@@ -9,6 +9,7 @@
 #include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
+#include "eval/tasks/core/measured.h"
 #include "eval/tasks/core/settings.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
@@ -90,7 +91,7 @@ class SeedStabilityTask : public PlannedTask<std::vector<Pair>> {
 
  private:
   std::vector<Pair> make_plan(const Session& session, EncodeRequest& request) const override {
-    request.statistics = true;
+    request.statistics = statistics_request(session);
     return pairs_of(session.dictionaries);
   }
 

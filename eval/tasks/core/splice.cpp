@@ -1,12 +1,11 @@
 #include "eval/tasks/core/splice.h"
 
-#include <fmt/format.h>
-
 #include <map>
 
 #include "eval/results/families.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/core/declare.h"
+#include "eval/tasks/core/measured.h"
 #include "eval/tasks/core/settings.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
@@ -86,7 +85,7 @@ class SpliceTask : public PlannedTask<SplicePlan> {
     base.n_unit = "texts";
     const auto add = [&](const char* metric, const Estimate& estimate) {
       base.metric = metric;
-      set_estimate(base, estimate, fmt::format("{} documents", zero.loss.size()));
+      set_estimate(base, estimate, over_documents(zero.loss.size()));
       result.numbers.push_back(base);
     };
     const auto mean_loss = [&](const DocumentLosses& l) { return ratio_of(l.loss, l.texts); };

@@ -139,7 +139,8 @@ DebuggingPlan plan_debugging(const data::Dataset& dataset, const TextTable& tabl
   std::vector<std::array<FormatFold, 2>> cuts;
   for (int64_t s = 0; s < seeds; ++s)
     cuts.push_back(cut_folds(pool, table, derive_seed(seed, {static_cast<uint64_t>(s)})));
-  const std::vector<int32_t> classes = choose_format_classes(pool, cuts, config);
+  const std::vector<int32_t> classes = choose_format_classes(pool, cuts, table, config);
+  for (auto& folds : cuts) folds[0] = for_tests(folds[0], table);
   const std::vector<size_t> kept = usable(bank, cuts, config);
   DebuggingPlan plan;
   for (const size_t a : kept) plan.artefacts.push_back(bank.names[a]);

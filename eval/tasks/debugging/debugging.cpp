@@ -124,7 +124,7 @@ class DebuggingTask : public PlannedTask<DebuggingTexts> {
 
  private:
   DebuggingTexts make_plan(const Session& session, EncodeRequest& request) const override {
-    DebuggingTexts planned{text_table(session.dataset), {}};
+    DebuggingTexts planned{text_table(session), {}};
     planned.plan =
         plan_debugging(session.dataset, planned.table, session.config.of<SpuriousConfig>(),
                        session.config.seeds, derive_seed(session.seed, {'k'}));
@@ -133,6 +133,18 @@ class DebuggingTask : public PlannedTask<DebuggingTexts> {
       for (const LabelledTexts& set : run.sets) request.add_texts(set.texts);
     }
     return planned;
+  }
+
+  /// Artefacts and the data sets that have them.
+  std::vector<std::string> tested_units(const DebuggingTexts& planned) const override {
+    std::vector<std::string> units;
+    for (const DebuggingRun& run : planned.plan.runs)
+      for (const Organism& set : run.cases)
+        units.push_back(fmt::format(
+            "{} in data set {}",
+            set.goal < 0 ? "no artefact" : planned.plan.artefacts[static_cast<size_t>(set.goal)],
+            set.replicate));
+    return units;
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const DebuggingTexts& planned,
@@ -155,8 +167,8 @@ class DebuggingTask : public PlannedTask<DebuggingTexts> {
                                         .ceiling = "rates",
                                         .latents = {"latents"},
                                         .unit = "data sets"};
-    report_goals(session, setup, cases, arms,
-                 seen_by_dictionary(session, reference_documents(planned)), result);
+    report_goals(session, setup, cases, arms, seen_by_dictionary(session, read_documents(planned)),
+                 result);
   }
 
   static void merge(const std::vector<GoalArm>& one, std::vector<GoalArm>& arms) {
@@ -169,10 +181,15 @@ class DebuggingTask : public PlannedTask<DebuggingTexts> {
         arms[a].scores[s].push_back(one[a].scores[s][0]);
   }
 
-  static std::vector<int64_t> reference_documents(const DebuggingTexts& planned) {
+  static std::vector<int64_t> read_documents(const DebuggingTexts& planned) {
     std::vector<int64_t> documents;
-    for (const DebuggingRun& run : planned.plan.runs)
-      for (const int64_t t : run.reference) documents.push_back(planned.table.document[t]);
+    const auto add = [&](const std::vector<int64_t>& texts) {
+      for (const int64_t t : texts) documents.push_back(planned.table.document[t]);
+    };
+    for (const DebuggingRun& run : planned.plan.runs) {
+      add(run.reference);
+      for (const LabelledTexts& set : run.sets) add(set.texts);
+    }
     return documents;
   }
 };

@@ -44,6 +44,14 @@ Pool make_pool(const data::Dataset& dataset, const TextTable& table,
   return pool;
 }
 
+/// Shares of a text's document: validation = audit, test = concepts. Where texts are held back from
+/// tests, organisms train on those and auditors read the others.
+data::SplitRule part_rule(const TextTable& table, int64_t text, uint64_t seed) {
+  if (!table.holds_back()) return {0.2, 0.4, seed};
+  return table.for_tests(text) ? data::SplitRule{1.0 / 3, 2.0 / 3, seed}
+                               : data::SplitRule{0, 0, seed};
+}
+
 /// The parts' texts, [part][class], in the run's random order.
 using Cut = std::array<std::vector<std::vector<int64_t>>, 3>;
 
@@ -55,7 +63,7 @@ Cut cut(const Pool& pool, const TextTable& table, uint64_t seed) {
   Cut parts;
   for (auto& part : parts) part.resize(pool.names.size());
   for (const auto& [key, t] : keyed) {
-    const data::Split split = data::split_of(table.document[t], {0.2, 0.4, seed});
+    const data::Split split = data::split_of(table.document[t], part_rule(table, t, seed));
     const size_t part = split == data::Split::train ? 0 : split == data::Split::validation ? 1 : 2;
     parts[part][pool.category[t]].push_back(t);
   }

@@ -33,10 +33,12 @@ struct GoalPlan {
   std::vector<GoalRun> runs;  ///< one an evaluation seed
 };
 
-/// Documents are cut by hash: 40 % to train, 20 % to audit, 40 % to concepts. A part takes the
-/// first texts of each class in a seeded order, up to its limit. Classes: those with min_texts in
-/// every part of every run, the ones with most texts first, ties to the smaller label. Throws Error
-/// naming what is missing: an unknown label or class, fewer than four classes with enough texts.
+/// Documents are cut by hash: 40 % to train, 20 % to audit, 40 % to concepts. Where the table holds
+/// texts back from tests: those to train, of the others a third to audit and the rest to concepts.
+/// A part takes the first texts of each class in a seeded order, up to its limit. Classes: those
+/// with min_texts in every part of every run, the ones with most texts first, ties to the smaller
+/// label. Throws Error naming what is missing: an unknown label or class, fewer than four classes
+/// with enough texts.
 GoalPlan plan_goals(const data::Dataset& dataset, const TextTable& texts,
                     const HiddenGoalsConfig& config, int64_t seeds, uint64_t seed);
 

@@ -54,7 +54,7 @@ GoalTaskPlan GoalTask::make_plan(const Session& session, EncodeRequest& request)
         std::pair("exemplar_texts", &config.exemplar_texts)})
     if (list->empty())
       throw Error(fmt::format("{}: {} is empty, expected at least one number", name(), key));
-  GoalTaskPlan plan{text_table(session.dataset), {}};
+  GoalTaskPlan plan{text_table(session), {}};
   plan.goals = plan_goals(session.dataset, plan.table, config, session.config.seeds,
                           derive_seed(session.seed, {'g'}));
   for (const GoalRun& run : plan.goals.runs)
@@ -90,7 +90,8 @@ void GoalTask::run_plan(const Session& session, const EncodeCache& cache, const 
                         .latents = {"latents_exemplar", "latents_labelled"}};
   std::vector<int64_t> documents;
   for (const GoalRun& run : goals.runs)
-    for (const int64_t t : run.concepts.texts) documents.push_back(plan.table.document[t]);
+    for (const GoalTexts* part : {&run.audit, &run.concepts})
+      for (const int64_t t : part->texts) documents.push_back(plan.table.document[t]);
   report_goals(session, setup, cases, arms, seen_by_dictionary(session, documents), result);
   describe_organisms(cases, fit_name(), fits, result);
 }

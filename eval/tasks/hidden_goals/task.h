@@ -30,6 +30,9 @@ class GoalTask : public PlannedTask<GoalTaskPlan> {
  protected:
   const std::string& name() const { return name_; }
   GoalTaskPlan make_plan(const Session& session, EncodeRequest& request) const override;
+  std::vector<std::string> tested_units(const GoalTaskPlan& plan) const override {
+    return plan.goals.classes;
+  }
   virtual const HiddenGoalsConfig& settings(const Session& session) const = 0;
   /// Every organism of one run by every arm, one entry an organism, the arms in the same order; and
   /// how well each was fitted (fit_name says by what).

@@ -204,12 +204,16 @@ class OodProbingTask : public PlannedTask<OodPlan> {
         config.top_k.end())
       throw Error(
           fmt::format("{}: headline_k = {} is not one of top_k", shift_.name, config.headline_k));
-    OodPlan plan{text_table(session.dataset), {}};
+    OodPlan plan{text_table(session), {}};
     plan.probing =
         shift_.plan(session.dataset, plan.table, session.config, derive_seed(session.seed, {'p'}));
     request.other_poolings = true;
     for (const ProbingCell& cell : plan.probing.cells) request.add_texts(texts_of(cell));
     return plan;
+  }
+
+  std::vector<std::string> tested_units(const OodPlan& plan) const override {
+    return plan.probing.classes;
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const OodPlan& own,

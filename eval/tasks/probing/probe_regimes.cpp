@@ -119,7 +119,7 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
 
  private:
   RegimesPlan make_plan(const Session& session, EncodeRequest& request) const override {
-    const TextTable table = text_table(session.dataset);
+    const TextTable table = text_table(session);
     RegimesPlan plan;
     plan.regimes = regimes_of(session.config.of<RegimesConfig>());
     if (plan.regimes.empty())
@@ -129,6 +129,10 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
     for (const ProbingCell& cell : plan.probing.cells) request.add_texts(texts_of(cell));
     plan.tested = tested_documents(plan.probing, table);
     return plan;
+  }
+
+  std::vector<std::string> tested_units(const RegimesPlan& plan) const override {
+    return plan.probing.classes;
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const RegimesPlan& plan,

@@ -101,7 +101,7 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
 
  private:
   SaebenchPlan make_plan(const Session& session, EncodeRequest& request) const override {
-    const TextTable table = text_table(session.dataset);
+    const TextTable table = text_table(session);
     SaebenchPlan plan;
     plan.probing = plan_probing(session.dataset, table, session.config.of<OodConfig>(),
                                 session.config.seeds, derive_seed(session.seed, {'p'}));
@@ -112,6 +112,10 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
     }
     plan.tested = tested_documents(plan.probing, table);
     return plan;
+  }
+
+  std::vector<std::string> tested_units(const SaebenchPlan& plan) const override {
+    return plan.probing.classes;
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const SaebenchPlan& plan,

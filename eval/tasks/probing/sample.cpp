@@ -72,10 +72,15 @@ RunTexts cut(const Pool& pool, const TextTable& texts, uint64_t seed, int64_t ru
   const data::SplitRule folds{0.5, 0, cut_seed};
   const data::Split test_fold = run % 2 ? data::Split::train : data::Split::validation;
   RunTexts result;
-  for (const int64_t t : pool.source)
-    (data::split_of(texts.document[t], folds) == test_fold ? result.id : result.train).push_back(t);
+  const auto tests = [&](int64_t t) {
+    return data::split_of(texts.document[t], folds) == test_fold;
+  };
+  for (const int64_t t : pool.source) {
+    if (!tests(t)) result.train.push_back(t);
+    if (tests(t) && texts.for_tests(t)) result.id.push_back(t);
+  }
   for (const int64_t t : pool.target)
-    if (data::split_of(texts.document[t], folds) == test_fold) result.ood.push_back(t);
+    if (tests(t) && texts.for_tests(t)) result.ood.push_back(t);
   for (auto* part : {&result.train, &result.id, &result.ood}) {
     std::vector<std::pair<uint64_t, int64_t>> keyed;
     for (const int64_t t : *part)
@@ -126,7 +131,7 @@ bool has_enough(const Pool& pool, const TextTable& texts, const std::vector<RunT
   return std::all_of(runs.begin(), runs.end(), [&](const RunTexts& run) {
     return count_classes(run.train, pool)[pair.source] >= kMinTrain &&
            in_two_documents(run.train, pool, texts, pair.source) &&
-           count_classes(run.id, pool)[pair.source] >= 1 &&
+           count_classes(run.id, pool)[pair.source] >= config.min_target &&
            count_classes(run.ood, pool)[pair.target] >= config.min_target;
   });
 }

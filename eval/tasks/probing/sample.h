@@ -29,10 +29,11 @@ struct ProbingPlan {
 /// Each evaluation seed cuts the documents in two folds by hash. Train = source texts of one fold;
 /// ID test = source texts of the other; OOD test = target texts of the other. Positives: the first
 /// of a seeded order, up to the limits; train has as many negatives as positives; negatives come
-/// from all other classes in their natural shares. Classes: those with at least min_target positive
-/// target texts in every test fold (and 10 of two documents to train on), the ones with most target
-/// texts first, ties to the smaller label. Throws Error naming what is missing: an unknown label or
-/// class, fewer than two classes with enough texts.
+/// from all other classes in their natural shares. Classes: those with at least min_target
+/// positives in either test of every fold (and 10 of two documents to train on), the ones with most
+/// target texts first, ties to the smaller label. Tests hold no text that the table holds back.
+/// Throws Error naming what is missing: an unknown label or class, fewer than two classes with
+/// enough texts.
 ProbingPlan plan_probing(const data::Dataset& dataset, const TextTable& texts,
                          const OodConfig& config, int64_t seeds, uint64_t seed);
 

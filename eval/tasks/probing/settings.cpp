@@ -16,7 +16,7 @@ void describe(config::Fields& fields, OodConfig& config) {
   fields.integer("classes", config.classes, {2, 10000}, "classes",
                  "At most this many classes, those with most target texts.");
   fields.integer("min_target", config.min_target, {1, 1 << 30}, "texts",
-                 "Fewest positive target texts a class must have in each test part.");
+                 "Fewest positive texts a class must have in each test part.");
   fields.integer("train_per_class", config.train_per_class, {4, 1 << 30}, "texts",
                  "At most this many positive training texts, and as many negatives.");
   fields.integer("test_positives", config.test_positives, {1, 1 << 30}, "texts",

@@ -59,16 +59,32 @@ std::array<FormatFold, 2> cut_folds(const FormatPool& pool, const TextTable& tab
   return folds;
 }
 
+FormatFold for_tests(const FormatFold& fold, const TextTable& table) {
+  FormatFold kept = fold;
+  const auto drop = [&](std::vector<int64_t>& texts) {
+    std::erase_if(texts, [&](int64_t t) { return !table.for_tests(t); });
+  };
+  for (const size_t format : {kUsual, kOther}) {
+    drop(kept.all[format]);
+    drop(kept.reference[format]);
+    for (auto& own : kept.by_class) drop(own[format]);
+  }
+  return kept;
+}
+
 std::vector<int32_t> choose_format_classes(const FormatPool& pool,
                                            const std::vector<std::array<FormatFold, 2>>& cuts,
-                                           const SpuriousConfig& config) {
+                                           const TextTable& table, const SpuriousConfig& config) {
+  const auto tests = [&](const std::vector<int64_t>& texts) {
+    return std::count_if(texts.begin(), texts.end(), [&](int64_t t) { return table.for_tests(t); });
+  };
   std::vector<int32_t> chosen;
   std::vector<int64_t> others(pool.names.size());
   for (int32_t c = 0; c < std::ssize(pool.names); ++c) {
     bool enough = true;
     for (const auto& folds : cuts)
       for (const FormatFold& fold : folds) {
-        for (const auto& texts : fold.by_class[c]) enough &= std::ssize(texts) >= config.min_texts;
+        for (const auto& texts : fold.by_class[c]) enough &= tests(texts) >= config.min_texts;
         others[c] += std::ssize(fold.by_class[c][kOther]);
       }
     if (enough) chosen.push_back(c);

@@ -40,14 +40,17 @@ struct FormatFold {
   std::array<std::vector<int64_t>, 2> reference;
 };
 
+/// The fold's texts that tests may use.
+FormatFold for_tests(const FormatFold& fold, const TextTable& table);
+
 /// Documents cut in folds by hash.
 std::array<FormatFold, 2> cut_folds(const FormatPool& pool, const TextTable& table, uint64_t seed);
 
-/// Classes with min_texts texts of either format in every fold of every cut, the ones with most
-/// texts of the other format first, ties to the smaller label; at most config.classes. Throws Error
-/// where they are fewer than two.
+/// Classes with min_texts texts of either format that tests may use in every fold of every cut, the
+/// ones with most texts of the other format first, ties to the smaller label; at most
+/// config.classes. Throws Error where they are fewer than two.
 std::vector<int32_t> choose_format_classes(const FormatPool& pool,
                                            const std::vector<std::array<FormatFold, 2>>& cuts,
-                                           const SpuriousConfig& config);
+                                           const TextTable& table, const SpuriousConfig& config);
 
 }  // namespace assay::eval::spurious

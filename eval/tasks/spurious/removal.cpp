@@ -42,7 +42,7 @@ void merge(const std::vector<RemovalValues>& values, int64_t run, std::vector<Ar
 struct RemovalPlan {
   std::vector<std::string> classes;
   std::vector<RemovalRun> runs;
-  std::vector<int64_t> documents;  // of all their texts
+  std::vector<int64_t> documents;  // of their test texts
 };
 
 class RemovalTask : public PlannedTask<RemovalPlan> {
@@ -58,25 +58,29 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
         config.ablate.end())
       throw Error(fmt::format("targeted_removal: headline_ablate = {} is not one of ablate",
                               config.headline_ablate));
-    const TextTable table = text_table(session.dataset);
+    const TextTable table = text_table(session);
     const FormatPool pool = format_pool(session.dataset, table, config);
     std::vector<std::array<FormatFold, 2>> cuts;
     for (int64_t s = 0; s < session.config.seeds; ++s)
       cuts.push_back(
           cut_folds(pool, table, derive_seed(session.seed, {'q', static_cast<uint64_t>(s)})));
-    const std::vector<int32_t> chosen = choose_format_classes(pool, cuts, config);
+    const std::vector<int32_t> chosen = choose_format_classes(pool, cuts, table, config);
     RemovalPlan plan;
     for (const int32_t c : chosen) plan.classes.push_back(pool.names[c]);
     for (const auto& folds : cuts)
       for (const size_t train : {0, 1})
-        plan.runs.push_back({removal_part(folds[train], chosen, config.train_per_class / 2),
-                             removal_part(folds[1 - train], chosen, config.train_per_class / 2)});
-    for (const RemovalRun& run : plan.runs)
-      for (const RemovalPart* part : {&run.train, &run.test}) {
-        request.add_texts(part->texts);
-        for (const int64_t t : part->texts) plan.documents.push_back(table.document[t]);
-      }
+        plan.runs.push_back(
+            {removal_part(folds[train], chosen, config.train_per_class / 2),
+             removal_part(for_tests(folds[1 - train], table), chosen, config.train_per_class / 2)});
+    for (const RemovalRun& run : plan.runs) {
+      for (const RemovalPart* part : {&run.train, &run.test}) request.add_texts(part->texts);
+      for (const int64_t t : run.test.texts) plan.documents.push_back(table.document[t]);
+    }
     return plan;
+  }
+
+  std::vector<std::string> tested_units(const RemovalPlan& plan) const override {
+    return plan.classes;
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const RemovalPlan& plan,

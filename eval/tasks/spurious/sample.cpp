@@ -92,7 +92,7 @@ SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& table,
   std::vector<std::array<FormatFold, 2>> cuts;
   for (int64_t s = 0; s < seeds; ++s)
     cuts.push_back(cut_folds(pool, table, derive_seed(seed, {static_cast<uint64_t>(s)})));
-  const std::vector<int32_t> chosen = choose_format_classes(pool, cuts, config);
+  const std::vector<int32_t> chosen = choose_format_classes(pool, cuts, table, config);
   SpuriousPlan plan;
   plan.runs = 2 * seeds;
   for (int64_t run = 0; run < plan.runs; ++run)
@@ -103,7 +103,8 @@ SpuriousPlan plan_spurious(const data::Dataset& dataset, const TextTable& table,
     const Sampler sampler{pool, config, chosen[c]};
     for (int64_t run = 0; run < plan.runs; ++run) {
       const auto& folds = cuts[run / 2];
-      const FormatFold &train = folds[run % 2], &test = folds[1 - run % 2];
+      const FormatFold& train = folds[run % 2];
+      const FormatFold test = for_tests(folds[1 - run % 2], table);
       SpuriousCell cell{static_cast<int64_t>(c), run, {}, sampler.test(test, kOther, kUsual), {}};
       for (const int64_t percent : config.shares)
         cell.train.push_back(sampler.train(train, static_cast<double>(percent) / 100));

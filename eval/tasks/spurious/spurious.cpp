@@ -55,7 +55,7 @@ class SpuriousTask : public PlannedTask<SpuriousTexts> {
   SpuriousTexts make_plan(const Session& session, EncodeRequest& request) const override {
     const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     check_settings(config);
-    SpuriousTexts planned{text_table(session.dataset), {}};
+    SpuriousTexts planned{text_table(session), {}};
     planned.plan = plan_spurious(session.dataset, planned.table, config, session.config.seeds,
                                  derive_seed(session.seed, {'u'}));
     const auto want = [&](const LabelledTexts& part) { request.add_texts(part.texts); };
@@ -65,6 +65,10 @@ class SpuriousTask : public PlannedTask<SpuriousTexts> {
       for (const LabelledTexts* part : {&cell.anti, &cell.within[0], &cell.within[1]}) want(*part);
     }
     return planned;
+  }
+
+  std::vector<std::string> tested_units(const SpuriousTexts& planned) const override {
+    return planned.plan.classes;
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const SpuriousTexts& planned,

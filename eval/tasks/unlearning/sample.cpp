@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "eval/tasks/unlearning/held_back.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
@@ -68,7 +69,9 @@ std::vector<ClassTexts> gather(const data::Dataset& dataset, const TextTable& te
   const Counts counts = wanted_counts(config);
   std::vector<ClassTexts> result(static_cast<size_t>(classes));
   for (const auto& [key, t] : order)
-    result[category[t]][part_of(texts.document[t], counts, derive_seed(seed, {0}))].push_back(t);
+    result[category[t]]
+          [part_of(texts.document[t], counts_for(texts, t, counts), derive_seed(seed, {0}))]
+              .push_back(t);
   return result;
 }
 

@@ -30,7 +30,8 @@ struct UnlearningPlan {
   std::vector<std::string> left_out;  ///< one line a class that has too few texts
 };
 
-/// A document's part depends on its id and the seed alone. Texts have at most `longest` ordinary
+/// A document's part depends on its id and the seed alone; where the table holds texts back from
+/// tests, kTest is made of the others, and of them alone. Texts have at most `longest` ordinary
 /// tokens. Classes: those with enough texts in every part, the ones with most texts first, ties to
 /// the smaller label. Throws Error naming what is missing: an unknown label or class, fewer than
 /// three classes with enough texts.

@@ -311,11 +311,14 @@ class UnlearningTextTask : public PlannedTask<CorpusTexts> {
     if (!info.has_tokens)
       throw Error(fmt::format("{}: unlearning_text: has no tokens, whose losses are measured",
                               info.path.string()));
-    CorpusTexts texts{.table = text_table(session.dataset),
-                      .plan = {},
-                      .seed = derive_seed(session.seed, {'t', 'u'})};
+    CorpusTexts texts{
+        .table = text_table(session), .plan = {}, .seed = derive_seed(session.seed, {'t', 'u'})};
     texts.plan = plan_unlearning_text(session.dataset, texts.table, config, texts.seed);
     return texts;
+  }
+
+  std::vector<std::string> tested_units(const CorpusTexts& texts) const override {
+    return texts.plan.corpora;
   }
 
   void run_plan(const Session& session, const EncodeCache&, const CorpusTexts& texts,

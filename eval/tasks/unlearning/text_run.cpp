@@ -8,6 +8,7 @@
 #include <set>
 
 #include "eval/encoding/upper_run.h"
+#include "eval/tasks/unlearning/held_back.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
@@ -45,7 +46,8 @@ std::vector<Parts> gather(const data::Dataset& dataset, const TextTable& texts,
       throw Error(fmt::format("{}: text {}: label '{}' is {} but has {} classes",
                               dataset.info().path.string(), texts.number[t], config.corpus_label,
                               corpus[t], classes));
-    result[corpus[t]][part_of(texts.document[t], wanted_counts(config), derive_seed(seed, {0}))]
+    result[corpus[t]][part_of(texts.document[t], counts_for(texts, t, wanted_counts(config)),
+                              derive_seed(seed, {0}))]
         .push_back(t);
   }
   return result;

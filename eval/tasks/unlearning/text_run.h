@@ -27,7 +27,8 @@ struct UnlearningTextPlan {
   std::vector<std::array<std::vector<int64_t>, kTextParts>> texts;
 };
 
-/// A document's part depends on its id and the seed alone. Texts have 2 to `longest` ordinary
+/// A document's part depends on its id and the seed alone; where the table holds texts back from
+/// tests, kTextTest is made of the others, and of them alone. Texts have 2 to `longest` ordinary
 /// tokens. Throws Error naming what is missing: an unknown label or corpus, a corpus with too few
 /// texts, no corpus to keep.
 UnlearningTextPlan plan_unlearning_text(const data::Dataset& dataset, const TextTable& texts,

@@ -70,11 +70,20 @@ class UnlearningTask : public PlannedTask<UnlearningTexts> {
   UnlearningTexts make_plan(const Session& session, EncodeRequest&) const override {
     const UnlearningConfig& config = session.config.of<UnlearningConfig>();
     check_config(config);
-    UnlearningTexts texts{text_table(session.dataset), {}};
+    UnlearningTexts texts{text_table(session), {}};
     for (int64_t r = 0; r < config.seeds; ++r)
       texts.plans.push_back(
           plan_unlearning(session.dataset, texts.table, config, run_seed(session, r)));
     return texts;
+  }
+
+  /// Each class as often as there are runs that test it.
+  std::vector<std::string> tested_units(const UnlearningTexts& texts) const override {
+    std::vector<std::string> units;
+    for (size_t r = 0; r < texts.plans.size(); ++r)
+      for (const std::string& name : texts.plans[r].classes)
+        units.push_back(r == 0 ? name : fmt::format("{} in run {}", name, r + 1));
+    return units;
   }
 
   void run_plan(const Session& session, const EncodeCache&, const UnlearningTexts& texts,
@@ -106,7 +115,7 @@ class UnlearningTask : public PlannedTask<UnlearningTexts> {
       const uint64_t seed = run_seed(session, static_cast<int64_t>(r));
       runs.push_back({seed, run_unlearning(inputs, texts.plans[r], seed)});
     }
-    report_unlearning(session, runs, seen_by_dictionary(session, probed_documents(texts)), result);
+    report_unlearning(session, runs, seen_by_dictionary(session, tested_documents(texts)), result);
     result.details["upper_half"] = halves.kind;
   }
 
@@ -114,12 +123,11 @@ class UnlearningTask : public PlannedTask<UnlearningTexts> {
     return derive_seed(session.seed, {'u', static_cast<uint64_t>(run)});
   }
 
-  static std::vector<int64_t> probed_documents(const UnlearningTexts& texts) {
+  static std::vector<int64_t> tested_documents(const UnlearningTexts& texts) {
     std::vector<int64_t> documents;
     for (const UnlearningPlan& plan : texts.plans)
       for (const auto& parts : plan.texts)
-        for (const UnlearningPart part : {kTrain, kTest})
-          for (const int64_t t : parts[part]) documents.push_back(texts.table.document[t]);
+        for (const int64_t t : parts[kTest]) documents.push_back(texts.table.document[t]);
     return documents;
   }
 };

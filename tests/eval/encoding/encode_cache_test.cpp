@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
 #include <numeric>
 
 #include "data/split.h"
@@ -64,7 +63,7 @@ class EncodeCacheTest : public ::testing::Test {
 
 TEST_F(EncodeCacheTest, StatisticsEqualTheNaiveDoubleComputation) {
   const sae::Dictionary dictionary = test::random_dictionary(24, 100, 8, 5);
-  const EncodeCache cache = encode({&dictionary}, {true, {}}, 2);
+  const EncodeCache cache = encode({&dictionary}, {StatisticsRequest{}, {}}, 2);
   const int64_t d = 24;
   std::vector<double> mean(d, 0.0);
   double tokens = 0, error = 0, deviation = 0, active = 0, cosine = 0, ratio = 0;
@@ -114,29 +113,27 @@ TEST_F(EncodeCacheTest, StatisticsEqualTheNaiveDoubleComputation) {
   EXPECT_EQ(cache.dictionaries[0].validation.firing, firing);
 }
 
-TEST_F(EncodeCacheTest, TrainSampleIsOfTrainDocumentsAndAboutAsLarge) {
-  const auto parts = statistics_parts(*dataset_, kRule);
-  double validation = 0, train = 0;
-  std::map<int64_t, int> part_of;
-  for (int64_t r = 0; r < planted_.rows(); ++r) {
-    if (planted_.special[r]) {
-      EXPECT_EQ(parts[r], 0);
-      continue;
-    }
-    const auto [place, fresh] = part_of.emplace(planted_.document[r], parts[r]);
-    EXPECT_EQ(place->second, parts[r]) << "a document lies in two parts";
-    const data::Split split = data::split_of(planted_.document[r], kRule);
-    EXPECT_EQ(parts[r] == 1, split == data::Split::validation);
-    EXPECT_TRUE(parts[r] != 2 || split == data::Split::train);
-    validation += parts[r] == 1;
-    train += parts[r] == 2;
+TEST_F(EncodeCacheTest, ACapLeavesTheSumsOfItsDocumentsAlone) {
+  const sae::Dictionary dictionary = test::random_dictionary(24, 100, 8, 5);
+  const EncodeCache all = encode({&dictionary}, {StatisticsRequest{}, {}}, 2),
+                    some = encode({&dictionary}, {StatisticsRequest{200, 9}, {}}, 2);
+  const StatisticsSample sample = sample_statistics(*dataset_, kRule, {200, 9});
+  const PartStatistics& part = some.dictionaries[0].validation;
+  EXPECT_EQ(part.tokens, sample.validation.tokens);
+  EXPECT_LE(part.tokens, 200);
+  ASSERT_EQ(part.documents.size(), sample.validation.documents.size());
+  const auto whole = sample_statistics(*dataset_, kRule, {}).validation.documents;
+  for (size_t i = 0; i < part.documents.size(); ++i) {
+    const auto at = std::lower_bound(whole.begin(), whole.end(), sample.validation.documents[i]);
+    const DocumentSums& same = all.dictionaries[0].validation.documents[at - whole.begin()];
+    EXPECT_EQ(part.documents[i].error, same.error);
+    EXPECT_EQ(part.documents[i].tokens, same.tokens);
   }
-  EXPECT_NEAR(train / validation, 1, 0.35);
 }
 
 TEST_F(EncodeCacheTest, PoolsOverOrdinaryTokens) {
   const sae::Dictionary dictionary = test::random_dictionary(24, 100, 8, 6);
-  const EncodeCache cache = encode({&dictionary}, {false, {40, 3, 500, 3}}, 2);
+  const EncodeCache cache = encode({&dictionary}, {std::nullopt, {40, 3, 500, 3}}, 2);
   ASSERT_EQ(cache.texts, (std::vector<int64_t>{3, 40, 500}));
   for (const int64_t t : cache.texts) {
     std::vector<double> x(24, 0.0), z(100, 0.0), y(24, 0.0);
@@ -175,8 +172,8 @@ TEST_F(EncodeCacheTest, SameBitsOnAnyNumberOfThreads) {
   const sae::Dictionary dictionary = test::random_dictionary(24, 100, 8, 6);
   std::vector<int64_t> texts(static_cast<size_t>(table_.size()));
   std::iota(texts.begin(), texts.end(), 0);
-  const EncodeCache one = encode({&dictionary}, {true, texts}, 1),
-                    three = encode({&dictionary}, {true, texts}, 3);
+  const EncodeCache one = encode({&dictionary}, {StatisticsRequest{}, texts}, 1),
+                    three = encode({&dictionary}, {StatisticsRequest{}, texts}, 3);
   EXPECT_EQ(one.dense, three.dense);
   EXPECT_EQ(one.dictionaries[0].pooled.values, three.dictionaries[0].pooled.values);
   EXPECT_EQ(one.dictionaries[0].reconstruction, three.dictionaries[0].reconstruction);
@@ -189,16 +186,17 @@ TEST_F(EncodeCacheTest, SameBitsOnAnyNumberOfThreads) {
 TEST_F(EncodeCacheTest, RefusesWhatDoesNotFit) {
   const sae::Dictionary wide = test::random_dictionary(25, 100, 8, 6),
                         fits = test::random_dictionary(24, 100, 8, 6);
-  EXPECT_THROW(encode({&wide}, {true, {}}, 1), UsageError);
+  EXPECT_THROW(encode({&wide}, {StatisticsRequest{}, {}}, 1), UsageError);
   Context context({Device::cpu, 1});
   const sae::Dictionary* list[] = {&fits};
-  EXPECT_THROW(encode_once(context, *dataset_, &table_, list, {true, {}}, {0, 0, 0}), Error);
+  EXPECT_THROW(encode_once(context, *dataset_, &table_, list, {StatisticsRequest{}, {}}, {0, 0, 0}),
+               Error);
 }
 
 TEST_F(EncodeCacheTest, MaxAndLastAreOverTheOrdinaryTokens) {
   const sae::Dictionary dictionary = test::random_dictionary(24, 100, 8, 5);
   const std::vector<int64_t> texts{7, 2, 40};
-  const EncodeCache cache = encode({&dictionary}, {false, texts, true}, 2);
+  const EncodeCache cache = encode({&dictionary}, {std::nullopt, texts, true}, 2);
   const EncodedDictionary& encoded = cache.dictionaries[0];
   for (const int64_t t : texts) {
     std::vector<double> z_max(100, 0.0), z_last;
@@ -227,7 +225,8 @@ TEST_F(EncodeCacheTest, MaxAndLastAreOverTheOrdinaryTokens) {
       for (int64_t j = 0; j < 100; ++j) EXPECT_NEAR(found[j], (*wanted)[j], 1e-4);
     }
   }
-  EXPECT_TRUE(encode({&dictionary}, {false, texts}, 2).dense_max.empty()) << "only where asked for";
+  EXPECT_TRUE(encode({&dictionary}, {std::nullopt, texts}, 2).dense_max.empty())
+      << "only where asked for";
 }
 
 }  // namespace

@@ -1,7 +1,11 @@
 #include "eval/tasks/core/core.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "eval/tasks/core/settings.h"
 #include "kernels/base/error.h"
 #include "tests/eval/eval_session.h"
 
@@ -56,6 +60,49 @@ TEST(CoreTask, EveryNumberIsWholeAndSaysWhetherTrainingSawIt) {
     for (const auto& bin : results[0].details["density_histogram"][name])
       counted += bin["count"].get<int64_t>();
     EXPECT_EQ(counted, 100) << "every latent is in one bin or dead";
+  }
+}
+
+TEST(CoreTask, ACapIsKeptAndStated) {
+  test::SessionFixture fixture("core_cap", {});
+  fixture.add(test::random_dictionary(24, 100, 8, 5), "a");
+  const TaskResult whole = fixture.run({"core"})[0];
+  fixture.config.of<CoreConfig>().tokens = 400;
+  const TaskResult capped = fixture.run({"core"})[0];
+  ASSERT_EQ(capped.status, "ok") << capped.reason;
+  const Number *all = find(whole, "fvu", "", "a", "validation"),
+               *some = find(capped, "fvu", "", "a", "validation");
+  EXPECT_LE(some->n, 400);
+  EXPECT_GT(some->n, 350);
+  EXPECT_NEAR(some->value / all->value, 1, 0.1);
+  const std::string line = capped.details["measured"];
+  EXPECT_NE(line.find(fmt::format("{} of {} validation tokens", some->n, all->n)),
+            std::string::npos)
+      << line << " " << all->n;
+  EXPECT_NE(line.find("whole documents, stratified by file"), std::string::npos) << line;
+  EXPECT_NE(std::find(fixture.log.begin(), fixture.log.end(), "core: measures " + line),
+            fixture.log.end());
+}
+
+TEST(CoreTask, OneDocumentHasValuesAndNoIntervals) {
+  const auto validation = [](int64_t documents) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < documents; ++i)
+      count += data::split_of(i * 1000 + 17, {0.2, 0.05, 0}) == data::Split::validation;
+    return count;
+  };
+  test::PlantedOptions options;
+  for (options.documents = 1; validation(options.documents) == 0;) ++options.documents;
+  test::SessionFixture fixture("core_one", options);
+  fixture.add(test::random_dictionary(24, 100, 8, 5), "a");
+  const TaskResult result = fixture.run({"core"})[0];
+  ASSERT_EQ(result.status, "ok") << result.reason;
+  for (const char* metric : {"fvu", "l0", "cosine", "l2_ratio"}) {
+    const Number* number = find(result, metric, "", "a", "validation");
+    ASSERT_TRUE(number) << metric;
+    EXPECT_FALSE(number->interval) << metric;
+    EXPECT_EQ(number->interval_kind, "none: it takes two documents or more") << metric;
+    EXPECT_NE(number->value, 0) << metric;
   }
 }
 
