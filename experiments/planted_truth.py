@@ -29,7 +29,7 @@ D, FEATURES, CLASSES, OWN, K = 64, 96, 6, 3, 8
 WORTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 TASKS = "core,ood_probing,probe_regimes,saebench_probing,spurious,targeted_removal,hidden_goals"
 FURTHER = {
-    ("spurious", "anti_auroc", "edit", "share 1.00"),
+    ("spurious", "both_auroc", "edit", "share 1.00"),
     ("hidden_goals", "mrr", "latents_exemplar", "strength 1.00"),
     *(("targeted_removal", "scr", "latents", f"n {n}") for n in (2, 5, 10)),
 }

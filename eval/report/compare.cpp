@@ -50,7 +50,8 @@ void draw_frontier(Page& page, const Results& results, const ScoreTable& table) 
   vega::LineOptions options;
   options.x_title = "L0, validation";
   options.y_title = table.metric_label;
-  if (table.baseline) options.references = {table.baseline->value.value};
+  if (table.chance) options.references.push_back(*table.chance);
+  if (table.baseline) options.references.push_back(table.baseline->value.value);
   for (const bool controls : {false, true}) {
     const size_t before = options.series.size();
     for (const DictionaryEntry& entry : results.dictionaries) {
@@ -68,8 +69,8 @@ void draw_frontier(Page& page, const Results& results, const ScoreTable& table) 
   }
   if (values.empty()) return;
   const vega::Chart chart = vega::lines(values, options);
-  page.figure(chart.spec, table.title, table.title + " over L0, a point a dictionary",
-              chart.least_width);
+  page.figure(chart.spec, with_chance(table.title, table.chance),
+              table.title + " over L0, a point a dictionary", chart.least_width);
 }
 
 void add_frontiers(Page& page, const Results& results, const Comparison& comparison) {
@@ -83,7 +84,7 @@ void add_frontiers(Page& page, const Results& results, const Comparison& compari
   page.caption(
       "Frontiers over L0: a point a dictionary with its 95 % interval, a line through dictionaries "
       "of one variant and width; controls are grey. Dashed: the best arm that needs no dictionary, "
-      "chosen on other units.");
+      "chosen on other units, and where a title names it, chance.");
 }
 
 void add_pairs(Page& page, const std::vector<RankedPair>& pairs, const std::string& caption,
@@ -191,7 +192,7 @@ void add_card(Page& page, const DictionaryEntry& entry, const Comparison& compar
       }
       control.css = "num wrap";
       if (card.beside) beside = estimate_cell(card.beside->difference, true);
-      table.rows.push_back({{scores.title, "name"},
+      table.rows.push_back({{scores.title, "name", chance_text(scores.chance)},
                             value,
                             best,
                             control,

@@ -147,7 +147,7 @@ std::optional<double> best_baseline(const FigureInput& in) {
 std::vector<Panel> dot_panels(const FigureInput& in) {
   const std::vector<const Number*> numbers = numbers_of(in.task, in.figure);
   if (numbers.empty()) return {};
-  std::vector<ReferenceLine> lines = reference_lines(in, in.figure.metrics.front());
+  std::vector<ReferenceLine> lines = reference_lines(in, in.figure.metrics);
   if (const auto best = best_baseline(in)) lines.push_back({*best, ""});
   const std::vector<Group> groups = groups_of(in, numbers);
   vega::DotOptions options;

@@ -30,17 +30,15 @@ struct LineData {
     values.back()["high"] = (*y.interval)[1];
   }
 
-  std::vector<Panel> panels(const FigureInput& in, const std::string& x_title,
-                            const std::string& metric) const {
+  std::vector<Panel> panels(const FigureInput& in, const std::string& metric,
+                            vega::LineOptions options) const {
     if (values.empty()) return {};
-    vega::LineOptions options;
-    options.x_title = x_title;
     options.y_title = metric_label(in.task, metric);
     options.series = series;
     for (const std::string& line : controls)
       if (!holds(options.series, line)) options.series.push_back(line);
     options.controls = options.series.size() - series.size();
-    options.references = values_of(reference_lines(in, metric));
+    options.references = values_of(reference_lines(in, {metric}));
     return {{in.figure.title, vega::lines(values, options)}};
   }
 };
@@ -70,7 +68,9 @@ std::vector<Panel> curve_panels(const FigureInput& in) {
     if (const auto x = place_of(in, *n))
       data.add(*x, *n, line_of(in, *n), row_name(in.task, n->dictionary, n->method),
                is_control(in, n->dictionary, n->method));
-  return data.panels(in, in.figure.x_title, in.figure.metrics.front());
+  vega::LineOptions options;
+  options.x_title = in.figure.x_title;
+  return data.panels(in, in.figure.metrics.front(), std::move(options));
 }
 
 std::vector<Panel> frontier_panels(const FigureInput& in) {
@@ -89,7 +89,10 @@ std::vector<Panel> frontier_panels(const FigureInput& in) {
     const std::string line = n->method.empty() && entry ? series_of(*entry) : name;
     data.add(at->second->value, *n, line, name, is_control(in, n->dictionary, n->method));
   }
-  return data.panels(in, metric_label(in.task, across), up);
+  vega::LineOptions options;
+  options.x_title = metric_label(in.task, across);
+  if (const auto chance = chance_of(in.task, across)) options.x_references = {*chance};
+  return data.panels(in, up, std::move(options));
 }
 
 }  // namespace assay::eval::report

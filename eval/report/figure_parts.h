@@ -37,8 +37,12 @@ inline void note(std::vector<std::string>& list, const std::string& name) {
 
 /// Numbers of the figure's metrics, parts and arms, in the order of the results.
 std::vector<const Number*> numbers_of(const TaskResult& task, const Figure& figure);
-/// Dashed lines at the chance level of the metric, and at the figure's references.
-std::vector<ReferenceLine> reference_lines(const FigureInput& in, const std::string& metric);
+/// Dashed lines at the chance levels of the metrics, each level once, and at the figure's
+/// references.
+std::vector<ReferenceLine> reference_lines(const FigureInput& in,
+                                           const std::vector<std::string>& metrics);
+/// A metric's chance level; nothing where it is not declared or has none.
+std::optional<double> chance_of(const TaskResult& task, const std::string& metric);
 std::vector<double> values_of(const std::vector<ReferenceLine>& lines);
 /// Is this a dictionary that never learnt, or an arm that knows nothing?
 bool is_control(const FigureInput& in, const std::string& dictionary, const std::string& method);

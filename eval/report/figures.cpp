@@ -1,5 +1,7 @@
 #include "eval/report/figures.h"
 
+#include <cstdint>
+
 #include "eval/report/figure_parts.h"
 #include "eval/results/text.h"
 #include "eval/results/words.h"
@@ -20,13 +22,22 @@ std::vector<Panel> panels_of(const FigureInput& in) {
   return histogram_panels(in);
 }
 
-/// "Dashed: chance 0.500; hides all 1.000."
+/// The metrics whose chance levels the panels of a figure draw.
+std::vector<std::string> drawn_metrics(const Figure& figure) {
+  const size_t most = figure.kind == "curve" ? 1 : figure.kind == "frontier" ? 2 : SIZE_MAX;
+  const auto count = static_cast<std::ptrdiff_t>(std::min(most, figure.metrics.size()));
+  return {figure.metrics.begin(), figure.metrics.begin() + count};
+}
+
+/// "Dashed: chance 0.500; hides all 1.000." Of a matrix chance is the white.
 std::string dashed_sentence(const FigureInput& in) {
   const std::string& kind = in.figure.kind;
-  if (kind == "matrix" || kind == "histogram") return "";
-  const auto& metrics = in.figure.metrics;  // as the panels draw them
-  std::vector<ReferenceLine> lines =
-      reference_lines(in, kind == "frontier" ? metrics[1] : metrics.front());
+  if (kind == "histogram") return "";
+  if (kind == "matrix") {
+    const std::string chance = chance_text(chance_of(in.task, in.figure.metrics.front()));
+    return chance.empty() ? "" : " White: " + chance + ".";
+  }
+  std::vector<ReferenceLine> lines = reference_lines(in, drawn_metrics(in.figure));
   if (const auto best = best_baseline(in)) lines.push_back({*best, "the best baseline"});
   std::string text;
   for (const ReferenceLine& line : lines)
@@ -88,11 +99,29 @@ std::vector<const Number*> numbers_of(const TaskResult& task, const Figure& figu
   return found;
 }
 
-std::vector<ReferenceLine> reference_lines(const FigureInput& in, const std::string& metric) {
+std::optional<double> chance_of(const TaskResult& task, const std::string& metric) {
+  const MetricEntry* entry = find_metric(task, metric);
+  return entry ? entry->chance : std::nullopt;
+}
+
+std::vector<ReferenceLine> reference_lines(const FigureInput& in,
+                                           const std::vector<std::string>& metrics) {
   std::vector<ReferenceLine> lines;
-  const MetricEntry* entry = find_metric(in.task, metric);
-  if (entry && entry->chance) lines.push_back({*entry->chance, "chance"});
-  lines.insert(lines.end(), in.figure.references.begin(), in.figure.references.end());
+  for (const std::string& metric : metrics) {
+    const std::optional<double> chance = chance_of(in.task, metric);
+    const bool known = std::any_of(lines.begin(), lines.end(),
+                                   [&](const ReferenceLine& line) { return line.value == chance; });
+    if (chance && !known) lines.push_back({*chance, "chance"});
+  }
+  for (const ReferenceLine& own : in.figure.references) {
+    const auto same = std::find_if(lines.begin(), lines.end(), [&](const ReferenceLine& line) {
+      return line.value == own.value;
+    });
+    if (same == lines.end())
+      lines.push_back(own);
+    else
+      same->label += ", " + own.label;
+  }
   return lines;
 }
 

@@ -34,7 +34,9 @@ TableCell dictionary_cell(const DictionaryEntry& entry) {
 /// not fit.
 Table score_table(const Summary& summary, const Comparison& comparison) {
   const auto metric_cell = [](const ScoreTable& scores, const char* css) {
-    return TableCell{scores.title, css, scores.cards.empty() ? "" : scores.cards.front().label};
+    return TableCell{
+        scores.title, css,
+        with_chance(scores.cards.empty() ? "" : scores.cards.front().label, scores.chance)};
   };
   Table table;
   if (comparison.tables.size() < summary.rows.size()) {
@@ -75,11 +77,12 @@ void add_verdicts(Page& page, const Summary& summary) {
     const std::string sentence = verdict_sentence(*score.table, *score.card);
     const bool lost = score.card->verdict == Verdict::baseline_wins;
     if (verdicts.size() <= kVerdictParagraphs)
-      page.paragraph(fmt::format("{}, {} — {}", row->entry.name, score.table->title, sentence),
+      page.paragraph(fmt::format("{}, {} — {}", row->entry.name,
+                                 with_chance(score.table->title, score.table->chance), sentence),
                      lost ? "verdict lost" : "verdict");
     const bool leads = score.card->verdict == Verdict::dictionary_leads;
     table.rows.push_back({{row->entry.name, "name"},
-                          {score.table->title, "wrap"},
+                          {score.table->title, "wrap", chance_text(score.table->chance)},
                           {sentence, leads  ? "wrap pass"
                                      : lost ? "wrap fail"
                                             : "wrap"}});
@@ -162,7 +165,7 @@ void add_summary(Page& page, const Results& results, const Comparison& compariso
   Table table;
   table.head = {{"Dictionary"}};
   for (const SummaryColumn& column : summary.columns)
-    table.head.push_back({column.label, "num", column.part_label});
+    table.head.push_back({column.label, "num", with_chance(column.part_label, column.chance)});
   for (const SummaryRow& row : summary.rows) {
     auto& cells = table.rows.emplace_back(1, dictionary_cell(row.entry));
     for (const auto& value : row.values) cells.push_back(number_cell(value));
@@ -271,18 +274,22 @@ void add_numbers(Page& page, const Results& results) {
                  {"Part"},
                  {"Value", "num"},
                  {"95 % interval"},
+                 {"Chance", "num"},
                  {"n", "num"},
                  {"Trained on test texts"},
                  {"Control"},
                  {"Interval made by"}},
                 {}};
     for (const Number& n : task.numbers) {
+      const MetricEntry* metric = find_metric(task, n.metric);
+      const std::optional<double> chance = metric ? metric->chance : std::nullopt;
       table.rows.push_back({{metric_label(task, n.metric)},
                             {n.method.empty() ? "–" : n.method},
                             {n.dictionary.empty() ? "–" : n.dictionary},
                             {n.part},
                             {value_text(n.value) + (n.unit.empty() ? "" : " " + n.unit), "num"},
                             {n.interval ? interval_text(n) : "–"},
+                            {chance ? value_text(*chance) : "–", "num"},
                             {count_text(n.n) + " " + n.n_unit, "num"},
                             {seen_text(n.test_seen_in_training)},
                             {n.control.empty() ? "–" : n.control},

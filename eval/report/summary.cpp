@@ -17,7 +17,7 @@ std::vector<SummaryColumn> columns_of(const Results& results) {
     for (const MetricEntry& metric : task.metrics)
       if (!metric.summary_part.empty())
         columns.push_back({&task, metric.name, metric.summary_part, metric.label,
-                           part_label(task, metric.summary_part)});
+                           part_label(task, metric.summary_part), metric.chance});
   return columns;
 }
 
@@ -116,7 +116,7 @@ std::string score_block(const report::Summary& summary, size_t index, const Scor
       verdicts +=
           printable(fmt::format("{}: {}", card->dictionary, verdict_sentence(table, *card))) + "\n";
   }
-  return "\n" + printable(table.title) + "\n" + aligned(rows) + verdicts;
+  return "\n" + printable(with_chance(table.title, table.chance)) + "\n" + aligned(rows) + verdicts;
 }
 
 /// Which metrics did not pass their own checks, and how many did.
@@ -141,7 +141,7 @@ std::string summary_table(const Results& results) {
   const report::Summary summary = report::summarise(results, comparison);
   std::vector<Row> rows = {{"dictionary"}};
   for (const report::SummaryColumn& column : summary.columns)
-    rows[0].push_back(printable(column.label));
+    rows[0].push_back(printable(with_chance(column.label, column.chance)));
   for (const report::SummaryRow& row : summary.rows) {
     rows.push_back({shown_name(row.entry)});
     for (const auto& value : row.values) rows.back().push_back(cell(value));

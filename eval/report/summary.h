@@ -20,6 +20,7 @@ struct SummaryScore {
 struct SummaryColumn {
   const TaskResult* task = nullptr;
   std::string metric, part, label, part_label;
+  std::optional<double> chance;
 };
 
 struct SummaryRow {

@@ -85,6 +85,17 @@ struct Grid {
   }
 };
 
+/// "Knowing nothing gives: AUROC 0.500; MRR 0.157.", for tables whose columns have names of their
+/// own; "" where no metric has a chance level.
+std::string chance_levels(const TaskResult& task) {
+  std::string text;
+  for (const MetricEntry& metric : task.metrics)
+    if (metric.chance)
+      text += fmt::format("{}{} {}", text.empty() ? "Knowing nothing gives: " : "; ", metric.label,
+                          value_text(*metric.chance));
+  return text.empty() ? "" : text + ".";
+}
+
 }  // namespace
 
 void add_number_table(Page& page, const TaskResult& task, const std::vector<const Number*>& numbers,
@@ -108,7 +119,8 @@ void add_number_table(Page& page, const TaskResult& task, const std::vector<cons
   if (!across) grid.table.head.push_back({"Part"});
   const size_t first = grid.table.head.size();
   for (const auto& [metric, part] : grid.columns)
-    grid.table.head.push_back({metric_label(task, metric), "num wrap", part_label(task, part)});
+    grid.table.head.push_back({metric_label(task, metric), "num wrap",
+                               with_chance(part_label(task, part), chance_of(task, metric))});
   for (const auto& [dictionary, method, part] : grid.rows) {
     auto& row = grid.table.rows.emplace_back();
     row.push_back({row_name(task, dictionary, method), "name"});
@@ -128,6 +140,8 @@ void add_number_table(Page& page, const TaskResult& task, const std::vector<cons
 }
 
 void add_details(Page& page, const TaskResult& task) {
+  const std::string levels = chance_levels(task);
+  if (!levels.empty() && !task.details.empty()) page.paragraph(levels, "small");
   for (const auto& [key, value] : task.details.items()) {
     if (value.empty() || is_drawn(task, key)) continue;
     const bool rows = value.is_array() && std::all_of(value.begin(), value.end(), is_flat);

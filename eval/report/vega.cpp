@@ -307,6 +307,12 @@ Chart lines(json values, const LineOptions& options) {
                       {"mark", kDashed},
                       {"encoding", {{"y", {{"field", "at"}, {"type", "quantitative"}}}}}});
   }
+  for (const double reference : options.x_references) {
+    if (reference <= 0 && x["scale"]["type"] == "log") continue;  // it has no place there
+    layers.push_back({{"data", {{"values", {{{"at", reference}}}}}},
+                      {"mark", kDashed},
+                      {"encoding", {{"x", {{"field", "at"}, {"type", "quantitative"}}}}}});
+  }
   layers.push_back({{"mark", {{"type", "line"}, {"strokeWidth", 1.2}, {"opacity", 0.6}}},
                     {"encoding", {{"x", x}, {"y", mean}, {"color", colours}}}});
   layers.push_back(

@@ -42,8 +42,9 @@ Chart dots(nlohmann::json values, const DotOptions& options);
 struct LineOptions {
   std::string x_title, y_title;
   std::vector<std::string> series;
-  size_t controls = 0;             ///< the last so many of series: grey
-  std::vector<double> references;  ///< dashed horizontal lines
+  size_t controls = 0;               ///< the last so many of series: grey
+  std::vector<double> references;    ///< dashed horizontal lines
+  std::vector<double> x_references;  ///< dashed vertical lines
 };
 Chart lines(nlohmann::json values, const LineOptions& options);
 

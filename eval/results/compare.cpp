@@ -130,6 +130,7 @@ class TableMaker {
     table_.part = like.part;
     table_.caveat = task.caveat;
     table_.higher_is_better = like.higher_is_better;
+    if (const MetricEntry* metric = find_metric(task, like.metric)) table_.chance = metric->chance;
     std::set<int64_t> units, runs;
     for (const Cell& cell : arms_.front().cells) {
       units.insert(cell.unit);
@@ -236,10 +237,13 @@ void judge(std::vector<ScoreTable>& tables) {
     for (Card& card : table.cards) {
       if (!card.beside) continue;
       const Paired& pair = *card.beside;
-      card.verdict = table.units < kUnitsToTell  ? Verdict::describes
-                     : pair.p_holm >= kAlpha     ? Verdict::open
-                     : pair.difference.value > 0 ? Verdict::dictionary_leads
-                                                 : Verdict::baseline_wins;
+      const bool told = pair.p_holm < kAlpha;
+      if (table.units < kUnitsToTell)
+        card.verdict = Verdict::describes;
+      else if (told && pair.difference.value < 0)
+        card.verdict = Verdict::baseline_wins;
+      else if (told && beats_chance(table, *card.chosen))
+        card.verdict = Verdict::dictionary_leads;
     }
 }
 
@@ -265,6 +269,13 @@ const DictionaryEntry& entry_of(const Results& results, const std::string& name)
 }
 
 }  // namespace compare_parts
+
+bool beats_chance(const ScoreTable& table, const ChosenArm& arm) {
+  if (!table.chance) return true;
+  const Estimate& value = arm.value;
+  const Interval interval = value.interval.value_or(Interval{value.value, value.value});
+  return table.higher_is_better ? interval[0] > *table.chance : interval[1] < *table.chance;
+}
 
 Comparison compare(const Results& results) {
   Comparison comparison;

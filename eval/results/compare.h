@@ -56,7 +56,7 @@ struct ChosenArm {
 enum class Verdict {
   describes,      ///< the table has too few units to tell
   baseline_wins,  ///< the difference is below 0 after Holm over all verdicts
-  open,           ///< it is not told apart from 0
+  open,           ///< it is not told apart from 0, or the arm ahead is no better than chance
   dictionary_leads
 };
 
@@ -110,6 +110,7 @@ struct ScoreTable {
   std::string metric_label;  ///< "AUROC"
   std::string caveat;        ///< the task's; stands behind every verdict
   bool higher_is_better = true;
+  std::optional<double> chance;  ///< MetricEntry::chance
   int64_t units = 0, runs = 0;
   std::optional<ChosenArm> baseline;  ///< the best baseline, chosen on other units
   std::vector<Card> cards;            ///< in the order of the results' dictionaries
@@ -165,6 +166,9 @@ Results add_results(const Results& earlier, Results now);
 
 /// Validation L0, of the first task that measured one; nothing where none did.
 std::optional<double> measured_l0(const Results& results, const std::string& dictionary);
+
+/// Is the arm's interval beyond the metric's chance level? True where the metric has none.
+bool beats_chance(const ScoreTable& table, const ChosenArm& arm);
 
 /// "A simple baseline wins here: …" for people, with the task's caveat; "" for a control.
 std::string verdict_sentence(const ScoreTable& table, const Card& card);

@@ -229,6 +229,7 @@ std::string verdict_words(const ScoreTable& table, const Card& card) {
     case Verdict::open:
       break;
   }
+  if (card.beside->p_holm < kAlpha) return "Ahead of a simple baseline and no verdict";
   const std::optional<double>& told = table.reliability.verdict_detectable;
   return "Not told apart from a simple baseline" +
          (told ? fmt::format(", and only a difference of {} mostly would be", value_text(*told))
@@ -242,14 +243,19 @@ bool is_comparison(const TaskResult& task) { return task.name == kComparisonTask
 std::string verdict_sentence(const ScoreTable& table, const Card& card) {
   if (!card.beside) return "";
   const Paired& pair = *card.beside;
-  return fmt::format("{}: {} {} against {} {}, difference {}{}.{}", verdict_words(table, card),
+  const std::string guessing =
+      beats_chance(table, *card.chosen)
+          ? ""
+          : fmt::format(" The dictionary's arm is no better than chance ({}).",
+                        value_text(*table.chance));
+  return fmt::format("{}: {} {} against {} {}, difference {}{}.{}{}", verdict_words(table, card),
                      table.baseline->labels, value_text(table.baseline->value.value),
                      card.chosen->labels, value_text(card.chosen->value.value),
                      estimate_text(pair.difference, true),
                      card.verdict == Verdict::describes
                          ? ""
                          : fmt::format(", p {:.3f} after Holm over all verdicts", pair.p_holm),
-                     table.caveat.empty() ? "" : " Caveat: " + table.caveat);
+                     guessing, table.caveat.empty() ? "" : " Caveat: " + table.caveat);
 }
 
 TaskResult comparison_task(const Comparison& comparison) {

@@ -10,7 +10,6 @@ std::optional<PlantedTruth> planted_truth(std::string_view task, std::string_vie
   // longer its own.
   static constexpr PlantedTruth kMeasured[] = {
       {"ood_probing", "auroc", "ood", .927, {.740, .987}},
-      {"spurious", "anti_auroc", "share 1.00", .336, {-.177, .809}},
       {"targeted_removal", "tpp", "n 20", .959, {.837, .992}},
       {"targeted_removal", "scr", "n 20", -.851, {-.965, -.573}},
       {"hidden_goals", "mrr", "strength 0.40", .217, {-.381, .705}},

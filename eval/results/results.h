@@ -61,7 +61,8 @@ struct ArmEntry {
   std::string name;   ///< unique in its task
   std::string label;  ///< for people
   /// "headline" (the arm fixed beforehand), "baseline" (needs no dictionary), "control" (knows
-  /// nothing), "ceiling" (knows what none may), "difference" (of two arms) or "" (any other)
+  /// nothing), "ceiling" (knows what none may), "difference" (of two arms) or "" (any other). There
+  /// are no scores of controls, ceilings and differences, so that none is ever the best arm.
   std::string role;
   std::string space;   ///< what it reads or edits: "activations", "neurons", "latents", "text", …
   std::string method;  ///< what it does there: "logistic_regression", "leace", …
@@ -72,9 +73,10 @@ struct ArmEntry {
 
 /// What a task says of a metric.
 struct MetricEntry {
-  std::string name, label;            ///< as numbers name it; for people
-  std::string better;                 ///< "higher", "lower" or "" where neither is
-  std::optional<double> chance = {};  ///< what knowing nothing gives: a line in every figure
+  std::string name, label;  ///< as numbers name it; for people
+  std::string better;       ///< "higher", "lower" or "" where neither is
+  /// what knowing nothing gives: a line in every figure, a word in every table
+  std::optional<double> chance = {};
   /// The part whose value describes a dictionary in the summary; mostly empty.
   std::string summary_part = {};
 };
@@ -169,7 +171,9 @@ struct Results {
 void check_references(const Results& results);
 /// Throws Error naming what the report could not draw or print: a value that JSON cannot say, two
 /// arms, metrics or parts of one name, a role or kind that is none, a figure of a metric that is
-/// not declared, a score whose arm says something else of the headline.
+/// not declared, a score whose arm says something else of the headline or can
+/// be no candidate for the best: a control, a ceiling, a difference, or an arm without a dictionary
+/// that is no baseline.
 void check_task(const TaskResult& task);
 nlohmann::json to_json(const Results& results);
 /// Throws Error naming the file and the member that does not fit.

@@ -34,6 +34,14 @@ std::string estimate_text(const Estimate& estimate, bool with_sign) {
   return fmt::format("{} [{}, {}]", text(estimate.value), text(low), text(high));
 }
 
+std::string chance_text(const std::optional<double>& chance) {
+  return chance ? "chance " + value_text(*chance) : "";
+}
+
+std::string with_chance(const std::string& text, const std::optional<double>& chance) {
+  return text + (text.empty() || !chance ? "" : ", ") + chance_text(chance);
+}
+
 std::string count_text(int64_t count) {
   std::string digits = std::to_string(count);
   for (int64_t at = std::ssize(digits) - 3; at > (count < 0 ? 1 : 0); at -= 3) {

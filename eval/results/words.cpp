@@ -64,6 +64,21 @@ void check_figure(const TaskResult& task, const Figure& figure, const std::strin
     throw Error(fmt::format("{}.x: expected 'k' or 'part', found '{}'", where, figure.x));
 }
 
+/// Arms with scores may be chosen as the best; what knows nothing, or what none may, cannot be.
+void check_score(const TaskResult& task, const Score& score, const std::string& where) {
+  const ArmEntry* arm = find_arm(task, score.method);
+  if (!arm) return;
+  if (score.headline != (arm->role == "headline"))
+    throw Error(fmt::format("{}: '{}' is {}a headline here, its arm's role is '{}'", where,
+                            score.method, score.headline ? "" : "not ", arm->role));
+  if (arm->role == "control" || arm->role == "ceiling" || arm->role == "difference")
+    throw Error(fmt::format("{}: '{}' is a {}, which is never a candidate for the best arm", where,
+                            score.method, arm->role));
+  if (score.dictionary.empty() && arm->role != "baseline")
+    throw Error(fmt::format("{}: '{}' needs no dictionary here, its arm's role is '{}'", where,
+                            score.method, arm->role));
+}
+
 }  // namespace
 
 const ArmEntry* find_arm(const TaskResult& task, const std::string& name) {
@@ -117,12 +132,7 @@ void check_words(const TaskResult& task) {
     check_one_of(kBetter, fmt::format("{}metrics.{}.better", where, metric.name), metric.better);
   for (size_t i = 0; i < task.figures.size(); ++i)
     check_figure(task, task.figures[i], fmt::format("{}figures[{}]", where, i));
-  for (const Score& score : task.scores) {
-    const ArmEntry* arm = find_arm(task, score.method);
-    if (arm && score.headline != (arm->role == "headline"))
-      throw Error(fmt::format("{}scores: '{}' is {}a headline here, its arm's role is '{}'", where,
-                              score.method, score.headline ? "" : "not ", arm->role));
-  }
+  for (const Score& score : task.scores) check_score(task, score, where + "scores");
 }
 
 }  // namespace assay::eval

@@ -46,7 +46,7 @@ using TaskPlan = std::any;
 class Task {
  public:
   virtual ~Task() = default;
-  /// Empty if the task can run; else what is missing, e.g. "needs --model".
+  /// Empty if the task can run; else what is missing. UsageError on settings that cannot be met.
   virtual std::string missing(const Session&) const { return {}; }
   /// Adds to the encoding pass. An exception fails this task alone.
   virtual TaskPlan plan(const Session& session, EncodeRequest& request) const = 0;

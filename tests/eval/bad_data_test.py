@@ -98,7 +98,8 @@ def dictionary(tmp_path_factory):
     return folder
 
 
-def evaluate(folder, dictionary, data):
+def index(folder, data):
+    """Shards of these columns, and the settings beside them."""
     with h5py.File(folder / "rows.h5", "w") as file:
         file["activations"] = data["x"].astype(np.float32)
         for name in ("document", "text"):
@@ -111,7 +112,11 @@ def evaluate(folder, dictionary, data):
             file[f"labels/{name}"] = data[name].astype(np.int32)
             file[f"labels/{name}"].attrs["classes"] = classes
     (folder / "eval.yaml").write_text(CONFIG)
-    indexed = assay("index", folder / "rows.h5", "--out", folder / "shards")
+    return assay("index", folder / "rows.h5", "--out", folder / "shards")
+
+
+def evaluate(folder, dictionary, data):
+    indexed = index(folder, data)
     if indexed.returncode:
         return indexed, {}
     run = assay(
@@ -176,6 +181,26 @@ def check_words(task):
         assert set(figure.get("arms", [])) <= set(arms), (task["name"], figure)
         parts = {n["part"] for n in task["numbers"] if n["metric"] in figure.get("metrics", [])}
         assert set(figure.get("parts", [])) & parts or not figure.get("parts"), figure
+
+
+@pytest.mark.parametrize(
+    "latents, says",
+    [
+        ([1, N], f"dictionary 'dict' has {N} latents, and to take {N} leaves nothing to read"),
+        ([4, 1], "expected ascending numbers"),
+    ],
+)
+def test_a_fix_that_leaves_nothing_to_read_exits_2(dictionary, tmp_path, latents, says):
+    assert index(tmp_path, columns()).returncode == 0
+    run = assay(
+        *("eval", dictionary, "--data", tmp_path / "shards", "--config", tmp_path / "eval.yaml"),
+        *("--set", f"eval.spurious.latents={latents}", "--out", tmp_path / "out"),
+        *("--tasks", "core,spurious"),
+    )
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert f"eval.spurious.latents = {latents}: " in run.stderr and says in run.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_constant_features(dictionary, tmp_path):

@@ -3,69 +3,26 @@
 #include <fmt/format.h>
 
 #include "eval/results/words.h"
+#include "eval/tasks/spurious/fix_table.h"
 
 namespace assay::eval::spurious {
-namespace {
-
-/// A fix, the strengths at which it is tried, and what they count.
-struct Fix {
-  ArmEntry arm;
-  std::vector<int64_t> strengths;
-  const char* unit;
-};
-
-std::vector<Fix> fixes_of(const SpuriousConfig& config) {
-  return {{{"mean_difference", "mean difference", "baseline", "activations", "mean_projection"},
-           {1},
-           "direction"},
-          {{"leace", "LEACE", "baseline", "activations", "leace"}, {1}, "direction"},
-          {{"inlp", "INLP", "baseline", "activations", "inlp"}, config.inlp, "directions"},
-          {{"neurons_drop", "neurons dropped", "baseline", "neurons", "drop"},
-           config.neurons,
-           "neurons"},
-          {{"paired", "paired differences", "baseline", "activations", "paired_projection"},
-           config.paired,
-           "directions"},
-          {{"covariate", "format as a covariate", "baseline", "activations", "covariate"},
-           config.covariate,
-           "times"},
-          {{"paired_covariate", "paired differences, format as a covariate", "baseline",
-            "activations", "paired_projection_and_covariate"},
-           config.paired,
-           "directions"},
-          {{"latents_drop", "latents dropped", "headline", "latents", "drop"},
-           config.latents,
-           "latents"},
-          {{"latents_random", "random latents dropped", "control", "latents", "drop_random"},
-           config.latents,
-           "latents"},
-          {{"edit", "latents edited out", "", "latents", "edit"}, config.latents, "latents"},
-          {{"edit_covariate", "latents edited out, format as a covariate", "", "latents",
-            "edit_and_covariate"},
-           config.latents,
-           "latents"}};
-}
-
-}  // namespace
-
-std::string fix_name(const std::string& fix, int64_t strength) {
-  return strength == 0 ? fix : fmt::format("{}_{}", fix, strength);
-}
-
-void declare_spurious(const SpuriousConfig& config, const std::string& headline_part,
+void declare_spurious(const TriedStrengths& tried, const std::string& headline_part,
                       TaskResult& result) {
   result.metrics = {
+      {"both_auroc", "AUROC, mean of reversed and within a format", "higher", 0.5},
       {"anti_auroc", "AUROC, correlation reversed", "higher", 0.5},
       {"within_auroc", "AUROC within a format", "higher", 0.5},
-      {"anti_auroc_difference", "difference of AUROC, correlation reversed", "higher"},
-      {"anti_auroc_permuted_labels", "AUROC, permuted labels", "", 0.5}};
+      {"both_auroc_difference", "difference of AUROC, mean of both", "higher"},
+      {"both_auroc_permuted_labels", "AUROC, mean of both, permuted labels", "", 0.5}};
   result.arms = {{"dense", "no fix", "baseline", "activations", "logistic_regression"},
                  {"latents", "all latents, no fix", "", "latents", "logistic_regression"}};
   std::vector<std::string> chosen = {"dense", "latents"};
-  for (const Fix& fix : fixes_of(config)) {
+  for (const FixEntry& fix : fix_entries()) {
     result.arms.push_back(fix.arm);
     chosen.push_back(fix.arm.name);
-    for (const int64_t strength : fix.strengths) {
+    const auto strengths = tried.find(fix.arm.name);
+    if (strengths == tried.end()) continue;
+    for (const int64_t strength : strengths->second) {
       ArmEntry arm = fix.arm;
       arm.name = fix_name(fix.arm.name, strength);
       arm.label += fmt::format(", {} {}", strength, fix.unit);
@@ -74,25 +31,28 @@ void declare_spurious(const SpuriousConfig& config, const std::string& headline_
       result.arms.push_back(std::move(arm));
     }
   }
+  const std::vector<std::string> metrics = {"both_auroc", "anti_auroc", "within_auroc"};
   result.figures = {
       {.kind = "dots",
        .caption = "A fix a row, at the strength chosen on other classes, " + headline_part +
-                  "; lines are 95 % intervals. A fix that lowers the value within a format "
-                  "destroys what it should keep.",
-       .metrics = {"anti_auroc", "within_auroc"},
+                  "; lines are 95 % intervals. Fixes are compared by the mean of both: one that "
+                  "destroys the class gains where the correlation is reversed and loses within a "
+                  "format.",
+       .metrics = metrics,
        .parts = {headline_part},
        .arms = std::move(chosen),
        .x_title = "AUROC"},
       {.kind = "table",
-       .caption = "Every fix at every strength.",
-       .metrics = {"anti_auroc", "within_auroc"}}};
+       .caption = "Every fix at every strength. Strengths that a grid went on to are tried at the "
+                  "headline share alone.",
+       .metrics = metrics}};
 }
 
 std::string removal_part_name(int64_t n) { return fmt::format("n {}", n); }
 
 void declare_removal(const SpuriousConfig& config, TaskResult& result) {
-  result.metrics = {{"scr", "SCR", "higher"},
-                    {"tpp", "TPP", "higher"},
+  result.metrics = {{"scr", "SCR", "higher", 0.0},
+                    {"tpp", "TPP", "higher", 0.0},
                     {"scr_difference", "difference of SCR", "higher"},
                     {"tpp_difference", "difference of TPP", "higher"}};
   result.arms = {{"neurons", "neurons", "baseline", "neurons", "ablation"},

@@ -1,6 +1,8 @@
 // The words and figures that the tasks of this folder put into their results.
 #pragma once
 
+#include <map>
+#include <set>
 #include <string>
 
 #include "eval/results/results.h"
@@ -8,11 +10,11 @@
 
 namespace assay::eval::spurious {
 
+/// The strengths at which each fix was tried, by its name.
+using TriedStrengths = std::map<std::string, std::set<int64_t>>;
 /// `headline_part`: the share at which fixes are compared.
-void declare_spurious(const SpuriousConfig& config, const std::string& headline_part,
+void declare_spurious(const TriedStrengths& tried, const std::string& headline_part,
                       TaskResult& result);
-/// "leace_1": the name of a fix at one strength; a strength of 0 is no fix, and has its name.
-std::string fix_name(const std::string& fix, int64_t strength);
 
 void declare_removal(const SpuriousConfig& config, TaskResult& result);
 /// "n 20": the name of the part at which n are ablated.

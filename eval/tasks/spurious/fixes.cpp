@@ -159,23 +159,31 @@ LogisticOptions as_they_are() {
 
 void score_edits(const EncodeCache& cache, const sae::Dictionary& dictionary,
                  const SparseCodes& pooled, const SpuriousCell& cell, size_t share,
-                 const LinearProbe& probe, const LatentFormat& format, const SpuriousConfig& config,
-                 uint64_t seed, std::vector<SpuriousScore>& scores) {
+                 const LinearProbe& probe, const LatentFormat& format, const Grids& grids,
+                 int64_t beside, uint64_t seed, std::vector<SpuriousScore>& scores) {
   Parts x = dense_parts(cache, cell, share);
   const std::vector<double> scores_of_format = probe.score(x[0].view());
-  scores.push_back(test("edit", 0, x, cell, share, {}, seed));
   int64_t done = 0;
-  for (const int64_t m : config.latents) {
+  for (const int64_t m : grids.latents) {
     std::vector<uint8_t> taken(static_cast<size_t>(dictionary.info.n));
     for (; done < std::min<int64_t>(m, std::ssize(format.ranked)); ++done)
       taken[format.ranked[done]] = 1;
     for (size_t i = 0; i < x.size(); ++i)
       subtract_latents(cache, dictionary, pooled, parts_of(cell, share)[i]->texts, taken, x[i]);
     scores.push_back(test("edit", m, x, cell, share, {}, seed));
-    const auto times = static_cast<double>(config.covariate.back());
-    scores.push_back(test("edit_covariate", m, with_covariate(x, scores_of_format, times), cell,
+    scores.push_back(test("edit_covariate", m,
+                          with_covariate(x, scores_of_format, static_cast<double>(beside)), cell,
                           share, {}, seed, as_they_are()));
   }
+}
+
+/// "latents", no fix. Where no latent fires every text scores alike.
+SpuriousScore score_all_latents(const EncodeCache& cache, const SparseCodes& pooled,
+                                const SpuriousCell& cell, size_t share, uint64_t seed) {
+  const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
+  if (latents.empty()) return {"latents", 0, .5, .5};
+  return test("latents", 0, latent_parts(cache, pooled, cell, share, latents), cell, share, {},
+              seed);
 }
 
 void permute(SpuriousCell& cell, size_t share, uint64_t seed) {
@@ -184,30 +192,35 @@ void permute(SpuriousCell& cell, size_t share, uint64_t seed) {
 
 }  // namespace
 
-DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts,
-                               const LabelledTexts& formats, const SpuriousConfig& config,
-                               uint64_t seed) {
-  const Features x = gather_dense(cache, cache.dense, formats.texts);
+Eraser learn_inlp(const EncodeCache& cache, const LabelledTexts& formats, int64_t rank,
+                  uint64_t seed) {
   LogisticOptions one_c;
   one_c.c_grid = {1};  // cross-validation in each of its rounds would cost 25 times as much
-  const int64_t rank =
-      std::min(cache.d - 1, *std::max_element(config.inlp.begin(), config.inlp.end()));
+  const Features x = gather_dense(cache, cache.dense, formats.texts);
+  return fit_inlp(x.view(), formats.labels, rank, one_c, seed);
+}
+
+DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts,
+                               const LabelledTexts& formats, const Grids& grids, uint64_t seed) {
+  const Features x = gather_dense(cache, cache.dense, formats.texts);
+  const int64_t rank = grids.inlp.empty() ? 1 : grids.inlp.back();
   DenseFormat format{fit_mean_projection(x.view(), formats.labels),
                      fit_leace(x.view(), formats.labels),
-                     fit_inlp(x.view(), formats.labels, std::max<int64_t>(1, rank), one_c, seed),
+                     learn_inlp(cache, formats, rank, seed),
                      std::nullopt,
                      rank_features(x.view(), formats.labels),
                      fit_logistic(x.view(), formats.labels, by_document(x.documents), seed)};
   if (const Features pairs = paired_differences(x, texts, formats); pairs.rows > 0)
-    format.paired = fit_paired_projection(pairs.view(), config.paired.back());
+    format.paired = fit_paired_projection(pairs.view(), cache.d);
   return format;
 }
 
 LatentFormat learn_latent_format(const EncodeCache& cache, const SparseCodes& pooled,
                                  const LabelledTexts& formats, uint64_t seed) {
   const std::vector<int32_t> latents = active_latents(cache, pooled, formats.texts);
-  const Features x = gather_latents(cache, pooled, formats.texts, latents);
   LatentFormat result;
+  if (latents.empty()) return result;
+  const Features x = gather_latents(cache, pooled, formats.texts, latents);
   for (const int64_t column : rank_features(x.view(), formats.labels))
     result.ranked.push_back(latents[column]);
   result.random = result.ranked;
@@ -215,15 +228,21 @@ LatentFormat learn_latent_format(const EncodeCache& cache, const SparseCodes& po
   return result;
 }
 
-std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const SpuriousCell& cell,
+std::vector<SpuriousScore> score_dense_plain(const EncodeCache& cache, const SpuriousCell& cell,
                                              size_t share, const DenseFormat& format,
-                                             const SpuriousConfig& config, uint64_t seed) {
+                                             uint64_t seed) {
   const Parts x = dense_parts(cache, cell, share);
-  std::vector<SpuriousScore> scores{test("dense", 0, x, cell, share, {}, seed)};
-  scores.push_back(
-      test("mean_difference", 1, erased(x, format.mean_difference), cell, share, {}, seed));
-  scores.push_back(test("leace", 1, erased(x, format.leace), cell, share, {}, seed));
-  for (const int64_t rank : config.inlp)
+  return {test("dense", 0, x, cell, share, {}, seed),
+          test("mean_difference", 1, erased(x, format.mean_difference), cell, share, {}, seed),
+          test("leace", 1, erased(x, format.leace), cell, share, {}, seed)};
+}
+
+std::vector<SpuriousScore> score_dense_grids(const EncodeCache& cache, const SpuriousCell& cell,
+                                             size_t share, const DenseFormat& format,
+                                             const Grids& grids, int64_t beside, uint64_t seed) {
+  const Parts x = dense_parts(cache, cell, share);
+  std::vector<SpuriousScore> scores;
+  for (const int64_t rank : grids.inlp)
     scores.push_back(
         test("inlp", rank, erased(x, first_directions(format.inlp, rank)), cell, share, {}, seed));
   const std::vector<double> scores_of_format = format.probe.score(x[0].view());
@@ -233,15 +252,14 @@ std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const Spu
                           with_covariate(parts, scores_of_format, static_cast<double>(times)), cell,
                           share, {}, seed, as_they_are()));
   };
-  for (const int64_t times : config.covariate) beside_format("covariate", times, x, times);
-  for (const int64_t rank : config.paired) {
-    if (!format.paired || rank >= cache.d) continue;
+  for (const int64_t times : grids.covariate) beside_format("covariate", times, x, times);
+  for (const int64_t rank : grids.paired) {
+    if (!format.paired) continue;
     const Parts projected = erased(x, first_directions(*format.paired, rank));
     scores.push_back(test("paired", rank, projected, cell, share, {}, seed));
-    beside_format("paired_covariate", rank, projected, config.covariate.back());
+    beside_format("paired_covariate", rank, projected, beside);
   }
-  for (const int64_t count : config.neurons) {
-    if (count >= cache.d) continue;
+  for (const int64_t count : grids.neurons) {
     std::vector<int64_t> kept(format.neurons.begin() + count, format.neurons.end());
     std::sort(kept.begin(), kept.end());
     scores.push_back(test("neurons_drop", count, x, cell, share, kept, seed));
@@ -249,24 +267,29 @@ std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const Spu
   return scores;
 }
 
-std::vector<SpuriousScore> score_latent_fixes(const EncodeCache& cache,
+std::vector<SpuriousScore> score_latent_plain(const EncodeCache& cache, const SparseCodes& pooled,
+                                              const SpuriousCell& cell, size_t share,
+                                              uint64_t seed) {
+  return {score_all_latents(cache, pooled, cell, share, seed),
+          test("edit", 0, dense_parts(cache, cell, share), cell, share, {}, seed)};
+}
+
+std::vector<SpuriousScore> score_latent_grids(const EncodeCache& cache,
                                               const sae::Dictionary& dictionary,
                                               const SparseCodes& pooled, const SpuriousCell& cell,
                                               size_t share, const LinearProbe& probe,
-                                              const LatentFormat& format,
-                                              const SpuriousConfig& config, uint64_t seed) {
+                                              const LatentFormat& format, const Grids& grids,
+                                              int64_t beside, uint64_t seed) {
   const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
   const Parts x = latent_parts(cache, pooled, cell, share, latents);
-  std::vector<SpuriousScore> scores{test("latents", 0, x, cell, share, {}, seed)};
+  std::vector<SpuriousScore> scores;
   for (const auto& [fix, order] :
        {std::pair("latents_drop", &format.ranked), std::pair("latents_random", &format.random)})
-    for (const int64_t m : config.latents) {
+    for (const int64_t m : grids.latents) {
       const std::vector<int64_t> kept = kept_columns(latents, *order, m);
-      // Without a latent left every text scores alike.
-      scores.push_back(kept.empty() ? SpuriousScore{fix, m, .5, .5}
-                                    : test(fix, m, x, cell, share, kept, seed));
+      if (!kept.empty()) scores.push_back(test(fix, m, x, cell, share, kept, seed));
     }
-  score_edits(cache, dictionary, pooled, cell, share, probe, format, config, seed, scores);
+  score_edits(cache, dictionary, pooled, cell, share, probe, format, grids, beside, seed, scores);
   return scores;
 }
 
@@ -279,9 +302,7 @@ SpuriousScore score_dense_null(const EncodeCache& cache, SpuriousCell cell, size
 SpuriousScore score_latent_null(const EncodeCache& cache, const SparseCodes& pooled,
                                 SpuriousCell cell, size_t share, uint64_t seed) {
   permute(cell, share, seed);
-  const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
-  return test("latents", 0, latent_parts(cache, pooled, cell, share, latents), cell, share, {},
-              seed);
+  return score_all_latents(cache, pooled, cell, share, seed);
 }
 
 }  // namespace assay::eval::spurious

@@ -24,8 +24,7 @@ struct DenseFormat {
   LinearProbe probe;  ///< usual format or other?
 };
 DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts,
-                               const LabelledTexts& formats, const SpuriousConfig& config,
-                               uint64_t seed);
+                               const LabelledTexts& formats, const Grids& grids, uint64_t seed);
 
 /// The same for a dictionary: latents that fire on the format texts by contrast, and the same
 /// latents in random order.
@@ -43,29 +42,45 @@ struct SpuriousScore {
   double within = 0;     ///< mean AUROC within either format
 };
 
-/// Every fix on dense activations, logistic regression behind it: mean_difference, leace (strength
-/// 1), inlp, neurons_drop, covariate, and where pairs could be learnt paired and paired_covariate.
-/// Strength 0, no fix, is named "dense" and comes first; it belongs to every one of them.
+/// INLP's directions on the format texts; the first r are those of rank r.
+Eraser learn_inlp(const EncodeCache& cache, const LabelledTexts& formats, int64_t rank,
+                  uint64_t seed);
+
+/// What has no grid: logistic regression on dense activations without a fix ("dense", strength 0,
+/// which belongs to every fix of them), behind mean_difference and behind leace (strength 1).
+/// `share`: index into cell.train.
+std::vector<SpuriousScore> score_dense_plain(const EncodeCache& cache, const SpuriousCell& cell,
+                                             size_t share, const DenseFormat& format,
+                                             uint64_t seed);
+
+/// The fixes of dense activations at the strengths of the grids, logistic regression behind them:
+/// inlp, neurons_drop, covariate, and where pairs could be learnt paired and paired_covariate.
 /// covariate: the format probe's score (of the untouched activations), z-scored and multiplied by
 /// the strength, stands beside the z-scored activations in training and is held constant in the
 /// test (adjustment for a confounder: Landeiro and Culotta 2016). paired_covariate: the projection,
-/// and the covariate at its last strength. `share`: index into cell.train.
-std::vector<SpuriousScore> score_dense_fixes(const EncodeCache& cache, const SpuriousCell& cell,
+/// and the covariate times `beside`.
+std::vector<SpuriousScore> score_dense_grids(const EncodeCache& cache, const SpuriousCell& cell,
                                              size_t share, const DenseFormat& format,
-                                             const SpuriousConfig& config, uint64_t seed);
+                                             const Grids& grids, int64_t beside, uint64_t seed);
 
-/// Every fix on one dictionary. latents_drop: logistic regression on all latents but the top m by
-/// format; latents_random: but m of those that fire, at random; edit: the top m latents' parts of
-/// the decoding are taken from the activations (what the dictionary does not explain stays), dense
-/// logistic regression behind it; edit_covariate: and the covariate at its last strength beside
-/// them, `probe` being the format's. Strength 0 of the first two is "latents", first; of the edits
-/// it is "edit".
-std::vector<SpuriousScore> score_latent_fixes(const EncodeCache& cache,
+/// No fix on one dictionary: "latents", strength 0 of latents_drop and latents_random, and "edit",
+/// strength 0 of the edits.
+std::vector<SpuriousScore> score_latent_plain(const EncodeCache& cache, const SparseCodes& pooled,
+                                              const SpuriousCell& cell, size_t share,
+                                              uint64_t seed);
+
+/// The fixes of one dictionary at the strengths of the grid. latents_drop: logistic regression on
+/// all latents but the top m by format; latents_random: but m of those that fire, at random; edit:
+/// the top m latents' parts of the decoding are taken from the activations (what the dictionary
+/// does not explain stays), dense logistic regression behind it; edit_covariate: and the covariate
+/// times `beside` beside them, `probe` being the format's. A strength that leaves no latent to read
+/// gives no score.
+std::vector<SpuriousScore> score_latent_grids(const EncodeCache& cache,
                                               const sae::Dictionary& dictionary,
                                               const SparseCodes& pooled, const SpuriousCell& cell,
                                               size_t share, const LinearProbe& probe,
-                                              const LatentFormat& format,
-                                              const SpuriousConfig& config, uint64_t seed);
+                                              const LatentFormat& format, const Grids& grids,
+                                              int64_t beside, uint64_t seed);
 
 /// "dense" and "latents" with the training labels permuted: what there is to find where there is
 /// nothing.

@@ -9,15 +9,12 @@
 #include "eval/results/text.h"
 #include "eval/results/words.h"
 #include "eval/tasks/spurious/declare.h"
+#include "eval/tasks/spurious/fix_table.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 namespace {
-
-constexpr const char* kDenseFixes[] = {
-    "mean_difference", "leace", "inlp", "neurons_drop", "paired", "covariate", "paired_covariate"};
-constexpr const char* kLatentFixes[] = {"latents_drop", "latents_random", "edit", "edit_covariate"};
 
 /// Share of the gap between no fix and the ceiling below which no fix is a repair.
 constexpr double kRepaired = 0.5;
@@ -27,8 +24,9 @@ bool is_none(const FixCells& row) { return row.strength == 0; }
 /// The dense fixes that the data allowed.
 std::vector<std::string> dense_fixes(const FixTable& table) {
   std::vector<std::string> fixes;
-  for (const char* fix : kDenseFixes)
-    if (table.strengths(fix, {}, 0).size() > 1) fixes.emplace_back(fix);
+  for (const FixEntry& fix : fix_entries())
+    if (!fix.on_latents() && table.strengths(fix.arm.name, {}, 0).size() > 1)
+      fixes.push_back(fix.arm.name);
   return fixes;
 }
 
@@ -58,6 +56,10 @@ class Reporter {
   std::string name(std::optional<size_t> dictionary) const {
     return dictionary_name(session_, dictionary);
   }
+  bool is_control(const ChosenFix& fix) const {
+    return find_arm(result_, fix.fix)->role == "control" ||
+           (fix.dictionary && !session_.dictionaries[*fix.dictionary].entry.null_kind.empty());
+  }
   Estimate mean(const std::vector<Cell>& cells) const { return mean_of_cells(cells); }
   Number& add(const std::string& metric, const std::string& method,
               std::optional<size_t> dictionary, size_t share, const Estimate& estimate) {
@@ -85,31 +87,38 @@ class Reporter {
 
   void row(const FixCells& row) {
     if (row.permuted) {
-      add("anti_auroc_permuted_labels", method_of(row), row.dictionary, row.share, mean(row.anti))
+      add("both_auroc_permuted_labels", method_of(row), row.dictionary, row.share,
+          mean(both(row.anti, row.within)))
           .control = "permuted_labels";
       return;
     }
     if (row.fix == "edit" && is_none(row)) return;  // the dense probe again
-    add("anti_auroc", method_of(row), row.dictionary, row.share, mean(row.anti));
-    add("within_auroc", method_of(row), row.dictionary, row.share, mean(row.within));
+    values(method_of(row), row.dictionary, row.share, row.anti, row.within);
   }
 
   void chosen(const ChosenFix& fix) {
-    add("anti_auroc", fix.fix, fix.dictionary, 0, mean(fix.anti));
-    add("within_auroc", fix.fix, fix.dictionary, 0, mean(fix.within));
+    values(fix.fix, fix.dictionary, 0, fix.anti, fix.within);
     const std::string role = find_arm(result_, fix.fix)->role;
-    Score score{"anti_auroc", part(0), fix.fix, name(fix.dictionary), role == "headline", true, {}};
-    score.cells = fix.anti;
+    Score score{"both_auroc", part(0), fix.fix, name(fix.dictionary), role == "headline", true, {}};
+    score.cells = both(fix.anti, fix.within);
     if (role != "control") result_.scores.push_back(std::move(score));  // no arm to choose
     for (const int fold : {0, 1})
       strengths_.push_back({{"fix", fix.fix},
                             {"dictionary", name(fix.dictionary)},
                             {"half", fold},
-                            {"strength", fix.strength[fold]}});
+                            {"strength", fix.strength[fold]},
+                            {"last_of_grid", fix.last[fold]}});
   }
   const nlohmann::json& strengths() const { return strengths_; }
 
  private:
+  void values(const std::string& method, std::optional<size_t> dictionary, size_t share,
+              const std::vector<Cell>& anti, const std::vector<Cell>& within) {
+    add("both_auroc", method, dictionary, share, mean(both(anti, within)));
+    add("anti_auroc", method, dictionary, share, mean(anti));
+    add("within_auroc", method, dictionary, share, mean(within));
+  }
+
   const Session& session_;
   const SpuriousPlan& plan_;
   const std::vector<std::optional<bool>>& seen_;
@@ -122,7 +131,7 @@ void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& re
   std::vector<NullTest> tests;
   for (const FixCells& row : table.rows()) {
     if (!row.permuted) continue;
-    std::vector<Cell> cells = row.anti;
+    std::vector<Cell> cells = both(row.anti, row.within);
     for (Cell& cell : cells) cell.value -= .5;
     const Estimate found = reporter.mean(cells);
     tests.push_back(
@@ -136,11 +145,12 @@ void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& re
 /// correlation.
 void check_ceiling(const Reporter& reporter, const FixTable& table,
                    const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
-  const FixCells& ceiling = table.at("dense", 0, {}, ceiling_share, false);
+  const FixCells& row = table.at("dense", 0, {}, ceiling_share, false);
+  const std::vector<Cell> ceiling = both(row.anti, row.within);
   std::vector<Estimate> differences;
   std::vector<double> p;
   for (const ChosenFix& fix : chosen) {
-    differences.push_back(paired_difference(fix.anti, ceiling.anti));
+    differences.push_back(paired_difference(both(fix.anti, fix.within), ceiling));
     p.push_back(differences.back().p);
   }
   const std::vector<double> adjusted = holm(p);
@@ -149,7 +159,7 @@ void check_ceiling(const Reporter& reporter, const FixTable& table,
     if (differences[i].value > 0 && adjusted[i] < kCheckAlpha)
       above += fmt::format("{}{} by {:.3f}", above.empty() ? "" : ", ", chosen[i].fix,
                            differences[i].value);
-  const Estimate value = reporter.mean(ceiling.anti);
+  const Estimate value = reporter.mean(ceiling);
   result.checks.push_back(
       {"oracle: nothing is above training without the correlation", above.empty(),
        above.empty()
@@ -157,27 +167,49 @@ void check_ceiling(const Reporter& reporter, const FixTable& table,
            : above});
 }
 
-/// A fix may lead others and still be no repair.
-void add_caveat(const Reporter& reporter, const FixTable& table,
-                const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
-  const double none = reporter.mean(table.at("dense", 0, {}, 0, false).anti).value;
-  const double ceiling = reporter.mean(table.at("dense", 0, {}, ceiling_share, false).anti).value;
-  if (!(ceiling > none)) return;
+/// A fix may lead others and still be no repair; "" where the best closes half of the gap.
+std::string repair_caveat(const Reporter& reporter, const FixTable& table,
+                          const std::vector<ChosenFix>& chosen, size_t ceiling_share,
+                          const TaskResult& result) {
+  const auto mean = [&](const auto& cells) {
+    return reporter.mean(both(cells.anti, cells.within)).value;
+  };
+  const double none = mean(table.at("dense", 0, {}, 0, false));
+  const double ceiling = mean(table.at("dense", 0, {}, ceiling_share, false));
+  if (!(ceiling > none)) return "";
   const ChosenFix* best = nullptr;
   double highest = 0;
   for (const ChosenFix& fix : chosen) {
-    const double value = reporter.mean(fix.anti).value;
+    if (reporter.is_control(fix)) continue;
+    const double value = mean(fix);
     if (best && value <= highest) continue;
     best = &fix;
     highest = value;
   }
+  if (!best) return "";
   const double closed = (highest - none) / (ceiling - none);
-  if (closed >= kRepaired) return;
-  result.caveat = fmt::format(
+  if (closed >= kRepaired) return "";
+  return fmt::format(
       "no fix closes half of the gap between no fix ({:.3f}) and training without the correlation "
-      "({:.3f}); the best, "
-      "{}, closes {:.0f} %.",
+      "({:.3f}); the best, {}, closes {:.0f} %.",
       none, ceiling, arm_label(result, best->fix), 100 * closed);
+}
+
+/// Names the fixes whose choice is the last of a grid that went on as far as it may: a further
+/// point might be better. "" where there are none.
+std::string grid_caveat(const Reporter& reporter, const std::vector<ChosenFix>& chosen,
+                        const TaskResult& result) {
+  std::vector<std::string> names;
+  for (const ChosenFix& fix : chosen) {
+    if (!fix.last[0] && !fix.last[1]) continue;
+    const std::string owner = reporter.name(fix.dictionary);
+    names.push_back(fmt::format("{}{}{} ({})", arm_label(result, fix.fix),
+                                owner.empty() ? "" : " of ", owner,
+                                fix.strength[fix.last[0] ? 0 : 1]));
+  }
+  if (names.empty()) return "";
+  return fmt::format("chosen on the last point of a grid, a further one might be better: {}.",
+                     fmt::join(names, ", "));
 }
 
 std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& plan,
@@ -186,7 +218,8 @@ std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& pl
   for (const std::string& fix : dense_fixes(table))
     chosen.push_back(choose_fix(table, fix, {}, 0, plan.fold));
   for (size_t i = 0; i < session.dictionaries.size(); ++i)
-    for (const char* fix : kLatentFixes) chosen.push_back(choose_fix(table, fix, i, 0, plan.fold));
+    for (const FixEntry& fix : fix_entries())
+      if (fix.on_latents()) chosen.push_back(choose_fix(table, fix.arm.name, i, 0, plan.fold));
   return chosen;
 }
 
@@ -197,19 +230,19 @@ const ChosenFix& find_fix(const std::vector<ChosenFix>& chosen, const std::strin
   });
 }
 
-/// A comparison: `a` less the cells of `b`.
+/// A comparison: `a` less the cells `b`.
 struct Pair {
   const ChosenFix* a;
   std::string other, control, other_label;
-  const std::vector<Cell>* b;
+  std::vector<Cell> b;
 };
 
 void write_differences(const Reporter& reporter, const std::vector<Pair>& pairs,
                        TaskResult& result) {
   DifferenceFamily family;
   for (const auto& [a, other, control, other_label, b] : pairs) {
-    const Estimate estimate = paired_difference(a->anti, *b);
-    Number number = reporter.number("anti_auroc_difference", fmt::format("{} - {}", a->fix, other),
+    const Estimate estimate = paired_difference(both(a->anti, a->within), b);
+    Number number = reporter.number("both_auroc_difference", fmt::format("{} - {}", a->fix, other),
                                     a->dictionary, 0, estimate);
     number.control = control;
     declare_difference(result, number.method, a->fix, other_label);
@@ -222,8 +255,9 @@ void write_differences(const Reporter& reporter, const std::vector<Pair>& pairs,
 void report_differences(const Session& session, const Reporter& reporter, const FixTable& table,
                         const std::vector<ChosenFix>& chosen, TaskResult& result) {
   std::vector<Pair> pairs;
-  const auto add = [&](const ChosenFix& a, const std::string& other, const std::vector<Cell>& b) {
-    pairs.push_back({&a, other, other, arm_label(result, other), &b});
+  const auto cells = [](const auto& fix) { return both(fix.anti, fix.within); };
+  const auto add = [&](const ChosenFix& a, const std::string& other, std::vector<Cell> b) {
+    pairs.push_back({&a, other, other, arm_label(result, other), std::move(b)});
   };
   for (size_t i = 0; i < session.dictionaries.size(); ++i) {
     const DictionaryEntry& entry = session.dictionaries[i].entry;
@@ -236,30 +270,45 @@ void report_differences(const Session& session, const Reporter& reporter, const 
                            session.dictionaries[j].entry.name,
                            fmt::format("{}, {} control", arm_label(result, fix),
                                        session.dictionaries[j].entry.null_kind),
-                           &find_fix(chosen, fix, j).anti});
+                           cells(find_fix(chosen, fix, j))});
       for (const std::string& dense : dense_fixes(table))
-        add(a, dense, find_fix(chosen, dense, {}).anti);
+        add(a, dense, cells(find_fix(chosen, dense, {})));
     }
     add(find_fix(chosen, "latents_drop", i), "latents_random",
-        find_fix(chosen, "latents_random", i).anti);
-    add(find_fix(chosen, "latents_drop", i), "latents", table.at("latents", 0, i, 0, false).anti);
+        cells(find_fix(chosen, "latents_random", i)));
+    add(find_fix(chosen, "latents_drop", i), "latents", cells(table.at("latents", 0, i, 0, false)));
   }
   write_differences(reporter, pairs, result);
 }
 
 }  // namespace
 
+std::vector<Cell> both(const std::vector<Cell>& anti, const std::vector<Cell>& within) {
+  std::vector<Cell> cells = anti;
+  for (size_t i = 0; i < cells.size(); ++i) cells[i].value = (anti[i].value + within[i].value) / 2;
+  return cells;
+}
+
 void FixTable::add(const SpuriousCell& cell, std::optional<size_t> dictionary, size_t share,
                    bool permuted, const SpuriousScore& score) {
-  auto row = std::find_if(rows_.begin(), rows_.end(), [&](const FixCells& r) {
-    return r.fix == score.fix && r.strength == score.strength && r.dictionary == dictionary &&
-           r.share == share && r.permuted == permuted;
-  });
-  if (row == rows_.end())
-    row =
-        rows_.insert(row, FixCells{score.fix, score.strength, dictionary, share, permuted, {}, {}});
+  auto after = rows_.end();  // of the fix's other strengths
+  FixCells* row = nullptr;
+  for (auto r = rows_.begin(); r != rows_.end(); ++r) {
+    if (r->fix != score.fix || r->dictionary != dictionary || r->share != share ||
+        r->permuted != permuted)
+      continue;
+    after = r + 1;
+    if (r->strength == score.strength) row = &*r;
+  }
+  if (!row)
+    row = &*rows_.insert(after,
+                         FixCells{score.fix, score.strength, dictionary, share, permuted, {}, {}});
   row->anti.push_back({cell.category, cell.run, score.anti});
   row->within.push_back({cell.category, cell.run, score.within});
+}
+
+void FixTable::drop_incomplete(size_t cells) {
+  std::erase_if(rows_, [&](const FixCells& row) { return row.anti.size() < cells; });
 }
 
 const FixCells& FixTable::at(const std::string& fix, int64_t strength,
@@ -275,8 +324,7 @@ const FixCells& FixTable::at(const std::string& fix, int64_t strength,
 std::vector<const FixCells*> FixTable::strengths(const std::string& fix,
                                                  std::optional<size_t> dictionary,
                                                  size_t share) const {
-  const std::string none = !dictionary ? "dense" : fix.rfind("edit", 0) == 0 ? "edit" : "latents";
-  std::vector<const FixCells*> list{&at(none, 0, dictionary, share, false)};
+  std::vector<const FixCells*> list{&at(find_fix_entry(fix).none, 0, dictionary, share, false)};
   for (const FixCells& row : rows_)
     if (row.fix == fix && row.dictionary == dictionary && row.share == share && !row.permuted &&
         !is_none(row))
@@ -296,10 +344,12 @@ ChosenFix choose_fix(const FixTable& table, const std::string& fix,
                      std::optional<size_t> dictionary, size_t share,
                      const std::vector<int8_t>& fold) {
   const std::vector<const FixCells*> strengths = table.strengths(fix, dictionary, share);
-  ChosenFix chosen{fix, dictionary, {}, {}, {}};
+  const bool has_grid = find_fix_entry(fix).grid != nullptr;
+  ChosenFix chosen{fix, dictionary, {}, {}, {}, {}};
   for (const int8_t own : {0, 1}) {
     const FixCells& row = choose_strength(strengths, fold, static_cast<int8_t>(1 - own));
     chosen.strength[own] = row.strength;
+    chosen.last[own] = has_grid && !is_none(row) && &row == strengths.back();
     for (size_t i = 0; i < row.anti.size(); ++i) {
       if (fold[row.anti[i].unit] != own) continue;
       chosen.anti.push_back(row.anti[i]);
@@ -312,7 +362,10 @@ ChosenFix choose_fix(const FixTable& table, const std::string& fix,
 void report_spurious(const Session& session, const SpuriousPlan& plan, const FixTable& table,
                      const std::vector<std::optional<bool>>& seen, TaskResult& result) {
   Reporter reporter(session, plan, seen, result);
-  declare_spurious(session.config.of<SpuriousConfig>(), reporter.part(0), result);
+  TriedStrengths tried;
+  for (const FixCells& row : table.rows())
+    if (!is_none(row)) tried[row.fix].insert(row.strength);
+  declare_spurious(tried, reporter.part(0), result);
   const std::vector<ChosenFix> chosen = choose_all(session, plan, table);
   for (const ChosenFix& fix : chosen) reporter.chosen(fix);
   for (const FixCells& row : table.rows()) reporter.row(row);
@@ -322,7 +375,9 @@ void report_spurious(const Session& session, const SpuriousPlan& plan, const Fix
   const auto ceiling =
       static_cast<size_t>(std::find(shares.begin(), shares.end(), 50) - shares.begin());
   check_ceiling(reporter, table, chosen, ceiling, result);
-  add_caveat(reporter, table, chosen, ceiling, result);
+  result.caveat = repair_caveat(reporter, table, chosen, ceiling, result);
+  if (const std::string edge = grid_caveat(reporter, chosen, result); !edge.empty())
+    result.caveat += (result.caveat.empty() ? "" : " ") + edge;
   result.details["strengths_chosen"] = reporter.strengths();
   result.details["classes"] = plan.classes;
 }

@@ -21,14 +21,18 @@ struct FixCells {
   bool permuted = false;
   std::vector<Cell> anti, within;
 };
+/// What fixes are compared by, cell by cell: the mean of `anti` and `within`.
+std::vector<Cell> both(const std::vector<Cell>& anti, const std::vector<Cell>& within);
 
 class FixTable {
  public:
   void add(const SpuriousCell& cell, std::optional<size_t> dictionary, size_t share, bool permuted,
            const SpuriousScore& score);
+  /// Takes out what has fewer cells.
+  void drop_incomplete(size_t cells);
+  /// The strengths of one fix stand together, as they came.
   const std::vector<FixCells>& rows() const { return rows_; }
-  /// All strengths of a fix, no fix first. Without a dictionary no fix is "dense"; else "latents"
-  /// for latents_drop and latents_random; "edit" for the edits.
+  /// All strengths of a fix, no fix first.
   std::vector<const FixCells*> strengths(const std::string& fix, std::optional<size_t> dictionary,
                                          size_t share) const;
   const FixCells& at(const std::string& fix, int64_t strength, std::optional<size_t> dictionary,
@@ -42,7 +46,8 @@ class FixTable {
 struct ChosenFix {
   std::string fix;
   std::optional<size_t> dictionary;
-  int64_t strength[2] = {0, 0};  ///< for the classes of fold 0, of fold 1
+  int64_t strength[2] = {0, 0};   ///< for the classes of fold 0, of fold 1
+  bool last[2] = {false, false};  ///< is it the last of its grid?
   std::vector<Cell> anti, within;
 };
 

@@ -55,7 +55,8 @@ void make_quick(SpuriousConfig& config) {
   lower(config.format_texts, 500);
 }
 
-const SettingsSection kSpuriousSettings =
-    settings_section<SpuriousConfig>("spurious", "Removal of a spurious correlation.");
+const SettingsSection kSpuriousSettings = settings_section<SpuriousConfig>(
+    "spurious",
+    "Removal of a spurious correlation. A grid goes on where a choice is its last point.");
 
 }  // namespace assay::eval::spurious

@@ -4,16 +4,18 @@
 // protocol.
 //
 // Numbers, parts "share 1.00" and so on: "anti_auroc" (positives in the other format against
-// negatives in the usual one) and "within_auroc" (mean of the two formats apart, so that destroyed
-// signal shows), per fix, strength and dictionary
+// negatives in the usual one), "within_auroc" (mean of the two formats apart, so that destroyed
+// signal shows) and "both_auroc", their mean, per fix, strength and dictionary
 // ("inlp_64", "latents_drop_256"; "dense" and "latents" without a fix). At the headline share also
-// each fix at the strength chosen on the other fold of the classes by the mean of both ("inlp",
-// "latents_drop"; no fix is one of the choices), "anti_auroc_permuted_labels" (the label null) and
-// "anti_auroc_difference". Intervals resample classes and runs. The score of a dictionary is
-// anti_auroc of latents_drop at the headline share, strength chosen.
+// each fix at the strength chosen on the other fold of the classes by both_auroc ("inlp",
+// "latents_drop"; no fix is one of the choices), "both_auroc_permuted_labels" (the label null) and
+// "both_auroc_difference". Intervals resample classes and runs. The score of a dictionary is
+// both_auroc of latents_drop at the headline share, strength chosen: anti_auroc alone would favour
+// a constant predictor. Grids go on where a choice is their last point (scoring.h); what leaves
+// nothing to read is refused (grids.h).
 // Checks: label nulls are compatible with .5; no fix is above the ceiling, dense probes trained at
-// share .50; else "withheld". details: strengths_chosen (per fold of the classes), differences,
-// ceiling.
+// share .50; else "withheld". details: strengths_chosen (per fold of the classes, and whether it is
+// the last of the grid), differences, classes.
 #pragma once
 
 #include "eval/tasks/task.h"

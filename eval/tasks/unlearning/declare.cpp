@@ -93,13 +93,13 @@ std::string edge_caveat(const std::vector<std::string>& arms) {
 void declare_unlearning(const UnlearningConfig& config, TaskResult& result) {
   result.arms = kArms;
   result.arms.push_back({"oracle", "oracle (ceiling)", "ceiling", "activations", "exchange"});
-  result.metrics = {{"forget_drop", "forget drop", "higher"},
+  result.metrics = {{"forget_drop", "forget drop", "higher", 0.0},
                     {"retain_damage", "damage", "lower"},
                     {"neighbour_damage", "damage, neighbours", "lower"},
                     {"retain_cosine", "cosine", "higher"},
                     {"neighbour_cosine", "cosine, neighbours", "higher"},
                     {"edited_share", "texts edited", ""},
-                    {"frontier_drop", "forget drop", "higher"},
+                    {"frontier_drop", "forget drop", "higher", 0.0},
                     {"frontier_damage", "damage in points of accuracy", "lower"},
                     {"probe_auroc", "AUROC of probes, untouched", "", 0.5},
                     {"auroc_permuted_labels", "AUROC, permuted labels", "", 0.5}};
@@ -134,13 +134,13 @@ void declare_unlearning_text(const UnlearningTextConfig& config,
                              const std::vector<std::string>& corpora, TaskResult& result) {
   result.arms = kArms;
   result.arms.push_back({"true_text", "the true text", "control", "text", "none"});
-  result.metrics = {{"forget_drop", "forget drop", "higher"},
+  result.metrics = {{"forget_drop", "forget drop", "higher", 0.0},
                     {"retain_damage", "damage", "lower"},
                     {"edited_share", "texts edited", ""},
-                    {"frontier_drop", "forget drop", "higher"},
+                    {"frontier_drop", "forget drop", "higher", 0.0},
                     {"frontier_damage", "damage in percent", "lower"},
                     {"token_loss", "loss a token", ""},
-                    {"relearned_drop", "forget drop after relearning", "higher"},
+                    {"relearned_drop", "forget drop after relearning", "higher", 0.0},
                     {"written_as_forgotten", "judged as the corpus to forget", ""},
                     {"written_overlap", "bigrams of the true text", ""},
                     {"written_repetition", "bigrams that come again", ""},

@@ -109,6 +109,45 @@ TEST_F(Figures, AFrontierPairsTwoMetricsOfOnePart) {
   EXPECT_EQ(values[1]["y"], -2.0);
 }
 
+/// Where the dashed lines of a chart stand, vertical and horizontal ones.
+std::pair<std::vector<double>, std::vector<double>> dashed(const json& spec) {
+  std::pair<std::vector<double>, std::vector<double>> at;
+  for (const json& layer : spec["layer"]) {
+    if (!layer["mark"].is_object() || !layer["mark"].contains("strokeDash")) continue;
+    auto& list = layer["encoding"].contains("x") ? at.first : at.second;
+    list.push_back(layer["data"]["values"][0]["at"]);
+  }
+  return at;
+}
+
+TEST_F(Figures, EveryKindDrawsTheChanceOfEveryMetricItDraws) {
+  task_.metrics[1].chance = -4.5;
+  const auto lines = [&](Figure figure) {
+    const FigureInput in = input(figure);
+    const auto panels = figure.kind == "dots"    ? dot_panels(in)
+                        : figure.kind == "curve" ? curve_panels(in)
+                                                 : frontier_panels(in);
+    return dashed(panels.at(0).chart.spec);
+  };
+  using Lines = std::vector<double>;
+  EXPECT_EQ(lines({.kind = "dots", .caption = "", .metrics = {"loss", "gain"}}),
+            std::pair(Lines({9.0, -4.5}), Lines()));
+  EXPECT_EQ(lines({.kind = "curve", .caption = "", .metrics = {"gain"}, .x = "part"}),
+            std::pair(Lines(), Lines({-4.5})));
+  EXPECT_EQ(lines({.kind = "frontier", .caption = "", .metrics = {"loss", "gain"}}),
+            std::pair(Lines({9.0}), Lines({-4.5})));
+  task_.metrics[1].chance = 9.0;
+  EXPECT_EQ(lines({.kind = "dots", .caption = "", .metrics = {"loss", "gain"}}),
+            std::pair(Lines({9.0}), Lines()))
+      << "one line where both have one level";
+  const Figure figure{.kind = "dots",
+                      .caption = "",
+                      .metrics = {"loss"},
+                      .references = {{9, "hides nothing"}, {1, "hides all"}}};
+  EXPECT_EQ(lines(figure), std::pair(Lines({9.0, 1.0}), Lines()));
+  EXPECT_EQ(reference_lines(input(figure), {"loss"})[0].label, "chance, hides nothing");
+}
+
 TEST_F(Figures, WhatIsNotThereIsLeftOut) {
   EXPECT_TRUE(dot_panels(input({.kind = "dots", .caption = "", .metrics = {"none"}})).empty());
   task_.details["bins"] = {{"mine", {{{"low", 0}, {"high", 1}}}}};

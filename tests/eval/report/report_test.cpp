@@ -8,6 +8,7 @@
 #include "eval/report/figure_parts.h"
 #include "eval/report/log.h"
 #include "eval/report/page.h"
+#include "eval/report/sections.h"
 #include "eval/report/summary.h"
 #include "eval/results/compare.h"
 #include "eval/results/text.h"
@@ -99,7 +100,7 @@ TEST(Summary, TableForTheTerminal) {
   EXPECT_THAT(text, HasSubstr("dictionary      FVU    L0     dead\n"));
   EXPECT_THAT(text, HasSubstr("mine            0.155  31.97  0.011\n"));
   EXPECT_THAT(text, HasSubstr("null (control)  -      -      -\n"));
-  EXPECT_THAT(text, HasSubstr("Probing: AUROC, out of distribution\n"));
+  EXPECT_THAT(text, HasSubstr("Probing: AUROC, out of distribution, chance 0.500\n"));
   EXPECT_THAT(text, HasSubstr("mine: A simple baseline wins here"));
   for (TaskResult& task : r.tasks) {
     for (Number& n : task.numbers) n.dictionary = "\x1b[2J\nevil";
@@ -110,6 +111,42 @@ TEST(Summary, TableForTheTerminal) {
   EXPECT_THAT(summary_table(r), HasSubstr("?[2J?evil"));
   EXPECT_THAT(summary_table(r), Not(HasSubstr("\x1b")));
   EXPECT_NE(summary_table(Results{}), "");
+}
+
+/// Of a task whose metric has a chance level every table and figure says it.
+TEST(Summary, ChanceStandsInEveryTableOfThePage) {
+  Results r = sample();
+  TaskResult& task = r.tasks[1];
+  task.numbers = {number("auroc", "knn", "", "ood", 0.9)};
+  task.details["per_class"] = {{{"class", "a"}, {"ood", 0.5}}};
+  task.figures = {{.kind = "table", .caption = "Numbers.", .metrics = {"auroc"}},
+                  {.kind = "dots", .caption = "Dots.", .metrics = {"auroc"}},
+                  {.kind = "matrix",
+                   .caption = "Matrix.",
+                   .metrics = {"auroc"},
+                   .details = "matrix",
+                   .fields = {"class", "ood"}}};
+  task.details["matrix"] = {{{"class", "a"}, {"method", "knn"}, {"dictionary", ""}, {"ood", 0.5}}};
+  const Comparison comparison = compare(r);
+  const auto drawn = [&](const auto& add) {
+    report::Page page;
+    add(page);
+    return page.render("", "");
+  };
+  const std::string summary =
+      drawn([&](report::Page& page) { report::add_summary(page, r, comparison); });
+  EXPECT_THAT(summary, HasSubstr("<span class=\"note\">4 latents, chance 0.500</span>"));
+  EXPECT_THAT(summary, HasSubstr("mine, Probing: AUROC, out of distribution, chance 0.500 — A"));
+  EXPECT_THAT(drawn([&](report::Page& page) { report::add_comparison(page, r, comparison); }),
+              HasSubstr("distribution<span class=\"note\">chance 0.500</span>"));
+  const std::string section = drawn([&](report::Page& page) { report::add_task(page, r, task); });
+  EXPECT_THAT(section, HasSubstr("AUROC<span class=\"note\">out of distribution, chance 0.500<"));
+  EXPECT_THAT(section, HasSubstr("Dots. Dashed: chance 0.500."));
+  EXPECT_THAT(section, HasSubstr("Matrix. White: chance 0.500."));
+  EXPECT_THAT(section, HasSubstr("Knowing nothing gives: AUROC 0.500."));
+  const std::string numbers = drawn([&](report::Page& page) { report::add_numbers(page, r); });
+  EXPECT_THAT(numbers, HasSubstr(">Chance</th>"));
+  EXPECT_THAT(numbers, HasSubstr(">0.500</td>"));
 }
 
 TEST(Page, Escapes) {

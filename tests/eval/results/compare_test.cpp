@@ -118,6 +118,35 @@ TEST(Compare, PairsBaselinesAndControls) {
   EXPECT_FALSE(table.pairs[0].ranked);
 }
 
+TEST(Compare, NothingLeadsThatIsNoBetterThanChance) {
+  for (const bool higher : {true, false}) {
+    Builder b;
+    const double sign = higher ? 1 : -1;
+    b.add("mine", 0.10 * sign, 32, 0, 32);
+    b.score("", "dense_lr", cells(0, 99), false);
+    for (Score& score : b.task().scores) score.higher_is_better = higher;
+    // Means are .5 + .03 · 5.5 = .665 and that ± .1.
+    const auto table_with = [&](std::optional<double> chance) {
+      b.task().metrics = {{"auroc", "AUROC", higher ? "higher" : "lower", chance}};
+      return compare(b.results).tables[0];
+    };
+    for (const std::optional<double>& chance :
+         {std::optional<double>(), std::optional(0.665 - 0.05 * sign)}) {
+      const ScoreTable beaten = table_with(chance);
+      EXPECT_EQ(beaten.chance, chance);
+      EXPECT_EQ(card(beaten, "mine").verdict, Verdict::dictionary_leads);
+      EXPECT_THAT(verdict_sentence(beaten, card(beaten, "mine")),
+                  testing::Not(HasSubstr("chance")));
+    }
+    const ScoreTable guessed = table_with(0.665 + 0.12 * sign);
+    EXPECT_EQ(card(guessed, "mine").verdict, Verdict::open);
+    EXPECT_LT(card(guessed, "mine").beside->p_holm, 0.05) << "ahead of the baseline it is";
+    EXPECT_THAT(verdict_sentence(guessed, card(guessed, "mine")),
+                testing::AllOf(HasSubstr("Ahead of a simple baseline and no verdict: logistic"),
+                               HasSubstr("The dictionary's arm is no better than chance (0.")));
+  }
+}
+
 TEST(Compare, LowerIsBetterIsSignedForPeople) {
   Builder b;
   b.add("good", -0.10, 32, 0, 32);

@@ -238,6 +238,33 @@ TEST_F(ResultsFile, WordsThatSayNothingAreRefused) {
   says("figures/0/colour", "red", "tasks[0].figures[0].colour: unknown member");
 }
 
+/// Whatever has scores may be chosen as the best arm.
+TEST_F(ResultsFile, AControlIsNoCandidateForTheBestArm) {
+  const auto refusal = [](const std::string& role, const std::string& dictionary) {
+    TaskResult task = sample().tasks[0];
+    task.arms[1].role = role;  // "m"
+    task.scores.push_back({"auroc", "ood", "m", dictionary, false, true, {{0, 1, .5}}});
+    try {
+      check_task(task);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  for (const char* role : {"control", "ceiling", "difference"})
+    for (const char* dictionary : {"", "a"})
+      EXPECT_EQ(refusal(role, dictionary), "tasks.core.scores: 'm' is a " + std::string(role) +
+                                               ", which is never a candidate for the best arm");
+  EXPECT_THAT(refusal("", ""), HasSubstr("'m' needs no dictionary here, its arm's role is ''"));
+  EXPECT_EQ(refusal("", "a"), "");
+  EXPECT_EQ(refusal("baseline", ""), "");
+  // The same of a file that somebody wrote.
+  json file = to_json(sample());
+  file["tasks"][0]["arms"][0]["role"] = "control";
+  file["tasks"][0]["scores"][0]["headline"] = false;
+  EXPECT_THAT(fault_text(file.dump()), HasSubstr("'latents_top4' is a control"));
+}
+
 TEST_F(ResultsFile, HostileFiles) {
   EXPECT_THAT(fault_text(""), HasSubstr("not valid JSON"));
   EXPECT_THAT(fault_text("[1]"), HasSubstr("expected a JSON object"));

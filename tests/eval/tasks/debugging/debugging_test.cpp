@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -67,6 +68,36 @@ TEST(Debugging, APerfectDictionaryNamesWhatWasPlanted) {
   EXPECT_LT(value("detection_auroc", "latents", "blind"), 0.75);
   EXPECT_NE(find(results[0], "mrr_difference", "latents - neurons", "perfect", "strength 1.00"),
             nullptr);
+}
+
+/// An arm that names artefacts in one order, whatever the data set, is at chance at best.
+TEST(Debugging, ChanceIsTheBestFixedOrder) {
+  Fixture fixture("debugging_chance");
+  fixture.add(test::identity_dictionary(24, 48), "perfect");
+  const TaskResult result = fixture.run({"debugging"})[0];
+  const auto chance = [&](const std::string& name) {
+    for (const MetricEntry& metric : result.metrics)
+      if (metric.name == name) return metric.chance.value();
+    return 0.0;
+  };
+  ASSERT_FALSE(result.scores.empty());
+  std::vector<int64_t> order{0, 1, 2};
+  double best_top1 = 0, best_mrr = 0;
+  do {
+    double top1 = 0, mrr = 0;
+    for (const Cell& cell : result.scores[0].cells) {
+      const auto rank = std::find(order.begin(), order.end(), cell.unit) - order.begin();
+      top1 += rank == 0;
+      mrr += 1.0 / static_cast<double>(rank + 1);
+    }
+    const auto count = static_cast<double>(result.scores[0].cells.size());
+    best_top1 = std::max(best_top1, top1 / count);
+    best_mrr = std::max(best_mrr, mrr / count);
+  } while (std::next_permutation(order.begin(), order.end()));
+  EXPECT_GT(best_mrr, (1 + 1.0 / 2 + 1.0 / 3) / 3 + 0.01) << "they are not equally many";
+  EXPECT_NEAR(chance("mrr"), best_mrr, 1e-12);
+  EXPECT_NEAR(chance("top1"), best_top1, 1e-12);
+  EXPECT_EQ(result.details["chance"]["mrr"], chance("mrr"));
 }
 
 TEST(Debugging, DataSetsHaveWhatIsPlantedAndCleanOnesDoNot) {
