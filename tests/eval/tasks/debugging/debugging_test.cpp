@@ -73,6 +73,7 @@ TEST(Debugging, APerfectDictionaryNamesWhatWasPlanted) {
 /// An arm that names artefacts in one order, whatever the data set, is at chance at best.
 TEST(Debugging, ChanceIsTheBestFixedOrder) {
   Fixture fixture("debugging_chance");
+  fixture.config.of<SpuriousConfig>().train_per_class = 60;  // few texts are short
   fixture.add(test::identity_dictionary(24, 48), "perfect");
   const TaskResult result = fixture.run({"debugging"})[0];
   const auto chance = [&](const std::string& name) {
