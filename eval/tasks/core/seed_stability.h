@@ -7,7 +7,7 @@
 // the mean of the two cosines is above .7 (after Paulo and Belrose 2025).
 //
 // Numbers, dictionary = the first, method "A ~ B": "shared_share" (Wilson over latents),
-// "matched_cosine" parts "decoder" and "encoder" (bootstrap over latents). The same against B's
+// "matched_cosine" parts "decoder" and "encoder" (interval over latents). The same against B's
 // random control, where there is one: method "A ~ B:random", control "random". Ranks nothing: it
 // says how far a single latent may be believed.
 #pragma once

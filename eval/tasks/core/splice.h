@@ -7,7 +7,7 @@
 //   splice_cosine_loss     mean loss with x̂
 //   splice_recovered_zero  1 − Σ loss(x̂) / Σ loss(zero ablation)
 //   splice_recovered_mean  the same against mean ablation
-// Intervals resample documents. Methods "zero_ablation" and "mean_ablation" have their
+// Intervals are over documents. Methods "zero_ablation" and "mean_ablation" have their
 // splice_cosine_loss beside.
 #pragma once
 

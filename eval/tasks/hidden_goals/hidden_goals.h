@@ -8,7 +8,7 @@
 // "detection_auroc_plain", "detection_auroc_decoys" at the headline strength. Methods ending in
 // "_uncalibrated" name goals without benign organisms. "mrr_absent_class" is the label null: of the
 // class that benign organisms lack, less chance. "mrr_difference" is paired, goal by goal.
-// Intervals resample goals and runs. The score of a dictionary is mrr of latents_exemplar at the
+// Intervals are over goals and runs. The score of a dictionary is mrr of latents_exemplar at the
 // headline strength. Checks: every label null is compatible with chance; organisms learnt their
 // goals (direct_query is above chance); no arm is above direct_query, which asks the organism about
 // the goal's own texts. Else "withheld". details: goals (per goal and arm), settings_chosen (per

@@ -4,7 +4,7 @@
 //
 // Numbers: "auroc" (parts id, ood) per arm and dictionary, "auroc_permuted_labels" (the label
 // null), "auroc_difference" (paired, cell by cell). Values are means over classes × runs; intervals
-// resample classes and runs (stats.h). quiver_dense and quiver_latents take, probe by probe, the
+// are over classes and runs (inference.h). quiver_dense and quiver_latents take, probe by probe, the
 // arm that is best on a fifth of the training texts, among the baselines, and among baselines and
 // latents. dense_lr_pooled, neurons_topK_pooled and latents_topK_pooled (K = headline_k) take the
 // pooling of tokens to texts (mean, max or last) that is best on the same fifth; dense_lr_max pools
@@ -13,7 +13,7 @@
 //
 // The score of a dictionary is auroc, part ood, method latents_top<headline_k>.
 //
-// Check: every label null's mean is compatible with .5 (p by Holm over the nulls, at .05),
+// Check: every label null's mean is compatible with .5 (p by Holm over the nulls, at .01),
 // else "withheld".
 //
 // details: classes (texts per part), per_class (class, method, dictionary, id, ood), differences

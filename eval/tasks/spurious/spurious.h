@@ -9,7 +9,7 @@
 // ("inlp_64", "latents_drop_256"; "dense" and "latents" without a fix). At the headline share also
 // each fix at the strength chosen on the other fold of the classes by both_auroc ("inlp",
 // "latents_drop"; no fix is one of the choices), "both_auroc_permuted_labels" (the label null) and
-// "both_auroc_difference". Intervals resample classes and runs. The score of a dictionary is
+// "both_auroc_difference". Intervals are over classes and runs. The score of a dictionary is
 // both_auroc of latents_drop at the headline share, strength chosen: anti_auroc alone would favour
 // a constant predictor. Grids go on where a choice is their last point (scoring.h); what leaves
 // nothing to read is refused (grids.h).

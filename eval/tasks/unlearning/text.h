@@ -17,7 +17,7 @@
 //   written_overlap, written_repetition  their bigrams in the true text, and repeated; parts forget
 //                  and retained; also of methods "untouched" and "true_text"
 //   judge_auroc    the judge on true text
-// Intervals resample documents. Score: forget_drop by document; a dictionary's headline arm is
+// Intervals are over documents. Score: forget_drop by document; a dictionary's headline arm is
 // "latents". details: operating_points, grid (tuning), residual_norm, continuation, relearning.
 #pragma once
 

@@ -1,0 +1,208 @@
+"""Do the tests notice? Changes one place of the evaluation at a time, builds and tests, and lists what survives.
+
+    .venv/bin/python tests/mutate.py --out mutations.json [--count 150] [--seed 0] [FILE …]
+
+FILEs are sources below eval/; without any, those that compute statistics, learn probes and make scores. A mutation
+swaps an operator, a bound, a constant, a function or a sign, or drops a statement. It is killed if a test fails; one
+that does not compile does not count. The work is done in a copy of the repository beside --out, which a later run
+goes on with.
+"""
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+FOLDERS = ("eval/statistics", "eval/results/compare", "eval/results/families", "eval/learners")
+SCORES = re.compile(
+    r"eval/tasks/\w+/(scores|numbers|removal_scores|probes|methods|fixes|arms|sample)\.cpp$"
+)
+
+# What is found, what takes its place. One place of a line at a time.
+OPERATORS = [
+    (r" < ", " <= "),
+    (r" <= ", " < "),
+    (r" > ", " >= "),
+    (r" >= ", " > "),
+    (r" == ", " != "),
+    (r" != ", " == "),
+    (r" && ", " || "),
+    (r" \|\| ", " && "),
+    (r" \+ ", " - "),
+    (r" - ", " + "),
+    (r" \* ", " / "),
+    (r" / ", " * "),
+    (r" \+= ", " -= "),
+    (r" -= ", " += "),
+    (r"std::max\b", "std::min"),
+    (r"std::min\b", "std::max"),
+    (r"std::sqrt\(", "("),
+    (r"std::abs\(", "("),
+    (r"\btrue\b", "false"),
+    (r"\bfalse\b", "true"),
+    (r"\b1\b", "2"),
+    (r"\b2\b", "1"),
+    (r"\b0\b", "1"),
+    (r"(?<![\w.])\.5\b", ".6"),
+    (r"\b0\.5\b", "0.6"),
+    (r"if \((.+)\)(?= \{$| [a-z])", r"if (!(\1))"),
+    (r"^( +)(continue|break);", r"\1;"),
+]
+# Lines on which a change says nothing of a number.
+SILENT = re.compile(
+    r"^\s*(//|#|namespace|using |static_assert)|fmt::|Error\(|->description|label|title|reserve\("
+)
+
+
+UNBUILT = "does not compile"
+
+
+@dataclass
+class Mutation:
+    file: str
+    line: int  # from 1
+    before: str
+    after: str
+    outcome: str = ""  # "killed by …", "survived", "does not compile"
+
+
+def sources(given):
+    if given:
+        return [str(Path(name)) for name in given]
+    listed = subprocess.run(
+        ["git", "ls-files", "eval/*.cpp"], cwd=REPO, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return [f for f in listed if f.startswith(FOLDERS) or SCORES.search(f)]
+
+
+def mutations_of(file, text):
+    """Every single change of a file."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if SILENT.search(line):
+            continue
+        code = line.split("  //")[0]
+        for pattern, replacement in OPERATORS:
+            for match in re.finditer(pattern, code):
+                after = code[: match.start()] + match.expand(replacement) + code[match.end() :]
+                if after != code:
+                    yield Mutation(file, number, line.strip(), after.strip())
+
+
+def shuffled(files, root, seed):
+    """All of them, in an order drawn by the seed."""
+    every = [m for file in files for m in mutations_of(file, (root / file).read_text())]
+    random.Random(seed).shuffle(every)
+    return every
+
+
+class Workshop:
+    """A copy of the repository with a build of the tests."""
+
+    def __init__(self, folder, jobs):
+        self.root, self.jobs = folder / "source", jobs
+        if not self.root.exists():
+            subprocess.run(["git", "clone", "-q", REPO, self.root], check=True)
+        (self.root / ".venv").exists() or (self.root / ".venv").symlink_to(REPO / ".venv")
+        self.run("cmake", "--preset", "default", "-DASSAY_TESTS=ON")
+
+    def run(self, *command, limit=1200):
+        return subprocess.run(
+            command, cwd=self.root, capture_output=True, text=True, errors="replace", timeout=limit
+        )
+
+    def build(self):
+        return self.run("cmake", "--build", "build", "--target", "test_eval", f"-j{self.jobs}")
+
+    def first_failure(self, tests, limit):
+        """The name of a test that fails, "" if none does."""
+        try:
+            done = self.run(
+                "build/test_eval", "--gtest_brief=1", "--gtest_fail_fast", f"--gtest_filter={tests}", limit=limit
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return "the time limit"
+        if done.returncode == 0:
+            return ""
+        failed = re.search(r"\[  FAILED  \] ([\w./]+)", done.stdout)
+        return failed[1] if failed else f"exit status {done.returncode}"
+
+    def outcome(self, mutation):
+        path = self.root / mutation.file
+        text = path.read_text()
+        lines = text.splitlines(keepends=True)
+        line = lines[mutation.line - 1]
+        code = line.split("  //")[0].rstrip("\n")
+        indent = code[: len(code) - len(code.lstrip())]
+        lines[mutation.line - 1] = indent + mutation.after + "\n"
+        try:
+            path.write_text("".join(lines))
+            if self.build().returncode:
+                return UNBUILT
+            # Those of its own folder first: they are few, and mostly enough.
+            for tests in (self.nearest(mutation.file), "*"):
+                if failure := self.first_failure(tests, 600):
+                    return f"killed by {failure}"
+            return "survived"
+        finally:
+            path.write_text(text)
+
+    def nearest(self, file):
+        """A filter for the suites of the tests beside the file's place."""
+        folder = self.root / "tests" / Path(file).parent
+        suites = set()
+        for test in folder.glob("*_test.cpp"):
+            suites |= set(re.findall(r"^TEST(?:_[FP])?\((\w+),", test.read_text(), re.M))
+        return ":".join(f"*{suite}.*" for suite in sorted(suites)) or "*"
+
+
+def write(out, mutations):
+    beside = out.with_suffix(".tmp")
+    beside.write_text(json.dumps([asdict(m) for m in mutations], indent=1) + "\n")
+    beside.replace(out)
+
+
+def report(mutations):
+    done = [m for m in mutations if m.outcome != UNBUILT]
+    survivors = [m for m in done if m.outcome == "survived"]
+    for m in survivors:
+        print(f"{m.file}:{m.line}\n  - {m.before}\n  + {m.after}")
+    print(
+        f"{len(done) - len(survivors)} of {len(done)} mutations were killed, {len(survivors)} survived"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    parser.add_argument("--out", type=Path, required=True, help="outcomes, a JSON list")
+    parser.add_argument("--count", type=int, default=150)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="compilers at a time")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    shop = Workshop(out.with_suffix(""), options.jobs)
+    known = {}
+    if out.exists():
+        for m in json.loads(out.read_text()):
+            known[m["file"], m["line"], m["after"]] = m["outcome"]
+    if shop.build().returncode or (failure := shop.first_failure("*", 1200)):
+        sys.exit(f"mutate.py: the tests fail before anything is changed ({failure or 'build'})")
+    done = []
+    for mutation in shuffled(sources(options.files), shop.root, options.seed):
+        if sum(m.outcome != UNBUILT for m in done) == options.count:
+            break
+        key = (mutation.file, mutation.line, mutation.after)
+        mutation.outcome = known.get(key) or shop.outcome(mutation)
+        done.append(mutation)
+        print(f"{len(done)} {mutation.file}:{mutation.line} {mutation.outcome}", flush=True)
+        write(out, done)
+    report(done)
+
+
+if __name__ == "__main__":
+    main()
