@@ -218,6 +218,8 @@ std::string mismatch(const Results& a, const Results& b) {
   return outcome(a) != outcome(b) ? "different tasks or settings" : "";
 }
 
+std::string p_text(double p) { return p < .001 ? "p < .001" : fmt::format("p {:.3f}", p); }
+
 std::string verdict_words(const ScoreTable& table, const Card& card) {
   switch (card.verdict) {
     case Verdict::baseline_wins:
@@ -254,7 +256,7 @@ std::string verdict_sentence(const ScoreTable& table, const Card& card) {
                      estimate_text(pair.difference, true),
                      card.verdict == Verdict::describes
                          ? ""
-                         : fmt::format(", p {:.3f} after Holm over all verdicts", pair.p_holm),
+                         : fmt::format(", {} after Holm over all verdicts", p_text(pair.p_holm)),
                      guessing, table.caveat.empty() ? "" : " Caveat: " + table.caveat);
 }
 

@@ -20,7 +20,7 @@ RAW = re.compile(
 # A line says what to do, or what was expected, which comes to the same.
 REMEDY = re.compile(
     r"expected|must|needs?\b|required|at (most|least)|(give|name|choose|use|make|remove|write|copy|pass|repack|export|"
-    r"install|see|run|wait|take|try|add|save|read|encode|tokenise|start|close|delete|correct|check|repeat|keep)\b|"
+    r"install|see|run|wait|take|try|add|save|read|encode|tokenise|start|close|delete|correct|check|repeat|keep|leave)\b|"
     r"nearest|known|allowed|there are|takes|one of|the (file|folder|data|header) ha(s|ve)|only|instead|"
     r"missing|no tensor|the kinds are|this build reads|`assay \w+` writes|"
     r"[Nn]o such (file|folder|module)|Is a directory|Not a directory|Permission denied|too long",

@@ -48,6 +48,9 @@ SETTINGS = {
     "data that are not there": ("data: {path: /nowhere/at/all}", ("/nowhere/at/all",)),
 }
 
+# Said of a file; of --set, another line or none.
+FILE_ALONE = ("no data", "a key 4,000 bytes long")
+
 
 def yaml_cases(folder, world, good):
     """good: command -> (arguments, the configuration's place in them)."""
@@ -67,11 +70,14 @@ def yaml_cases(folder, world, good):
         file.write_text(content + "\n")
         status = FAILURE if "not there" in what else USAGE
         yield "train", Case(what, [file, "--out", "OUT"], status, says)
-        if ": {" in content and status == USAGE and what != "no data":
+        if ": {" in content and status == USAGE and what not in FILE_ALONE:
             key, value = content.replace("}", "").replace(": {", ".").split(": ", 1)
             setting = f"{key}={value}"
             arguments = [world["c.yaml"], "--out", "OUT", "--set", setting]
             yield "train", Case(f"--set: {what}", arguments, USAGE, (*says[:1], "--set"))
+    arguments = [world["c.yaml"], "--out", "OUT", "--set", "train." + "k" * 4000 + "=3"]
+    says = ("--set", "unknown key")
+    yield "train", Case("--set: a key 4,000 bytes long", arguments, USAGE, says)
     for setting in ("train.steps", "=5", "train..steps=5", "..=1", "", "train=5", "train.steps=[5"):
         arguments = [world["sweep.yaml"], "--out", "OUT", "--set", setting]
         yield "sweep", Case(f"--set '{setting}'", arguments, USAGE, ("--set",))

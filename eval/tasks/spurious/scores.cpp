@@ -208,8 +208,9 @@ std::string grid_caveat(const Reporter& reporter, const std::vector<ChosenFix>& 
                                 fix.strength[fix.last[0] ? 0 : 1]));
   }
   if (names.empty()) return "";
-  return fmt::format("chosen on the last point of a grid, a further one might be better: {}.",
-                     fmt::join(names, ", "));
+  return fmt::format(
+      "Chosen on the last point of a grid, so that a further one might be better: {}.",
+      fmt::join(names, ", "));
 }
 
 std::vector<ChosenFix> choose_all(const Session& session, const SpuriousPlan& plan,
