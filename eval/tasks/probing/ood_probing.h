@@ -4,11 +4,11 @@
 //
 // Numbers: "auroc" (parts id, ood) per arm and dictionary, "auroc_permuted_labels" (the label
 // null), "auroc_difference" (paired, cell by cell). Values are means over classes × runs; intervals
-// are over classes and runs (inference.h). quiver_dense and quiver_latents take, probe by probe, the
-// arm that is best on a fifth of the training texts, among the baselines, and among baselines and
-// latents. dense_lr_pooled, neurons_topK_pooled and latents_topK_pooled (K = headline_k) take the
-// pooling of tokens to texts (mean, max or last) that is best on the same fifth; dense_lr_max pools
-// by the maximum. latents_searched and activations_searched choose reading, pooling and size
+// are over classes and runs (inference.h). quiver_dense and quiver_latents take, probe by probe,
+// the arm that is best on a fifth of the training texts, among the baselines, and among baselines
+// and latents. dense_lr_pooled, neurons_topK_pooled and latents_topK_pooled (K = headline_k) take
+// the pooling of tokens to texts (mean, max or last) that is best on the same fifth; dense_lr_max
+// pools by the maximum. latents_searched and activations_searched choose reading, pooling and size
 // (search.h); all other arms pool by the mean.
 //
 // The score of a dictionary is auroc, part ood, method latents_top<headline_k>.

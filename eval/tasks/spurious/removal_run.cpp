@@ -277,7 +277,8 @@ std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& 
     return values;
   };
   for (size_t a = 0; a < data.arms.size(); ++a) {
-    const auto& [method, dictionary] = data.arms[a];
+    const auto& method = data.arms[a].first;
+    const auto& dictionary = data.arms[a].second;
     const RemovalSpace& space = data.spaces[a];
     const auto same = [&](const Pair&) -> const RemovalSpace& { return space; };
     result.push_back({"tpp", method, dictionary, tpp(space, probes, ablate, themselves)});
