@@ -73,14 +73,14 @@ struct CorruptChunk {
   std::string what;  ///< file, chunk, array, rows
 };
 
-/// Thread-safe for reading. Every read of activations verifies the chunk's CRC32C where the index
-/// has one.
-/// Where a delivered row came from, for error messages.
+/// Where a row lies, for error messages.
 struct RowOrigin {
   std::string file;
   int64_t row = 0;  ///< within the file
 };
 
+/// Thread-safe for reading. Every read of activations verifies the chunk's CRC32C where the index
+/// has one.
 class Dataset {
  public:
   /// `path`: a folder with index.yaml, or one HDF5 file. Throws Error naming the file and what is

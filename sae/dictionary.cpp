@@ -92,7 +92,7 @@ DictionaryInfo from_json(const Json& cfg) {
   take(cfg, "tokens", info.tokens);
   take(cfg, "seed", info.seed);
   take(cfg, "null_kind", info.null_kind);
-  info.setting = cfg.value("setting", info.setting);
+  if (cfg.contains("setting")) take(cfg, "setting", info.setting);
   // Absent from dictionaries written before there was more than one encoding: the variant's name
   // says it.
   info.encoding = cfg.value("encoding", info.variant);

@@ -47,7 +47,7 @@ struct DictionaryInfo {
   std::string split_rule;
   int64_t tokens = 0;  ///< activations trained on
   uint64_t seed = 0;
-  std::string setting;    ///< setting_hash (sae/trainer.h) of its configuration; empty = unknown
+  std::string setting;  ///< setting_hash (sae/resume_check.h) of its configuration; empty = unknown
   std::string null_kind;  ///< "" for a trained dictionary, else which control it is ("random", …)
   std::string encoding = "topk";
   int64_t d_out = 0;                  ///< width of what is reconstructed; 0: d

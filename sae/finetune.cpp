@@ -63,6 +63,18 @@ std::string yaml_of(FinetuneConfig own) {
   return config::write_yaml([&](config::Fields& f) { describe(f, own); });
 }
 
+/// A fine-tuned dictionary is no reseed of one that was not, nor of one tuned otherwise.
+std::string setting_of(FinetuneConfig own, const DictionaryInfo& published) {
+  if (published.setting.empty()) return "";
+  const FinetuneConfig defaults;
+  own.seed = defaults.seed;
+  own.log_every = defaults.log_every;
+  own.checkpoint_every = defaults.checkpoint_every;
+  own.checkpoint_minutes = defaults.checkpoint_minutes;
+  own.keep_checkpoints = defaults.keep_checkpoints;
+  return data::sha256(published.setting + yaml_of(own));
+}
+
 void check_settings(const fs::path& out, const FinetuneConfig& own) {
   check_same_settings(out / "finetune.yaml", yaml_of(own),
                       {"log_every", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints"});
@@ -315,6 +327,7 @@ class Finetune {
     dictionary.info.centred = centred;
     dictionary.info.k = k;
     dictionary.info.tokens += tokens_;
+    dictionary.info.setting = setting_of(own_, published_.info);
     dictionary.info.warnings.clear();  // they were said of other weights
     dictionary.fold(units_, units_);
     dictionary.save(paths_.out / "dictionary");

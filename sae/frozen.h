@@ -7,7 +7,6 @@
 // The start follows from train.seed, so that a checkpoint need not hold it.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 

@@ -256,7 +256,7 @@ void Member::save_dictionary() {
   info.split_rule = data::format_split_rule(config_.data.rule());
   info.tokens = state_.step * source_.rows();
   info.seed = static_cast<uint64_t>(config_.train.seed);
-  info.setting = setting_hash(config_);
+  info.setting = setting_hash(config_.resolved_yaml);
   info.warnings = line_.warnings;
   if (inputs.size() > 1) {
     for (const data::HookInfo& each : inputs)

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "data/base/atomic_file.h"
+#include "data/base/sha256.h"
 #include "kernels/base/error.h"
 #include "sae/run_config.h"
 
@@ -96,6 +97,21 @@ std::vector<std::string> result_changes(const std::string& name, const std::stri
                                         const std::string& now) {
   return differences(settings_of(name, before), settings_of("the configuration", now),
                      free_to_change);
+}
+
+std::string setting_hash(const std::string& resolved) {
+  std::string text;
+  for (const auto& [key, value] : settings_of("the configuration", resolved)) {
+    if (free_to_change(key) || key == "train.seed" || key == "data.order_seed") continue;
+    text += key + " ";
+    if (key == "data.mixture")
+      for (const YAML::Node& part : YAML::Load(value))
+        text += part.as<std::string>().substr(0, part.as<std::string>().find(' ')) + " ";
+    else
+      text += value;
+    text += "\n";
+  }
+  return data::sha256(text);
 }
 
 void check_same_configuration(const fs::path& run, const std::string& resolved) {

@@ -21,6 +21,11 @@ enum class Resume {
 std::vector<std::string> result_changes(const std::string& name, const std::string& before,
                                         const std::string& now);
 
+/// SHA-256 of the settings that change the result, but for seeds and the place of the data: runs
+/// that share it, and their data, differ by reseeding alone. `resolved` as above; of data.mixture
+/// the weights count.
+std::string setting_hash(const std::string& resolved);
+
 /// Throws UsageError naming every difference between RUN/config.yaml and `resolved`; Error where it
 /// cannot be read.
 void check_same_configuration(const std::filesystem::path& run, const std::string& resolved);

@@ -1,22 +1,19 @@
 #include "sae/run_config.h"
 
-#include "data/base/config_sections.h"
+#include "data/base/config_fields.h"
 
 namespace assay::sae {
-
-namespace {
 
 void describe_run(config::Fields& fields, DataConfig& data, ModelConfig& model,
                   TrainConfig& train) {
   fields.section(
-      "data", [&](config::Fields& f) { describe(f, data); }, "");
+      "data", [&](config::Fields& f) { describe(f, data); },
+      "The activations, and how they are split and shuffled.");
   fields.section(
-      "model", [&](config::Fields& f) { describe(f, model); }, "");
+      "model", [&](config::Fields& f) { describe(f, model); }, "The dictionary.");
   fields.section(
-      "train", [&](config::Fields& f) { describe(f, train); }, "");
+      "train", [&](config::Fields& f) { describe(f, train); }, "Optimisation.");
 }
-
-}  // namespace
 
 std::string yaml_of(DataConfig data, ModelConfig model, TrainConfig train) {
   return config::write_yaml([&](config::Fields& f) { describe_run(f, data, model, train); });

@@ -4,9 +4,13 @@
 #include <filesystem>
 #include <string>
 
+#include "data/base/config_fields.h"
 #include "sae/trainer.h"
 
 namespace assay::sae {
+
+/// The sections of a configuration that say how a run is trained.
+void describe_run(config::Fields& fields, DataConfig& data, ModelConfig& model, TrainConfig& train);
 
 /// The three sections as YAML, every setting written out.
 std::string yaml_of(DataConfig data, ModelConfig model, TrainConfig train);

@@ -9,9 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/base/config_fields.h"
 #include "data/base/say.h"
-#include "data/base/sha256.h"
 #include "kernels/base/error.h"
 #include "sae/batch_source.h"
 #include "sae/member.h"
@@ -19,18 +17,6 @@
 #include "sae/resume_check.h"
 
 namespace assay::sae {
-
-std::string setting_hash(const RunConfig& config) {
-  RunConfig bare = config;
-  bare.data.path.clear();
-  bare.data.order_seed = -1;
-  bare.train.seed = 0;
-  return data::sha256(config::write_yaml([&](config::Fields& fields) {
-    describe(fields, bare.data);
-    describe(fields, bare.model);
-    describe(fields, bare.train);
-  }));
-}
 
 const char* name_of(Outcome outcome) {
   constexpr const char* kNames[] = {"finished", "interrupted", "already finished"};

@@ -20,10 +20,6 @@ struct RunConfig {
   std::string resolved_yaml;  ///< written to RUN/config.yaml
 };
 
-/// SHA-256 of the configuration with its seeds and the place of its data left out: dictionaries
-/// that share it, and their data, differ by reseeding alone.
-std::string setting_hash(const RunConfig& config);
-
 enum class Outcome { finished, interrupted, already_finished };
 /// "finished", "interrupted", "already finished".
 const char* name_of(Outcome outcome);

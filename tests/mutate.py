@@ -3,9 +3,9 @@
     .venv/bin/python tests/mutate.py --out mutations.json [--count 150] [--seed 0] [FILE …]
 
 FILEs are sources below eval/; without any, those that compute statistics, learn probes and make scores. A mutation
-swaps an operator, a bound, a constant, a function or a sign, or drops a statement. It is killed if a test fails; one
-that does not compile does not count. The work is done in a copy of the repository beside --out, which a later run
-goes on with.
+swaps an operator, a bound, a constant, a function or a condition. It is killed if a test fails; one that does not
+compile does not count. The work is done in a copy of the repository beside --out, at the commit that is checked out. A
+later run at that commit goes on with what was killed, and tries survivors again.
 """
 
 import argparse
@@ -55,9 +55,9 @@ OPERATORS = [
 ]
 # Lines on which a change says nothing of a number.
 SILENT = re.compile(
-    r"^\s*(//|#|namespace|using |static_assert)|fmt::|Error\(|->description|label|title|reserve\("
+    r"^\s*(//|#|namespace|using |static_assert)|fmt::|Error\(|->description|reserve\("
+    r"|\b(arm|metric|part|task)_label\(|table_title\(|\.(label|title) ="
 )
-
 
 UNBUILT = "does not compile"
 
@@ -107,8 +107,16 @@ class Workshop:
         self.root, self.jobs = folder / "source", jobs
         if not self.root.exists():
             subprocess.run(["git", "clone", "-q", REPO, self.root], check=True)
+        self.commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for command in (["fetch", "-q", REPO, self.commit], ["checkout", "-qf", self.commit]):
+            subprocess.run(["git", *command], cwd=self.root, check=True)
         (self.root / ".venv").exists() or (self.root / ".venv").symlink_to(REPO / ".venv")
-        self.run("cmake", "--preset", "default", "-DASSAY_TESTS=ON")
+        if self.run("cmake", "--preset", "default", "-DASSAY_TESTS=ON").returncode:
+            sys.exit(
+                f"mutate.py: {self.root} cannot be configured: run bash cmake/setup.sh --tests"
+            )
 
     def run(self, *command, limit=1200):
         return subprocess.run(
@@ -160,9 +168,21 @@ class Workshop:
         return ":".join(f"*{suite}.*" for suite in sorted(suites)) or "*"
 
 
-def write(out, mutations):
+def known_outcomes(out, commit):
+    """What an earlier run at this commit found, by place and change."""
+    if not out.exists():
+        return {}
+    earlier = json.loads(out.read_text())
+    if earlier["commit"] != commit:
+        return {}
+    return {(m["file"], m["line"], m["after"]): m for m in earlier["mutations"]}
+
+
+def write(out, commit, known):
     beside = out.with_suffix(".tmp")
-    beside.write_text(json.dumps([asdict(m) for m in mutations], indent=1) + "\n")
+    beside.write_text(
+        json.dumps({"commit": commit, "mutations": list(known.values())}, indent=1) + "\n"
+    )
     beside.replace(out)
 
 
@@ -186,21 +206,21 @@ def main():
     options = parser.parse_args()
     out = options.out.resolve()
     shop = Workshop(out.with_suffix(""), options.jobs)
-    known = {}
-    if out.exists():
-        for m in json.loads(out.read_text()):
-            known[m["file"], m["line"], m["after"]] = m["outcome"]
-    if shop.build().returncode or (failure := shop.first_failure("*", 1200)):
-        sys.exit(f"mutate.py: the tests fail before anything is changed ({failure or 'build'})")
+    known = known_outcomes(out, shop.commit)
+    failure = "the build" if shop.build().returncode else shop.first_failure("*", 1200)
+    if failure:
+        sys.exit(f"mutate.py: it fails before anything is changed: {failure}")
     done = []
     for mutation in shuffled(sources(options.files), shop.root, options.seed):
         if sum(m.outcome != UNBUILT for m in done) == options.count:
             break
         key = (mutation.file, mutation.line, mutation.after)
-        mutation.outcome = known.get(key) or shop.outcome(mutation)
+        before = known.get(key, {}).get("outcome", "survived")
+        mutation.outcome = shop.outcome(mutation) if before == "survived" else before
         done.append(mutation)
         print(f"{len(done)} {mutation.file}:{mutation.line} {mutation.outcome}", flush=True)
-        write(out, done)
+        known[key] = asdict(mutation)
+        write(out, shop.commit, known)
     report(done)
 
 

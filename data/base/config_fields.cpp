@@ -15,7 +15,6 @@
 #include <set>
 #include <sstream>
 
-#include "data/base/config_sections.h"
 #include "data/base/yaml_fault.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"

@@ -50,6 +50,10 @@ using Describe = std::function<void(Fields&)>;
 /// anchors/aliases/tags, more than 1 MiB or 32 levels.
 void read_yaml(const std::string& file, const std::vector<std::string>& overrides,
                const Describe& describe);
+/// As read_yaml, of these sections at the top of the file alone, which another version or another
+/// command may have written: whatever else stands there is passed over, unread.
+void read_sections(const std::string& file, const std::vector<std::string>& sections,
+                   const Describe& describe);
 /// The resolved configuration, every field written out in the order described. read_yaml reads it
 /// back to equal values.
 std::string write_yaml(const Describe& describe);

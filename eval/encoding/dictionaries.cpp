@@ -22,16 +22,19 @@ std::string folder_name(const std::filesystem::path& path) {
 }
 
 EvalDictionary describe_dictionary(sae::Dictionary dictionary, std::string name,
-                                   const std::string& path, const data::Dataset& dataset) {
+                                   const std::filesystem::path& path,
+                                   const data::Dataset& dataset) {
   EvalDictionary result;
   const sae::DictionaryInfo& info = dictionary.info;
   result.entry.name = std::move(name);
-  result.entry.path = data::as_utf8(path);
+  result.entry.path = data::as_utf8(path.string());
+  result.path = path;
   result.entry.hash = dictionary.hash();
   result.entry.variant = info.variant;
   result.entry.null_kind = info.null_kind;
-  // Other data are another setting, whatever the configuration says.
-  if (!info.setting.empty()) result.entry.setting = data::sha256(info.setting + info.data_hash);
+  // Other data are another setting, and data without checksums may be any.
+  if (info.null_kind.empty() && !info.setting.empty() && !info.data_hash.empty())
+    result.entry.setting = data::sha256(info.setting + info.data_hash);
   result.entry.d = info.d;
   result.entry.n = info.n;
   result.entry.k = info.k;
@@ -88,7 +91,7 @@ std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem:
     sae::Dictionary dictionary = sae::Dictionary::load(path);
     check_autoencoder(dictionary.info, path.string());
     if (!kind.empty()) dictionary.info.null_kind = kind;
-    result.push_back(describe_dictionary(std::move(dictionary), name, path.string(), dataset));
+    result.push_back(describe_dictionary(std::move(dictionary), name, path, dataset));
   };
   for (const auto& path : paths) add(path, "");
   for (const TrainedNull& null : nulls) add(null.path, null.kind);

@@ -15,6 +15,7 @@ namespace assay::eval {
 struct EvalDictionary {
   DictionaryEntry entry;
   sae::Dictionary dictionary;
+  std::filesystem::path path = {};  ///< as given; empty of one that was built
 };
 
 /// A control that was trained elsewhere: "frozen_decoder=runs/frozen".

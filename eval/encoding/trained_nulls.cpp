@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "data/sources.h"
 #include "kernels/base/error.h"
 #include "sae/frozen.h"
 #include "sae/run_config.h"
@@ -32,7 +33,7 @@ struct Job {
 
 /// How the dictionary was trained.
 sae::RunConfig config_of(const EvalDictionary& like, const std::string& kind) {
-  fs::path folder = sae::dictionary_folder(fs::absolute(like.entry.path).lexically_normal());
+  fs::path folder = sae::dictionary_folder(fs::absolute(like.path).lexically_normal());
   if (folder.filename().empty()) folder = folder.parent_path();
   const fs::path run = folder.parent_path();
   if (folder.filename() != "dictionary" || !fs::exists(run / "config.yaml"))
@@ -46,9 +47,13 @@ sae::RunConfig config_of(const EvalDictionary& like, const std::string& kind) {
 void set_data(const EvalDictionary& like, const std::string& kind, const data::Dataset& dataset,
               sae::DataConfig& data) {
   if (data.rolling) refuse(like, kind, "was trained on a rolling cache, which is gone");
-  if (!data.mixture.empty()) return;  // what it was is seen when it is trained
   const std::string& wanted = like.dictionary.info.data_hash;
-  if (wanted == dataset.info().content_hash) {
+  if (wanted.empty())
+    refuse(like, kind, "was trained on data without checksums, so that they may be any");
+  if (!data.mixture.empty()) {
+    if (data::Sources::open_mixture(data.mixture).info().content_hash != wanted)
+      refuse(like, kind, "was trained on a mixture that data.mixture no longer holds");
+  } else if (wanted == dataset.info().content_hash) {
     data.path = dataset.info().path.string();
   } else if (!fs::exists(data.path) ||
              data::Dataset::open(data.path).info().content_hash != wanted) {

@@ -8,7 +8,7 @@
 #include "data/base/config_fields.h"
 #include "eval/tasks/settings.h"
 #include "kernels/base/error.h"
-#include "sae/train_config.h"
+#include "sae/run_config.h"
 
 namespace assay {
 
@@ -20,13 +20,7 @@ struct Config {
 };
 
 inline void describe(config::Fields& fields, Config& c) {
-  fields.section(
-      "data", [&](config::Fields& f) { sae::describe(f, c.data); },
-      "The activations, and how they are split and shuffled.");
-  fields.section(
-      "model", [&](config::Fields& f) { sae::describe(f, c.model); }, "The dictionary.");
-  fields.section(
-      "train", [&](config::Fields& f) { sae::describe(f, c.train); }, "Optimisation.");
+  sae::describe_run(fields, c.data, c.model, c.train);
   fields.section(
       "eval", [&](config::Fields& f) { eval::describe(f, c.eval); }, "Evaluation tasks.");
 }

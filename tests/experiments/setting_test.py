@@ -31,6 +31,7 @@ def test_seeds_and_places_are_no_setting(train):
     assert len(first) == 64
     assert first == train("seed", "train.seed=7")
     assert first == train("order", "data.order_seed=7")
+    assert first == train("threads", "train.threads=1", "train.log_every=2", "data.readers=1")
     assert first == train("place", "data.path={folder}/elsewhere")
 
 

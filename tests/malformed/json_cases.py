@@ -53,6 +53,7 @@ CFG = {
     "another version": ({"version": 99}, ("version", "99")),
     "an unknown variant": ({"variant": "soup"}, ("soup",)),
     "seed -1": ({"seed": -1}, ("seed",)),
+    "a number for the setting": ({"setting": 3}, ("setting", "3")),
 }
 
 

@@ -29,7 +29,7 @@ State start_of(Context& context, const VariantOptions& options) {
   return some_state(context, *variant, 0);
 }
 
-/// The smallest cosine of a row with its start, in double, and whether any norm has changed.
+/// The smallest cosine of a row with its start, in double.
 double least_cosine(const State& state, const State& start) {
   double least = 1;
   for (int64_t j = 0; j < state.n; ++j) {
