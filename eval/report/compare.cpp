@@ -104,7 +104,7 @@ void add_pairs(Page& page, const std::vector<RankedPair>& pairs, const std::stri
         {{pair.a, "name"},
          {pair.b, "name"},
          estimate_cell(pair.difference, true),
-         {fmt::format("{:.3f}", pair.p_holm), "num"},
+         {pair.p_holm ? fmt::format("{:.3f}", *pair.p_holm) : "–", "num"},
          {l0_text(pair)},
          {pair.ranked ? (pair.difference.value > 0 ? "first is better" : "second is better") : "no",
           pair.ranked ? "pass" : ""},
@@ -156,9 +156,9 @@ void add_reliability(Page& page, const Comparison& comparison) {
   page.heading(3, "How far each metric can be trusted");
   page.table(table);
   page.paragraph(
-      "Below the reseed spread nothing is ranked; settings need 3 training seeds, L0 within 5 %, "
-      "Holm p below 0.05, "
-      "and a gap to every control. Positive differences are better, whatever the metric. The "
+      "Below the reseed spread nothing is ranked; a table needs 8 units, settings need 3 training "
+      "seeds, L0 within 5 %, Holm p below 0.05, and a gap to every control. Positive differences "
+      "are better, whatever the metric. The "
       "correlation with the "
       "truth "
       "is that of planted dictionaries, not of this run's.",

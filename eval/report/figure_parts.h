@@ -41,8 +41,6 @@ std::vector<const Number*> numbers_of(const TaskResult& task, const Figure& figu
 /// references.
 std::vector<ReferenceLine> reference_lines(const FigureInput& in,
                                            const std::vector<std::string>& metrics);
-/// A metric's chance level; nothing where it is not declared or has none.
-std::optional<double> chance_of(const TaskResult& task, const std::string& metric);
 std::vector<double> values_of(const std::vector<ReferenceLine>& lines);
 /// Is this a dictionary that never learnt, or an arm that knows nothing?
 bool is_control(const FigureInput& in, const std::string& dictionary, const std::string& method);

@@ -99,11 +99,6 @@ std::vector<const Number*> numbers_of(const TaskResult& task, const Figure& figu
   return found;
 }
 
-std::optional<double> chance_of(const TaskResult& task, const std::string& metric) {
-  const MetricEntry* entry = find_metric(task, metric);
-  return entry ? entry->chance : std::nullopt;
-}
-
 std::vector<ReferenceLine> reference_lines(const FigureInput& in,
                                            const std::vector<std::string>& metrics) {
   std::vector<ReferenceLine> lines;

@@ -281,8 +281,7 @@ void add_numbers(Page& page, const Results& results) {
                  {"Interval made by"}},
                 {}};
     for (const Number& n : task.numbers) {
-      const MetricEntry* metric = find_metric(task, n.metric);
-      const std::optional<double> chance = metric ? metric->chance : std::nullopt;
+      const std::optional<double> chance = chance_of(task, n.metric);
       table.rows.push_back({{metric_label(task, n.metric)},
                             {n.method.empty() ? "–" : n.method},
                             {n.dictionary.empty() ? "–" : n.dictionary},

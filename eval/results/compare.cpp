@@ -12,56 +12,6 @@
 
 namespace assay::eval {
 namespace compare_parts {
-namespace {
-
-/// Mean of every arm over the units of one half, or of the other.
-double half_mean(const std::vector<Cell>& cells, const std::vector<int64_t>& units, size_t half) {
-  double sum = 0;
-  int64_t count = 0;
-  for (const Cell& cell : cells) {
-    const auto place = std::lower_bound(units.begin(), units.end(), cell.unit) - units.begin();
-    if (static_cast<size_t>(place) % 2 != half) continue;
-    sum += cell.value;
-    ++count;
-  }
-  return sum / static_cast<double>(count);
-}
-
-const Arm& best_on(const std::vector<const Arm*>& arms, const std::vector<int64_t>& units,
-                   size_t half) {
-  const Arm* best = arms.front();
-  double highest = half_mean(best->cells, units, half);
-  for (const Arm* arm : arms) {
-    const double mean = half_mean(arm->cells, units, half);
-    if (mean <= highest) continue;
-    best = arm;
-    highest = mean;
-  }
-  return *best;
-}
-
-}  // namespace
-
-std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
-                                            const std::vector<int64_t>& units) {
-  if (arms.empty() || units.size() < 2) return std::nullopt;
-  Chosen chosen;
-  std::vector<std::string> methods, labels;
-  for (const size_t half : {size_t{0}, size_t{1}}) {
-    const Arm& arm = best_on(arms, units, 1 - half);
-    if (std::find(methods.begin(), methods.end(), arm.method) == methods.end()) {
-      methods.push_back(arm.method);
-      labels.push_back(arm.label);
-    }
-    for (const Cell& cell : arm.cells) {
-      const auto place = std::lower_bound(units.begin(), units.end(), cell.unit) - units.begin();
-      if (static_cast<size_t>(place) % 2 == half) chosen.cells.push_back(cell);
-    }
-  }
-  chosen.methods = fmt::format("{}", fmt::join(methods, " / "));
-  chosen.labels = fmt::format("{}", fmt::join(labels, " / "));
-  return chosen;
-}
 
 std::string table_title(const TaskResult& task, const Score& score) {
   return fmt::format("{}: {}{}{}", task_label(task), metric_label(task, score.metric),
@@ -75,6 +25,8 @@ void adjust(const std::vector<Paired*>& family) {
   const std::vector<double> adjusted = holm(p);
   for (size_t i = 0; i < family.size(); ++i) family[i]->p_holm = adjusted[i];
 }
+
+bool told(const Paired& pair) { return pair.p_holm && *pair.p_holm < kAlpha; }
 
 void note_l0(Paired& pair, std::optional<double> a, std::optional<double> b) {
   if (!a || !b || !(*b > 0)) return;
@@ -119,6 +71,21 @@ Estimate flip_to_metric(Estimate estimate, bool higher_is_better) {
   return estimate;
 }
 
+/// Nothing where there are none, or one is unknown.
+std::optional<Spread> mean_spread(const std::vector<std::optional<Spread>>& spreads) {
+  if (spreads.empty()) return std::nullopt;
+  const auto count = static_cast<double>(spreads.size());
+  Spread mean;
+  for (const std::optional<Spread>& spread : spreads) {
+    if (!spread) return std::nullopt;
+    mean.units += spread->units / count;
+    mean.runs += spread->runs / count;
+    mean.cells += spread->cells / count;
+    mean.choice += spread->choice / count;
+  }
+  return mean;
+}
+
 class TableMaker {
  public:
   TableMaker(const Results& results, const TaskResult& task, const Score& like)
@@ -130,7 +97,7 @@ class TableMaker {
     table_.part = like.part;
     table_.caveat = task.caveat;
     table_.higher_is_better = like.higher_is_better;
-    if (const MetricEntry* metric = find_metric(task, like.metric)) table_.chance = metric->chance;
+    table_.chance = chance_of(task, like.metric);
     std::set<int64_t> units, runs;
     for (const Cell& cell : arms_.front().cells) {
       units.insert(cell.unit);
@@ -144,6 +111,7 @@ class TableMaker {
   ScoreTable make() {
     choose_baseline();
     for (const DictionaryEntry& entry : results_.dictionaries) add_card(entry);
+    table_.spread = mean_spread(spreads_);
     add_controls();
     add_settings(results_, arms_, table_);
     return std::move(table_);
@@ -151,11 +119,15 @@ class TableMaker {
 
  private:
   void choose_baseline() {
-    baseline_ = choose_on_other_units(arms_of_dictionary(""), units_);
-    if (!baseline_) return;
-    const Estimate estimate = mean_of_cells(baseline_->cells);
-    table_.baseline = ChosenArm{baseline_->methods, baseline_->labels,
-                                flip_to_metric(estimate, table_.higher_is_better)};
+    baselines_ = arms_of_dictionary("");
+    baseline_ = choose_on_other_units(baselines_, units_);
+    if (baseline_) table_.baseline = chosen_arm(*baseline_, baselines_);
+  }
+
+  ChosenArm chosen_arm(const Chosen& chosen, const std::vector<const Arm*>& arms) const {
+    const Estimate mean =
+        with_variance(mean_of_cells(chosen.cells), variance_of_choice(arms, {}, units_));
+    return {chosen.methods, chosen.labels, flip_to_metric(mean, table_.higher_is_better)};
   }
 
   std::vector<const Arm*> arms_of_dictionary(const std::string& name) const {
@@ -176,18 +148,25 @@ class TableMaker {
     card.label = headline.label;
     card.value = flip_to_metric(mean_of_cells(headline.cells), table_.higher_is_better);
     if (const auto chosen = choose_on_other_units(arms, units_)) {
-      const Estimate estimate = mean_of_cells(chosen->cells);
-      card.chosen = ChosenArm{chosen->methods, chosen->labels,
-                              flip_to_metric(estimate, table_.higher_is_better)};
-      if (baseline_ && entry.null_kind.empty()) {
-        Paired pair;
-        pair.a = entry.name;
-        pair.b = baseline_->methods;
-        pair.difference = paired_difference(chosen->cells, baseline_->cells);
-        card.beside = pair;
-      }
+      card.chosen = chosen_arm(*chosen, arms);
+      if (baseline_) set_beside(*chosen, arms, card);
     }
     table_.cards.push_back(std::move(card));
+  }
+
+  void set_beside(const Chosen& chosen, const std::vector<const Arm*>& arms, Card& card) {
+    Paired pair;
+    pair.a = card.dictionary;
+    pair.b = baseline_->methods;
+    const std::vector<Cell> cells = differences(chosen.cells, baseline_->cells);
+    const double choice = variance_of_choice(arms, baselines_, units_);
+    pair.difference = with_variance(mean_of_cells(cells), choice);
+    if (card.null_kind.empty()) {
+      spreads_.push_back(spread_of(cells, choice));
+      card.beside = pair;
+    } else {
+      card.control_beside = pair;
+    }
   }
 
   /// A control belongs to the dictionary it was built like, or, where it was trained and passed, to
@@ -222,30 +201,11 @@ class TableMaker {
   const Results& results_;
   std::vector<Arm> arms_;
   std::vector<int64_t> units_;
+  std::vector<const Arm*> baselines_;
   std::optional<Chosen> baseline_;
+  std::vector<std::optional<Spread>> spreads_;  ///< of each trained dictionary
   ScoreTable table_;
 };
-
-/// All verdicts of a results file are one family, whatever their task.
-void judge(std::vector<ScoreTable>& tables) {
-  std::vector<Paired*> family;
-  for (ScoreTable& table : tables)
-    for (Card& card : table.cards)
-      if (card.beside && table.units >= kUnitsToTell) family.push_back(&*card.beside);
-  adjust(family);
-  for (ScoreTable& table : tables)
-    for (Card& card : table.cards) {
-      if (!card.beside) continue;
-      const Paired& pair = *card.beside;
-      const bool told = pair.p_holm < kAlpha;
-      if (table.units < kUnitsToTell)
-        card.verdict = Verdict::describes;
-      else if (told && pair.difference.value < 0)
-        card.verdict = Verdict::baseline_wins;
-      else if (told && beats_chance(table, *card.chosen))
-        card.verdict = Verdict::dictionary_leads;
-    }
-}
 
 }  // namespace
 
@@ -270,27 +230,26 @@ const DictionaryEntry& entry_of(const Results& results, const std::string& name)
 
 }  // namespace compare_parts
 
-bool beats_chance(const ScoreTable& table, const ChosenArm& arm) {
-  if (!table.chance) return true;
-  const Estimate& value = arm.value;
-  const Interval interval = value.interval.value_or(Interval{value.value, value.value});
-  return table.higher_is_better ? interval[0] > *table.chance : interval[1] < *table.chance;
-}
-
 Comparison compare(const Results& results) {
-  Comparison comparison;
+  struct Scored {
+    const TaskResult* task;
+    const Score* like;
+  };
+  std::vector<Scored> all;
   for (const TaskResult& task : results.tasks) {
     if (task.status == "failed") continue;
     std::set<std::pair<std::string, std::string>> done;
-    for (const Score& score : task.scores) {
-      if (!done.insert({score.metric, score.part}).second) continue;
-      const bool ok = task.status == "ok";
-      if (ok) comparison.tables.push_back(TableMaker(results, task, score).make());
-      comparison.panel.push_back(
-          metric_state(task, score, ok ? &comparison.tables.back() : nullptr));
-    }
+    for (const Score& score : task.scores)
+      if (done.insert({score.metric, score.part}).second) all.push_back({&task, &score});
   }
+  Comparison comparison;
+  for (const auto& [task, like] : all)
+    if (task->status == "ok") comparison.tables.push_back(TableMaker(results, *task, *like).make());
   judge(comparison.tables);
+  auto table = comparison.tables.begin();
+  for (const auto& [task, like] : all)
+    comparison.panel.push_back(
+        metric_state(*task, *like, task->status == "ok" ? &*table++ : nullptr));
   return comparison;
 }
 

@@ -17,6 +17,7 @@
 #include "eval/results/planted_truth.h"
 #include "eval/results/results.h"
 #include "eval/statistics/inference.h"
+#include "eval/statistics/power.h"
 
 namespace assay::eval {
 
@@ -29,7 +30,7 @@ inline constexpr int64_t kRankingSeeds = 3;
 struct Paired {
   std::string a, b;  ///< dictionaries, settings, or the arm of a baseline
   Estimate difference;
-  double p_holm = 1;
+  std::optional<double> p_holm;    ///< nothing if the pair stands in no family
   std::optional<double> l0_ratio;  ///< L0 of a over L0 of b, where both are known
   bool matched = false;            ///< both L0 are known and within kMatchedL0
 };
@@ -69,6 +70,10 @@ struct Card {
   /// chosen − best baseline, both chosen on other units; trained dictionaries
   std::optional<Paired> beside;
   Verdict verdict = Verdict::open;  ///< of `beside`
+  /// what `beside` would have told in four of five evaluations, at Holm's strictest step
+  std::optional<double> detectable;
+  /// the same as `beside`, of a control: none may lead
+  std::optional<Paired> control_beside;
   /// headline − the control's headline, for its own and for passed controls
   std::vector<Paired> minus_nulls;
 };
@@ -96,7 +101,7 @@ struct Reliability {
   /// of two dictionaries evaluated apart, beside evaluating once more: √(2/runs)·rerun_sd, whose
   /// degrees of freedom are the runs less 1, for all dictionaries share their cuts
   std::optional<double> rerun_detectable;
-  /// of a dictionary and the best baseline on these units; the largest over dictionaries
+  /// of a dictionary and the best baseline on these units: the largest Card::detectable
   std::optional<double> verdict_detectable;
   /// smallest headline − control over trained dictionaries and controls
   std::optional<double> null_gap;
@@ -118,13 +123,18 @@ struct ScoreTable {
   std::vector<Setting> settings;
   std::vector<RankedPair> setting_pairs;
   Reliability reliability;
+  /// Controls that are ahead of the best baseline: what they are ahead in is not learnt.
+  std::vector<std::string> leading_controls;
+  /// Of the differences Card::beside, the mean over trained dictionaries.
+  std::optional<Spread> spread;
 };
 
 /// Did a metric pass its own checks on this run, and what may it be used for?
 struct MetricState {
   std::string task, metric, part;
   std::string title;  ///< as ScoreTable's
-  /// the task's checks hold, every control is beaten, and planted dictionaries do not contradict
+  /// the task's checks hold, every control is beaten and none leads, and the metric follows the
+  /// truth on planted dictionaries if that was measured
   bool passed = false;
   int64_t checks_passed = 0, checks = 0;
   /// "told apart", "not told apart", "none ran"; "" where the task is withheld

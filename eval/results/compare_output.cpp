@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "eval/results/compare.h"
+#include "eval/results/compare_parts.h"
 #include "eval/results/families.h"
 #include "eval/results/text.h"
 
@@ -17,7 +17,7 @@ Number number_of(const ScoreTable& table, const Estimate& estimate, const std::s
   n.metric = metric;
   n.dictionary = a;
   n.part = table.part.empty() ? table.task : fmt::format("{}, {}", table.task, table.part);
-  set_estimate(n, estimate, fmt::format("{} units, {} runs", table.units, table.runs));
+  set_estimate(n, estimate, "units", table.units, table.runs);
   n.n = table.units;
   n.n_unit = "units";
   return n;
@@ -31,8 +31,8 @@ nlohmann::json pair_row(const ScoreTable& table, const Paired& pair) {
                         {"b", pair.b},
                         {"difference", pair.difference.value},
                         {"p", pair.difference.p},
-                        {"p_holm", pair.p_holm},
                         {"matched_l0", pair.matched}};
+  if (pair.p_holm) row["p_holm"] = *pair.p_holm;
   add_interval(row, pair.difference);
   if (pair.l0_ratio) row["l0_ratio"] = *pair.l0_ratio;
   return row;
@@ -56,6 +56,12 @@ nlohmann::json reliability_row(const ScoreTable& table) {
   if (r.detectable) row["detectable_difference"] = *r.detectable;
   if (r.rerun_detectable) row["detectable_between_evaluations"] = *r.rerun_detectable;
   if (r.verdict_detectable) row["detectable_from_baseline"] = *r.verdict_detectable;
+  if (table.spread) {
+    row["variance_of_units"] = table.spread->units;
+    row["variance_of_runs"] = table.spread->runs;
+    row["variance_of_cells"] = table.spread->cells;
+    row["variance_of_choice"] = table.spread->choice;
+  }
   if (r.null_gap) row["smallest_gap_to_control"] = *r.null_gap;
   row["separates_controls"] = r.separates_null;
   if (r.truth) {
@@ -231,11 +237,11 @@ std::string verdict_words(const ScoreTable& table, const Card& card) {
     case Verdict::open:
       break;
   }
-  if (card.beside->p_holm < kAlpha) return "Ahead of a simple baseline and no verdict";
-  const std::optional<double>& told = table.reliability.verdict_detectable;
+  if (compare_parts::told(*card.beside)) return "Ahead of a simple baseline and no verdict";
+  const std::optional<double>& least = card.detectable;
   return "Not told apart from a simple baseline" +
-         (told ? fmt::format(", and only a difference of {} mostly would be", value_text(*told))
-               : "");
+         (least ? fmt::format(", and only a difference of {} mostly would be", value_text(*least))
+                : "");
 }
 
 bool is_comparison(const TaskResult& task) { return task.name == kComparisonTask; }
@@ -250,14 +256,12 @@ std::string verdict_sentence(const ScoreTable& table, const Card& card) {
           ? ""
           : fmt::format(" The dictionary's arm is no better than chance ({}).",
                         value_text(*table.chance));
-  return fmt::format("{}: {} {} against {} {}, difference {}{}.{}{}", verdict_words(table, card),
-                     table.baseline->labels, value_text(table.baseline->value.value),
-                     card.chosen->labels, value_text(card.chosen->value.value),
-                     estimate_text(pair.difference, true),
-                     card.verdict == Verdict::describes
-                         ? ""
-                         : fmt::format(", {} after Holm over all verdicts", p_text(pair.p_holm)),
-                     guessing, table.caveat.empty() ? "" : " Caveat: " + table.caveat);
+  return fmt::format(
+      "{}: {} {} against {} {}, difference {}{}.{}{}", verdict_words(table, card),
+      table.baseline->labels, value_text(table.baseline->value.value), card.chosen->labels,
+      value_text(card.chosen->value.value), estimate_text(pair.difference, true),
+      pair.p_holm ? fmt::format(", {} after Holm over all verdicts", p_text(*pair.p_holm)) : "",
+      guessing, table.caveat.empty() ? "" : " Caveat: " + table.caveat);
 }
 
 TaskResult comparison_task(const Comparison& comparison) {

@@ -6,28 +6,17 @@
 #include <vector>
 
 #include "eval/results/compare.h"
+#include "eval/results/compare_choice.h"
 
 namespace assay::eval::compare_parts {
 
-/// One arm's cells, signed so that higher is better.
-struct Arm {
-  std::string dictionary, method;
-  std::string label;  ///< for people
-  bool headline = false;
-  std::vector<Cell> cells;
-};
-
-/// Cells composed of the arms that were chosen on other units.
-struct Chosen {
-  std::string methods, labels;  ///< see ChosenArm
-  std::vector<Cell> cells;
-};
-
-/// See ChosenArm. Nothing where there are no arms or fewer than 2 units (ascending).
-std::optional<Chosen> choose_on_other_units(const std::vector<const Arm*>& arms,
-                                            const std::vector<int64_t>& units);
 /// "Title: metric, part", for people.
 std::string table_title(const TaskResult& task, const Score& score);
+/// Is the pair's difference told from 0, after Holm?
+bool told(const Paired& pair);
+/// Verdicts and detectable differences of all tables, which are one family, and the controls that
+/// lead, which are another.
+void judge(std::vector<ScoreTable>& tables);
 /// Fills p_holm.
 void adjust(const std::vector<Paired*>& family);
 void note_l0(Paired& pair, std::optional<double> a, std::optional<double> b);

@@ -108,14 +108,9 @@ void measure_reliability(const std::vector<Arm>& arms, ScoreTable& table) {
       between_runs += *v;
       ++dictionaries;
     }
-    if (card.beside && card.beside->difference.df > 0) {
-      const Estimate& e = card.beside->difference;
-      r.verdict_detectable =
-          std::max(r.verdict_detectable.value_or(0), detectable(e.standard_error, e.df));
-    }
     for (const Paired& pair : card.minus_nulls) {
       r.null_gap = std::min(r.null_gap.value_or(pair.difference.value), pair.difference.value);
-      separates = separates && pair.p_holm < kAlpha && pair.difference.value > 0;
+      separates = separates && told(pair) && pair.difference.value > 0;
     }
   }
   r.separates_null = separates && r.null_gap;
@@ -131,12 +126,21 @@ void measure_reliability(const std::vector<Arm>& arms, ScoreTable& table) {
 std::optional<int64_t> seeds_needed(const Reliability& r, double difference) {
   constexpr int64_t kMost = 1000;
   if (!r.reseed_sd) return std::nullopt;
-  for (int64_t seeds = kRankingSeeds; seeds <= kMost; ++seeds)
-    if (std::abs(difference) >
-        detectable(*r.reseed_sd * std::sqrt(2.0 / static_cast<double>(seeds)),
-                   2.0 * static_cast<double>(seeds - 1)))
-      return seeds;
-  return std::nullopt;
+  const auto enough = [&](int64_t seeds) {
+    return std::abs(difference) >
+           detectable(*r.reseed_sd * std::sqrt(2.0 / static_cast<double>(seeds)),
+                      2.0 * static_cast<double>(seeds - 1));
+  };
+  if (!enough(kMost)) return std::nullopt;
+  int64_t low = kRankingSeeds, high = kMost;  // what is enough stays enough with more seeds
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (enough(middle))
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
 }
 
 std::string too_few_units(const ScoreTable& table) {
@@ -149,7 +153,7 @@ std::string unbeaten_control(const ScoreTable& table, const std::vector<std::str
     if (std::find(members.begin(), members.end(), card.dictionary) == members.end()) continue;
     if (card.minus_nulls.empty()) return "no control beside it";
     for (const Paired& pair : card.minus_nulls)
-      if (pair.p_holm >= kAlpha || pair.difference.value <= 0)
+      if (!told(pair) || pair.difference.value <= 0)
         return fmt::format("{} is not told from its control {}", card.dictionary, pair.b);
   }
   return "";
@@ -169,8 +173,7 @@ std::string settings_reason(const ScoreTable& table, const Setting& a, const Set
     return fmt::format("{} training seed{}; {} are needed", seeds, seeds == 1 ? "" : "s",
                        kRankingSeeds);
   if (!pair.matched) return l0_reason(pair);
-  if (pair.p_holm >= kAlpha)
-    return fmt::format("not told apart from 0 (Holm p {:.3f})", pair.p_holm);
+  if (!told(pair)) return fmt::format("not told apart from 0 (Holm p {:.3f})", *pair.p_holm);
   const Reliability& r = table.reliability;
   const double spread = student_quantile(.975, static_cast<double>(r.reseed_df)) * *r.reseed_sd *
                         std::sqrt(1.0 / static_cast<double>(a.members.size()) +
@@ -187,8 +190,7 @@ std::string settings_reason(const ScoreTable& table, const Setting& a, const Set
 std::string dictionaries_reason(const ScoreTable& table, const Paired& pair) {
   if (table.units < kUnitsToTell) return too_few_units(table);
   if (!pair.matched) return l0_reason(pair);
-  if (pair.p_holm >= kAlpha)
-    return fmt::format("not told apart from 0 (Holm p {:.3f})", pair.p_holm);
+  if (!told(pair)) return fmt::format("not told apart from 0 (Holm p {:.3f})", *pair.p_holm);
   const Reliability& r = table.reliability;
   if (!r.reseed_sd) return "reseed spread unknown: no setting has two training seeds";
   const double spread =

@@ -4,26 +4,33 @@
 
 #include <set>
 
-#include "eval/results/compare.h"
-
 namespace assay::eval {
 
-void set_estimate(Number& number, const Estimate& estimate, const std::string& units) {
+void set_estimate(Number& number, const Estimate& estimate, const std::string& noun) {
   number.value = estimate.value;
   number.interval = estimate.interval;
-  number.interval_kind =
-      estimate.interval ? "Student's t over " + units : "none: it takes two " + units + " or more";
+  number.interval_kind = estimate.interval ? fmt::format("Student's t over {} {}", estimate.n, noun)
+                                           : fmt::format("none: it takes two {} or more", noun);
 }
 
-void set_estimate(Number& number, const Estimate& estimate, const std::string& units,
-                  std::span<const Cell> cells) {
-  set_estimate(number, estimate, units);
+void set_estimate(Number& number, const Estimate& estimate, const std::string& noun, int64_t units,
+                  int64_t runs) {
+  set_estimate(number, estimate, noun);
   if (!estimate.interval) return;
-  std::set<int64_t> runs;
-  for (const Cell& cell : cells) runs.insert(cell.run);
-  number.interval_kind += runs.size() >= 3   ? fmt::format(" and {} runs", runs.size())
-                          : runs.size() == 2 ? "; two runs do not tell how runs vary"
-                                             : "; one run does not tell how runs vary";
+  number.interval_kind = fmt::format("Student's t over {} {}", units, noun);
+  number.interval_kind += runs >= 3   ? fmt::format(" and {} runs", runs)
+                          : runs == 2 ? "; two runs do not tell how runs vary"
+                                      : "; one run does not tell how runs vary";
+}
+
+void set_estimate(Number& number, const Estimate& estimate, const std::string& noun,
+                  std::span<const Cell> cells) {
+  std::set<int64_t> units, runs;
+  for (const Cell& cell : cells) {
+    units.insert(cell.unit);
+    runs.insert(cell.run);
+  }
+  set_estimate(number, estimate, noun, std::ssize(units), std::ssize(runs));
 }
 
 void add_interval(nlohmann::json& row, const Estimate& estimate) {

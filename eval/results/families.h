@@ -17,11 +17,16 @@ void add_interval(nlohmann::json& row, const Estimate& estimate);
 /// Adds "p_holm", Holm's adjustment of all rows' "p", to every row.
 void add_holm(nlohmann::json& rows);
 
-/// The number's value and interval, and how the interval was made: over these documents, latents, …
-void set_estimate(Number& number, const Estimate& estimate, const std::string& units);
+/// The number's value and interval, and how the interval was made: "Student's t over 27 documents".
+/// `noun` is what the estimate's values are, in the plural.
+void set_estimate(Number& number, const Estimate& estimate, const std::string& noun);
 
-/// The same of a mean over cells of these units, which says what it knows of the runs.
-void set_estimate(Number& number, const Estimate& estimate, const std::string& units,
+/// The same of a mean over so many units and runs, which says what is not known of the runs.
+void set_estimate(Number& number, const Estimate& estimate, const std::string& noun, int64_t units,
+                  int64_t runs);
+
+/// The same of a mean over these cells.
+void set_estimate(Number& number, const Estimate& estimate, const std::string& noun,
                   std::span<const Cell> cells);
 
 /// The differences that a task fixed beforehand.

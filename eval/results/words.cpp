@@ -87,6 +87,10 @@ const ArmEntry* find_arm(const TaskResult& task, const std::string& name) {
 const MetricEntry* find_metric(const TaskResult& task, const std::string& name) {
   return find(task.metrics, name);
 }
+std::optional<double> chance_of(const TaskResult& task, const std::string& metric) {
+  const MetricEntry* entry = find_metric(task, metric);
+  return entry ? entry->chance : std::nullopt;
+}
 const PartEntry* find_part(const TaskResult& task, const std::string& name) {
   return find(task.parts, name);
 }

@@ -2,6 +2,7 @@
 // declared are shown as they are.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "eval/results/results.h"
@@ -12,6 +13,9 @@ namespace assay::eval {
 const ArmEntry* find_arm(const TaskResult& task, const std::string& name);
 const MetricEntry* find_metric(const TaskResult& task, const std::string& name);
 const PartEntry* find_part(const TaskResult& task, const std::string& name);
+
+/// A metric's chance level; nothing if it is not declared or has none.
+std::optional<double> chance_of(const TaskResult& task, const std::string& metric);
 
 std::string arm_label(const TaskResult& task, const std::string& name);
 /// With what the arm reads, where it says so: "4 latents (reads 4)".

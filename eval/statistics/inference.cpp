@@ -234,9 +234,22 @@ Estimate mean_of_cells(std::span<const Cell> cells) {
   return mean_of_table_with_interval(table_of(cells, "mean over cells"));
 }
 
-Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b) {
+Estimate with_variance(Estimate estimate, double added) {
+  if (added == 0) return estimate;
+  const double variance = estimate.standard_error * estimate.standard_error + added;
+  return estimate_of(estimate.value, {variance, estimate.df}, estimate.n);
+}
+
+std::vector<Cell> differences(std::span<const Cell> a, std::span<const Cell> b) {
   const char* what = "paired difference";
-  return mean_of_table_with_interval(difference(table_of(a, what), table_of(b, what), what));
+  std::vector<Cell> cells;
+  for (const auto& [key, value] : difference(table_of(a, what), table_of(b, what), what))
+    cells.push_back({key.first, key.second, value});
+  return cells;
+}
+
+Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b) {
+  return mean_of_cells(differences(a, b));
 }
 
 Estimate group_difference(std::span<const std::vector<Cell>> a,
@@ -255,8 +268,8 @@ Estimate group_difference(std::span<const std::vector<Cell>> a,
   return estimate_of(mean, variance, std::ssize(table));
 }
 
-double detectable(double standard_error, double df) {
-  return (student_quantile(.975, df) + student_quantile(.8, df)) * standard_error;
+double detectable(double standard_error, double df, double alpha) {
+  return student_shift(.8, df, alpha) * standard_error;
 }
 
 std::vector<double> holm(std::span<const double> p) {

@@ -53,8 +53,14 @@ Estimate ratio_of(std::span<const double> numerators, std::span<const double> de
 /// Error. One unit has no interval.
 Estimate mean_of_cells(std::span<const Cell> cells);
 
-/// The same of a − b, cell by cell. A cell without a partner is an Error: both arms must have met
-/// the same units and runs.
+/// The same value, its variance larger by `added`, which is 0 or more.
+Estimate with_variance(Estimate estimate, double added);
+
+/// a − b, cell by cell, ascending by unit and run. A cell without a partner is an Error: both arms
+/// must have met the same units and runs.
+std::vector<Cell> differences(std::span<const Cell> a, std::span<const Cell> b);
+
+/// mean_of_cells of the differences.
 Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b);
 
 /// Mean of a − mean of b for two groups of dictionaries (settings with several training seeds), all
@@ -64,9 +70,9 @@ Estimate paired_difference(std::span<const Cell> a, std::span<const Cell> b);
 Estimate group_difference(std::span<const std::vector<Cell>> a,
                           std::span<const std::vector<Cell>> b);
 
-/// A difference that would be told from 0 at .05 in four of five evaluations like this one:
-/// (t(.975, df) + t(.8, df))·standard_error.
-double detectable(double standard_error, double df);
+/// A difference that would be told from 0 at `alpha` in four of five evaluations like this one, by
+/// the noncentral t.
+double detectable(double standard_error, double df, double alpha = kAlpha);
 
 /// Holm's step-down adjustment, in the order given: monotone, at most 1.
 std::vector<double> holm(std::span<const double> p);

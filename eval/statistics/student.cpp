@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <vector>
 
 #include "kernels/base/error.h"
 
@@ -66,6 +68,36 @@ double student_quantile(double p, double df) {
     (student_two_sided(middle, df) > tail ? low : high) = middle;
   }
   return p > .5 ? (low + high) / 2 : -(low + high) / 2;
+}
+
+double student_shift(double power, double df, double alpha) {
+  check_df(df);
+  const double critical = student_quantile(1 - alpha / 2, df);
+  // T exceeds c where Z + shift > c·S; S is the estimated standard error over the true one, whose
+  // density is proportional to s^(df − 1)·exp(−df·s²/2).
+  constexpr int kPoints = 4000;
+  std::vector<double> limits, weights;
+  double total = 0;
+  const double first = std::max(0.0, 1 - 9 / std::sqrt(df)), last = 1 + 9 / std::sqrt(df);
+  for (int i = 0; i < kPoints; ++i) {
+    const double s = first + (i + .5) * (last - first) / kPoints;
+    limits.push_back(critical * s);
+    weights.push_back(std::exp((df - 1) * std::log(s) + df * (1 - s * s) / 2));
+    total += weights.back();
+  }
+  const auto found = [&](double shift) {
+    double sum = 0;
+    for (size_t i = 0; i < limits.size(); ++i)
+      if (weights[i] > 0) sum += weights[i] * std::erfc((limits[i] - shift) / std::numbers::sqrt2);
+    return sum / (2 * total);
+  };
+  double low = 0, high = 1;
+  while (found(high) < power) high *= 2;
+  while (high - low > 1e-9 * high) {
+    const double middle = (low + high) / 2;
+    (found(middle) < power ? low : high) = middle;
+  }
+  return (low + high) / 2;
 }
 
 }  // namespace assay::eval

@@ -101,7 +101,7 @@ class CoreTask : public PlannedTask<StatisticsSample> {
     const auto add_ratio = [&](Number number, const char* metric, const std::vector<double>& above,
                                const std::vector<double>& below) {
       number.metric = metric;
-      set_estimate(number, ratio_of(above, below), over_documents(above.size()));
+      set_estimate(number, ratio_of(above, below), "documents");
       result.numbers.push_back(number);
     };
     for (const Ratio& ratio : kRatios) {

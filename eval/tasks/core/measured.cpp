@@ -20,8 +20,4 @@ std::string tokens_measured(const StatisticsSample& sample) {
                      part(sample.validation, "validation"), part(sample.train, "training"));
 }
 
-std::string over_documents(size_t count) {
-  return count == 1 ? "documents" : fmt::format("{} documents", count);
-}
-
 }  // namespace assay::eval::core

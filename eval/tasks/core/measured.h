@@ -13,7 +13,4 @@ StatisticsRequest statistics_request(const Session& session);
 /// "4,000 of 36,021 validation tokens and …".
 std::string tokens_measured(const StatisticsSample& sample);
 
-/// What an interval is over: "27 documents", or "documents" of a single one, which has none.
-std::string over_documents(size_t count);
-
 }  // namespace assay::eval::core

@@ -92,6 +92,7 @@ class SeedStabilityTask : public PlannedTask<std::vector<Pair>> {
  private:
   std::vector<Pair> make_plan(const Session& session, EncodeRequest& request) const override {
     request.statistics = statistics_request(session);
+    sample_statistics(session.dataset, session.rule, *request.statistics);  // or fail alone
     return pairs_of(session.dictionaries);
   }
 

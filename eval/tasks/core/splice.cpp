@@ -85,7 +85,7 @@ class SpliceTask : public PlannedTask<SplicePlan> {
     base.n_unit = "texts";
     const auto add = [&](const char* metric, const Estimate& estimate) {
       base.metric = metric;
-      set_estimate(base, estimate, over_documents(zero.loss.size()));
+      set_estimate(base, estimate, "documents");
       result.numbers.push_back(base);
     };
     const auto mean_loss = [&](const DocumentLosses& l) { return ratio_of(l.loss, l.texts); };

@@ -62,5 +62,15 @@ TEST(StudentTest, EdgesAreNamed) {
   EXPECT_THROW(student_quantile(1, 3), Error);
 }
 
+TEST(StudentTest, ShiftsAreThoseOfTheNoncentralT) {
+  // scipy 1.17: the d with nct.sf(t.ppf(1 - alpha / 2, df), df, d) == .8
+  constexpr double kKnown[][3] = {{1, .05, 16.334008870},   {2, .05, 5.6534892664},
+                                  {5.5, .05, 3.4320662057}, {11, .005, 4.4607712485},
+                                  {19, .05, 2.9535882472},  {100, .001, 4.2473921866}};
+  for (const auto& [df, alpha, shift] : kKnown)
+    EXPECT_NEAR(student_shift(.8, df, alpha) / shift, 1, 1e-6) << df << ", " << alpha;
+  EXPECT_NEAR(student_shift(.8, 1e5, .05), 1.959963985 + .841621234, 1e-4) << "the normal's";
+}
+
 }  // namespace
 }  // namespace assay::eval
