@@ -64,8 +64,10 @@ struct ArmEntry {
   /// nothing), "ceiling" (knows what none may), "difference" (of two arms) or "" (any other). There
   /// are no scores of controls, ceilings and differences, so that none is ever the best arm.
   std::string role;
-  std::string space;   ///< what it reads or edits: "activations", "neurons", "latents", "text", …
-  std::string method;  ///< what it does there: "logistic_regression", "leace", …
+  /// what it reads or edits: "activations", "neurons", "latents", "text", …; a "toolbox" chooses
+  /// among arms with and without the dictionary, and has no score of the dictionary
+  std::string space;
+  std::string method;             ///< what it does there: "logistic_regression", "leace", …
   std::optional<int64_t> k = {};  ///< how many neurons, latents or directions of the space
   /// what it costs, for people: how many numbers a probe reads of a text; mostly empty
   std::string reads = {};
@@ -171,9 +173,9 @@ struct Results {
 void check_references(const Results& results);
 /// Throws Error naming what the report could not draw or print: a value that JSON cannot say, two
 /// arms, metrics or parts of one name, a role or kind that is none, a figure of a metric that is
-/// not declared, a score whose arm says something else of the headline or can
-/// be no candidate for the best: a control, a ceiling, a difference, or an arm without a dictionary
-/// that is no baseline.
+/// not declared, two scores of one arm in a table, a score whose arm says something else of the
+/// headline or can be no candidate for the best: a control, a ceiling, a difference, or an arm
+/// without a dictionary that is no baseline.
 void check_task(const TaskResult& task);
 nlohmann::json to_json(const Results& results);
 /// Throws Error naming the file and the member that does not fit.

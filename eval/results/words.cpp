@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <tuple>
 
 #include "kernels/base/error.h"
 
@@ -79,6 +80,15 @@ void check_score(const TaskResult& task, const Score& score, const std::string& 
                             score.method, arm->role));
 }
 
+/// An arm has one score in a table: any two are paired, and one is the headline.
+void check_unique_scores(const TaskResult& task, const std::string& where) {
+  std::set<std::tuple<std::string, std::string, std::string, std::string>> found;
+  for (const Score& s : task.scores)
+    if (!found.emplace(s.metric, s.part, s.dictionary, s.method).second)
+      throw Error(fmt::format("{}: two of '{}' {} {}, dictionary '{}'", where, s.method, s.metric,
+                              s.part, s.dictionary));
+}
+
 }  // namespace
 
 const ArmEntry* find_arm(const TaskResult& task, const std::string& name) {
@@ -137,6 +147,7 @@ void check_words(const TaskResult& task) {
   for (size_t i = 0; i < task.figures.size(); ++i)
     check_figure(task, task.figures[i], fmt::format("{}figures[{}]", where, i));
   for (const Score& score : task.scores) check_score(task, score, where + "scores");
+  check_unique_scores(task, where + "scores");
 }
 
 }  // namespace assay::eval

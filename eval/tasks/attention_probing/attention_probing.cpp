@@ -108,21 +108,6 @@ void declare(int64_t d, TaskResult& result) {
       probing::difference_figure()};
 }
 
-/// What dictionaries are compared by; arms without one stand in the table already.
-void add_scores(const Session& session, const probing::ScoreTable& table, TaskResult& result) {
-  for (const probing::ArmCells& arm : table.arms()) {
-    if (arm.key.permuted || !arm.key.dictionary) continue;
-    Score score{.metric = "auroc",
-                .part = "ood",
-                .method = arm.key.method,
-                .dictionary = dictionary_name(session, arm.key.dictionary),
-                .headline = arm.key.method == "latents_attention",
-                .cells = {}};
-    score.cells = arm.ood;
-    result.scores.push_back(std::move(score));
-  }
-}
-
 /// The comparisons, fixed beforehand, whatever comes out.
 void add_differences(const Session& session, const probing::ScoreTable& table,
                      const std::vector<std::optional<bool>>& seen, TaskResult& result) {
@@ -199,7 +184,6 @@ class AttentionProbingTask : public PlannedTask<Plan> {
     const auto seen = seen_by_dictionary(session, tested_documents(plan.probing, plan.table));
     declare(session.dataset.hook("activations").d, result);
     report_scores(session, plan.probing, table, seen, result);
-    add_scores(session, table, result);
     add_differences(session, table, seen, result);
   }
 };

@@ -265,6 +265,24 @@ TEST_F(ResultsFile, AControlIsNoCandidateForTheBestArm) {
   EXPECT_THAT(fault_text(file.dump()), HasSubstr("'latents_top4' is a control"));
 }
 
+TEST_F(ResultsFile, AnArmHasOneScoreInATable) {
+  TaskResult task = sample().tasks[0];
+  task.arms[1].role = "";  // "m"
+  Score score{"auroc", "ood", "m", "a", false, true, {{0, 1, .5}}};
+  task.scores.push_back(score);
+  EXPECT_NO_THROW(check_task(task));
+  score.part = "id";
+  task.scores.push_back(score);
+  EXPECT_NO_THROW(check_task(task)) << "another table";
+  task.scores.push_back(score);
+  try {
+    check_task(task);
+    FAIL() << "two scores of one arm";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "tasks.core.scores: two of 'm' auroc id, dictionary 'a'");
+  }
+}
+
 TEST_F(ResultsFile, HostileFiles) {
   EXPECT_THAT(fault_text(""), HasSubstr("not valid JSON"));
   EXPECT_THAT(fault_text("[1]"), HasSubstr("expected a JSON object"));

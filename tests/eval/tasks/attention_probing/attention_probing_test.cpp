@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <tuple>
+
+#include "eval/results/compare.h"
 #include "eval/tasks/attention_probing/settings.h"
 #include "tests/eval/eval_session.h"
 
@@ -50,6 +54,23 @@ TEST(AttentionProbing, BothPoolingsFindClassesThatEveryTokenShows) {
               1e-12);
   EXPECT_EQ(result.details["differences"].size(), 5u);
   for (const Score& score : result.scores) EXPECT_EQ(score.cells.size(), 6u) << score.method;
+}
+
+TEST(AttentionProbing, EachArmHasOneScoreAndDictionariesAreCompared) {
+  Fixture fixture("attention_compared");
+  Results results;
+  for (const EvalDictionary& own : fixture.dictionaries) results.dictionaries.push_back(own.entry);
+  results.tasks.push_back(fixture.result());
+  ASSERT_EQ(results.tasks[0].status, "ok") << results.tasks[0].reason;
+  std::set<std::tuple<std::string, std::string>> arms;
+  for (const Score& score : results.tasks[0].scores)
+    EXPECT_TRUE(arms.emplace(score.method, score.dictionary).second)
+        << score.method << " of " << score.dictionary;
+  EXPECT_EQ(arms.size(), 6u) << "two without a dictionary, two on each";
+  const Comparison comparison = compare(results);
+  ASSERT_EQ(comparison.tables.size(), 1u);
+  ASSERT_EQ(comparison.tables[0].cards.size(), 2u);
+  for (const Card& card : comparison.tables[0].cards) EXPECT_EQ(card.method, "latents_attention");
 }
 
 TEST(AttentionProbing, FindsNothingWhereLabelsMeanNothing) {
