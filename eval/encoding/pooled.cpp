@@ -40,6 +40,16 @@ std::vector<int32_t> active_latents(const EncodeCache& cache, const SparseCodes&
   return latents;
 }
 
+double mean_active(const EncodeCache& cache, const SparseCodes& pooled,
+                   const std::vector<int64_t>& texts) {
+  int64_t active = 0;
+  for (const int64_t text : texts) {
+    const int64_t slot = cache.slot(text);
+    active += pooled.row_offsets[slot + 1] - pooled.row_offsets[slot];
+  }
+  return static_cast<double>(active) / static_cast<double>(std::max<size_t>(1, texts.size()));
+}
+
 SparseFeatures gather_sparse(const EncodeCache& cache, const SparseCodes& pooled,
                              const std::vector<int64_t>& texts,
                              const std::vector<int32_t>& latents) {

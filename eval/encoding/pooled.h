@@ -30,6 +30,11 @@ Features gather_dense(const EncodeCache& cache, const std::vector<float>& pooled
 std::vector<int32_t> active_latents(const EncodeCache& cache, const SparseCodes& pooled,
                                     const std::vector<int64_t>& texts);
 
+/// How many latents have a positive pooled value, on average over the texts; 0 where there are
+/// none.
+double mean_active(const EncodeCache& cache, const SparseCodes& pooled,
+                   const std::vector<int64_t>& texts);
+
 /// Pooled values of the chosen latents (ascending): column j is latents[j].
 SparseFeatures gather_sparse(const EncodeCache& cache, const SparseCodes& pooled,
                              const std::vector<int64_t>& texts,

@@ -258,18 +258,22 @@ AttentionProbe fit_at(const TextTokens& tokens, Labels y, double c, uint64_t see
 
 AttentionProbe fit_attention(const TextTokens& tokens, Labels y, std::span<const int64_t> documents,
                              uint64_t seed) {
+  const std::vector<double> grid = default_c_grid(Penalty::l2);
   const std::vector<int> fold = stratified_folds(y, documents, kFolds, seed);
+  const std::vector<int> usable = two_sided_folds(y, fold, kFolds);
+  if (usable.empty()) return fit_at(tokens, y, grid.front(), seed);
   std::vector<int64_t> inside, outside;
   std::vector<uint8_t> inside_labels, outside_labels;
   for (size_t i = 0; i < fold.size(); ++i) {
-    (fold[i] ? inside : outside).push_back(static_cast<int64_t>(i));
-    (fold[i] ? inside_labels : outside_labels).push_back(y[i]);
+    const bool held_out = fold[i] == usable.front();
+    (held_out ? outside : inside).push_back(static_cast<int64_t>(i));
+    (held_out ? outside_labels : inside_labels).push_back(y[i]);
   }
   const TextTokens train = texts_of(tokens, inside), test = texts_of(tokens, outside);
   double best = 0, best_auroc = -1;
-  for (const double c : default_c_grid(Penalty::l2)) {
+  for (const double c : grid) {
     const double own = auroc(fit_at(train, inside_labels, c, seed).score(test), outside_labels);
-    if (own <= best_auroc + 1e-12) continue;
+    if (own <= best_auroc + kAurocTie) continue;
     best = c;
     best_auroc = own;
   }

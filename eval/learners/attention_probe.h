@@ -35,8 +35,9 @@ struct AttentionProbe {
 AttentionProbe fit_at(const TextTokens& tokens, Labels y, double c, uint64_t seed);
 
 /// The same with the C of default_c_grid(l2) that has the best AUROC on a fifth of the texts, drawn
-/// by class and by document (of each text), when trained on the rest; ties to the smaller C. Each
-/// class needs texts of 5 documents.
+/// by class and by document (of each text), when trained on the rest; ties to the smaller C. The
+/// fifth is the first of two_sided_folds; if there is none (a class of one document), C is the
+/// smallest.
 AttentionProbe fit_attention(const TextTokens& tokens, Labels y, std::span<const int64_t> documents,
                              uint64_t seed);
 

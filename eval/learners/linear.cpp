@@ -15,26 +15,10 @@
 namespace assay::eval {
 namespace {
 
-constexpr double kTie = 1e-12;
-
 /// The penalty's curvature (l2) or slope (l1) is 1 whatever C is, so with a large C the loss's
 /// scale must not loosen it.
 double final_gradient(Penalty penalty, double loss_scale) {
   return (penalty == Penalty::l2 ? 1e-8 : 1e-6) * std::min(1.0, loss_scale);
-}
-
-void check_options(const LogisticOptions& options, const std::vector<double>& grid) {
-  for (std::size_t i = 0; i < grid.size(); ++i) {
-    if (!std::isfinite(grid[i]) || grid[i] <= 0 || (i > 0 && grid[i] <= grid[i - 1])) {
-      throw Error(fmt::format(
-          "logistic regression: C grid entry {} is {}, expected ascending positive numbers", i,
-          grid[i]));
-    }
-  }
-  if (grid.size() > 1 && options.folds < 2) {
-    throw Error(
-        fmt::format("logistic regression: folds is {}, expected at least 2", options.folds));
-  }
 }
 
 Eigen::VectorXd sample_weights(Labels y, bool balanced) {
@@ -54,25 +38,10 @@ int usable_folds(Labels y, const LogisticOptions& options) {
         "logistic regression: {} documents for {} rows; folds are made by document, give one a row",
         options.documents.size(), y.size()));
   }
-  const auto positives = std::count(y.begin(), y.end(), uint8_t{1});
-  const auto rarer = std::min<std::ptrdiff_t>(positives, std::ssize(y) - positives);
-  if (rarer < 2) {
-    throw Error(fmt::format(
-        "logistic regression: the rarer class has {} row, expected at least 2 to choose C by "
-        "cross-validation; give one C",
-        rarer));
-  }
   std::unordered_set<int64_t> documents[2];
   for (std::size_t i = 0; i < y.size(); ++i) documents[y[i]].insert(options.documents[i]);
   return static_cast<int>(std::min<std::size_t>(
       {static_cast<std::size_t>(options.folds), documents[0].size(), documents[1].size()}));
-}
-
-/// Have the fold and the rest both classes?
-bool has_both_classes(Labels y, const std::vector<int>& fold_of, int fold) {
-  bool found[2][2] = {};
-  for (std::size_t i = 0; i < y.size(); ++i) found[fold_of[i] == fold][y[i]] = true;
-  return found[0][0] && found[0][1] && found[1][0] && found[1][1];
 }
 
 double held_out_auroc(const Eigen::VectorXd& margins, Labels y, const std::vector<int>& fold_of,
@@ -94,9 +63,7 @@ std::vector<double> cross_validate(LogisticSolver& solver, Labels y, const Eigen
                                    uint64_t seed) {
   const int folds = usable_folds(y, options);
   const std::vector<int> fold_of = stratified_folds(y, options.documents, folds, seed);
-  std::vector<int> usable;
-  for (int fold = 0; fold < folds; ++fold)
-    if (has_both_classes(y, fold_of, fold)) usable.push_back(fold);
+  const std::vector<int> usable = two_sided_folds(y, fold_of, folds);
   if (usable.empty()) return {};
   std::vector<Solution> at(static_cast<std::size_t>(folds),
                            {Eigen::VectorXd::Zero(solver.columns()), 0});
@@ -215,8 +182,12 @@ std::vector<int> stratified_folds(Labels y, std::span<const int64_t> documents, 
   for (auto& rows : order) rng.shuffle(std::span(rows));
   std::vector<std::array<int64_t, 2>> dealt(static_cast<std::size_t>(folds));
   std::unordered_map<int64_t, int> fold_of;
-  const int rarer = order[1].size() < order[0].size();
-  for (const int label : {rarer, 1 - rarer}) {
+  std::array<std::size_t, 2> documents_of{};
+  for (const auto& [document, rows] : rows_of)
+    for (const int label : {0, 1}) documents_of[label] += rows[label] > 0;
+  const int scarcer =
+      std::pair(documents_of[1], order[1].size()) < std::pair(documents_of[0], order[0].size());
+  for (const int label : {scarcer, 1 - scarcer}) {
     for (const std::size_t row : order[label]) {
       if (fold_of.count(documents[row])) continue;
       const auto emptiest =
@@ -231,11 +202,37 @@ std::vector<int> stratified_folds(Labels y, std::span<const int64_t> documents, 
   return result;
 }
 
+std::vector<int> two_sided_folds(Labels y, std::span<const int> fold_of, int folds) {
+  std::vector<std::array<int64_t, 2>> inside(static_cast<std::size_t>(folds));
+  std::array<int64_t, 2> all{};
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    ++inside[static_cast<std::size_t>(fold_of[i])][y[i]];
+    ++all[y[i]];
+  }
+  std::vector<int> result;
+  for (int fold = 0; fold < folds; ++fold) {
+    const auto& own = inside[static_cast<std::size_t>(fold)];
+    if (own[0] && own[1] && own[0] < all[0] && own[1] < all[1]) result.push_back(fold);
+  }
+  return result;
+}
+
+std::vector<double> checked_grid(std::vector<double> grid, Penalty penalty) {
+  if (grid.empty()) return default_c_grid(penalty);
+  for (std::size_t i = 0; i < grid.size(); ++i)
+    if (!std::isfinite(grid[i]) || grid[i] <= 0 || (i > 0 && grid[i] <= grid[i - 1]))
+      throw Error(fmt::format(
+          "logistic regression: C grid entry {} is {}, expected ascending positive numbers", i,
+          grid[i]));
+  return grid;
+}
+
 Chosen choose_and_fit(LogisticSolver& solver, Labels y, const LogisticOptions& options,
                       uint64_t seed) {
-  const std::vector<double> grid =
-      options.c_grid.empty() ? default_c_grid(options.penalty) : options.c_grid;
-  check_options(options, grid);
+  const std::vector<double> grid = checked_grid(options.c_grid, options.penalty);
+  if (grid.size() > 1 && options.folds < 2)
+    throw Error(
+        fmt::format("logistic regression: folds is {}, expected at least 2", options.folds));
   const Eigen::VectorXd s = sample_weights(y, options.balanced);
   Chosen result;
   result.c = grid.front();
@@ -243,7 +240,7 @@ Chosen choose_and_fit(LogisticSolver& solver, Labels y, const LogisticOptions& o
     const std::vector<double> curve = cross_validate(solver, y, s, grid, options, seed);
     std::size_t best = 0;
     for (std::size_t i = 1; i < curve.size(); ++i) {
-      if (curve[i] > curve[best] + kTie) best = i;
+      if (curve[i] > curve[best] + kAurocTie) best = i;
     }
     result.c = grid[best];
     if (!curve.empty()) result.cv_auroc = curve[best];

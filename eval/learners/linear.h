@@ -45,7 +45,7 @@ struct LogisticOptions {
   Penalty penalty = Penalty::l2;
   /// ascending, > 0; empty = default_c_grid(penalty); one value = no cross-validation
   std::vector<double> c_grid;
-  /// stratified; at most the documents of the rarer class, whose rows must then be >= 2
+  /// stratified; at most the documents of the class that has fewer of them
   int folds = 5;
   /// Document of each row: rows of one document stand in one fold. Needed to choose C.
   std::span<const int64_t> documents = {};
@@ -59,9 +59,13 @@ std::vector<double> default_c_grid(Penalty penalty);
 /// The options with folds by document; `documents` must outlive them.
 LogisticOptions by_document(std::span<const int64_t> documents, LogisticOptions options = {});
 
-/// C is the one with the best mean AUROC over the folds, ties (within 1e-12) to the smaller C; then
-/// fitted on all rows. Standardisation is over all training rows, once. A fold counts where both of
-/// its sides have both classes; if none does (a class of one document), C is the smallest.
+/// AUROCs that differ by no more are tied: sums of the same numbers in another order do.
+inline constexpr double kAurocTie = 1e-12;
+
+/// C is the one with the best mean AUROC over the folds, ties (kAurocTie) to the smaller C; then
+/// fitted on all rows. Standardisation is over all training rows, once. A fold counts where it is
+/// one of two_sided_folds; if there is none (a class of one document, or of one row), C is the
+/// smallest.
 /// l2: L-BFGS preconditioned by the Cholesky factor of I + C/4·ZᵀZ (Böhning and Lindsay's bound);
 /// where f > n exactly the same problem in at most n coordinates, from the pivoted Cholesky factor
 /// of ZZᵀ. Ends with a gradient below 1e-8·min(1, C·Σs). l1: proximal Newton with coordinate
@@ -71,10 +75,14 @@ LogisticOptions by_document(std::span<const int64_t> documents, LogisticOptions 
 /// is the cost. Memory 16·n·f + 16·min(n, f)² bytes and a few vectors.
 LinearProbe fit_logistic(ConstMatrix x, Labels y, const LogisticOptions& options, uint64_t seed);
 
-/// Fold of each row, 0 … folds − 1; a document's rows share one. Each class is shuffled, the rarer
-/// one dealt first: each document that has no fold yet goes to the fold with the fewest rows of the
-/// class, ties to the first. If each row is its own document, a class is dealt in turn.
+/// Fold of each row, 0 … folds − 1; a document's rows share one. Each class is shuffled. The one of
+/// fewer documents is dealt first (of as many, the one of fewer rows): each document that has no
+/// fold yet goes to the fold with the fewest rows of the class, ties to the first. If each row is
+/// its own document, a class is dealt in turn. Two documents of each class make fold 0 two-sided.
 std::vector<int> stratified_folds(Labels y, std::span<const int64_t> documents, int folds,
                                   uint64_t seed);
+
+/// The folds that have both classes, as the rows outside of them do, ascending.
+std::vector<int> two_sided_folds(Labels y, std::span<const int> fold_of, int folds);
 
 }  // namespace assay::eval

@@ -55,6 +55,9 @@ std::unique_ptr<LogisticSolver> make_l1_solver(const RowMajor& a, Labels y);
 /// On sparse features; `a` must outlive it.
 std::unique_ptr<LogisticSolver> make_l1_solver(const PreparedColumns& a, Labels y);
 
+/// `grid`, or the penalty's default where it is empty. Throws Error unless it ascends above 0.
+std::vector<double> checked_grid(std::vector<double> grid, Penalty penalty);
+
 /// The final fit and the C that cross-validation took.
 struct Chosen {
   Solution solution;

@@ -123,10 +123,13 @@ double mean_variance(const SparseFeatures& x) {
   double total = 0;
   const SparseColumns columns = by_column(x);
   for (int64_t j = 0; j < x.cols; ++j) {
+    const int64_t first = columns.first[j], last = columns.first[j + 1];
+    const double from = columns.full(j) ? columns.value[first] : 0;
     double sum = 0, squares = 0;
-    for (int64_t p = columns.first[j]; p < columns.first[j + 1]; ++p) {
-      sum += columns.value[p];
-      squares += static_cast<double>(columns.value[p]) * columns.value[p];
+    for (int64_t p = first; p < last; ++p) {
+      const double own = columns.value[p] - from;
+      sum += own;
+      squares += own * own;
     }
     const double mean = sum / static_cast<double>(x.rows());
     total += squares / static_cast<double>(x.rows()) - mean * mean;

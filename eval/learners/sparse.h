@@ -39,11 +39,11 @@ LinearProbe fit_columns(const SparseFeatures& x, Labels y, const std::vector<int
 LinearProbe fit_logistic(const SparseFeatures& x, Labels y, const LogisticOptions& options,
                          uint64_t seed);
 
-/// One l2 probe for every C of the grid, ascending, from one factorisation and each from the one
-/// before: for a choice by rows that are not among x. Ends with a gradient below 1e-4·C·Σs, as the
-/// folds do: enough for ranks.
-std::vector<LinearProbe> fit_path(const SparseFeatures& x, Labels y,
-                                  const LogisticOptions& options);
+/// One l2 probe for every C of the grid (as LogisticOptions has it), from one factorisation and
+/// each from the one before: for a choice by rows that are not among x. Ends with a gradient below
+/// 1e-4·C·Σs, as the folds do: enough for ranks.
+std::vector<LinearProbe> fit_path(const SparseFeatures& x, Labels y, std::vector<double> c_grid,
+                                  bool standardise);
 
 /// One score a row, to the bit those of the same matrix in full.
 std::vector<double> score(const LinearProbe& probe, const SparseFeatures& x);

@@ -18,9 +18,10 @@ Eigen::VectorXd PreparedColumns::transposed_times(const Eigen::VectorXd& v) cons
   const double total = v.sum();
   Eigen::VectorXd result(x.cols());
   for (int64_t j = 0; j < x.cols(); ++j) {
+    const double from = offset(j);
     double sum = 0;
-    for (int64_t p = x.first[j]; p < x.first[j + 1]; ++p) sum += x.value[p] * v[x.row[p]];
-    result[j] = (sum - mean[j] * total) * inverse_scale[j];
+    for (int64_t p = x.first[j]; p < x.first[j + 1]; ++p) sum += (x.value[p] - from) * v[x.row[p]];
+    result[j] = (sum - (mean[j] - from) * total) * inverse_scale[j];
   }
   return result;
 }
@@ -28,11 +29,11 @@ Eigen::VectorXd PreparedColumns::transposed_times(const Eigen::VectorXd& v) cons
 Eigen::MatrixXd PreparedColumns::kernel() const {
   Eigen::MatrixXd k = Eigen::MatrixXd::Zero(x.rows, x.rows);
   for (int64_t j = 0; j < x.cols(); ++j) {
-    const double weight = inverse_scale[j] * inverse_scale[j];
+    const double weight = inverse_scale[j] * inverse_scale[j], from = offset(j);
     for (int64_t p = x.first[j]; p < x.first[j + 1]; ++p) {
-      const double own = weight * x.value[p];
+      const double own = weight * (x.value[p] - from);
       double* column = k.col(x.row[p]).data();
-      for (int64_t q = p; q < x.first[j + 1]; ++q) column[x.row[q]] += own * x.value[q];
+      for (int64_t q = p; q < x.first[j + 1]; ++q) column[x.row[q]] += own * (x.value[q] - from);
     }
   }
   k.triangularView<Eigen::StrictlyUpper>() = k.transpose();

@@ -18,6 +18,9 @@ struct SparseColumns {
   std::vector<float> value;
 
   int64_t cols() const { return std::ssize(first) - 1; }
+  /// Has every row an entry of column j? Only such a column can be nearly constant and yet far
+  /// from 0: what sums over it subtracts the mean first, or loses it in the digits.
+  bool full(int64_t j) const { return first[j + 1] - first[j] == rows; }
 };
 SparseColumns by_column(const SparseFeatures& x);
 
@@ -27,6 +30,8 @@ struct PreparedColumns {
   SparseColumns x;
   Eigen::VectorXd mean, inverse_scale;
 
+  /// What is to be subtracted from the entries of column j before they are summed.
+  double offset(int64_t j) const { return x.full(j) ? mean[j] : 0; }
   /// Column j of z.
   Eigen::VectorXd column(int64_t j) const;
   /// Zᵀ · v.

@@ -1,7 +1,3 @@
-#include <algorithm>
-#include <cmath>
-#include <optional>
-
 #include "eval/learners/linear_solver.h"
 #include "eval/learners/sparse.h"
 #include "eval/learners/sparse_columns.h"
@@ -80,21 +76,20 @@ LinearProbe fit_logistic(const SparseFeatures& x, Labels y, const LogisticOption
   return probe;
 }
 
-std::vector<LinearProbe> fit_path(const SparseFeatures& x, Labels y,
-                                  const LogisticOptions& options) {
+std::vector<LinearProbe> fit_path(const SparseFeatures& x, Labels y, std::vector<double> c_grid,
+                                  bool standardise) {
   check_training(x, y, "logistic regression");
-  const std::vector<double> grid =
-      options.c_grid.empty() ? default_c_grid(Penalty::l2) : options.c_grid;
+  const std::vector<double> grid = checked_grid(std::move(c_grid), Penalty::l2);
   std::vector<LinearProbe> probes;
   if (x.cols > x.rows()) {
-    const InKernel problem(x, options.standardise);
+    const InKernel problem(x, standardise);
     auto solver = make_l2_solver(problem.factor.l, y);
     for (const Solution& at : path(*solver, grid, x.rows()))
       probes.push_back(
           unfolded(problem.weights(at.w), at.b, problem.rows.mean, problem.rows.inverse_scale));
   } else {
     const std::vector<float> full = in_full(x);
-    const Prepared rows = prepare(ConstMatrix{full.data(), x.rows(), x.cols}, options.standardise);
+    const Prepared rows = prepare(ConstMatrix{full.data(), x.rows(), x.cols}, standardise);
     auto solver = make_l2_solver(rows.z, y);
     for (const Solution& at : path(*solver, grid, x.rows()))
       probes.push_back(unfolded(at.w, at.b, rows.mean, rows.inverse_scale));

@@ -73,9 +73,15 @@ std::vector<std::string_view> texts_of(const LabelledTexts& part, const TextTabl
   return result;
 }
 
-bool has_both(const LabelledTexts& part) {
+bool has_two_of_each(const LabelledTexts& part) {
   const auto ones = std::count(part.labels.begin(), part.labels.end(), 1);
-  return ones > 0 && ones < std::ssize(part.labels);
+  return ones >= 2 && std::ssize(part.labels) - ones >= 2;
+}
+
+/// The columns as features of their own.
+SparseFeatures take_columns(const SparseFeatures& x, const std::vector<int64_t>& columns) {
+  const std::vector<float> values = dense_columns(x, columns);
+  return sparse_of(ConstMatrix{values.data(), x.rows(), std::ssize(columns)}, x.documents);
 }
 
 }  // namespace
@@ -106,19 +112,20 @@ std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& de
   ProbeOptions options;
   options.logistic.documents = dense.train.documents;
   options.pca_components = config.pca;
-  options.neighbours = config.neighbours;
+  options.neighbours = std::min(config.neighbours, dense.train.rows);
   const std::pair<const char*, ProbeKind> kinds[] = {{"dense_lr", ProbeKind::logistic},
                                                      {"diff_means", ProbeKind::diff_means},
                                                      {"lda", ProbeKind::lda},
                                                      {"pca_lr", ProbeKind::pca_logistic},
                                                      {"knn", ProbeKind::knn}};
   std::vector<ArmScore> arms;
-  for (const auto& [method, kind] : kinds)
+  for (const auto& [method, kind] : kinds) {
+    if (kind == ProbeKind::lda && !has_two_of_each(cell.train)) continue;
     arms.push_back(test(method,
                         *fit_probe(kind, dense.train.view(), cell.train.labels, options, seed),
                         cell, dense));
-  for (ArmScore& arm : top_k_arms("neurons", cell, dense, config, seed))
-    arms.push_back(std::move(arm));
+  }
+  for (ArmScore& arm : neuron_arms(cell, dense, config, seed)) arms.push_back(std::move(arm));
   return arms;
 }
 
@@ -146,6 +153,16 @@ std::vector<ArmScore> latent_arms(const ProbingCell& cell, const SparseCell& lat
   return arms;
 }
 
+SparseCell read(const SparseCell& features, const Reading& how) {
+  return {read(features.train, how), read(features.id, how), read(features.ood, how)};
+}
+
+SparseCell best_columns(const SparseCell& features, const std::vector<int64_t>& ranked, int64_t k) {
+  const std::vector<int64_t> columns = first_of(ranked, k);
+  return {take_columns(features.train, columns), take_columns(features.id, columns),
+          take_columns(features.ood, columns)};
+}
+
 ArmScore reconstruction_arm(const ProbingCell& cell, const CellFeatures& reconstruction,
                             uint64_t seed) {
   return logistic_arm("reconstruction_lr", cell, reconstruction, seed);
@@ -163,17 +180,9 @@ ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const Spa
 
 ArmScore read_arm(const std::string& method, const ProbingCell& cell, const SparseCell& features,
                   const Reading& how, std::optional<int64_t> k, uint64_t seed) {
-  const SparseCell own{read(features.train, how), read(features.id, how), read(features.ood, how)};
-  if (!k)
-    return test(method,
-                fit_logistic(own.train, cell.train.labels, options_of(how, own.train), seed), cell,
-                own);
-  const std::vector<int64_t> columns = first_of(rank(cell, own), *k);
-  const std::vector<float> values = dense_columns(own.train, columns);
-  const SparseFeatures chosen =
-      sparse_of(ConstMatrix{values.data(), own.train.rows(), std::ssize(columns)}, {});
-  return test(method,
-              fit_columns(own.train, cell.train.labels, columns, options_of(how, chosen), seed),
+  SparseCell own = read(features, how);
+  if (k) own = best_columns(own, rank(cell, own), *k);
+  return test(method, fit_logistic(own.train, cell.train.labels, options_of(how, own.train), seed),
               cell, own);
 }
 
@@ -189,6 +198,11 @@ ArmScore diff_means_arm(const ProbingCell& cell, const CellFeatures& dense) {
   return test("diff_means", fit_diff_means(dense.train.view(), cell.train.labels), cell, dense);
 }
 
+std::vector<ArmScore> neuron_arms(const ProbingCell& cell, const CellFeatures& dense,
+                                  const OodConfig& config, uint64_t seed) {
+  return top_k_arms("neurons", cell, dense, config, seed);
+}
+
 std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const SparseCell& latents,
                                          const OodConfig& config, uint64_t seed) {
   return top_k_arms("latents", cell, latents, config, seed);
@@ -199,7 +213,7 @@ std::vector<ProbingCell> inner_cells(const ProbingCell& cell, std::span<const in
   constexpr int kFolds = 5;
   const std::vector<int> fold = stratified_folds(cell.train.labels, documents, kFolds, seed);
   std::vector<ProbingCell> cells;
-  for (int held_out = 0; held_out < kFolds; ++held_out) {
+  for (const int held_out : two_sided_folds(cell.train.labels, fold, kFolds)) {
     ProbingCell inner{cell.category, cell.run, {}, {}, {}};
     for (size_t i = 0; i < fold.size(); ++i) {
       LabelledTexts& part = fold[i] == held_out ? inner.id : inner.train;
@@ -207,12 +221,14 @@ std::vector<ProbingCell> inner_cells(const ProbingCell& cell, std::span<const in
       part.labels.push_back(cell.train.labels[i]);
     }
     inner.ood = inner.id;
-    if (has_both(inner.train) && has_both(inner.id)) cells.push_back(std::move(inner));
+    cells.push_back(std::move(inner));
   }
   if (cells.empty())
     throw Error(
-        "ood_probing: the training texts of a class are of one document: nothing can be "
-        "chosen on other documents");
+        "probing: the training texts of a class are of one document: nothing can be chosen on "
+        "other documents");
+  std::stable_partition(cells.begin(), cells.end(),
+                        [](const ProbingCell& inner) { return has_two_of_each(inner.train); });
   return cells;
 }
 
@@ -223,7 +239,7 @@ ArmScore choose_arm(const std::string& method, const std::vector<ArmScore>& inne
     if (!best || candidate.id > best->id) best = &candidate;
   for (const ArmScore& arm : arms)
     if (best && arm.method == best->method) return {method, arm.id, arm.ood};
-  throw Error(fmt::format("ood_probing: no arm '{}' to choose from", best ? best->method : ""));
+  throw Error(fmt::format("probing: no arm '{}' to choose from", best ? best->method : ""));
 }
 
 ProbingCell permute_labels(const ProbingCell& cell, uint64_t seed) {

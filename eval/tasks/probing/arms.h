@@ -37,8 +37,13 @@ SparseCell latent_features(const EncodeCache& cache, const SparseCodes& pooled,
                            const ProbingCell& cell);
 /// The same features, to be read as latents are.
 SparseCell sparse_cell(const CellFeatures& dense);
+SparseCell read(const SparseCell& features, const Reading& how);
+/// The first k columns of a ranking (fewer if there are not so many), as features of their own.
+SparseCell best_columns(const SparseCell& features, const std::vector<int64_t>& ranked, int64_t k);
 
 /// dense_lr, diff_means, lda, pca_lr, knn, neurons_topK for every K of config.top_k (at most d).
+/// lda is left out where a class has one text, as in an inner cell; knn has at most all training
+/// texts for neighbours.
 std::vector<ArmScore> dense_arms(const ProbingCell& cell, const CellFeatures& dense,
                                  const OodConfig& config, uint64_t seed);
 /// tfidf_lr. `texts` by text number.
@@ -57,6 +62,9 @@ ArmScore diff_means_arm(const ProbingCell& cell, const CellFeatures& dense);
 /// latents_topK for every K of config.top_k.
 std::vector<ArmScore> sparse_latent_arms(const ProbingCell& cell, const SparseCell& latents,
                                          const OodConfig& config, uint64_t seed);
+/// neurons_topK for every K of config.top_k (at most d).
+std::vector<ArmScore> neuron_arms(const ProbingCell& cell, const CellFeatures& dense,
+                                  const OodConfig& config, uint64_t seed);
 /// One k-sparse probe: the k features of best contrast on the training part, then logistic
 /// regression on them.
 ArmScore top_k_arm(const std::string& method, const ProbingCell& cell, const CellFeatures& features,
@@ -72,7 +80,9 @@ ArmScore logistic_arm(const std::string& method, const ProbingCell& cell,
 
 /// The cell's training part cut in two, five times, by class and by document (of each training
 /// text): four fifths to train on, a fifth, another each time, as both tests. What is chosen by
-/// their scores is chosen without the test part. A fifth without either class is left out.
+/// their scores is chosen without the test part. Fifths that are not two_sided_folds are left out;
+/// one that leaves a single text of a class to train on stands behind the others. Throws Error
+/// where none is left: never where each class has two documents.
 std::vector<ProbingCell> inner_cells(const ProbingCell& cell, std::span<const int64_t> documents,
                                      uint64_t seed);
 /// The arm of `arms` whose partner of the same name in `inner` has the best id score (ties to the

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+
+#include "eval/encoding/pooled.h"
 
 namespace assay::eval::probing {
 namespace {
@@ -42,28 +45,34 @@ std::string headline_of(const OodConfig& config) {
   return top_k("latents", config.headline_k, "").name;
 }
 
-/// How many latents of a text are active, on average: "107", or "107 to 212" over dictionaries.
-std::string active_latents_text(const EncodeCache& cache) {
-  std::vector<int64_t> counts;
-  for (const EncodedDictionary& own : cache.dictionaries)
-    counts.push_back(own.pooled.pairs() / std::max<int64_t>(1, own.pooled.rows()));
-  if (counts.empty()) return "";
-  const auto [low, high] = std::minmax_element(counts.begin(), counts.end());
-  return *low == *high ? fmt::format("{}", *low) : fmt::format("{} to {}", *low, *high);
+/// "107", or "107 to 212".
+std::string from_to(int64_t low, int64_t high) {
+  return low == high ? fmt::format("{}", low) : fmt::format("{} to {}", low, high);
 }
 
-/// What arms read that declare no k: all activations, or all latents that are active in a text.
-void add_reads(const EncodeCache& cache, TaskResult& result) {
-  const std::string latents = active_latents_text(cache);
+/// What arms read that declare no k: all activations, or all latents that are active in a text, on
+/// average over the task's texts; of dictionaries that differ the fewest to the most. What is
+/// chosen from several sizes reads from the smallest k on.
+void add_reads(const OodConfig& config, const EncodeCache& cache, const std::vector<int64_t>& texts,
+               TaskResult& result) {
+  std::vector<int64_t> active;
+  for (const EncodedDictionary& own : cache.dictionaries)
+    active.push_back(static_cast<int64_t>(mean_active(cache, own.pooled, texts)));
+  if (active.empty()) active.push_back(0);
+  const auto [fewest, most] = std::minmax_element(active.begin(), active.end());
+  const int64_t k =
+      config.top_k.empty() ? cache.d : *std::min_element(config.top_k.begin(), config.top_k.end());
+  const std::map<std::string, int64_t> largest{{"activations", cache.d},
+                                               {"reconstruction", cache.d},
+                                               {"latents", *most},
+                                               {"toolbox", std::max(cache.d, *most)}};
   for (ArmEntry& arm : result.arms) {
-    if (!arm.reads.empty()) continue;
+    const auto all = largest.find(arm.space);
+    if (!arm.reads.empty() || all == largest.end()) continue;
     if (arm.method == "quiver" || arm.method == "searched_logistic_regression")
-      arm.reads =
-          fmt::format("1 to {}", arm.space == "latents" ? latents : std::to_string(cache.d));
-    else if (arm.space == "activations" || arm.space == "reconstruction")
-      arm.reads = std::to_string(cache.d);
-    else if (arm.space == "latents")
-      arm.reads = latents;
+      arm.reads = from_to(std::min(k, all->second), all->second);
+    else
+      arm.reads = from_to(arm.space == "latents" ? *fewest : all->second, all->second);
   }
 }
 
@@ -151,12 +160,13 @@ Figure difference_figure() {
           .panels = "dictionary"};
 }
 
-void declare_probing(const OodConfig& config, const EncodeCache& cache, TaskResult& result) {
+void declare_probing(const OodConfig& config, const EncodeCache& cache,
+                     const std::vector<int64_t>& texts, TaskResult& result) {
   result.metrics = auroc_metrics();
   result.parts = test_parts();
   const std::vector<std::string> by_k = add_top_k(config, result);
   add_probing_arms(config, result);
-  add_reads(cache, result);
+  add_reads(config, cache, texts, result);
   result.figures = {
       {.kind = "dots",
        .caption = "Probing in and out of distribution: an arm a row, the best out of distribution "
@@ -189,11 +199,12 @@ std::string regime_part(const Regime& regime, const std::string& test) {
 }
 
 void declare_regimes(const OodConfig& config, const EncodeCache& cache,
-                     const std::vector<Regime>& regimes, TaskResult& result) {
+                     const std::vector<int64_t>& texts, const std::vector<Regime>& regimes,
+                     TaskResult& result) {
   result.metrics = auroc_metrics();
   result.arms = {kLogistic, kMeans, kReconstruction};
   add_top_k(config, result);
-  add_reads(cache, result);
+  add_reads(config, cache, texts, result);
   for (const Family& family : kFamilies) {
     result.parts.push_back({family.name, family.label});
     Figure figure{.kind = "curve",

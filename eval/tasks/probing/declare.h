@@ -11,10 +11,12 @@
 
 namespace assay::eval::probing {
 
-/// Of ood_probing and probe_themes. `cache` says how much there is to read.
-void declare_probing(const OodConfig& config, const EncodeCache& cache, TaskResult& result);
+/// Of ood_probing and probe_themes. `cache` says how much there is to read in the task's `texts`.
+void declare_probing(const OodConfig& config, const EncodeCache& cache,
+                     const std::vector<int64_t>& texts, TaskResult& result);
 void declare_regimes(const OodConfig& config, const EncodeCache& cache,
-                     const std::vector<Regime>& regimes, TaskResult& result);
+                     const std::vector<int64_t>& texts, const std::vector<Regime>& regimes,
+                     TaskResult& result);
 void declare_saebench(const std::vector<int64_t>& top_k, int64_t d, TaskResult& result);
 
 // What tasks that compare probes by AUROC share.

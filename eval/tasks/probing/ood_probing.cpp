@@ -56,19 +56,34 @@ struct Inputs {
   }
 };
 
-/// One arm under each pooling: `arm` fits and tests on a cell's features in one pooling.
+/// What the dictionary-free part of a cell hands to each dictionary's.
+struct Cells {
+  const ProbingCell &cell, &permuted, &inner;  // the first of the inner cells
+  const std::vector<ProbingCell>& all_inner;   // for the search
+  std::vector<ArmScore> dense, inner_dense;    // the baselines a quiver may choose from
+};
+
+const ArmScore& arm_of(const std::vector<ArmScore>& arms, const std::string& method) {
+  const auto at = std::find_if(arms.begin(), arms.end(),
+                               [&](const ArmScore& arm) { return arm.method == method; });
+  if (at == arms.end()) throw Error(fmt::format("probing: arm '{}' was not fitted", method));
+  return *at;
+}
+
+/// One arm under each pooling: it is fitted with the mean already, by the name `method`; `arm` fits
+/// and tests on a cell's features in another pooling.
 template <class Arm>
-std::vector<ArmScore> by_pooling(const ProbingCell& cell, const Arm& arm) {
-  std::vector<ArmScore> scores;
-  for (size_t pooling = 0; pooling < std::size(kPoolings); ++pooling) {
+std::vector<ArmScore> by_pooling(const std::vector<ArmScore>& fitted, const std::string& method,
+                                 const ProbingCell& cell, const Arm& arm) {
+  std::vector<ArmScore> scores{arm_of(fitted, method)};
+  for (size_t pooling = 1; pooling < std::size(kPoolings); ++pooling)
     scores.push_back(arm(cell, pooling));
-    scores.back().method = kPoolings[pooling];
-  }
+  for (size_t pooling = 0; pooling < std::size(kPoolings); ++pooling)
+    scores[pooling].method = kPoolings[pooling];
   return scores;
 }
 
-void add_pooled_dense(const Inputs& in, const ProbingCell& cell, const ProbingCell& inner,
-                      uint64_t seed, CellScores& out) {
+void add_pooled_dense(const Inputs& in, const Cells& cells, uint64_t seed, CellScores& out) {
   const int64_t k = in.session.config.of<OodConfig>().headline_k;
   const auto features = [&](const ProbingCell& c, size_t p) {
     return dense_features(in.cache, in.dense(p), c);
@@ -79,19 +94,15 @@ void add_pooled_dense(const Inputs& in, const ProbingCell& cell, const ProbingCe
   const auto few = [&](const ProbingCell& c, size_t p) {
     return top_k_arm("", c, features(c, p), k, seed);
   };
-  const std::vector<ArmScore> outer = by_pooling(cell, all);
+  const std::string neurons = fmt::format("neurons_top{}", k);
+  const std::vector<ArmScore> outer = by_pooling(cells.dense, "dense_lr", cells.cell, all);
   out.add({}, ArmScore{"dense_lr_max", outer[1].id, outer[1].ood});
-  out.add({}, choose_arm("dense_lr_pooled", by_pooling(inner, all), outer));
-  out.add({}, choose_arm(fmt::format("neurons_top{}_pooled", k), by_pooling(inner, few),
-                         by_pooling(cell, few)));
+  out.add({}, choose_arm("dense_lr_pooled",
+                         by_pooling(cells.inner_dense, "dense_lr", cells.inner, all), outer));
+  out.add({},
+          choose_arm(neurons + "_pooled", by_pooling(cells.inner_dense, neurons, cells.inner, few),
+                     by_pooling(cells.dense, neurons, cells.cell, few)));
 }
-
-/// What the dictionary-free part of a cell hands to each dictionary's.
-struct Cells {
-  const ProbingCell &cell, &permuted, &inner;  // the first of the inner cells
-  const std::vector<ProbingCell>& all_inner;   // for the search
-  std::vector<ArmScore> dense, inner_dense;    // the baselines a quiver may choose from
-};
 
 void score_dictionary(const Inputs& in, const Cells& cells, size_t index, uint64_t seed,
                       CellScores& out) {
@@ -118,8 +129,8 @@ void score_dictionary(const Inputs& in, const Cells& cells, size_t index, uint64
   const auto few = [&](const ProbingCell& c, size_t p) {
     return top_k_arm("", c, gather(c, p), config.headline_k, seed);
   };
-  out.add(index, choose_arm(headline + "_pooled", by_pooling(cells.inner, few),
-                            by_pooling(cells.cell, few)));
+  out.add(index, choose_arm(headline + "_pooled", by_pooling(inner, headline, cells.inner, few),
+                            by_pooling(arms, headline, cells.cell, few)));
   out.add(index, searched_arm("latents_searched", cells.cell, cells.all_inner, gather, config.top_k,
                               seed));
 }
@@ -143,7 +154,7 @@ CellScores score_cell(const Inputs& in, const ProbingCell& cell) {
   CellScores out;
   for (const ArmScore& arm : cells.dense) out.add({}, arm);
   out.add({}, choose_arm("quiver_dense", cells.inner_dense, cells.dense));
-  add_pooled_dense(in, cell, inner, seed, out);
+  add_pooled_dense(in, cells, seed, out);
   const Gather gather = [&](const ProbingCell& c, size_t pooling) {
     return sparse_cell(dense_features(in.cache, in.dense(pooling), c));
   };
@@ -236,12 +247,13 @@ class OodProbingTask : public PlannedTask<OodPlan> {
       for (const Scored& s : scored[i].scored)
         table.add({s.score.method, s.dictionary, s.permuted}, plan.cells[i], s.score);
     const auto seen = seen_by_dictionary(session, tested_documents(plan, own.table));
-    declare_probing(session.config.of<OodConfig>(), cache, result);
+    const std::vector<int64_t> read = all_texts(plan);
+    declare_probing(session.config.of<OodConfig>(), cache, read, result);
     report_scores(session, plan, table, seen, result);
     report_differences(session, table, seen, result);
     describe_classes(plan, result);
     describe_search(session, plan, scored, result);
-    describe_activity(session, cache, result);
+    describe_activity(session, cache, read, result);
     if (!left_out.empty()) result.details["left_out"] = left_out;
   }
 
@@ -282,12 +294,10 @@ class OodProbingTask : public PlannedTask<OodPlan> {
 
   /// How many latents of a text are active: what a probe on all of them reads.
   static void describe_activity(const Session& session, const EncodeCache& cache,
-                                TaskResult& result) {
+                                const std::vector<int64_t>& texts, TaskResult& result) {
     nlohmann::json rows = nlohmann::json::array();
     for (size_t i = 0; i < cache.dictionaries.size(); ++i) {
-      const auto mean = [&](const SparseCodes& codes) {
-        return static_cast<double>(codes.pairs()) / static_cast<double>(codes.rows());
-      };
+      const auto mean = [&](const SparseCodes& codes) { return mean_active(cache, codes, texts); };
       const EncodedDictionary& own = cache.dictionaries[i];
       rows.push_back({{"dictionary", dictionary_name(session, i)},
                       {"latents", session.dictionaries[i].entry.n},

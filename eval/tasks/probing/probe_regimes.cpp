@@ -79,8 +79,8 @@ class CellScorer {
     };
     add(logistic_arm("dense_lr", cell, dense, seed), false);
     add(diff_means_arm(cell, dense), false);
-    for (const int64_t k : session_.config.of<OodConfig>().top_k)
-      add(top_k_arm(fmt::format("neurons_top{}", k), cell, dense, k, seed), false);
+    for (const ArmScore& arm : neuron_arms(cell, dense, session_.config.of<OodConfig>(), seed))
+      add(arm, false);
     if (with_null)
       add(logistic_arm("dense_lr", permute_labels(cell, derive_seed(seed, {1})), dense, seed),
           true);
@@ -90,14 +90,13 @@ class CellScorer {
                         std::vector<Scored>& scored) const {
     const EncodedDictionary& encoded = cache_.dictionaries[index];
     const SparseCell latents = latent_features(cache_, encoded.pooled, cell);
-    for (const int64_t k : session_.config.of<OodConfig>().top_k) {
-      const std::string method = fmt::format("latents_top{}", k);
-      scored.push_back(
-          {regime, ArmKey{method, index, false}, top_k_arm(method, cell, latents, k, seed)});
-    }
-    const CellFeatures reconstruction = dense_features(cache_, encoded.reconstruction, cell);
-    const ArmScore arm = reconstruction_arm(cell, reconstruction, seed);
-    scored.push_back({regime, ArmKey{arm.method, index, false}, arm});
+    const auto add = [&](const ArmScore& score) {
+      scored.push_back({regime, ArmKey{score.method, index, false}, score});
+    };
+    for (const ArmScore& arm :
+         sparse_latent_arms(cell, latents, session_.config.of<OodConfig>(), seed))
+      add(arm);
+    add(reconstruction_arm(cell, dense_features(cache_, encoded.reconstruction, cell), seed));
   }
 
   const Session& session_;
@@ -146,18 +145,24 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
     for (size_t i = 0; i < scored.size(); ++i)
       for (const Scored& s : scored[i]) tables[s.regime].add(s.key, plan.probing.cells[i], s.score);
     const auto seen = seen_by_dictionary(session, plan.tested);
-    declare_regimes(session.config.of<OodConfig>(), cache, plan.regimes, result);
+    declare_regimes(session.config.of<OodConfig>(), cache, all_texts(plan.probing), plan.regimes,
+                    result);
+    std::vector<NullTest> nulls;
     for (size_t r = 0; r < plan.regimes.size(); ++r)
-      report_regime(session, plan, r, tables[r], seen, result);
+      for (NullTest& null : report_regime(session, plan, r, tables[r], seen, result))
+        nulls.push_back(std::move(null));
+    add_null_checks(nulls, result);
     add_scores(session, plan, tables, result);
   }
 
-  static void report_regime(const Session& session, const RegimesPlan& plan, size_t r,
-                            const ScoreTable& table, const std::vector<std::optional<bool>>& seen,
-                            TaskResult& result) {
+  /// Returns the regime's label nulls, for one family of all.
+  static std::vector<NullTest> report_regime(const Session& session, const RegimesPlan& plan,
+                                             size_t r, const ScoreTable& table,
+                                             const std::vector<std::optional<bool>>& seen,
+                                             TaskResult& result) {
     TaskResult own;
     own.arms = result.arms;
-    report_scores(session, plan.probing, table, seen, own);
+    std::vector<NullTest> nulls = report_numbers(session, plan.probing, table, seen, own);
     nlohmann::json& curves = result.details["curves"];
     for (Number& number : own.numbers) {
       if (number.part == "ood" && number.metric == "auroc")
@@ -171,10 +176,8 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
       number.part = regime_part(plan.regimes[r], number.part);
       result.numbers.push_back(std::move(number));
     }
-    for (Check& check : own.checks) {
-      check.name += ", " + regime_part(plan.regimes[r], "train");
-      result.checks.push_back(std::move(check));
-    }
+    for (NullTest& null : nulls) null.name += ", " + regime_part(plan.regimes[r], "train");
+    return nulls;
   }
 
   static double levels_of(const RegimesPlan& plan, const std::string& family) {

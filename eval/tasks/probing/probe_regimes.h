@@ -4,9 +4,9 @@
 //
 // Numbers: "auroc" per arm, dictionary and regime, parts "id" and "ood" with the regime ("ood, 16 a
 // class", "ood, 5 % positive", "ood, 20 % flipped"). Scores: one table a family, parts "scarcity",
-// "imbalance", "noise": OOD AUROC over classes × (level, run). Label null: dense_lr with permuted
-// labels at the first level of each family. details["curves"]: {family, level, method, dictionary,
-// ood}.
+// "imbalance", "noise": OOD AUROC, the mean over a family's levels, over classes × runs. Label
+// null: dense_lr with permuted labels at the first level of each family. details["curves"]:
+// {family, level, method, dictionary, ood}.
 #pragma once
 
 #include <string>

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <unordered_set>
 
 #include "data/split.h"
@@ -116,13 +117,25 @@ std::vector<int64_t> count_classes(const std::vector<int64_t>& order, const Pool
   return counts;
 }
 
-/// Are there texts of the class in two documents? Every choice is made on other documents.
-bool in_two_documents(const std::vector<int64_t>& order, const Pool& pool, const TextTable& texts,
-                      int32_t label) {
-  std::unordered_set<int64_t> documents;
-  for (const int64_t t : order)
-    if (pool.category[t] == label) documents.insert(texts.document[t]);
-  return documents.size() >= 2;
+LabelledTexts train_part(const RunTexts& run, const Pool& pool, const OodConfig& config,
+                         const ClassPair& pair) {
+  return sample(run.train, pool.category, pair.source, config.train_per_class, -1);
+}
+
+/// Has each class texts of two documents? Every choice is made on other documents.
+bool in_two_documents(const LabelledTexts& part, const TextTable& texts) {
+  std::unordered_set<int64_t> documents[2];
+  for (size_t i = 0; i < part.texts.size(); ++i)
+    documents[part.labels[i]].insert(texts.document[part.texts[i]]);
+  return documents[0].size() >= 2 && documents[1].size() >= 2;
+}
+
+/// What has_enough asks of a class, but for the number of test texts.
+std::string enough_to_train(const OodConfig& config) {
+  return fmt::format(
+      "{} texts to train on (two documents of the class and two of others among {} "
+      "of each)",
+      kMinTrain, config.train_per_class);
 }
 
 /// Has every fold of the documents enough texts of this class?
@@ -130,7 +143,7 @@ bool has_enough(const Pool& pool, const TextTable& texts, const std::vector<RunT
                 const OodConfig& config, const ClassPair& pair) {
   return std::all_of(runs.begin(), runs.end(), [&](const RunTexts& run) {
     return count_classes(run.train, pool)[pair.source] >= kMinTrain &&
-           in_two_documents(run.train, pool, texts, pair.source) &&
+           in_two_documents(train_part(run, pool, config, pair), texts) &&
            count_classes(run.id, pool)[pair.source] >= config.min_target &&
            count_classes(run.ood, pool)[pair.target] >= config.min_target;
   });
@@ -151,12 +164,13 @@ std::vector<ClassPair> choose_classes(const Pool& pool, const TextTable& texts,
   if (static_cast<int64_t>(chosen.size()) > config.classes)
     chosen.resize(static_cast<size_t>(config.classes));
   if (chosen.size() < 2)
-    throw Error(
-        fmt::format("ood_probing: {} of {} classes of '{}' have {} '{}' texts in every half of the "
-                    "documents ({} such "
-                    "texts in all), and 2 are needed: harvest more texts or lower min_target",
-                    chosen.size(), pool.classes, config.class_label, config.min_target,
-                    config.target, pool.target.size()));
+    throw Error(fmt::format(
+        "probing: {} of {} classes of '{}' have enough texts in every half of the "
+        "documents, and 2 are needed: {}, and {} of '{}' and {} of '{}' to test on. "
+        "There are {} and {} in all: harvest more texts or lower "
+        "ood_probing.min_target",
+        chosen.size(), pool.classes, config.class_label, enough_to_train(config), config.min_target,
+        config.source, config.min_target, config.target, pool.source.size(), pool.target.size()));
   return chosen;
 }
 
@@ -168,8 +182,7 @@ ProbingPlan make_plan(const Pool& pool, const TextTable& texts, const std::vecto
     plan.classes.push_back(chosen[c].name);
     for (int64_t run = 0; run < plan.runs; ++run) {
       ProbingCell cell{static_cast<int64_t>(c), run, {}, {}, {}};
-      cell.train =
-          sample(runs[run].train, pool.category, chosen[c].source, config.train_per_class, -1);
+      cell.train = train_part(runs[run], pool, config, chosen[c]);
       cell.id = sample(runs[run].id, pool.category, chosen[c].source, config.test_positives,
                        config.test_negatives);
       cell.ood = sample(runs[run].ood, pool.category, chosen[c].target, config.test_positives,
@@ -222,9 +235,8 @@ ProbingPlan plan_themes(const data::Dataset& dataset, const TextTable& texts,
       chosen.push_back(pair);
     else
       left_out.push_back(
-          fmt::format("{}: fewer than {} training texts (of 2 documents) or {} test texts in a "
-                      "half of the documents",
-                      text, kMinTrain, config.min_target));
+          fmt::format("{}: a half of the documents lacks {}, or {} texts on either side to test on",
+                      text, enough_to_train(config), config.min_target));
   }
   if (chosen.size() < 2)
     throw Error(fmt::format(
@@ -243,6 +255,14 @@ std::vector<int64_t> texts_of(const ProbingCell& cell) {
   return texts;
 }
 
+std::vector<int64_t> all_texts(const ProbingPlan& plan) {
+  std::set<int64_t> texts;
+  for (const ProbingCell& cell : plan.cells)
+    for (const LabelledTexts* part : {&cell.train, &cell.id, &cell.ood})
+      texts.insert(part->texts.begin(), part->texts.end());
+  return {texts.begin(), texts.end()};
+}
+
 std::vector<int64_t> tested_documents(const ProbingPlan& plan, const TextTable& texts) {
   std::vector<int64_t> documents;
   for (const ProbingCell& cell : plan.cells)
@@ -257,9 +277,9 @@ void check_disjoint(const ProbingCell& cell, const TextTable& texts) {
   for (const LabelledTexts* part : {&cell.id, &cell.ood})
     for (const int64_t t : part->texts)
       if (documents.count(texts.document[t]))
-        throw Error(fmt::format(
-            "ood_probing: document {} is in the training and in the test part of a probe",
-            texts.document[t]));
+        throw Error(
+            fmt::format("probing: document {} is in the training and in the test part of a probe",
+                        texts.document[t]));
 }
 
 }  // namespace assay::eval::probing

@@ -30,8 +30,9 @@ struct ProbingPlan {
 /// ID test = source texts of the other; OOD test = target texts of the other. Positives: the first
 /// of a seeded order, up to the limits; train has as many negatives as positives; negatives come
 /// from all other classes in their natural shares. Classes: those with at least min_target
-/// positives in either test of every fold (and 10 of two documents to train on), the ones with most
-/// target texts first, ties to the smaller label. Tests hold no text that the table holds back.
+/// positives in either test of every fold and 10 to train on, whose training part (as limited) has
+/// two documents of positives and two of negatives; the ones with most target texts first, ties to
+/// the smaller label. Tests hold no text that the table holds back.
 /// Throws Error naming what is missing: an unknown label or class, fewer than two classes with
 /// enough texts.
 ProbingPlan plan_probing(const data::Dataset& dataset, const TextTable& texts,
@@ -48,6 +49,8 @@ ProbingPlan plan_themes(const data::Dataset& dataset, const TextTable& texts,
 
 /// All texts of a cell, those to train on first.
 std::vector<int64_t> texts_of(const ProbingCell& cell);
+/// Every text of the plan's cells, once, ascending.
+std::vector<int64_t> all_texts(const ProbingPlan& plan);
 /// The documents of all test texts.
 std::vector<int64_t> tested_documents(const ProbingPlan& plan, const TextTable& texts);
 

@@ -10,7 +10,6 @@
 #include "eval/results/text.h"
 #include "eval/results/words.h"
 #include "kernels/base/error.h"
-#include "kernels/base/random.h"
 
 namespace assay::eval::probing {
 namespace {
@@ -133,8 +132,10 @@ const ArmCells& ScoreTable::at(const ArmKey& key) const {
   return *arm;
 }
 
-void report_scores(const Session& session, const ProbingPlan& plan, const ScoreTable& table,
-                   const std::vector<std::optional<bool>>& seen, TaskResult& result) {
+std::vector<NullTest> report_numbers(const Session& session, const ProbingPlan& plan,
+                                     const ScoreTable& table,
+                                     const std::vector<std::optional<bool>>& seen,
+                                     TaskResult& result) {
   std::vector<NullTest> nulls;
   nlohmann::json per_class = nlohmann::json::array();
   for (const ArmCells& arm : table.arms()) {
@@ -159,7 +160,12 @@ void report_scores(const Session& session, const ProbingPlan& plan, const ScoreT
     add_score(session, arm, result);
   }
   result.details["per_class"] = std::move(per_class);
-  add_null_checks(nulls, result);
+  return nulls;
+}
+
+void report_scores(const Session& session, const ProbingPlan& plan, const ScoreTable& table,
+                   const std::vector<std::optional<bool>>& seen, TaskResult& result) {
+  add_null_checks(report_numbers(session, plan, table, seen, result), result);
 }
 
 void add_difference(const Session& session, const ScoreTable& table, const ArmKey& a,

@@ -41,8 +41,13 @@ class ScoreTable {
   std::vector<ArmCells> arms_;
 };
 
-/// Numbers "auroc" and "auroc_permuted_labels", the label-null checks, and details["per_class"].
-/// `seen[i]`: did dictionary i train on the test texts.
+/// Numbers "auroc" and "auroc_permuted_labels", scores, and details["per_class"]. Returns the label
+/// nulls, for add_null_checks. `seen[i]`: did dictionary i train on the test texts.
+std::vector<NullTest> report_numbers(const Session& session, const ProbingPlan& plan,
+                                     const ScoreTable& table,
+                                     const std::vector<std::optional<bool>>& seen,
+                                     TaskResult& result);
+/// The same, and the checks of the label nulls, which are all that the task has.
 void report_scores(const Session& session, const ProbingPlan& plan, const ScoreTable& table,
                    const std::vector<std::optional<bool>>& seen, TaskResult& result);
 

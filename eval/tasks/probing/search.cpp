@@ -8,21 +8,15 @@
 namespace assay::eval::probing {
 namespace {
 
-/// The best k columns of the ranking (fewer if there are not so many), as features of their own.
-SparseFeatures first_columns(const SparseFeatures& x, const std::vector<int64_t>& ranked,
-                             int64_t k) {
-  const std::vector<int64_t> columns(ranked.begin(),
-                                     ranked.begin() + std::min<int64_t>(k, std::ssize(ranked)));
-  const std::vector<float> values = dense_columns(x, columns);
-  return sparse_of(ConstMatrix{values.data(), x.rows(), std::ssize(columns)}, x.documents);
-}
-
 /// Adds the AUROC on the inner test for every C.
-void add_path(const SparseFeatures& train, const SparseFeatures& test, const ProbingCell& inner,
-              const Reading& reading, std::vector<double>& by_c) {
-  const auto path = fit_path(train, inner.train.labels, options_of(reading, train));
+void add_path(const SparseCell& features, const ProbingCell& inner, const Reading& reading,
+              std::vector<double>& by_c) {
+  const LogisticOptions options = options_of(reading, features.train);
+  const auto path =
+      fit_path(features.train, inner.train.labels, options.c_grid, options.standardise);
   by_c.resize(path.size());
-  for (size_t c = 0; c < path.size(); ++c) by_c[c] += auroc(score(path[c], test), inner.id.labels);
+  for (size_t c = 0; c < path.size(); ++c)
+    by_c[c] += auroc(score(path[c], features.id), inner.id.labels);
 }
 
 class Search {
@@ -41,38 +35,56 @@ class Search {
     const std::vector<SearchChoice> by_mean = best_;
     for (size_t pooling = 1; pooling < std::size(kPoolings); ++pooling)
       attempt(pooling, [&](size_t size, size_t r) { return by_mean[size].reading == r; });
-    return *std::max_element(
-        best_.begin(), best_.end(),
-        [](const SearchChoice& a, const SearchChoice& b) { return a.inner_auroc < b.inner_auroc; });
+    SearchChoice best = best_.front();
+    for (const SearchChoice& own : best_)
+      if (own.inner_auroc > best.inner_auroc + kAurocTie) best = own;
+    return best;
   }
 
  private:
+  using Sums =
+      std::vector<std::array<std::vector<double>, kReadings.size()>>;  // by size, of each C
+
   /// One pooling, with every reading that is wanted(size, reading).
   template <class Wanted>
   void attempt(size_t pooling, const Wanted& wanted) {
-    std::vector<std::array<std::vector<double>, kReadings.size()>> sums(best_.size());
+    Sums sums(best_.size());
     for (const ProbingCell& inner : inner_) {
       const SparseCell features = gather_(inner, pooling);
+      std::vector<int64_t> ranked;
       for (size_t r = 0; r < kReadings.size(); ++r) {
-        const SparseFeatures train = read(features.train, kReadings[r]),
-                             test = read(features.id, kReadings[r]);
-        std::vector<int64_t> ranked;
-        for (size_t i = 0; i < best_.size(); ++i) {
-          if (!wanted(i, r)) continue;
-          if (best_[i].k && ranked.empty()) ranked = rank_features(train, inner.train.labels);
-          if (const auto k = best_[i].k)
-            add_path(first_columns(train, ranked, *k), first_columns(test, ranked, *k), inner,
-                     kReadings[r], sums[i][r]);
-          else
-            add_path(train, test, inner, kReadings[r], sums[i][r]);
-        }
+        // The same values, z-scored or not, have the same ranking.
+        if (r > 0 && kReadings[r].of != kReadings[r - 1].of) ranked.clear();
+        std::vector<size_t> sizes;
+        for (size_t i = 0; i < best_.size(); ++i)
+          if (wanted(i, r)) sizes.push_back(i);
+        if (!sizes.empty()) add_reading(inner, features, r, sizes, ranked, sums);
       }
     }
+    keep_best(pooling, sums);
+  }
+
+  /// The AUROCs of one inner cell under one reading, for these sizes.
+  void add_reading(const ProbingCell& inner, const SparseCell& features, size_t r,
+                   const std::vector<size_t>& sizes, std::vector<int64_t>& ranked,
+                   Sums& sums) const {
+    const SparseCell own = read(features, kReadings[r]);
+    for (const size_t i : sizes) {
+      const std::optional<int64_t> k = best_[i].k;
+      if (k && ranked.empty()) ranked = rank_features(own.train, inner.train.labels);
+      if (k)
+        add_path(best_columns(own, ranked, *k), inner, kReadings[r], sums[i][r]);
+      else
+        add_path(own, inner, kReadings[r], sums[i][r]);
+    }
+  }
+
+  void keep_best(size_t pooling, const Sums& sums) {
     for (size_t i = 0; i < best_.size(); ++i)
       for (size_t r = 0; r < kReadings.size(); ++r)
         for (const double sum : sums[i][r])
           if (const double own = sum / static_cast<double>(inner_.size());
-              own > best_[i].inner_auroc)
+              own > best_[i].inner_auroc + kAurocTie)
             best_[i] = {pooling, r, best_[i].k, own};
   }
 

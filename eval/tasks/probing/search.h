@@ -30,9 +30,9 @@ struct SearchedArm {
 
 /// Fits on each inner cell's training part and scores its id part. For every size (each of top_k,
 /// and all) the readings are tried at the first pooling, then the other poolings at the best
-/// reading, C with them. The best mean AUROC over the inner cells wins; ties go to the smaller
-/// size, then to what was tried first. That is fitted on all of the cell's training texts, with C
-/// by cross-validation.
+/// reading, C with them. The best mean AUROC over the inner cells wins; ties (kAurocTie) go
+/// to the smaller size, then to what was tried first. That is fitted on all of the cell's training
+/// texts, with C by cross-validation.
 SearchedArm searched_arm(const std::string& method, const ProbingCell& cell,
                          const std::vector<ProbingCell>& inner, const Gather& gather,
                          const std::vector<int64_t>& top_k, uint64_t seed);

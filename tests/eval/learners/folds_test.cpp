@@ -39,6 +39,15 @@ struct Copies {
     }
   }
   ConstMatrix x() const { return {values.data(), std::ssize(y), kFeatures}; }
+  /// Texts of one token.
+  TextTokens tokens() const {
+    TextTokens out;
+    out.features = kFeatures;
+    out.dense = values;
+    out.start.clear();
+    for (int64_t i = 0; i <= std::ssize(y); ++i) out.start.push_back(i);
+    return out;
+  }
   /// Each row a document of its own: the folds that leak.
   std::vector<int64_t> rows() const {
     std::vector<int64_t> all(y.size());
@@ -69,6 +78,33 @@ TEST(FoldsTest, ADocumentHasOneFoldAndClassesAreSpread) {
     EXPECT_LE(*high - *low, 4);
     for (const int64_t count : rows) EXPECT_NEAR(count, 40, 20);
   }
+}
+
+/// A class of few documents that hold the other class too: dealt second, they would all follow the
+/// other class's deal.
+TEST(FoldsTest, TwoDocumentsOfEachClassMakeFoldZeroTwoSided) {
+  Rng rng(3);
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    std::vector<uint8_t> y;
+    std::vector<int64_t> documents;
+    const uint64_t scarce = 2 + rng.below(3);
+    const uint8_t label = rng.below(2) == 1;
+    for (int i = 0; i < 40; ++i) {  // as many rows of each class
+      y.push_back(i < 20 ? label : 1 - label);
+      documents.push_back(static_cast<int64_t>(i < 2 ? i : rng.below(i < 20 ? scarce : 12)));
+    }
+    const std::vector<int> fold = stratified_folds(y, documents, 5, seed);
+    const std::vector<int> usable = two_sided_folds(y, fold, 5);
+    ASSERT_FALSE(usable.empty()) << seed;
+    EXPECT_EQ(usable.front(), 0) << seed;
+  }
+}
+
+TEST(FoldsTest, TwoSidedFoldsAreTheDefinition) {
+  const std::vector<uint8_t> y{0, 1, 0, 1, 0, 1, 1};
+  EXPECT_EQ(two_sided_folds(y, std::vector<int>{0, 0, 1, 1, 2, 3, 1}, 4), (std::vector<int>{0, 1}));
+  EXPECT_EQ(two_sided_folds(y, std::vector<int>{0, 1, 0, 1, 1, 1, 1}, 2), std::vector<int>())
+      << "outside of fold 1 there is one class";
 }
 
 TEST(FoldsTest, RowsOfTheirOwnAreDealtInTurn) {
@@ -118,13 +154,9 @@ TEST(FoldsTest, WordsAreJudgedOnOtherDocuments) {
 }
 
 TEST(FoldsTest, AttentionChoosesCOnOtherDocuments) {
-  // Texts of one token. The smallest C is as good as any where nothing carries over.
+  // The smallest C is as good as any where nothing carries over.
   const Copies copies(60, 4, 4);
-  TextTokens tokens;
-  tokens.features = Copies::kFeatures;
-  tokens.dense = copies.values;
-  tokens.start.clear();
-  for (int64_t i = 0; i <= std::ssize(copies.y); ++i) tokens.start.push_back(i);
+  const TextTokens tokens = copies.tokens();
   const std::vector<int64_t> rows = copies.rows();
   const double leaky = fit_attention(tokens, copies.y, rows, 1).c,
                sound = fit_attention(tokens, copies.y, copies.documents, 1).c;
@@ -146,6 +178,16 @@ TEST(FoldsTest, AClassOfOneDocumentTakesTheSmallestC) {
   const LinearProbe probe = fit_logistic(copies.x(), copies.y, by_document(copies.documents), 1);
   EXPECT_EQ(probe.c, default_c_grid(Penalty::l2).front());
   EXPECT_EQ(probe.cv_auroc, 0);
+  copies.y[1] = 0;
+  EXPECT_EQ(fit_logistic(copies.x(), copies.y, by_document(copies.documents), 1).c, probe.c)
+      << "one row is one document";
+}
+
+TEST(FoldsTest, AttentionOfAClassOfOneDocumentTakesTheSmallestC) {
+  Copies copies(30, 2, 6);
+  for (size_t i = 0; i < copies.y.size(); ++i) copies.y[i] = i < 2;
+  EXPECT_EQ(fit_attention(copies.tokens(), copies.y, copies.documents, 1).c,
+            default_c_grid(Penalty::l2).front());
 }
 
 }  // namespace

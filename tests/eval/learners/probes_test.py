@@ -426,6 +426,5 @@ def test_bad_input_is_named(tmp_path, op, change, message):
 def test_too_few_rows_for_folds(tmp_path):
     x, y = planted(12, 5, seed=15)
     y[:] = [1] + [0] * 11
-    with pytest.raises(RuntimeError, match="give one C"):
-        drive(tmp_path, "logistic", x, y)
+    assert drive(tmp_path, "logistic", x, y)["c"] == 1e-4, "the smallest"
     assert drive(tmp_path, "logistic", x, y, c_grid=[0.1])["c"] == 0.1

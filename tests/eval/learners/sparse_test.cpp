@@ -87,12 +87,45 @@ TEST(SparseTest, MeanVarianceIsTheDefinition) {
   EXPECT_NEAR(mean_variance(codes.sparse), total, 1e-9);
 }
 
+/// A column that is nowhere 0 may be far from it: its deviation is a millionth of its mean here.
+TEST(SparseTest, AColumnFarFromZeroKeepsItsDigits) {
+  constexpr int64_t kRows = 40, kColumns = 60;
+  std::vector<float> full;
+  std::vector<uint8_t> y;
+  std::vector<int64_t> documents;
+  Rng rng(9);
+  for (int64_t i = 0; i < kRows; ++i) {
+    y.push_back(static_cast<uint8_t>(i % 2));
+    documents.push_back(i);
+    for (int64_t j = 0; j < kColumns; ++j)
+      full.push_back(static_cast<float>(1e7 + std::round(3 * rng.normal() + 2 * y.back())));
+  }
+  const ConstMatrix x{full.data(), kRows, kColumns};
+  const SparseFeatures sparse = sparse_of(x, documents);
+  double variance = 0;
+  for (int64_t j = 0; j < kColumns; ++j) {
+    double mean = 0;
+    for (int64_t i = 0; i < kRows; ++i) mean += x.row(i)[j] / double{kRows};
+    for (int64_t i = 0; i < kRows; ++i)
+      variance += std::pow(x.row(i)[j] - mean, 2) / (kRows * kColumns);
+  }
+  EXPECT_NEAR(mean_variance(sparse), variance, 1e-6 * variance);
+  LogisticOptions options;
+  options.c_grid = {.1};
+  const LinearProbe wide = fit_logistic(x, y, options, 1);
+  const LinearProbe own = fit_logistic(sparse, y, options, 1);
+  double largest = 0;
+  for (const double w : wide.weights) largest = std::max(largest, std::abs(w));
+  for (size_t j = 0; j < wide.weights.size(); ++j)
+    EXPECT_NEAR(own.weights[j], wide.weights[j], 1e-5 * largest) << j;
+}
+
 TEST(SparseTest, ThePathIsOneFitForEveryC) {
   for (const int64_t f : {int64_t{200}, int64_t{40}}) {
     const Codes codes(90, f, 6), fresh(80, f, 7);
     LogisticOptions options;
     options.c_grid = {1e-3, 1e-2, 1e-1};
-    const std::vector<LinearProbe> path = fit_path(codes.sparse, codes.y, options);
+    const std::vector<LinearProbe> path = fit_path(codes.sparse, codes.y, options.c_grid, true);
     ASSERT_EQ(path.size(), 3u);
     for (const LinearProbe& probe : path) {
       options.c_grid = {probe.c};
@@ -108,6 +141,7 @@ TEST(SparseTest, ThePathIsOneFitForEveryC) {
 TEST(SparseTest, BadFeaturesAreErrors) {
   Codes codes(20, 10, 8);
   EXPECT_THROW(dense_columns(codes.sparse, {10}), Error);
+  EXPECT_THROW(fit_path(codes.sparse, codes.y, {.1, .01}, true), Error);
   EXPECT_THROW(score(fit_columns(codes.sparse, codes.y, {0}, {}, 1),
                      sparse_of({codes.full.data(), 20, 9}, {})),
                Error);

@@ -142,7 +142,7 @@ TEST(Documents, AutoFallsBackAndSaysWhy) {
     EXPECT_NE(test::find(result, "auroc", "latents_top4", "a", "ood")->test_seen_in_training,
               false);
   };
-  check("unseen ones alone are too few (ood_probing: 0 of 4 classes");
+  check("unseen ones alone are too few (probing: 0 of 4 classes");
   fixture.config.of<probing::OodConfig>().min_target = 5;
   fixture.dictionaries[0].dictionary.info.data_hash = "another";
   check("a does not say which of these documents trained it");

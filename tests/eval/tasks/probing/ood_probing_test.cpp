@@ -74,8 +74,80 @@ TEST(OodProbing, EveryArmOfADictionaryMayWinAndSaysWhatItReads) {
   EXPECT_EQ(read["active_in_its_last_token"].get<double>(), 8);
   EXPECT_EQ(reads["latents_all_sqrt"],
             std::to_string(static_cast<int64_t>(read["active_in_a_text"].get<double>())));
+  const std::string active = reads["latents_all_sqrt"];
+  EXPECT_EQ(reads["latents_searched"], "1 to " + active);
+  EXPECT_EQ(reads["activations_searched"], "1 to 24");
+  EXPECT_EQ(reads["quiver_dense"], "1 to 24");
+  EXPECT_EQ(reads["quiver_latents"], "1 to " + std::to_string(std::max(24, std::stoi(active))));
   const size_t cells = result.details["classes"].size();
   EXPECT_EQ(result.details["searched"].size(), 2 * cells) << "activations and latents";
+}
+
+TEST(OodProbing, WhatIsReadDependsOnThisTaskAlone) {
+  std::map<std::string, std::string> reads[2];
+  nlohmann::json numbers[2];
+  for (const bool others : {false, true}) {
+    test::SessionFixture fixture("ood_reads", {});
+    auto& config = fixture.config.of<OodConfig>();
+    config.top_k = {4, 8};
+    config.classes = 2;
+    config.train_per_class = config.test_positives = config.test_negatives = 12;
+    fixture.add(test::random_dictionary(24, 60, 3, 5), "few");
+    fixture.add(test::random_dictionary(24, 60, 12, 6), "many");
+    const std::vector<std::string> all{"ood_probing", "spurious"}, alone{"ood_probing"};
+    const TaskResult result = fixture.run(others ? all : alone)[0];
+    ASSERT_EQ(result.status, "ok") << result.reason;
+    for (const ArmEntry& arm : result.arms) reads[others][arm.name] = arm.reads;
+    numbers[others] = result.details["numbers_read"];
+  }
+  EXPECT_EQ(reads[0], reads[1]);
+  EXPECT_EQ(numbers[0], numbers[1]);
+  const auto active = [&](int dictionary) {
+    return std::to_string(
+        static_cast<int64_t>(numbers[0][dictionary]["active_in_a_text"].get<double>()));
+  };
+  EXPECT_EQ(reads[0]["latents_all"], active(0) + " to " + active(1));
+  EXPECT_EQ(reads[0]["latents_searched"], "4 to " + active(1));
+}
+
+/// An arm that looked at the test to choose would be at least as good there as all that it may
+/// take, for every class.
+TEST(OodProbing, WhatIsChosenIsChosenWithoutTheTest) {
+  test::PlantedOptions options;
+  options.random_labels = true;
+  test::SessionFixture fixture("ood_chosen", options);
+  auto& config = fixture.config.of<OodConfig>();
+  config.test_positives = config.test_negatives = 8;
+  fixture.config.seeds = 2;
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  const TaskResult result = fixture.run({"ood_probing"})[0];
+  ASSERT_EQ(result.status, "ok") << result.reason;
+  std::map<std::string, std::map<std::string, double>> id;  // of a method, by class
+  for (const nlohmann::json& row : result.details["per_class"])
+    id[row["method"]][row["class"]] = row["id"];
+  const std::vector<std::string> baselines{"dense_lr", "diff_means",   "lda",         "pca_lr",
+                                           "knn",      "neurons_top1", "neurons_top4"};
+  std::vector<std::string> toolbox = baselines;
+  for (const char* arm : {"latents_top1", "latents_top4", "latents_all"}) toolbox.push_back(arm);
+  const std::map<std::string, std::vector<std::string>> from{
+      {"quiver_dense", baselines},
+      {"quiver_latents", toolbox},
+      {"dense_lr_pooled", {"dense_lr", "dense_lr_max"}},
+      {"neurons_top4_pooled", {"neurons_top4"}},
+      {"latents_top4_pooled", {"latents_top4"}}};
+  for (const auto& [chosen, arms] : from) {
+    int worse = 0;
+    for (const std::string& arm : arms)
+      for (const auto& [name, value] : id.at(arm)) worse += id.at(chosen).at(name) < value;
+    EXPECT_GT(worse, 0) << chosen;
+  }
+  for (const Number& n : result.numbers) {
+    const bool chosen = from.count(n.method) || n.method == "latents_searched" ||
+                        n.method == "activations_searched";
+    if (n.metric != "auroc" || !chosen) continue;
+    EXPECT_LE((*n.interval)[0], .5) << n.method << " " << n.part;
+    EXPECT_GE((*n.interval)[1], .5) << n.method << " " << n.part;
+  }
 }
 
 TEST(OodProbing, LabelsThatMeanNothingScoreChance) {
@@ -191,6 +263,25 @@ TEST_F(ProbingPlanTest, LimitsHold) {
   }
 }
 
+/// Folds are made of the texts that train, not of those that are left over.
+TEST_F(ProbingPlanTest, TheTrainingPartItselfHasTwoDocuments) {
+  OodConfig config = fixture_.config.of<OodConfig>();
+  config.train_per_class = 12;
+  const ProbingPlan before = plan_probing(*fixture_.dataset, table_, config, 1, 5);
+  const ProbingCell& cell = before.cells[0];
+  for (size_t i = 0; i < 12; ++i) {
+    ASSERT_EQ(cell.train.labels[i], 1);
+    table_.document[cell.train.texts[i]] = table_.document[cell.train.texts[0]];
+  }
+  const ProbingPlan after = plan_probing(*fixture_.dataset, table_, config, 1, 5);
+  EXPECT_EQ(after.classes.size(), before.classes.size() - 1);
+  for (const std::string& name : after.classes) EXPECT_NE(name, before.classes[cell.category]);
+  config.train_per_class = 20;
+  EXPECT_EQ(plan_probing(*fixture_.dataset, table_, config, 1, 5).classes.size(),
+            before.classes.size())
+      << "with eight more texts there are others";
+}
+
 TEST_F(ProbingPlanTest, MissingLabelsAndClassesAreNamed) {
   OodConfig config = fixture_.config.of<OodConfig>();
   config.source = "gloss";
@@ -207,7 +298,15 @@ TEST_F(ProbingPlanTest, MissingLabelsAndClassesAreNamed) {
   EXPECT_THROW(plan(config), Error);
   config = fixture_.config.of<OodConfig>();
   config.min_target = 100000;
-  EXPECT_THROW(plan(config), Error);
+  try {
+    plan(config);
+    FAIL();
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    for (const char* lack : {"0 of 4 classes", "10 texts to train on", "two documents of the class",
+                             "100000 of 'definition' and 100000 of 'example' to test on"})
+      EXPECT_NE(what.find(lack), std::string::npos) << what;
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
 
 #include "eval/tasks/probing/arms.h"
@@ -113,6 +114,28 @@ TEST(ProbeRegimes, AnOracleKeepsItsScoreAndLevelsCount) {
                          value("latents_top4", "oracle", "ood, 16 a class")) /
                         2;
   EXPECT_NEAR(mean_of_cells(scarcity).value, levels, 1e-12);
+}
+
+TEST(ProbeRegimes, LabelNullsOfAllFamiliesAreOneFamilyOfTests) {
+  test::SessionFixture fixture("regimes_nulls", {});
+  fixture.config.of<RegimesConfig>() = {{16}, {20}, {40}};
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  const TaskResult result = fixture.run({"probe_regimes"})[0];
+  ASSERT_EQ(result.checks.size(), 6u) << "three regimes, two parts";
+  std::vector<double> p, adjusted;
+  for (const Check& check : result.checks) {
+    EXPECT_THAT(check.name, HasSubstr("label null: dense_lr "));
+    double own = 0, by_holm = 0;
+    const size_t at = check.detail.find("p of chance ");
+    ASSERT_EQ(std::sscanf(check.detail.c_str() + at, "p of chance %lf (Holm %lf)", &own, &by_holm),
+              2)
+        << check.detail;
+    p.push_back(own);
+    adjusted.push_back(by_holm);
+  }
+  const std::vector<double> expected = holm(p);
+  for (size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(adjusted[i], expected[i], .006) << i;
+  EXPECT_EQ(result.checks[2].name, "label null: dense_lr id, train, 20 % positive");
 }
 
 TEST(ProbeRegimes, NoLevelsIsAnErrorOfThisTaskAlone) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "eval/tasks/probing/readings.h"
@@ -130,6 +131,31 @@ TEST(SearchTest, TestsAreNeverLookedAt) {
   EXPECT_EQ(before.inner_auroc, after.inner_auroc);
 }
 
+/// Three inner cells, one feature. Under the mean and under the maximum the cells' AUROCs are the
+/// same numbers in another order, whose sums differ in the last bit.
+TEST(SearchTest, TiesAreNotDecidedByRounding) {
+  const double auroc[2][3] = {{.7, .8, .9}, {.9, .8, .7}};
+  ASSERT_LT(auroc[0][0] + auroc[0][1] + auroc[0][2], auroc[1][0] + auroc[1][1] + auroc[1][2]);
+  const std::vector<uint8_t> labels{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  const std::vector<int64_t> texts{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  std::vector<ProbingCell> inner;
+  for (int64_t run = 0; run < 3; ++run)
+    inner.push_back({0, run, {texts, labels}, {texts, labels}, {texts, labels}});
+  const Gather gather = [&](const ProbingCell& cell, size_t pooling) {
+    const auto rows = [&](double above) {  // the positive stands above this share of the others
+      std::vector<float> x;
+      for (int i = 0; i < 10; ++i) x.push_back(static_cast<float>(i + 1));
+      x.push_back(static_cast<float>(10 * above + .5));
+      return sparse_of(ConstMatrix{x.data(), 11, 1}, texts);
+    };
+    return SparseCell{rows(1), rows(pooling < 2 ? auroc[pooling][cell.run] : .1), rows(1)};
+  };
+  const SearchChoice choice = searched_arm("", inner[0], inner, gather, {1}, 5).choice;
+  EXPECT_NEAR(choice.inner_auroc, .8, 1e-12);
+  EXPECT_STREQ(kPoolings[choice.pooling], "mean") << "what was tried first";
+  EXPECT_EQ(choice.k, 1) << "the smaller size";
+}
+
 TEST(SearchTest, MeaninglessLabelsGiveChance) {
   double sum = 0;
   for (uint64_t seed = 0; seed < 10; ++seed)
@@ -161,6 +187,55 @@ TEST(SearchTest, TheInnerCutIsByDocument) {
   std::sort(held_out.begin(), held_out.end());
   EXPECT_EQ(held_out, cell.train.texts) << "each text is held out once";
   EXPECT_THROW(inner_cells(cell, std::vector<int64_t>(300, 5), 7), Error);
+}
+
+TEST(SearchTest, AnInnerCellOfOnePositiveStandsLast) {
+  ProbingCell cell;
+  std::vector<int64_t> documents;
+  for (int64_t t = 0; t < 20; ++t) {  // nine positives of one document, one of another
+    cell.train.texts.push_back(t);
+    cell.train.labels.push_back(t < 10);
+    documents.push_back(t < 9 ? 0 : t);
+  }
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const std::vector<ProbingCell> cells = inner_cells(cell, documents, seed);
+    ASSERT_EQ(cells.size(), 2u);
+    for (const size_t i : {0, 1}) {
+      const std::vector<uint8_t>& labels = cells[i].train.labels;
+      EXPECT_EQ(std::count(labels.begin(), labels.end(), 1), i ? 1 : 9) << seed;
+    }
+  }
+}
+
+/// Each class has one text outside of a document of nine, and the folds put the lone text of one
+/// beside the nine of the other: every inner cell trains on a single text of a class.
+TEST(SearchTest, ASingleTextOfAClassIsNoFailure) {
+  const Planted planted([](int, int label, int64_t, Rng& rng) { return noise(rng) + label; }, 4);
+  int both_lone = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    ProbingCell cell;
+    std::vector<int64_t> documents;
+    for (int64_t t = 0; t < 20; ++t) {
+      cell.train.texts.push_back(t);
+      cell.train.labels.push_back(static_cast<uint8_t>(t % 2));
+      documents.push_back(t < 2 ? t : 2 + t % 2);
+    }
+    const std::vector<ProbingCell> inner = inner_cells(cell, documents, seed);
+    const std::vector<uint8_t>& labels = inner.front().train.labels;
+    const auto positives = std::count(labels.begin(), labels.end(), 1);
+    both_lone += positives == 1 || positives + 1 == std::ssize(labels);
+    const SparseCell own = planted.gather()(inner.front(), 0);
+    const auto in_rows = [](const SparseFeatures& x) {
+      std::vector<int64_t> all(static_cast<size_t>(x.cols));
+      std::iota(all.begin(), all.end(), 0);
+      return Features{x.rows(), x.cols, dense_columns(x, all), x.documents};
+    };
+    const CellFeatures dense{in_rows(own.train), in_rows(own.id), in_rows(own.ood)};
+    EXPECT_NO_THROW(dense_arms(inner.front(), dense, OodConfig{}, seed));
+    EXPECT_NO_THROW(latent_arms(inner.front(), own, OodConfig{}, seed));
+    EXPECT_NO_THROW(searched_arm("", inner.front(), inner, planted.gather(), {1, 4}, seed));
+  }
+  EXPECT_GT(both_lone, 0);
 }
 
 TEST(ReadingsTest, AreTheDefinitions) {
