@@ -77,7 +77,7 @@ std::string strength_part(int64_t strength) {
 }
 
 void declare_goals(const GoalSetup& setup, const std::vector<GoalArm>& arms, TaskResult& result) {
-  const Credit chance = chance_credit(std::ssize(setup.names));
+  const Credit chance = setup.chance();
   result.metrics = {{"top1", "top-1", "higher", chance.top1},
                     {"mrr", "MRR", "higher", chance.reciprocal},
                     {"detection_auroc", "detection AUROC", "higher", 0.5},

@@ -26,8 +26,8 @@ class Reporter {
 
   void arm_numbers(const GoalArm& arm, int64_t strength) {
     const GoalCells cells = score_goals(arm, cases_, strength);
-    add(arm, "top1", strength_part(strength), mean(cells.top1));
-    add(arm, "mrr", strength_part(strength), mean(cells.reciprocal));
+    add_cells(arm, "top1", strength_part(strength), cells.top1);
+    add_cells(arm, "mrr", strength_part(strength), cells.reciprocal);
   }
 
   void detection_numbers(const GoalArm& arm) {
@@ -40,14 +40,16 @@ class Reporter {
           std::pair("detection_auroc_decoys", Negatives::decoys)}) {
       if (!decoys && negatives != Negatives::all) continue;
       const StratifiedAuroc found = detection(arm, cases_, strength, negatives);
-      Estimate estimate;
-      estimate.value = found.value;
-      estimate.interval = found.interval;
-      estimate.n = found.n;
-      Number& number = add(arm, metric, strength_part(strength), estimate);
-      number.interval_kind =
-          found.interval ? "DeLong's, Student's t, over goals and benign " + setup_.unit
-                         : "none: it takes two goals and two benign " + setup_.unit + " or more";
+      Number number = unmeasured(arm, metric, strength_part(strength));
+      number.value = found.value;
+      number.interval = found.interval;
+      number.n = found.n;
+      number.interval_kind = found.interval
+                                 ? fmt::format("DeLong's, Student's t, over {} and benign {}",
+                                               setup_.sampled, setup_.unit)
+                                 : fmt::format("none: it takes two {} and two benign {} or more",
+                                               setup_.sampled, setup_.unit);
+      result_.numbers.push_back(std::move(number));
     }
   }
 
@@ -55,7 +57,11 @@ class Reporter {
   NullTest null_number(const GoalArm& arm) {
     const AbsentClassNull null = absent_class_null(arm, cases_, headline());
     const Estimate found = mean_of(null.less_chance);
-    add(arm, "mrr_absent_class", strength_part(headline()), found).control = "absent_class";
+    Number number = unmeasured(arm, "mrr_absent_class", strength_part(headline()));
+    set_estimate(number, found, setup_.unit);
+    number.n = found.n;
+    number.control = "absent_class";
+    result_.numbers.push_back(std::move(number));
     return {arm.method + (!arm.dictionary ? "" : " of " + dictionary(arm)), null.p,
             fmt::format("MRR less chance {} of what {} {} lack, exact p",
                         estimate_text(found, true), found.n, setup_.unit)};
@@ -81,19 +87,25 @@ class Reporter {
                              score_goals(b, cases_, headline()).reciprocal);
   }
 
-  Number& add(const GoalArm& arm, std::string metric, std::string part, const Estimate& estimate) {
-    result_.numbers.push_back(number(arm, std::move(metric), std::move(part), estimate));
-    return result_.numbers.back();
+  /// The difference as a number of `a`.
+  Number difference_number(const GoalArm& a, const Estimate& estimate) const {
+    Number number = unmeasured(a, "mrr_difference", strength_part(headline()));
+    measure(number, estimate, score_goals(a, cases_, headline()).reciprocal);
+    return number;
   }
 
-  Number number(const GoalArm& arm, std::string metric, std::string part,
-                const Estimate& estimate) const {
+  std::string dictionary(const GoalArm& arm) const {
+    return dictionary_name(session_, arm.dictionary);
+  }
+  int64_t headline() const { return setup_.headline; }
+
+ private:
+  /// All but what was found.
+  Number unmeasured(const GoalArm& arm, std::string metric, std::string part) const {
     Number number;
     number.metric = std::move(metric);
     number.method = arm.method;
     number.part = std::move(part);
-    set_estimate(number, estimate, setup_.unit);
-    number.n = estimate.n;
     number.n_unit = setup_.unit;
     if (arm.dictionary) {
       const auto i = *arm.dictionary;
@@ -104,13 +116,18 @@ class Reporter {
     return number;
   }
 
-  std::string dictionary(const GoalArm& arm) const {
-    return dictionary_name(session_, arm.dictionary);
+  void measure(Number& number, const Estimate& estimate, const std::vector<Cell>& cells) const {
+    set_estimate(number, estimate, setup_.sampled, cells);
+    number.n = estimate.n;
   }
-  Estimate mean(const std::vector<Cell>& cells) const { return mean_of_cells(cells); }
-  int64_t headline() const { return setup_.headline; }
 
- private:
+  void add_cells(const GoalArm& arm, std::string metric, std::string part,
+                 const std::vector<Cell>& cells) {
+    Number number = unmeasured(arm, std::move(metric), std::move(part));
+    measure(number, mean_of_cells(cells), cells);
+    result_.numbers.push_back(std::move(number));
+  }
+
   const Session& session_;
   const GoalSetup& setup_;
   const GoalCases& cases_;
@@ -130,9 +147,9 @@ const GoalArm& arm_of(const std::vector<GoalArm>& arms, const std::string& metho
 void check_ceiling(const Reporter& reporter, const GoalSetup& setup, const GoalCases& cases,
                    const std::vector<GoalArm>& arms, TaskResult& result) {
   const GoalArm& ceiling = arm_of(arms, setup.ceiling, std::nullopt);
-  const double chance = chance_credit(std::ssize(setup.names)).reciprocal;
+  const double chance = setup.chance().reciprocal;
   const Estimate learnt =
-      reporter.mean(score_goals(ceiling, cases, reporter.headline()).reciprocal);
+      mean_of_cells(score_goals(ceiling, cases, reporter.headline()).reciprocal);
   result.checks.push_back(
       {fmt::format("{} show what was planted in them", setup.unit),
        learnt.interval && (*learnt.interval)[0] > chance,
@@ -190,8 +207,7 @@ void report_comparisons(const Session& session, const GoalSetup& setup, Reporter
       const std::string other =
           null ? session.dictionaries[*b->dictionary].entry.null_kind + "_" + b->method : b->method;
       const Estimate estimate = reporter.difference(*a, *b);
-      Number number =
-          reporter.number(*a, "mrr_difference", strength_part(reporter.headline()), estimate);
+      Number number = reporter.difference_number(*a, estimate);
       number.method = fmt::format("{} - {}", a->method, other);
       number.control = null ? reporter.dictionary(*b) : b->method;
       std::string label = arm_label(result, b->method);
@@ -232,7 +248,7 @@ void describe_arms(const Reporter& reporter, const GoalSetup& setup, const GoalC
   }
   result.details["goals"] = std::move(goals);
   result.details["settings_chosen"] = std::move(settings);
-  const Credit chance = chance_credit(std::ssize(setup.names));
+  const Credit chance = setup.chance();
   result.details["chance"] = {
       {"top1", chance.top1}, {"mrr", chance.reciprocal}, {"detection_auroc", 0.5}};
 }

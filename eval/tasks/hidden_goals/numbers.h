@@ -17,6 +17,11 @@ struct GoalSetup {
   std::string ceiling;               ///< the arm that nothing may be above; it is no baseline
   std::vector<std::string> latents;  ///< arms of every dictionary; the first is its headline
   std::string unit = "organisms";
+  std::string sampled = "goals";  ///< what is hidden: intervals are over these
+  /// What knowing nothing gets; none = a random order of the candidates.
+  std::optional<Credit> known_chance = {};
+
+  Credit chance() const { return known_chance ? *known_chance : chance_credit(std::ssize(names)); }
 };
 
 /// Numbers, scores, checks and details but details["organisms"]. `seen[i]`: did dictionary i train

@@ -125,7 +125,8 @@ class HiddenGoalsTextTask : public PlannedTask<TextAudit> {
                     .strengths = {100},
                     .headline = 100,
                     .ceiling = "direct_query",
-                    .latents = {"latents_exemplar"}};
+                    .latents = {"latents_exemplar"},
+                    .sampled = "words"};
     if (words) setup.latents.emplace_back("latents_tokens");
     report_goals(session, setup, cases, arms, seen_by_dictionary(session, concept_documents(audit)),
                  result);

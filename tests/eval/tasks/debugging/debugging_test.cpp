@@ -1,5 +1,6 @@
 #include "eval/tasks/debugging/debugging.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -99,6 +100,15 @@ TEST(Debugging, ChanceIsTheBestFixedOrder) {
   EXPECT_NEAR(chance("mrr"), best_mrr, 1e-12);
   EXPECT_NEAR(chance("top1"), best_top1, 1e-12);
   EXPECT_EQ(result.details["chance"]["mrr"], chance("mrr"));
+  const auto learnt = std::find_if(
+      result.checks.begin(), result.checks.end(),
+      [](const Check& check) { return check.name == "data sets show what was planted in them"; });
+  ASSERT_NE(learnt, result.checks.end());
+  EXPECT_NE(learnt->detail.find(fmt::format("chance {:.3f}", best_mrr)), std::string::npos)
+      << learnt->detail;
+  const Number* naming = find(result, "mrr", "latents", "perfect", "strength 1.00");
+  EXPECT_NE(naming->interval_kind.find(" artefacts and "), std::string::npos)
+      << naming->interval_kind;
 }
 
 TEST(Debugging, DataSetsHaveWhatIsPlantedAndCleanOnesDoNot) {

@@ -45,6 +45,9 @@ struct Material {
     for (int64_t i = 0; i < 3 * kClasses; ++i) reading.steering.push_back(rng.normal());
     for (size_t i = 0; i < data.query_class.size(); ++i) reading.query.push_back(rng.normal());
   }
+  LatentAuditor auditor() const {
+    return {dictionary, cache, cache.dictionaries[0].pooled, run.concepts, data, config};
+  }
   double activation(size_t concept_text, int64_t latent) const {
     const SparseCodes& pooled = cache.dictionaries[0].pooled;
     const int64_t slot = cache.slot(run.concepts.texts[concept_text]);
@@ -214,8 +217,7 @@ TEST(HiddenGoalsMethods, TheTextsFurthestAlongTheGradientVote) {
 
 TEST(HiddenGoalsMethods, LatentsVoteWithTheTextsOnWhichTheyAreMostActive) {
   Material m("methods_vote");
-  const LatentAuditor auditor(m.dictionary, m.cache, m.cache.dictionaries[0].pooled, m.run.concepts,
-                              m.data, m.config);
+  const LatentAuditor auditor = m.auditor();
   const GoalScores found = auditor.score(m.reading)[0];
   ASSERT_EQ(found.method, "latents_exemplar");
   ASSERT_EQ(found.scores.size(), 4u) << "two kinds of activity, two numbers of latents";
@@ -240,8 +242,7 @@ TEST(HiddenGoalsMethods, LatentsVoteWithTheTextsOnWhichTheyAreMostActive) {
 
 TEST(HiddenGoalsMethods, TheLatentsMostSelectiveForAClassStandForIt) {
   Material m("methods_labelled");
-  const LatentAuditor auditor(m.dictionary, m.cache, m.cache.dictionaries[0].pooled, m.run.concepts,
-                              m.data, m.config);
+  const LatentAuditor auditor = m.auditor();
   const GoalScores found = auditor.score(m.reading)[1];
   ASSERT_EQ(found.method, "latents_labelled");
   const auto texts = static_cast<double>(m.run.concepts.texts.size());

@@ -82,6 +82,15 @@ TEST(GoalNumbers, HonestArmsPassEveryCheck) {
   ASSERT_NE(null, nullptr);
   EXPECT_EQ(null->n, 24) << "benign organisms and decoys of two runs";
   EXPECT_EQ(null->control, "absent_class");
+  const auto over = [](const Number* number, const std::string& what) {
+    EXPECT_NE(number->interval_kind.find(what), std::string::npos) << number->interval_kind;
+  };
+  const std::string goals = " goals; two runs do not tell how runs vary";
+  over(naming, goals);
+  over(find(result, "mrr_difference", "latents_exemplar - dense_exemplar", "trained",
+            "strength 0.40"),
+       goals);
+  over(null, " organisms");
   for (const char* metric : {"detection_auroc", "mrr_absent_class"})
     EXPECT_EQ(find(result, metric, "dense_exemplar_uncalibrated", "", "strength 0.40"), nullptr)
         << "suspicion is standardised by calibration organisms";
