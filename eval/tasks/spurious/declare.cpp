@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "eval/results/words.h"
-#include "eval/tasks/spurious/fix_table.h"
+#include "eval/tasks/spurious/fix_entries.h"
 
 namespace assay::eval::spurious {
 void declare_spurious(const TriedStrengths& tried, const std::string& headline_part,

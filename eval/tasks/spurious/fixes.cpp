@@ -6,8 +6,11 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <numeric>
+#include <span>
 
 #include "eval/learners/probes.h"
+#include "eval/tasks/spurious/decoder_rows.h"
 #include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
@@ -120,14 +123,17 @@ Eraser first_directions(const Eraser& eraser, int64_t rank) {
   return result;
 }
 
-/// All columns but those of the first `count` entries of `dropped`. `latents` are the columns'
-/// latents, ascending.
+std::span<const int32_t> first_of(const std::vector<int32_t>& ranked, int64_t count) {
+  return {ranked.data(), static_cast<size_t>(std::min<int64_t>(count, std::ssize(ranked)))};
+}
+
+/// All columns but those of `dropped`. `latents` are the columns' latents, ascending.
 std::vector<int64_t> kept_columns(const std::vector<int32_t>& latents,
-                                  const std::vector<int32_t>& dropped, int64_t count) {
+                                  std::span<const int32_t> dropped) {
   std::vector<uint8_t> gone(latents.size());
-  for (int64_t i = 0; i < std::min<int64_t>(count, std::ssize(dropped)); ++i) {
-    const auto at = std::lower_bound(latents.begin(), latents.end(), dropped[i]);
-    if (at != latents.end() && *at == dropped[i]) gone[at - latents.begin()] = 1;
+  for (const int32_t latent : dropped) {
+    const auto at = std::lower_bound(latents.begin(), latents.end(), latent);
+    if (at != latents.end() && *at == latent) gone[at - latents.begin()] = 1;
   }
   std::vector<int64_t> kept;
   for (size_t i = 0; i < gone.size(); ++i)
@@ -215,17 +221,31 @@ DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts,
   return format;
 }
 
-LatentFormat learn_latent_format(const EncodeCache& cache, const SparseCodes& pooled,
-                                 const LabelledTexts& formats, uint64_t seed) {
+LatentFormat learn_latent_format(const EncodeCache& cache, const sae::Dictionary& dictionary,
+                                 const SparseCodes& pooled, const LabelledTexts& formats,
+                                 uint64_t seed) {
   const std::vector<int32_t> latents = active_latents(cache, pooled, formats.texts);
-  LatentFormat result;
+  LatentFormat result{.ranked = {}, .seed = derive_seed(seed, {'r'})};
   if (latents.empty()) return result;
   const Features x = gather_latents(cache, pooled, formats.texts, latents);
-  for (const int64_t column : rank_features(x.view(), formats.labels))
+  const std::vector<LatentWeight> weights =
+      latent_weights(x.view(), gather_decoder(dictionary, latents));
+  for (const int64_t column : rank_features(x.view(), formats.labels)) {
     result.ranked.push_back(latents[column]);
-  result.random = result.ranked;
-  Rng(derive_seed(seed, {'r'})).shuffle(std::span(result.random));
+    result.weights.push_back(weights[column]);
+  }
   return result;
+}
+
+void draw_random(LatentFormat& format, int64_t count) {
+  std::vector<int64_t> chosen(first_of(format.ranked, count).size());
+  std::iota(chosen.begin(), chosen.end(), int64_t{0});
+  const std::vector<int64_t> partners = matched_latents(
+      format.weights, chosen, derive_seed(format.seed, {static_cast<uint64_t>(count)}));
+  RandomLatents& random = format.random[count];
+  random.match.add(format.weights, chosen, partners);
+  for (const int64_t place : partners)
+    if (place != kUnmatched) random.latents.push_back(format.ranked[place]);
 }
 
 std::vector<SpuriousScore> score_dense_plain(const EncodeCache& cache, const SpuriousCell& cell,
@@ -283,12 +303,14 @@ std::vector<SpuriousScore> score_latent_grids(const EncodeCache& cache,
   const std::vector<int32_t> latents = active_latents(cache, pooled, cell.train[share].texts);
   const Parts x = latent_parts(cache, pooled, cell, share, latents);
   std::vector<SpuriousScore> scores;
-  for (const auto& [fix, order] :
-       {std::pair("latents_drop", &format.ranked), std::pair("latents_random", &format.random)})
-    for (const int64_t m : grids.latents) {
-      const std::vector<int64_t> kept = kept_columns(latents, *order, m);
-      if (!kept.empty()) scores.push_back(test(fix, m, x, cell, share, kept, seed));
-    }
+  const auto drop = [&](const char* fix, int64_t m, std::span<const int32_t> dropped) {
+    const std::vector<int64_t> kept = kept_columns(latents, dropped);
+    if (!kept.empty()) scores.push_back(test(fix, m, x, cell, share, kept, seed));
+  };
+  for (const int64_t m : grids.latents) drop("latents_drop", m, first_of(format.ranked, m));
+  for (const int64_t m : grids.latents)
+    if (const RandomLatents& random = format.random.at(m); random.complete())
+      drop("latents_random", m, random.latents);
   score_edits(cache, dictionary, pooled, cell, share, probe, format, grids, beside, seed, scores);
   return scores;
 }

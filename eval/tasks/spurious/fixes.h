@@ -3,14 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "eval/encoding/pooled.h"
 #include "eval/learners/erasure.h"
+#include "eval/learners/matched_latents.h"
 #include "eval/tasks/spurious/sample.h"
 #include "eval/tasks/spurious/settings.h"
+#include "sae/dictionary.h"
 
 namespace assay::eval::spurious {
 
@@ -26,13 +29,27 @@ struct DenseFormat {
 DenseFormat learn_dense_format(const EncodeCache& cache, const TextTable& texts,
                                const LabelledTexts& formats, const Grids& grids, uint64_t seed);
 
-/// The same for a dictionary: latents that fire on the format texts by contrast, and the same
-/// latents in random order.
-struct LatentFormat {
-  std::vector<int32_t> ranked, random;
+/// As many other latents in the place of the first of a ranking, matched in rate and size over the
+/// format texts.
+struct RandomLatents {
+  std::vector<int32_t> latents;
+  MatchQuality match;
+
+  bool complete() const { return match.drawn == match.chosen; }
 };
-LatentFormat learn_latent_format(const EncodeCache& cache, const SparseCodes& pooled,
-                                 const LabelledTexts& formats, uint64_t seed);
+
+/// The same for a dictionary: the latents that fire on the format texts.
+struct LatentFormat {
+  std::vector<int32_t> ranked;                   ///< by contrast
+  std::vector<LatentWeight> weights = {};        ///< [ranked]
+  uint64_t seed = 0;                             ///< of what is drawn
+  std::map<int64_t, RandomLatents> random = {};  ///< by how many of `ranked` they stand for
+};
+LatentFormat learn_latent_format(const EncodeCache& cache, const sae::Dictionary& dictionary,
+                                 const SparseCodes& pooled, const LabelledTexts& formats,
+                                 uint64_t seed);
+/// Fills format.random for the first `count`, as score_latent_grids needs it.
+void draw_random(LatentFormat& format, int64_t count);
 
 /// One probe after one fix.
 struct SpuriousScore {
@@ -70,11 +87,11 @@ std::vector<SpuriousScore> score_latent_plain(const EncodeCache& cache, const Sp
                                               uint64_t seed);
 
 /// The fixes of one dictionary at the strengths of the grid. latents_drop: logistic regression on
-/// all latents but the top m by format; latents_random: but m of those that fire, at random; edit:
+/// all latents but the top m by format; latents_random: but as many others, format.random; edit:
 /// the top m latents' parts of the decoding are taken from the activations (what the dictionary
 /// does not explain stays), dense logistic regression behind it; edit_covariate: and the covariate
 /// times `beside` beside them, `probe` being the format's. A strength that leaves no latent to read
-/// gives no score.
+/// gives no score, nor does latents_random where there are not as many others.
 std::vector<SpuriousScore> score_latent_grids(const EncodeCache& cache,
                                               const sae::Dictionary& dictionary,
                                               const SparseCodes& pooled, const SpuriousCell& cell,

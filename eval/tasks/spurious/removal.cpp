@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "eval/results/compare.h"
 #include "eval/results/families.h"
 #include "eval/results/text.h"
 #include "eval/results/words.h"
 #include "eval/statistics/stats.h"
+#include "eval/tasks/match_row.h"
 #include "eval/tasks/spurious/declare.h"
 #include "eval/tasks/spurious/removal_run.h"
 #include "kernels/base/error.h"
@@ -174,23 +174,17 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
     family.finish(result);
   }
 
-  /// details["random_latents"]: how many were drawn for how many, and their mean rate and size as
-  /// shares of those they stand for (geometric means).
+  /// details["random_latents"], by dictionary, score and number.
   static void describe_match(const Session& session, const std::vector<ArmCells>& arms,
                              TaskResult& result) {
     const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     nlohmann::json rows = nlohmann::json::array();
     for (const ArmCells& arm : arms)
       for (size_t n = 0; n < arm.match.size(); ++n) {
-        const MatchQuality& match = arm.match[n];
-        const double drawn = std::max(1.0, static_cast<double>(match.drawn));
         rows.push_back({{"dictionary", session.dictionaries[*arm.dictionary].entry.name},
                         {"metric", arm.metric},
-                        {"part", removal_part_name(config.ablate[n])},
-                        {"chosen", match.chosen},
-                        {"drawn", match.drawn},
-                        {"rate", std::exp(match.rate / drawn)},
-                        {"size", std::exp(match.size / drawn)}});
+                        {"part", removal_part_name(config.ablate[n])}});
+        add_match(rows.back(), arm.match[n]);
       }
     result.details["random_latents"] = std::move(rows);
   }

@@ -4,7 +4,7 @@
 //
 // SCR's two attributes are two classes and two formats; TPP's are the classes, one against the
 // rest. Numbers: "scr" and "tpp", part "n 20" and so on (latents ablated), methods "latents" and
-// "random_latents" (eval/tasks/spurious/removal_control.h) of each dictionary, "neurons", "oracle";
+// "random_latents" (eval/learners/matched_latents.h) of each dictionary, "neurons", "oracle";
 // at the headline n "scr_difference" and "tpp_difference" of the first two. Intervals are over
 // pairs of classes (scr) or classes (tpp) and runs. The scores of a dictionary are both of
 // "latents" at the headline n. Check: neither neurons nor latents are above the oracle (one latent

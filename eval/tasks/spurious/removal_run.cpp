@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "eval/tasks/spurious/decoder_rows.h"
 #include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
@@ -177,8 +178,9 @@ StandIn random_partners(const std::vector<LatentWeight>& weights, uint64_t seed,
   return [&weights, seed, &match](const Ablated& chosen, size_t n, uint64_t question) {
     std::vector<Ablated> sets;
     for (uint64_t draw = 0; draw < kDraws; ++draw) {
-      sets.push_back(draw_partners(weights, chosen, derive_seed(seed, {n, question, draw})));
+      sets.push_back(matched_latents(weights, chosen, derive_seed(seed, {n, question, draw})));
       match[n].add(weights, chosen, sets.back());
+      std::erase(sets.back(), kUnmatched);
     }
     return sets;
   };
@@ -244,11 +246,7 @@ RemovalData gather_run(const Session& session, const EncodeCache& cache, const R
     const std::vector<int32_t> latents = active_latents(cache, pooled, run.train.texts);
     RemovalSpace space{gather_latents(cache, pooled, run.train.texts, latents),
                        gather_latents(cache, pooled, run.test.texts, latents),
-                       {}};
-    const std::vector<float>& decoder = session.dictionaries[i].dictionary.w_dec;
-    for (const int32_t j : latents)
-      space.decoder.insert(space.decoder.end(), decoder.begin() + j * cache.d,
-                           decoder.begin() + (j + 1) * cache.d);
+                       gather_decoder(session.dictionaries[i].dictionary, latents)};
     data.arms.emplace_back("latents", i);
     data.spaces.push_back(std::move(space));
   }
@@ -284,11 +282,12 @@ std::vector<RemovalValues> score_run(const RemovalData& data, const RemovalRun& 
     result.push_back({"tpp", method, dictionary, tpp(space, probes, ablate, themselves)});
     result.push_back({"scr", method, dictionary, pair_values(same, ablate, themselves)});
     if (!dictionary) continue;
-    const std::vector<LatentWeight> weights = latent_weights(space);
+    const std::vector<LatentWeight> weights = latent_weights(space.train.view(), space.decoder);
     const auto partners = [&](char metric, std::vector<MatchQuality>& match) {
       match.resize(ablate.size());
-      return random_partners(
-          weights, derive_seed(seed, {'r', static_cast<uint64_t>(metric), *dictionary}), match);
+      // Not the dictionary's place: no number depends on what stands beside it.
+      return random_partners(weights, derive_seed(seed, {'r', static_cast<uint64_t>(metric), 0}),
+                             match);
     };
     RemovalValues control{"tpp", "random_latents", dictionary, {}};
     control.values = tpp(space, probes, ablate, partners('t', control.match));

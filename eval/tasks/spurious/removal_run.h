@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "eval/learners/matched_latents.h"
 #include "eval/tasks/spurious/format_pool.h"
-#include "eval/tasks/spurious/removal_control.h"
 #include "eval/tasks/spurious/removal_scores.h"
 #include "eval/tasks/task.h"
 

@@ -4,14 +4,12 @@
 
 #include <algorithm>
 
-#include "eval/results/compare_parts.h"
 #include "eval/results/families.h"
 #include "eval/results/text.h"
 #include "eval/results/words.h"
 #include "eval/tasks/spurious/declare.h"
-#include "eval/tasks/spurious/fix_table.h"
+#include "eval/tasks/spurious/fix_entries.h"
 #include "kernels/base/error.h"
-#include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
 namespace {
@@ -60,20 +58,22 @@ class Reporter {
     return find_arm(result_, fix.fix)->role == "control" ||
            (fix.dictionary && !session_.dictionaries[*fix.dictionary].entry.null_kind.empty());
   }
-  Estimate mean(const std::vector<Cell>& cells) const { return mean_of_cells(cells); }
   Number& add(const std::string& metric, const std::string& method,
-              std::optional<size_t> dictionary, size_t share, const Estimate& estimate) {
-    result_.numbers.push_back(number(metric, method, dictionary, share, estimate));
+              std::optional<size_t> dictionary, size_t share, const std::vector<Cell>& cells) {
+    result_.numbers.push_back(
+        number(metric, method, dictionary, share, mean_of_cells(cells), cells));
     return result_.numbers.back();
   }
 
+  /// `cells`: those that the estimate, a mean or a paired difference, is made of.
   Number number(const std::string& metric, const std::string& method,
-                std::optional<size_t> dictionary, size_t share, const Estimate& estimate) const {
+                std::optional<size_t> dictionary, size_t share, const Estimate& estimate,
+                const std::vector<Cell>& cells) const {
     Number number;
     number.metric = metric;
     number.method = method;
     number.part = part(share);
-    set_estimate(number, estimate, "classes and runs");
+    set_estimate(number, estimate, "classes", cells);
     number.n = std::ssize(plan_.classes);
     number.n_unit = "classes";
     number.dictionary = name(dictionary);
@@ -88,7 +88,7 @@ class Reporter {
   void row(const FixCells& row) {
     if (row.permuted) {
       add("both_auroc_permuted_labels", method_of(row), row.dictionary, row.share,
-          mean(both(row.anti, row.within)))
+          both(row.anti, row.within))
           .control = "permuted_labels";
       return;
     }
@@ -114,9 +114,9 @@ class Reporter {
  private:
   void values(const std::string& method, std::optional<size_t> dictionary, size_t share,
               const std::vector<Cell>& anti, const std::vector<Cell>& within) {
-    add("both_auroc", method, dictionary, share, mean(both(anti, within)));
-    add("anti_auroc", method, dictionary, share, mean(anti));
-    add("within_auroc", method, dictionary, share, mean(within));
+    add("both_auroc", method, dictionary, share, both(anti, within));
+    add("anti_auroc", method, dictionary, share, anti);
+    add("within_auroc", method, dictionary, share, within);
   }
 
   const Session& session_;
@@ -124,7 +124,6 @@ class Reporter {
   const std::vector<std::optional<bool>>& seen_;
   TaskResult& result_;
   nlohmann::json strengths_ = nlohmann::json::array();
-  uint64_t seed_ = derive_seed(session_.seed, {'s', 'c'});
 };
 
 void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& result) {
@@ -133,7 +132,7 @@ void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& re
     if (!row.permuted) continue;
     std::vector<Cell> cells = both(row.anti, row.within);
     for (Cell& cell : cells) cell.value -= .5;
-    const Estimate found = reporter.mean(cells);
+    const Estimate found = mean_of_cells(cells);
     tests.push_back(
         {row.fix + (!row.dictionary ? "" : " of " + reporter.name(row.dictionary)), found.p,
          fmt::format("AUROC less .5: {} with permuted labels, p", estimate_text(found, true))});
@@ -143,8 +142,8 @@ void check_nulls(const Reporter& reporter, const FixTable& table, TaskResult& re
 
 /// A perfect fix at the headline share does as well as a probe whose training texts never had the
 /// correlation.
-void check_ceiling(const Reporter& reporter, const FixTable& table,
-                   const std::vector<ChosenFix>& chosen, size_t ceiling_share, TaskResult& result) {
+void check_ceiling(const FixTable& table, const std::vector<ChosenFix>& chosen,
+                   size_t ceiling_share, TaskResult& result) {
   const FixCells& row = table.at("dense", 0, {}, ceiling_share, false);
   const std::vector<Cell> ceiling = both(row.anti, row.within);
   std::vector<Estimate> differences;
@@ -159,7 +158,7 @@ void check_ceiling(const Reporter& reporter, const FixTable& table,
     if (differences[i].value > 0 && adjusted[i] < kCheckAlpha)
       above += fmt::format("{}{} by {:.3f}", above.empty() ? "" : ", ", chosen[i].fix,
                            differences[i].value);
-  const Estimate value = reporter.mean(ceiling);
+  const Estimate value = mean_of_cells(ceiling);
   result.checks.push_back(
       {"oracle: nothing is above training without the correlation", above.empty(),
        above.empty()
@@ -172,7 +171,7 @@ std::string repair_caveat(const Reporter& reporter, const FixTable& table,
                           const std::vector<ChosenFix>& chosen, size_t ceiling_share,
                           const TaskResult& result) {
   const auto mean = [&](const auto& cells) {
-    return reporter.mean(both(cells.anti, cells.within)).value;
+    return mean_of_cells(both(cells.anti, cells.within)).value;
   };
   const double none = mean(table.at("dense", 0, {}, 0, false));
   const double ceiling = mean(table.at("dense", 0, {}, ceiling_share, false));
@@ -195,13 +194,13 @@ std::string repair_caveat(const Reporter& reporter, const FixTable& table,
       none, ceiling, arm_label(result, best->fix), 100 * closed);
 }
 
-/// Names the fixes whose choice is the last of a grid that went on as far as it may: a further
-/// point might be better. "" where there are none.
+/// Names the fixes, controls apart, whose choice is the last of a grid that went on as far as it
+/// may: a further point might be better. "" where there are none.
 std::string grid_caveat(const Reporter& reporter, const std::vector<ChosenFix>& chosen,
                         const TaskResult& result) {
   std::vector<std::string> names;
   for (const ChosenFix& fix : chosen) {
-    if (!fix.last[0] && !fix.last[1]) continue;
+    if (reporter.is_control(fix) || (!fix.last[0] && !fix.last[1])) continue;
     const std::string owner = reporter.name(fix.dictionary);
     names.push_back(fmt::format("{}{}{} ({})", arm_label(result, fix.fix),
                                 owner.empty() ? "" : " of ", owner,
@@ -244,7 +243,7 @@ void write_differences(const Reporter& reporter, const std::vector<Pair>& pairs,
   for (const auto& [a, other, control, other_label, b] : pairs) {
     const Estimate estimate = paired_difference(both(a->anti, a->within), b);
     Number number = reporter.number("both_auroc_difference", fmt::format("{} - {}", a->fix, other),
-                                    a->dictionary, 0, estimate);
+                                    a->dictionary, 0, estimate, a->anti);
     number.control = control;
     declare_difference(result, number.method, a->fix, other_label);
     family.add(std::move(number), estimate, result);
@@ -375,7 +374,7 @@ void report_spurious(const Session& session, const SpuriousPlan& plan, const Fix
   const auto& shares = session.config.of<SpuriousConfig>().shares;
   const auto ceiling =
       static_cast<size_t>(std::find(shares.begin(), shares.end(), 50) - shares.begin());
-  check_ceiling(reporter, table, chosen, ceiling, result);
+  check_ceiling(table, chosen, ceiling, result);
   result.caveat = repair_caveat(reporter, table, chosen, ceiling, result);
   if (const std::string edge = grid_caveat(reporter, chosen, result); !edge.empty())
     result.caveat += (result.caveat.empty() ? "" : " ") + edge;

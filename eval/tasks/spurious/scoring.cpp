@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "eval/tasks/spurious/fix_table.h"
-#include "eval/tasks/spurious/grids.h"
+#include "eval/tasks/match_row.h"
+#include "eval/tasks/spurious/fix_entries.h"
 #include "kernels/base/random.h"
 
 namespace assay::eval::spurious {
@@ -45,6 +45,21 @@ class Scoring {
     return std::move(table_);
   }
 
+  nlohmann::json describe_match() const {
+    nlohmann::json rows = nlohmann::json::array();
+    for (const auto& [owner, grids] : grids_) {
+      if (!owner) continue;
+      for (const int64_t m : grids.latents) {
+        MatchQuality match;
+        for (const RunFormats& formats : formats_)
+          match.add(formats.latents[*owner].random.at(m).match);
+        rows.push_back({{"dictionary", session_.dictionaries[*owner].entry.name}, {"latents", m}});
+        add_match(rows.back(), match);
+      }
+    }
+    return rows;
+  }
+
  private:
   struct Owned {
     Owner owner;
@@ -69,8 +84,11 @@ class Scoring {
       const uint64_t seed = format_seed(run);
       RunFormats& formats = formats_[run];
       formats.dense = learn_dense_format(cache_, planned_.table, part, grids_[0].grids, seed);
-      for (const EncodedDictionary& encoded : cache_.dictionaries)
-        formats.latents.push_back(learn_latent_format(cache_, encoded.pooled, part, seed));
+      for (size_t i = 0; i < cache_.dictionaries.size(); ++i) {
+        formats.latents.push_back(learn_latent_format(cache_, session_.dictionaries[i].dictionary,
+                                                      cache_.dictionaries[i].pooled, part, seed));
+        for (const int64_t m : grids_[i + 1].grids.latents) draw_random(formats.latents[i], m);
+      }
     });
     // Arms must have the same cells in every run.
     const bool paired = std::all_of(formats_.begin(), formats_.end(),
@@ -133,16 +151,9 @@ class Scoring {
     return scored;
   }
 
-  bool stands_on(const GridEntry& grid, Owner owner, int64_t strength) const {
-    const auto& entries = fix_entries();
-    return std::any_of(entries.begin(), entries.end(), [&](const FixEntry& fix) {
-      if (fix.grid != grid.list) return false;
-      const ChosenFix chosen = choose_fix(table_, fix.arm.name, owner, 0, planned_.plan.fold);
-      return chosen.strength[0] == strength || chosen.strength[1] == strength;
-    });
-  }
-
-  void deepen_inlp(int64_t rank) {
+  /// A fit begins anew: once, to the last rank that widening may ask for.
+  void deepen_inlp(const GridEntry& grid, int64_t rank, int times_left) {
+    for (; times_left > 0; --times_left) rank = wider(grid, rank, cache_.d).value_or(rank);
     session_.context.pool().run(planned_.plan.runs, [&](int64_t run, int) {
       formats_[run].dense.inlp =
           learn_inlp(cache_, planned_.plan.formats[run], rank, format_seed(run));
@@ -152,13 +163,15 @@ class Scoring {
   void widen(Owned& owned, const GridEntry& grid) {
     std::vector<int64_t>& list = owned.grids.*grid.list;
     for (int time = 0; time < kWidenings && !list.empty(); ++time) {
-      if (!stands_on(grid, owned.owner, list.back())) return;
+      if (!chosen_at(table_, grid, owned.owner, list.back(), planned_.plan.fold)) return;
       const std::optional<int64_t> next =
           wider(grid, list.back(), latents_of(owned.owner).value_or(cache_.d));
       if (!next) return;
       Grids more{.latents = {}, .inlp = {}, .paired = {}, .neurons = {}, .covariate = {}};
       more.*grid.list = {*next};
-      if (!more.inlp.empty()) deepen_inlp(*next);
+      if (!more.inlp.empty() && time == 0) deepen_inlp(grid, *next, kWidenings - 1);
+      if (!more.latents.empty())
+        for (RunFormats& formats : formats_) draw_random(formats.latents[*owned.owner], *next);
       over_cells([&](const SpuriousCell& cell) {
         std::vector<Scored> scored;
         for (SpuriousScore& s : score_grids(cell, owned.owner, 0, more))
@@ -180,9 +193,22 @@ class Scoring {
 
 }  // namespace
 
-FixTable score_fixes(const Session& session, const EncodeCache& cache,
-                     const SpuriousTexts& planned) {
-  return Scoring(session, cache, planned).run();
+bool chosen_at(const FixTable& table, const GridEntry& grid, std::optional<size_t> dictionary,
+               int64_t strength, const std::vector<int8_t>& fold) {
+  const auto& entries = fix_entries();
+  return std::any_of(entries.begin(), entries.end(), [&](const FixEntry& fix) {
+    if (fix.grid != grid.list || fix.arm.role == "control") return false;
+    const ChosenFix chosen = choose_fix(table, fix.arm.name, dictionary, 0, fold);
+    return chosen.strength[0] == strength || chosen.strength[1] == strength;
+  });
+}
+
+FixTable score_fixes(const Session& session, const EncodeCache& cache, const SpuriousTexts& planned,
+                     nlohmann::json& details) {
+  Scoring scoring(session, cache, planned);
+  FixTable table = scoring.run();
+  details["random_latents"] = scoring.describe_match();
+  return table;
 }
 
 }  // namespace assay::eval::spurious

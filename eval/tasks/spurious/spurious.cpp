@@ -54,7 +54,7 @@ class SpuriousTask : public PlannedTask<SpuriousTexts> {
 
   void run_plan(const Session& session, const EncodeCache& cache, const SpuriousTexts& planned,
                 TaskResult& result) const override {
-    const FixTable table = score_fixes(session, cache, planned);
+    const FixTable table = score_fixes(session, cache, planned, result.details);
     report_spurious(session, planned.plan, table,
                     seen_by_dictionary(session, tested_documents(planned)), result);
   }

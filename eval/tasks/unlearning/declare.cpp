@@ -49,8 +49,8 @@ Figure drops(const std::string& caption, std::vector<std::string> parts) {
 void add_frontiers(const std::string& what, TaskResult& result) {
   const std::string budgets =
       what +
-      " over damage on test texts, which is the budget unless a method's strongest useful "
-      "setting stays below it.";
+      " over measured damage, which is the budget unless a method's strongest useful setting "
+      "stays below it.";
   result.figures.push_back({.kind = "frontier",
                             .title = "What it costs to hide more",
                             .caption = budgets + " Lines are 95 % intervals; controls are grey.",

@@ -1,6 +1,6 @@
-// Where a method of the unlearning tasks is read: at equal damage on test texts. Tuning texts say
-// along which settings a method grows stronger and where it should stop; the damage on test texts
-// says how far it goes. What is forgotten on test texts is never looked at.
+// Where a method of the unlearning tasks is read: at equal measured damage. Tuning texts say along
+// which settings a method grows stronger and where it should stop. The damage on other texts, those
+// of the numbers, says how far it goes. What is forgotten on test texts is never looked at.
 #pragma once
 
 #include <cstddef>
@@ -53,7 +53,7 @@ struct OperatingPoint {
   }
 };
 
-/// Damages on test texts of the settings that were measured.
+/// Measured damages, of the settings that were measured.
 using Damages = std::map<size_t, double>;
 
 /// The setting to measure next: from the strongest down to the first within the budget; none when

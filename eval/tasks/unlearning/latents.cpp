@@ -5,27 +5,29 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 
 #include "eval/learners/probes.h"
 #include "eval/statistics/stats.h"
 #include "eval/tasks/unlearning/methods.h"
-#include "kernels/base/error.h"
-#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
 
 /// Share of retained texts that a gate may let through on the estimate part.
 constexpr double kGateFalsePositives = 0.05;
-constexpr size_t kNearest = 20;
 
 enum class Choice { selected, random };
 enum class GateKind { none, own, lda };
 
-double decoder_norm(const sae::Dictionary& dictionary, int64_t latent) {
-  const float* row = dictionary.w_dec.data() + latent * dictionary.info.d;
+std::span<const float> decoder_row(const sae::Dictionary& dictionary, int64_t latent) {
+  return {dictionary.w_dec.data() + latent * dictionary.info.d,
+          static_cast<size_t>(dictionary.info.d)};
+}
+
+double norm_of(std::span<const float> row) {
   double squares = 0;
-  for (int64_t i = 0; i < dictionary.info.d; ++i) squares += double(row[i]) * row[i];
+  for (const float value : row) squares += double(value) * value;
   return std::sqrt(squares);
 }
 
@@ -57,10 +59,9 @@ class LatentMethod : public UnlearningMethod {
            const Visit& visit) const override {
     const size_t index = *dictionary();
     const LatentRates rates = latent_rates(corpus, index, source_.info.n, set);
-    const int64_t most = *std::max_element(grid_.latents.begin(), grid_.latents.end());
-    std::vector<int64_t> ranked = select_latents(rates, std::min(most, source_.info.n));
+    std::vector<int64_t> ranked = select_latents(rates, grid_.latents.back());
     if (choice_ == Choice::random)
-      ranked = matched_latents(rates, written_norms(source_, rates), ranked, set.seed);
+      ranked = matched_latents(token_weights(source_, rates), ranked, set.seed);
     std::shared_ptr<const Gate> lda;
     if (gate_ == GateKind::lda)
       lda = std::make_shared<Gate>(make_gate(fit_lda(set.pooled.view(), set.labels),
@@ -76,6 +77,21 @@ class LatentMethod : public UnlearningMethod {
     }
   }
 
+  std::map<int64_t, MatchQuality> match(const UnlearningCorpus& corpus,
+                                        const EstimateSet& set) const override {
+    std::map<int64_t, MatchQuality> result;
+    if (choice_ != Choice::random) return result;
+    const LatentRates rates = latent_rates(corpus, *dictionary(), source_.info.n, set);
+    const std::vector<LatentWeight> weights = token_weights(source_, rates);
+    const std::vector<int64_t> ranked = select_latents(rates, grid_.latents.back());
+    const std::vector<int64_t> partners = matched_latents(weights, ranked, set.seed);
+    for (const int64_t m : grid_.latents) {
+      const auto count = static_cast<size_t>(std::min<int64_t>(m, std::ssize(ranked)));
+      result[m].add(weights, std::span(ranked).first(count), std::span(partners).first(count));
+    }
+    return result;
+  }
+
  private:
   LatentTargets targets_of(const LatentRates& rates, const std::vector<int64_t>& ranked,
                            size_t setting) const {
@@ -84,6 +100,7 @@ class LatentMethod : public UnlearningMethod {
     LatentTargets targets{std::vector<uint8_t>(rates.overall.size()),
                           std::vector<float>(rates.overall.size())};
     for (int64_t i = 0; i < std::min<int64_t>(m, std::ssize(ranked)); ++i) {
+      if (ranked[i] == kUnmatched) continue;
       targets.chosen[ranked[i]] = 1;
       targets.target[ranked[i]] = static_cast<float>(-c * unit(rates, ranked[i]));
     }
@@ -93,7 +110,7 @@ class LatentMethod : public UnlearningMethod {
   /// What a clamp of 1 stands for.
   double unit(const LatentRates& rates, int64_t latent) const {
     if (!grid_.norm) return rates.mean_active[latent];
-    const double norm = decoder_norm(source_, latent);
+    const double norm = norm_of(decoder_row(source_, latent));
     return norm > 0 ? *grid_.norm / 100 / norm : 0;
   }
 
@@ -157,38 +174,13 @@ std::vector<int64_t> select_latents(const LatentRates& rates, int64_t m) {
   return order;
 }
 
-std::vector<double> written_norms(const sae::Dictionary& dictionary, const LatentRates& rates) {
-  std::vector<double> norms(rates.mean_active.size());
-  for (size_t j = 0; j < norms.size(); ++j)
-    if (rates.mean_active[j] > 0)
-      norms[j] = rates.mean_active[j] * decoder_norm(dictionary, static_cast<int64_t>(j));
-  return norms;
-}
-
-std::vector<int64_t> matched_latents(const LatentRates& rates, const std::vector<double>& norm,
-                                     const std::vector<int64_t>& chosen, uint64_t seed) {
-  constexpr double kLeast = 1e-12;  // far from everything that fires and writes
-  std::vector<uint8_t> taken(rates.overall.size(), 0);
-  for (const int64_t j : chosen) taken[j] = 1;
-  std::vector<double> rate(taken.size()), length(taken.size());
-  for (size_t j = 0; j < taken.size(); ++j) {
-    rate[j] = std::log(std::max(kLeast, rates.overall[j]));
-    length[j] = std::log(std::max(kLeast, norm[j]));
-  }
-  Rng rng(seed);
-  std::vector<int64_t> result;
-  for (const int64_t j : chosen) {
-    std::vector<std::pair<double, int64_t>> left;  // by squared distance
-    for (int64_t o = 0; o < std::ssize(taken); ++o)
-      if (!taken[o])
-        left.emplace_back(std::pow(rate[o] - rate[j], 2) + std::pow(length[o] - length[j], 2), o);
-    if (left.empty()) break;
-    const size_t nearest = std::min(kNearest, left.size());
-    std::partial_sort(left.begin(), left.begin() + static_cast<int64_t>(nearest), left.end());
-    result.push_back(left[rng.below(nearest)].second);
-    taken[result.back()] = 1;
-  }
-  return result;
+std::vector<LatentWeight> token_weights(const sae::Dictionary& dictionary,
+                                        const LatentRates& rates) {
+  std::vector<LatentWeight> weights;
+  for (size_t j = 0; j < rates.overall.size(); ++j)
+    weights.push_back(latent_weight(rates.overall[j], rates.mean_active[j],
+                                    decoder_row(dictionary, static_cast<int64_t>(j))));
+  return weights;
 }
 
 void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained,

@@ -4,11 +4,13 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "eval/learners/matched_latents.h"
 #include "eval/tasks/unlearning/edit.h"
 #include "eval/tasks/unlearning/frontier.h"
 
@@ -40,6 +42,10 @@ class UnlearningMethod {
   /// Calls visit for each of `which` (ascending indices into settings()), in order.
   virtual void fit(const UnlearningCorpus& corpus, const EstimateSet& set,
                    const std::vector<size_t>& which, const Visit& visit) const = 0;
+  /// How well random latents match those they stand for, by number; empty of other methods.
+  virtual std::map<int64_t, MatchQuality> match(const UnlearningCorpus&, const EstimateSet&) const {
+    return {};
+  }
 
  protected:
   UnlearningMethod(std::string name, std::optional<size_t> dictionary, bool gated)
@@ -67,7 +73,8 @@ struct LatentGrid {
 };
 
 /// Of one dictionary: latents, latents_gated (by the latents' own rate), latents_lda_gated, and,
-/// for a trained one, random_latents: as many others of like rates and norms. m × c settings each.
+/// for a trained one, random_latents: matched_latents in the place of the largest m, and of these
+/// the first, so that m still adds to what there is. m × c settings each.
 /// A line raises m at one clamp, then the clamp at the largest m. The dictionary must outlive the
 /// methods.
 void add_latent_methods(const sae::Dictionary& dictionary, size_t index, bool trained,
@@ -95,14 +102,8 @@ LatentRates latent_rates(const UnlearningCorpus& corpus, size_t index, int64_t l
 /// ties to the smaller index.
 std::vector<int64_t> select_latents(const LatentRates& rates, int64_t m);
 
-/// For each of `chosen` another latent, not among them, all distinct, drawn from the 20 left that
-/// are nearest in the logarithms of overall rate and of `norm` [n], by Euclid's distance. Latents
-/// of rate or norm 0 are nobody's match, unless there is no other.
-std::vector<int64_t> matched_latents(const LatentRates& rates, const std::vector<double>& norm,
-                                     const std::vector<int64_t>& chosen, uint64_t seed);
-
-/// [n]: the mean length of what a latent adds to a token on which it fires, mean_active times its
-/// decoder row's norm.
-std::vector<double> written_norms(const sae::Dictionary& dictionary, const LatentRates& rates);
+/// [n]: overall rate, and the mean length of what a latent adds to a token on which it fires.
+std::vector<LatentWeight> token_weights(const sae::Dictionary& dictionary,
+                                        const LatentRates& rates);
 
 }  // namespace assay::eval::unlearning

@@ -1,14 +1,20 @@
 #include "eval/tasks/unlearning/readings.h"
 
+#include <algorithm>
+
 namespace assay::eval::unlearning {
 namespace {
 
-/// Mean over classes of stronger minus weaker.
+/// Points of damage. Only a budget of 0 lets a setting pass it by less, and no slope is taken over
+/// that.
+constexpr double kLeastSpan = 1;
+
+/// Mean over classes of the stronger setting less no edit.
 double rise(const RunOutcome& run, const Mixture& from, const Reading& reading) {
   double sum = 0;
   for (size_t c = 0; c < run.classes.size(); ++c)
     sum += reading(from.stronger[c], run.clean[c], run, c) -
-           reading(from.weaker[c], run.clean[c], run, c);
+           reading((*from.untouched)[c], run.clean[c], run, c);
   return sum / static_cast<double>(run.classes.size());
 }
 
@@ -32,7 +38,8 @@ std::vector<double> read_at_budget(const RunOutcome& run, const Mixture& from,
                                    const Reading& reading) {
   std::vector<double> values = read_mixture(run, from, reading);
   if (!from.budget) return values;
-  const double slope = rise(run, from, reading) / rise(run, from, read_damage);
+  const double slope =
+      rise(run, from, reading) / std::max(kLeastSpan, rise(run, from, read_damage));
   const std::vector<double> damage = read_mixture(run, from, read_damage);
   for (size_t c = 0; c < values.size(); ++c) values[c] -= slope * (damage[c] - *from.budget);
   return values;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <set>
 
@@ -33,7 +32,7 @@ class Run {
   std::vector<PanelScores> tune_class(const UnlearningMethod& method, int64_t c) const;
   void tune_all();
   void add_tuning(size_t method, const std::vector<PanelScores>* scores);
-  using Wanted = std::vector<std::pair<size_t, size_t>>;  ///< method, setting
+  using Wanted = std::map<size_t, std::set<size_t>>;  ///< settings of each method
   Wanted next_settings() const;
   Damages damages(const MethodOutcome& outcome) const;
   void measure(const Wanted& wanted);
@@ -47,7 +46,7 @@ class Run {
   uint64_t seed_;
   UnlearningCorpus corpus_, padded_corpus_;
   Features clean_, padded_clean_;
-  /// They judge texts of both tuning parts, of kTest, of kTrain.
+  /// They judge texts of both tuning parts, of kTest, and of kTrain where these count.
   std::vector<LinearProbe> tune_probes_, test_probes_, train_probes_;
   std::vector<ClassWork> work_;
   UnlearningMethods methods_;
@@ -93,8 +92,9 @@ Run::Run(const UnlearningInputs& in, const UnlearningPlan& plan, uint64_t seed)
   result_.left_out = plan.left_out;
   read();
   if (in.lower && in.config.padding > 0) pad(seed);
-  const std::array<std::pair<std::vector<LinearProbe>*, UnlearningPart>, 3> fits = {
-      {{&tune_probes_, kEstimate}, {&test_probes_, kTrain}, {&train_probes_, kTest}}};
+  std::vector<std::pair<std::vector<LinearProbe>*, UnlearningPart>> fits = {
+      {&tune_probes_, kEstimate}, {&test_probes_, kTrain}};
+  if (damage_parts(in.table).size() > 1) fits.emplace_back(&train_probes_, kTest);
   in.context.pool().run(std::ssize(fits), [&](int64_t i, int) {
     const auto& [probes, part] = fits[static_cast<size_t>(i)];
     *probes = fit_class_probes(clean_, plan_, corpus_.rows, part);
@@ -149,7 +149,8 @@ void Run::prepare_class(int64_t c) {
       PanelJudge::Options{one, false, 4, derive_seed(seed, {0}), &tune_probes_});
   work.test = std::make_unique<PanelJudge>(
       work.test_panel, clean_, test_probes_, nearest,
-      PanelJudge::Options{in_.config.labels, true, 10, derive_seed(seed, {1}), &train_probes_});
+      PanelJudge::Options{in_.config.labels, true, 10, derive_seed(seed, {1}),
+                          train_probes_.empty() ? nullptr : &train_probes_});
   if (padded_clean_.rows == 0) return;
   work.padded_panel = make_panel(plan_, padded_corpus_.rows, c, kTrain, kTest, in_.config.retain);
   work.padded =
@@ -188,6 +189,9 @@ void Run::add_tuning(size_t method, const std::vector<PanelScores>* scores) {
   outcome.dictionary = methods_[method]->dictionary();
   outcome.gated = methods_[method]->gated();
   outcome.settings = methods_[method]->settings();
+  for (const ClassWork& work : work_)
+    for (const auto& [count, match] : methods_[method]->match(corpus_, work.estimate))
+      outcome.match[count].add(match);
   const auto classes = static_cast<double>(work_.size());
   for (size_t s = 0; s < outcome.settings.size(); ++s) {
     double drop = 0, damage = 0, squares = 0;
@@ -268,7 +272,7 @@ Damages Run::damages(const MethodOutcome& outcome) const {
 
 /// What the walks still need; two budgets may ask for the same.
 Run::Wanted Run::next_settings() const {
-  std::set<std::pair<size_t, size_t>> wanted;
+  Wanted wanted;
   for (size_t m = 0; m < methods_.size(); ++m) {
     const MethodOutcome& outcome = result_.methods[m];
     const Damages known = damages(outcome);
@@ -276,21 +280,23 @@ Run::Wanted Run::next_settings() const {
       if (!outcome.walks[b]) continue;
       const Setting next =
           next_to_measure(*outcome.walks[b], known, static_cast<double>(in_.config.budgets[b]));
-      if (next) wanted.emplace(m, *next);
+      if (next) wanted[m].insert(*next);
     }
   }
-  return {wanted.begin(), wanted.end()};
+  return wanted;
 }
 
+/// A method is fitted once a class, for all its settings.
 void Run::measure(const Wanted& wanted) {
   const int64_t classes = std::ssize(work_);
-  for (const auto& [m, setting] : wanted) result_.methods[m].outcome[setting].resize(work_.size());
+  for (const auto& [m, settings] : wanted)
+    for (const size_t setting : settings) result_.methods[m].outcome[setting].resize(work_.size());
   in_.context.pool().run(std::ssize(wanted) * classes, [&](int64_t i, int) {
-    const auto& [m, wanted_setting] = wanted[static_cast<size_t>(i / classes)];
+    const auto& [m, settings] = *std::next(wanted.begin(), i / classes);
     MethodOutcome& outcome = result_.methods[m];
     const int64_t c = i % classes;
-    methods_[m]->fit(corpus_, work_[static_cast<size_t>(c)].estimate, {wanted_setting},
-                     [&](size_t setting, const Edit& edit) {
+    methods_[m]->fit(corpus_, work_[static_cast<size_t>(c)].estimate,
+                     {settings.begin(), settings.end()}, [&](size_t setting, const Edit& edit) {
                        outcome.outcome.at(setting)[static_cast<size_t>(c)] =
                            test_class(c, edit, outcome.gated);
                      });

@@ -37,8 +37,9 @@ struct MethodOutcome {
   Tuning tuning;                           ///< [settings]: over classes; damage in points
   std::vector<std::optional<Walk>> walks;  ///< [budgets]: chosen on tuning texts
   std::vector<OperatingPoint> points;      ///< [budgets]: on those walks, at equal test damage
-  /// [classes], by setting measured on test texts; no edit is always there
+  /// [classes], by setting measured on the published parts; no edit is always there
   std::map<Setting, std::vector<ClassOutcome>> outcome;
+  std::map<int64_t, MatchQuality> match;  ///< of random_latents by number, summed over classes
 };
 
 struct RunOutcome {

@@ -125,6 +125,11 @@ UnlearningPlan plan_unlearning(const data::Dataset& dataset, const TextTable& te
   return plan;
 }
 
+std::vector<UnlearningPart> damage_parts(const TextTable& texts) {
+  if (texts.holds_back()) return {kTest};
+  return {kTrain, kTest};
+}
+
 void check_disjoint(const UnlearningPlan& plan, const TextTable& texts) {
   std::unordered_map<int64_t, size_t> part_of_document;
   for (const auto& parts : plan.texts)

@@ -38,6 +38,10 @@ struct UnlearningPlan {
 UnlearningPlan plan_unlearning(const data::Dataset& dataset, const TextTable& texts,
                                const UnlearningConfig& config, uint64_t seed);
 
+/// The published parts whose retained texts count for the damage: kTest, and kTrain too where no
+/// text is held back from tests.
+std::vector<UnlearningPart> damage_parts(const TextTable& texts);
+
 /// Throws Error where two parts share a document.
 void check_disjoint(const UnlearningPlan& plan, const TextTable& texts);
 

@@ -9,10 +9,9 @@
 #include "eval/results/text.h"
 #include "eval/results/words.h"
 #include "eval/statistics/stats.h"
+#include "eval/tasks/match_row.h"
 #include "eval/tasks/unlearning/declare.h"
 #include "eval/tasks/unlearning/readings.h"
-#include "kernels/base/error.h"
-#include "kernels/base/random.h"
 
 namespace assay::eval::unlearning {
 namespace {
@@ -27,7 +26,7 @@ struct Arm {
 
 class Report {
  public:
-  Report(const Session& session, const std::vector<UnlearningRecord>& runs,
+  Report(const Session& session, const std::vector<RunOutcome>& runs,
          const std::vector<std::optional<bool>>& seen, TaskResult& result)
       : session_(session),
         config_(session.config.of<UnlearningConfig>()),
@@ -72,7 +71,7 @@ class Report {
 
   const Session& session_;
   const UnlearningConfig& config_;
-  const std::vector<UnlearningRecord>& runs_;
+  const std::vector<RunOutcome>& runs_;
   const std::vector<std::optional<bool>>& seen_;
   TaskResult& result_;
   size_t headline_ = 0;
@@ -88,7 +87,8 @@ Source Report::point_of(size_t method, size_t budget) const {
   return [this, method, budget](const RunOutcome& run) -> Mixture {
     const MethodOutcome& own = run.methods[method];
     const OperatingPoint& point = own.points[budget];
-    Mixture mixture{own.outcome.at(point.weaker), own.outcome.at(point.stronger), point.share, {}};
+    Mixture mixture{own.outcome.at(point.weaker), own.outcome.at(point.stronger), point.share};
+    mixture.untouched = &own.outcome.at(std::nullopt);
     if (point.reached) mixture.budget = static_cast<double>(config_.budgets[budget]);
     return mixture;
   };
@@ -97,9 +97,7 @@ Source Report::point_of(size_t method, size_t budget) const {
 /// Outcomes of one setting, such as the oracle's.
 template <class Outcomes>
 Source plain(const Outcomes& outcomes) {
-  return [outcomes](const RunOutcome& run) -> Mixture {
-    return {outcomes(run), outcomes(run), 0, {}};
-  };
+  return [outcomes](const RunOutcome& run) -> Mixture { return {outcomes(run), outcomes(run)}; };
 }
 
 std::vector<Cell> Report::cells(const Source& source, const Reading& reading) const {
@@ -115,7 +113,7 @@ std::vector<Cell> Report::cells_of(
     const std::function<std::vector<double>(const RunOutcome&)>& by_class) const {
   std::vector<Cell> values;
   for (size_t r = 0; r < runs_.size(); ++r) {
-    const RunOutcome& run = runs_[r].outcome;
+    const RunOutcome& run = runs_[r];
     const std::vector<double> own = by_class(run);
     for (size_t c = 0; c < own.size(); ++c)
       values.push_back({class_number(run.classes[c]), static_cast<int64_t>(r), own[c]});
@@ -141,7 +139,7 @@ Estimate Report::add(const Arm& arm, const char* metric, const std::string& part
   number.part = part;
   const Estimate estimate = mean_of_cells(values);
   set_estimate(number, estimate, "classes", values);
-  number.n = std::ssize(runs_[0].outcome.classes);
+  number.n = std::ssize(runs_[0].classes);
   number.n_unit = "classes";
   number.unit = unit;
   number.control = arm.control;
@@ -190,7 +188,7 @@ void Report::add_gate(const Arm& arm, const Source& source, bool gated) {
       cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
         return e.retain_edited;
       }));
-  if (!gated || runs_[0].outcome.padded_clean.empty()) return;
+  if (!gated || runs_[0].padded_clean.empty()) return;
   // With no edit nothing is edited, padded or not.
   add(arm, "edited_share", "forget_padded",
       cells(source, [](const ClassOutcome& e, const auto&, const auto&, size_t) {
@@ -320,10 +318,16 @@ void Report::add_points(const nlohmann::json& base, const MethodOutcome& method)
     row.update(base);
     result_.details["operating_points"].push_back(std::move(row));
   }
+  for (const auto& [count, match] : method.match) {
+    nlohmann::json row = base;
+    row["latents"] = count;
+    add_match(row, match);
+    result_.details["random_latents"].push_back(std::move(row));
+  }
 }
 
 void Report::add_classes(const nlohmann::json& base, size_t run, size_t method) {
-  const RunOutcome& own = runs_[run].outcome;
+  const RunOutcome& own = runs_[run];
   const Mixture point = headline_of(method)(own);
   const auto read = [&](const Reading& reading) { return read_mixture(own, point, reading); };
   const auto frozen = read([](const ClassOutcome& e, const PanelScores& clean, const auto&,
@@ -347,10 +351,11 @@ void Report::add_classes(const nlohmann::json& base, size_t run, size_t method) 
 }
 
 void Report::add_details(const std::vector<Arm>& all) {
-  for (const char* table : {"operating_points", "grid", "per_class", "neighbours", "left_out"})
+  for (const char* table :
+       {"operating_points", "grid", "per_class", "neighbours", "left_out", "random_latents"})
     result_.details[table] = nlohmann::json::array();
   for (size_t r = 0; r < runs_.size(); ++r) {
-    const RunOutcome& run = runs_[r].outcome;
+    const RunOutcome& run = runs_[r];
     for (const std::string& line : run.left_out) result_.details["left_out"].push_back(line);
     for (size_t c = 0; c < run.classes.size(); ++c) {
       std::string names;
@@ -371,8 +376,8 @@ void Report::add_details(const std::vector<Arm>& all) {
 void Report::add_caveat(const std::vector<Arm>& all) {
   std::vector<std::string> edges;
   for (size_t m = 0; m < all.size(); ++m)
-    for (const UnlearningRecord& record : runs_) {
-      const MethodOutcome& own = record.outcome.methods[m];
+    for (const RunOutcome& run : runs_) {
+      const MethodOutcome& own = run.methods[m];
       if (!own.points[0].edge) continue;
       edges.push_back(edge_name(all[m].method, all[m].dictionary, own.points[0], own.settings));
       break;
@@ -382,7 +387,7 @@ void Report::add_caveat(const std::vector<Arm>& all) {
 
 std::vector<Arm> Report::arms() const {
   std::vector<Arm> all;
-  for (const MethodOutcome& method : runs_[0].outcome.methods) {
+  for (const MethodOutcome& method : runs_[0].methods) {
     Arm arm{method.name, "", "", method.dictionary};
     if (method.dictionary) {
       const EvalDictionary& own = session_.dictionaries[*method.dictionary];
@@ -401,7 +406,7 @@ void Report::fill() {
     const Source source = headline_of(m);
     add_drops(all[m], source);
     add_costs(all[m], source);
-    const bool gated = runs_[0].outcome.methods[m].gated;
+    const bool gated = runs_[0].methods[m].gated;
     if (gated || all[m].index) add_gate(all[m], source, gated);
     add_frontier(all[m], m);
     add_score(all[m], source);
@@ -419,7 +424,7 @@ void Report::fill() {
 
 }  // namespace
 
-void report_unlearning(const Session& session, const std::vector<UnlearningRecord>& runs,
+void report_unlearning(const Session& session, const std::vector<RunOutcome>& runs,
                        const std::vector<std::optional<bool>>& seen, TaskResult& result) {
   Report(session, runs, seen, result).fill();
 }

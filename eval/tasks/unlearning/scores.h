@@ -2,7 +2,6 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "eval/tasks/task.h"
@@ -10,14 +9,9 @@
 
 namespace assay::eval::unlearning {
 
-/// One evaluation seed, and whether each dictionary trained on the activations of its texts.
-struct UnlearningRecord {
-  uint64_t seed = 0;
-  RunOutcome outcome;
-};
-
-/// Fills result. Every run has the same methods in the same order. `seen` [dictionaries].
-void report_unlearning(const Session& session, const std::vector<UnlearningRecord>& runs,
+/// Fills result. `runs`: one an evaluation seed, the same methods in the same order. `seen`
+/// [dictionaries]: did it train on the activations of their texts?
+void report_unlearning(const Session& session, const std::vector<RunOutcome>& runs,
                        const std::vector<std::optional<bool>>& seen, TaskResult& result);
 
 }  // namespace assay::eval::unlearning

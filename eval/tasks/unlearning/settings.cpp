@@ -47,8 +47,8 @@ void describe(config::Fields& fields, UnlearningConfig& config) {
                  "The number of labels that settings are chosen by and dictionaries scored by; one "
                  "of labels.");
   fields.integers("budgets", config.budgets, {0, 100}, "points of accuracy",
-                  "Damage to retained classes, on test texts, at which methods are compared; the "
-                  "first is the headline.");
+                  "Measured damage to retained classes at which methods are compared; the first is "
+                  "the headline.");
   fields.integer("neighbours", config.neighbours, {1, 10000}, "classes",
                  "Nearest classes whose damage is reported apart.");
   fields.integer("padding", config.padding, {0, 100000}, "tokens",

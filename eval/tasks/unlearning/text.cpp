@@ -8,6 +8,7 @@
 #include "eval/results/families.h"
 #include "eval/results/words.h"
 #include "eval/statistics/stats.h"
+#include "eval/tasks/match_row.h"
 #include "eval/tasks/unlearning/declare.h"
 #include "eval/tasks/unlearning/scores.h"
 #include "eval/tasks/unlearning/text_run.h"
@@ -26,8 +27,8 @@ struct ByDocument {
 class Report {
  public:
   Report(const Session& session, const UnlearningTextPlan& plan, const UnlearningTextOutcome& run,
-         uint64_t seed, TaskResult& result)
-      : session_(session), plan_(plan), run_(run), seed_(seed), result_(result) {}
+         TaskResult& result)
+      : session_(session), plan_(plan), run_(run), result_(result) {}
   void fill();
 
  private:
@@ -62,7 +63,6 @@ class Report {
   const Session& session_;
   const UnlearningTextPlan& plan_;
   const UnlearningTextOutcome& run_;
-  uint64_t seed_;
   TaskResult& result_;
 };
 
@@ -235,7 +235,7 @@ void Report::add_score(const TextOutcome& arm) {
 }
 
 void Report::add_details() {
-  nlohmann::json points = nlohmann::json::array(), grid = points;
+  nlohmann::json points = nlohmann::json::array(), grid = points, matches = points;
   for (const TextOutcome& arm : run_.methods) {
     const nlohmann::json base = {{"method", arm.name}, {"dictionary", dictionary_of(arm)}};
     const auto with = [&base](nlohmann::json row) {
@@ -250,9 +250,14 @@ void Report::add_details() {
     for (size_t b = 0; b < arm.points.size(); ++b)
       points.push_back(with(point_row(
           arm.points[b], session_.config.of<UnlearningTextConfig>().budgets[b], arm.settings)));
+    for (const auto& [count, match] : arm.match) {
+      matches.push_back(with({{"latents", count}}));
+      add_match(matches.back(), match);
+    }
   }
   result_.details["operating_points"] = std::move(points);
   result_.details["grid"] = std::move(grid);
+  result_.details["random_latents"] = std::move(matches);
   result_.details["residual_norm"] = run_.norm;
 }
 
@@ -366,7 +371,7 @@ class UnlearningTextTask : public PlannedTask<CorpusTexts> {
     if (!outcome.continuation.reason.empty())
       session.log(fmt::format("unlearning_text: continuations are left out: {}",
                               outcome.continuation.reason));
-    Report(session, texts.plan, outcome, texts.seed, result).fill();
+    Report(session, texts.plan, outcome, result).fill();
   }
 };
 

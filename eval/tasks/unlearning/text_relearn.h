@@ -12,9 +12,8 @@
 
 namespace assay::eval::unlearning {
 
-/// Texts the attacker has. The headline is fixed beforehand.
+/// Texts the attacker has. The headline, fixed beforehand, is 16.
 inline constexpr int64_t kRelearnTexts[] = {4, 16, 64};
-inline constexpr int64_t kHeadlineRelearnTexts = 16;
 /// Adam steps of at most kRelearnBatch texts; the rate with the lower loss on tuning texts counts.
 inline constexpr int64_t kRelearnSteps = 24, kRelearnBatch = 8;
 inline constexpr double kRelearnRates[] = {3e-4, 3e-3};

@@ -66,8 +66,7 @@ class TextRun {
   std::vector<double> losses(const TextPanel& panel, const Edit* edit) const;
   void measure(TextPanel& panel) const;
   void run_method(const UnlearningMethod& method, TextOutcome& outcome) const;
-  OperatingPoint test_method(const UnlearningMethod& method, double budget,
-                             TextOutcome& outcome) const;
+  void measure_walks(const UnlearningMethod& method, TextOutcome& outcome) const;
   std::vector<Relearned> attack(const Edit* edit) const;
   void attack_bare();
   void write_all(const UnlearningMethods& methods);
@@ -190,9 +189,9 @@ void TextRun::run_method(const UnlearningMethod& method, TextOutcome& outcome) c
     outcome.tuning.damage.push_back(tune_.percent(edited, false));
     outcome.tuning.error.push_back(tune_.percent_error(edited, false));
   });
+  outcome.match = method.match(corpus_, estimate_);
   outcome.losses[std::nullopt] = result_.test.clean;
-  for (const int64_t budget : in_.config.budgets)
-    outcome.points.push_back(test_method(method, static_cast<double>(budget), outcome));
+  measure_walks(method, outcome);
   outcome.touched.assign(result_.test.entries.size(), 0);
   const Setting setting = outcome.points[0].nearer();
   if (!setting) return;
@@ -203,21 +202,28 @@ void TextRun::run_method(const UnlearningMethod& method, TextOutcome& outcome) c
   });
 }
 
-/// Measures what a budget needs.
-OperatingPoint TextRun::test_method(const UnlearningMethod& method, double budget,
-                                    TextOutcome& outcome) const {
-  const std::optional<Walk> walk = choose_walk(method.lines(), outcome.tuning, budget);
+/// The points of all budgets. What they need is measured in rounds, a fit for each.
+void TextRun::measure_walks(const UnlearningMethod& method, TextOutcome& outcome) const {
+  std::vector<std::optional<Walk>> walks;
+  for (const int64_t budget : in_.config.budgets)
+    walks.push_back(choose_walk(method.lines(), outcome.tuning, static_cast<double>(budget)));
   Damages damages;
-  for (const auto& [setting, losses] : outcome.losses)
-    if (setting) damages[*setting] = result_.test.percent(losses, false);
-  if (!walk) return operating_point(walk, damages, budget);
-  for (Setting next = next_to_measure(*walk, damages, budget); next;
-       next = next_to_measure(*walk, damages, budget))
-    method.fit(corpus_, estimate_, {*next}, [&](size_t setting, const Edit& edit) {
+  const auto budget = [&](size_t b) { return static_cast<double>(in_.config.budgets[b]); };
+  const auto wanted = [&] {
+    std::set<size_t> settings;
+    for (size_t b = 0; b < walks.size(); ++b)
+      if (walks[b])
+        if (const Setting next = next_to_measure(*walks[b], damages, budget(b)))
+          settings.insert(*next);
+    return std::vector<size_t>(settings.begin(), settings.end());
+  };
+  for (std::vector<size_t> next = wanted(); !next.empty(); next = wanted())
+    method.fit(corpus_, estimate_, next, [&](size_t setting, const Edit& edit) {
       outcome.losses[setting] = losses(result_.test, &edit);
       damages[setting] = result_.test.percent(outcome.losses[setting], false);
     });
-  return operating_point(walk, damages, budget);
+  for (size_t b = 0; b < walks.size(); ++b)
+    outcome.points.push_back(operating_point(walks[b], damages, budget(b)));
 }
 
 /// By the texts that the attacker has: the first of the estimate texts to forget.

@@ -57,6 +57,7 @@ struct TextOutcome {
   std::vector<OperatingPoint> points;  ///< [budgets]
   /// [test entries], by setting measured on test texts; no edit is always there
   std::map<Setting, std::vector<double>> losses;
+  std::map<int64_t, MatchQuality> match;  ///< of random_latents, by number
   // At the setting nearer to the headline's point:
   std::vector<uint8_t> touched;      ///< [test entries]
   std::optional<Written> written;    ///< what the model writes

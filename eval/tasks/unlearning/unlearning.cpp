@@ -110,11 +110,10 @@ class UnlearningTask : public PlannedTask<UnlearningTexts> {
     else
       session.log(fmt::format("unlearning: the padding attack is left out: {} has no tokens",
                               info.path.string()));
-    std::vector<UnlearningRecord> runs;
-    for (size_t r = 0; r < texts.plans.size(); ++r) {
-      const uint64_t seed = run_seed(session, static_cast<int64_t>(r));
-      runs.push_back({seed, run_unlearning(inputs, texts.plans[r], seed)});
-    }
+    std::vector<RunOutcome> runs;
+    for (size_t r = 0; r < texts.plans.size(); ++r)
+      runs.push_back(
+          run_unlearning(inputs, texts.plans[r], run_seed(session, static_cast<int64_t>(r))));
     report_unlearning(session, runs, seen_by_dictionary(session, tested_documents(texts)), result);
     result.details["upper_half"] = halves.kind;
   }
@@ -127,7 +126,8 @@ class UnlearningTask : public PlannedTask<UnlearningTexts> {
     std::vector<int64_t> documents;
     for (const UnlearningPlan& plan : texts.plans)
       for (const auto& parts : plan.texts)
-        for (const int64_t t : parts[kTest]) documents.push_back(texts.table.document[t]);
+        for (const UnlearningPart part : damage_parts(texts.table))
+          for (const int64_t t : parts[part]) documents.push_back(texts.table.document[t]);
     return documents;
   }
 };

@@ -6,14 +6,14 @@
 // methods few_shot_N_padded), "retain_damage" and "neighbour_damage" (points of accuracy),
 // "retain_cosine", "neighbour_cosine", "edited_share", "frontier_drop" and "frontier_damage" a
 // budget, "probe_auroc" of untouched texts, and "auroc_permuted_labels" (the label null). Method
-// "oracle" (forget texts exchanged for retained ones) is
-// the ceiling; "mean_ablation" shows what special tokens and lengths alone still tell.
-// All are read at equal damage on test texts (eval/tasks/unlearning/frontier.h); the caveat names
-// arms whose point lies on an edge of their grid.
+// "oracle" (forget texts exchanged for retained ones) is the ceiling; "mean_ablation" shows what
+// special tokens and lengths alone still tell. All are read at equal damage (frontier.h) on
+// retained texts of damage_parts (sample.h); the caveat names arms whose point lies on an edge of
+// their grid.
 // Score: forget_drop, part few_shot_<headline_labels>; a dictionary's headline arm is "latents".
-// Checks: every label null is compatible with .5 (Holm, .05); the oracle is on top.
-// details: operating_points, grid (tuning), per_class, neighbours, differences, left_out,
-// upper_half.
+// Checks: every label null is compatible with .5 (Holm, .01); the oracle is on top.
+// details: operating_points, grid (tuning), per_class, neighbours, random_latents, differences,
+// left_out, upper_half.
 #pragma once
 
 #include "eval/tasks/task.h"

@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
-#include "eval/tasks/spurious/removal_control.h"
 #include "eval/tasks/spurious/removal_scores.h"
 #include "eval/tasks/spurious/settings.h"
 #include "kernels/base/error.h"
@@ -113,70 +111,6 @@ TEST(TargetedRemoval, ScrIsTheShareOfTheGapThatCloses) {
   EXPECT_EQ(scr_score(0.8, 0.9, 0.8), 0);
 }
 
-/// 400 latents in 12 dimensions over 200 texts: rates from 2 % to all, sizes over two decades.
-RemovalSpace varied_space() {
-  constexpr int64_t m = 400, rows = 200, d = 12;
-  Rng rng(8);
-  RemovalSpace space{{rows, m, std::vector<float>(rows * m)}, {rows, m, {}}, {}};
-  for (int64_t j = 0; j < m; ++j) {
-    const double rate = std::pow(50.0, -rng.uniform()), size = std::pow(100.0, rng.uniform());
-    for (int64_t i = 0; i < rows; ++i)
-      if (i == j % rows || rng.uniform() < rate)
-        space.train.values[i * m + j] = static_cast<float>(size * (0.5 + rng.uniform()));
-    for (int64_t k = 0; k < d; ++k)
-      space.decoder.push_back(static_cast<float>(rng.normal() * (1 + j % 3)));
-  }
-  return space;
-}
-
-TEST(TargetedRemoval, ALatentsWeightIsItsRateAndItsMeanActivationTimesNorm) {
-  RemovalSpace space{{4, 3, {0, 1, 0, 2, 1, 0, 0, 1, 0, 4, 1, 0}}, {}, {3, 4, 1, 0, 1, 1}};
-  const auto weights = latent_weights(space);
-  EXPECT_NEAR(weights[0].rate, std::log(0.5), 1e-12);
-  EXPECT_NEAR(weights[0].size, std::log(3.0 * 5), 1e-12);
-  EXPECT_NEAR(weights[1].rate, 0, 1e-12);
-  EXPECT_NEAR(weights[1].size, 0, 1e-12);
-  EXPECT_FALSE(std::isfinite(weights[2].rate)) << "never active";
-  EXPECT_EQ(draw_partners(weights, {0}, 1), std::vector<int64_t>{1}) << "the only one there is";
-  EXPECT_TRUE(draw_partners(weights, {0, 1}, 1).empty());
-}
-
-TEST(TargetedRemoval, PartnersAreOthersOfTheSameNumberRateAndSizeAndDrawnAtRandom) {
-  const RemovalSpace space = varied_space();
-  const auto weights = latent_weights(space);
-  // The strong and frequent ones: unlike the average latent.
-  std::vector<int64_t> chosen;
-  double mean_rate = 0, mean_size = 0, own_rate = 0, own_size = 0;
-  for (int64_t j = 0; j < 400; ++j) {
-    mean_rate += weights[j].rate / 400;
-    mean_size += weights[j].size / 400;
-    if (weights[j].rate > -1.5 && weights[j].size > 3 && j % 2) chosen.push_back(j);
-  }
-  ASSERT_GT(chosen.size(), 20u);
-  for (const int64_t j : chosen) {
-    own_rate += weights[j].rate / static_cast<double>(chosen.size());
-    own_size += weights[j].size / static_cast<double>(chosen.size());
-  }
-  ASSERT_GT(own_rate - mean_rate, 0.5);
-  ASSERT_GT(own_size - mean_size, 0.5);
-  std::set<std::vector<int64_t>> draws;
-  MatchQuality quality;
-  for (uint64_t seed = 0; seed < 20; ++seed) {
-    const std::vector<int64_t> partners = draw_partners(weights, chosen, seed);
-    ASSERT_EQ(partners.size(), chosen.size());
-    std::set<int64_t> all(chosen.begin(), chosen.end());
-    all.insert(partners.begin(), partners.end());
-    EXPECT_EQ(all.size(), 2 * chosen.size()) << "others, and none twice";
-    EXPECT_EQ(draw_partners(weights, chosen, seed), partners);
-    draws.insert(partners);
-    quality.add(weights, chosen, partners);
-  }
-  EXPECT_EQ(draws.size(), 20u);
-  EXPECT_EQ(quality.drawn, quality.chosen);
-  EXPECT_NEAR(quality.rate / static_cast<double>(quality.drawn), 0, 0.25);
-  EXPECT_NEAR(quality.size / static_cast<double>(quality.drawn), 0, 0.25);
-}
-
 struct Fixture : test::SessionFixture {
   explicit Fixture(const std::string& name, int threads = 2)
       : SessionFixture(name, options(), threads) {
@@ -238,6 +172,22 @@ TEST(TargetedRemoval, APerfectDictionaryIsFarAboveARandomOne) {
   for (const auto& row : results[0].details["random_latents"]) {
     if (row["part"] == "n 20") continue;
     EXPECT_EQ(row["drawn"], row["chosen"]) << row;
+  }
+}
+
+TEST(TargetedRemoval, NoNumberDependsOnWhatStandsBeside) {
+  TaskResult alone, second;
+  for (const bool beside : {false, true}) {
+    Fixture fixture("removal_beside");
+    if (beside) fixture.add(test::random_dictionary(24, 40, 6, 9), "other");
+    fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+    (beside ? second : alone) = fixture.run({"targeted_removal"})[0];
+  }
+  ASSERT_GT(alone.numbers.size(), 20u);
+  for (const Number& n : alone.numbers) {
+    const Number* again = find(second, n.metric, n.method, n.dictionary, n.part);
+    ASSERT_NE(again, nullptr) << n.method;
+    EXPECT_EQ(again->value, n.value) << n.metric << " of " << n.method;
   }
 }
 

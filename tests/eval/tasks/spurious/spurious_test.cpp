@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "eval/results/compare.h"
 #include "eval/tasks/spurious/grids.h"
 #include "eval/tasks/spurious/scores.h"
 #include "kernels/base/error.h"
+#include "kernels/base/random.h"
 #include "tests/eval/eval_session.h"
 
 namespace assay::eval::spurious {
@@ -132,8 +134,9 @@ std::vector<SpuriousScore> score_dense(const EncodeCache& cache, const SpuriousC
 
 /// All fixes of the first dictionary's latents.
 std::vector<SpuriousScore> score_latents(const Fixture& fixture, const EncodeCache& cache,
-                                         const SpuriousCell& cell, const LatentFormat& format,
+                                         const SpuriousCell& cell, LatentFormat format,
                                          std::vector<int64_t> strengths) {
+  for (const int64_t m : strengths) draw_random(format, m);
   const Grids grids{
       .latents = std::move(strengths), .inlp = {}, .paired = {}, .neurons = {}, .covariate = {}};
   const SparseCodes& pooled = cache.dictionaries[0].pooled;
@@ -159,7 +162,8 @@ TEST(Spurious, DroppingAnOraclesLatentsIsErasingItsDirection) {
   const EncodeCache cache = encode_cells(fixture, table, plan);
   const DenseFormat dense = known_format();
   const auto dropped = score_dense(cache, plan.cells[0], dense, {.neurons = {1}, .covariate = {0}});
-  const auto edited = score_latents(fixture, cache, plan.cells[0], {{20, 44}, {20, 44}}, {2});
+  const auto edited = score_latents(fixture, cache, plan.cells[0],
+                                    {.ranked = {20, 44}, .weights = {{}, {}}}, {1, 2});
   // All values of dimension 20 gone is the dense probe without that dimension.
   EXPECT_NEAR(anti(edited, "edit", 2), anti(dropped, "neurons_drop", 1), 0.01);
   EXPECT_NEAR(anti(dropped, "inlp", 1), anti(dropped, "neurons_drop", 1), 0.01);
@@ -247,40 +251,6 @@ TEST(Spurious, PartsHoldWhatTheyShouldAndALeakIsNoticed) {
   EXPECT_THROW(check_disjoint(leaking, plan.formats[0], table), Error);
 }
 
-TEST(Spurious, StrengthsAreChosenWithoutTheClassesTheyAreScoredOn) {
-  // Each half of the classes does best with its own strength: a leak would score 1, the honest
-  // choice scores 0.
-  FixTable table;
-  const std::vector<int8_t> half{0, 1, 0, 1};
-  for (int64_t c = 0; c < 4; ++c) {
-    SpuriousCell cell;
-    cell.category = c;
-    table.add(cell, {}, 0, false, {"dense", 0, .5, .5});
-    for (const int64_t strength : {4, 16}) {
-      const double value = (half[static_cast<size_t>(c)] == 0) == (strength == 4)
-                               ? 1
-                               : 0.001 * static_cast<double>(strength);
-      table.add(cell, {}, 0, false, {"inlp", strength, value, 1});
-    }
-  }
-  const ChosenFix chosen = choose_fix(table, "inlp", {}, 0, half);
-  EXPECT_EQ(chosen.strength[0], 16);
-  EXPECT_EQ(chosen.strength[1], 4);
-  for (const Cell& cell : chosen.anti) EXPECT_LT(cell.value, 0.1);
-}
-
-TEST(Spurious, DestroyingTheSignalIsNotChosen) {
-  FixTable table;
-  for (int64_t c = 0; c < 4; ++c) {
-    SpuriousCell cell;
-    cell.category = c;
-    table.add(cell, {}, 0, false, {"dense", 0, .3, .95});
-    table.add(cell, {}, 0, false, {"inlp", 8, .6, .9});
-    table.add(cell, {}, 0, false, {"inlp", 64, .62, .5});
-  }
-  EXPECT_EQ(choose_fix(table, "inlp", {}, 0, {0, 1, 0, 1}).strength[0], 8);
-}
-
 TEST(Spurious, AStrengthThatLeavesNothingToReadGivesNoScore) {
   Fixture fixture("spurious_nothing");
   fixture.add(test::identity_dictionary(24, 48), "oracle");
@@ -289,11 +259,12 @@ TEST(Spurious, AStrengthThatLeavesNothingToReadGivesNoScore) {
   const EncodeCache cache = encode_cells(fixture, table, plan);
   LatentFormat all;
   for (int32_t j = 0; j < 48; ++j) all.ranked.push_back(j);
-  all.random = all.ranked;
+  all.weights.resize(48);
   const auto scores = score_latents(fixture, cache, plan.cells[0], all, {2, 48});
   EXPECT_GE(anti(scores, "latents_drop", 2), 0);
   EXPECT_EQ(anti(scores, "latents_drop", 48), -1);
-  EXPECT_EQ(anti(scores, "latents_random", 48), -1);
+  EXPECT_GE(anti(scores, "latents_random", 2), 0);
+  EXPECT_EQ(anti(scores, "latents_random", 48), -1) << "there are no 48 others";
   EXPECT_GE(anti(scores, "edit", 48), 0) << "what the dictionary leaves unexplained is there";
   // One cell without a score takes the strength out.
   FixTable fixes;
@@ -306,6 +277,26 @@ TEST(Spurious, AStrengthThatLeavesNothingToReadGivesNoScore) {
   }
   fixes.drop_incomplete(2);
   EXPECT_EQ(choose_fix(fixes, "latents_drop", 0, 0, {0, 1}).strength[1], 2);
+}
+
+TEST(Spurious, RandomLatentsAreAsManyOthersOfTheSameWeight) {
+  // The ten that tell the format are frequent and strong, as are thirty more; sixty are not.
+  LatentFormat format;
+  Rng rng(4);
+  for (int32_t j = 0; j < 100; ++j) {
+    format.ranked.push_back(100 + j);
+    const double level = j < 40 ? 0 : -4;
+    format.weights.push_back({level + 0.1 * rng.normal(), level + 0.1 * rng.normal()});
+  }
+  draw_random(format, 10);
+  const RandomLatents& random = format.random.at(10);
+  EXPECT_TRUE(random.complete());
+  const std::set<int32_t> drawn(random.latents.begin(), random.latents.end());
+  ASSERT_EQ(drawn.size(), 10u);
+  EXPECT_EQ(std::count_if(drawn.begin(), drawn.end(), [](int32_t j) { return j < 110; }), 0);
+  EXPECT_EQ(std::count_if(drawn.begin(), drawn.end(), [](int32_t j) { return j < 140; }), 10);
+  draw_random(format, 60);
+  EXPECT_FALSE(format.random.at(60).complete()) << "there are 40 others";
 }
 
 TEST(Spurious, AConstantPredictorDoesNotLead) {
@@ -354,6 +345,21 @@ std::set<int64_t> strengths_of(const TaskResult& result, const std::string& fix,
   return found;
 }
 
+TEST(Spurious, AWiderGridIsTheGridThatGoesSoFar) {
+  std::map<std::string, double> values[2];
+  for (const bool widened : {true, false}) {
+    Fixture fixture("spurious_inlp");
+    fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+    fixture.config.of<SpuriousConfig>().inlp = {4};
+    if (!widened) fixture.config.of<SpuriousConfig>().inlp = {4, 8, 16};
+    for (const Number& n : fixture.run({"spurious"})[0].numbers)
+      if (n.part == "share 1.00" && n.method.rfind("inlp_", 0) == 0)
+        values[widened][n.metric + n.method] = n.value;
+  }
+  ASSERT_GT(values[true].size(), 3u) << "or no grid went on";
+  for (const auto& [name, value] : values[true]) EXPECT_EQ(values[false].at(name), value) << name;
+}
+
 TEST(Spurious, AChoiceOfTheLastPointMakesTheGridGoOn) {
   Fixture fixture("spurious_wider");
   fixture.add(test::identity_dictionary(24, 48), "oracle");
@@ -371,6 +377,13 @@ TEST(Spurious, AChoiceOfTheLastPointMakesTheGridGoOn) {
       EXPECT_GE(row["strength"], 2);
       EXPECT_EQ(row["last_of_grid"], row["strength"] == *tried.rbegin());
     }
+  std::set<int64_t> matched;
+  for (const auto& row : alone.details["random_latents"])
+    if (row["dictionary"] == "oracle") {
+      matched.insert(row["latents"].get<int64_t>());
+      EXPECT_EQ(row["drawn"], row["chosen"]);
+    }
+  EXPECT_EQ(matched, tried) << "each point of the grid has its control";
   // Whatever stands beside it.
   fixture.add(test::random_dictionary(24, 60, 8, 5), "other");
   const auto both = fixture.run({"spurious"})[0];
@@ -381,37 +394,6 @@ TEST(Spurious, AChoiceOfTheLastPointMakesTheGridGoOn) {
       ASSERT_NE(again, nullptr) << n.method;
       EXPECT_EQ(again->value, n.value) << n.method;
     }
-}
-
-TEST(Spurious, AChoiceThatStaysOnTheLastPointIsSaid) {
-  FixTable table;
-  for (int64_t c = 0; c < 4; ++c) {
-    SpuriousCell cell;
-    cell.category = c;
-    table.add(cell, {}, 0, false, {"dense", 0, .3, .9});
-    table.add(cell, {}, 0, false, {"leace", 1, .4, .9});
-    table.add(cell, {}, 0, false, {"neurons_drop", 4, .4, .9});
-    table.add(cell, {}, 0, false, {"inlp", 8, .5, .9});
-    table.add(cell, {}, 0, false, {"inlp", 16, .4, .9});
-    table.add(cell, {}, 0, false, {"neurons_drop", 8, .5, .9});
-  }
-  const std::vector<int8_t> fold{0, 1, 0, 1};
-  EXPECT_FALSE(choose_fix(table, "inlp", {}, 0, fold).last[0]);
-  EXPECT_FALSE(choose_fix(table, "leace", {}, 0, fold).last[0]) << "it has no grid";
-  EXPECT_TRUE(choose_fix(table, "neurons_drop", {}, 0, fold).last[0]);
-  EXPECT_TRUE(choose_fix(table, "neurons_drop", {}, 0, fold).last[1]);
-}
-
-TEST(Spurious, AGridGoesOnByDoublingUpToWhatThereIs) {
-  const GridEntry &latents = grid_entries()[0], &covariate = grid_entries()[3];
-  EXPECT_EQ(wider(latents, 16, 48), 32);
-  EXPECT_EQ(wider(latents, 32, 48), 47);
-  EXPECT_EQ(wider(latents, 47, 48), std::nullopt);
-  EXPECT_EQ(wider(covariate, 100, 48), 200) << "a factor takes nothing away";
-  const Grids fitting = fitting_grids({}, 24, 60);
-  EXPECT_EQ(fitting.latents, std::vector<int64_t>{16});
-  EXPECT_EQ(fitting.inlp, (std::vector<int64_t>{4, 16}));
-  EXPECT_EQ(fitting.covariate, Grids{}.covariate);
 }
 
 std::string refusal(Fixture& fixture) {

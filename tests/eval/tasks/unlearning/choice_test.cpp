@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "eval/tasks/unlearning/run.h"
 #include "kernels/base/random.h"
@@ -39,41 +38,17 @@ TEST(Unlearning, SelectionIsWhatItSays) {
     }
 }
 
-TEST(Unlearning, ControlsAreAsManyOthersOfLikeRateAndNorm) {
-  LatentRates rates;
-  std::vector<double> norm;
-  Rng rng(3);
-  for (int64_t j = 0; j < 400; ++j) {
-    rates.overall.push_back(std::exp(-4 * rng.uniform()));
-    norm.push_back(std::exp(-4 * rng.uniform()));
-  }
-  const std::vector<int64_t> chosen = {5, 17, 200, 399};
-  const auto matched = matched_latents(rates, norm, chosen, 1);
-  ASSERT_EQ(matched.size(), chosen.size());
-  std::set<int64_t> all(chosen.begin(), chosen.end());
-  const auto distance = [&](int64_t a, int64_t b) {
-    return std::hypot(std::log(rates.overall[a] / rates.overall[b]), std::log(norm[a] / norm[b]));
-  };
-  for (size_t i = 0; i < matched.size(); ++i) {
-    EXPECT_TRUE(all.insert(matched[i]).second) << "distinct, and not chosen";
-    int nearer = 0;
-    for (int64_t j = 0; j < 400; ++j)
-      nearer += j != chosen[i] && distance(j, chosen[i]) < distance(matched[i], chosen[i]);
-    EXPECT_LT(nearer, 20 + 2 * 4) << "among the 20 nearest of those left";
-  }
-  EXPECT_EQ(matched, matched_latents(rates, norm, chosen, 1));
-  EXPECT_NE(matched, matched_latents(rates, norm, chosen, 2));
-}
-
-TEST(Unlearning, WhatALatentWritesIsItsMeanTimesItsDecodersNorm) {
+TEST(Unlearning, ALatentsWeightIsItsRateAndItsMeanTimesItsDecodersNorm) {
   sae::Dictionary dictionary = test::identity_dictionary(3, 1);
   for (float& w : dictionary.w_dec) w *= 2;
   LatentRates rates;
   rates.mean_active.assign(static_cast<size_t>(dictionary.info.n), 0.0);
   rates.mean_active[1] = 1.5;
-  const auto norms = written_norms(dictionary, rates);
-  EXPECT_NEAR(norms[1], 3, 1e-6);
-  EXPECT_EQ(norms[0], 0);
+  rates.overall = rates.mean_active;
+  const auto weights = token_weights(dictionary, rates);
+  EXPECT_NEAR(weights[1].size, std::log(3), 1e-6);
+  EXPECT_NEAR(weights[1].rate, std::log(1.5), 1e-6);
+  EXPECT_FALSE(std::isfinite(weights[0].size)) << "it writes nothing";
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "eval/tasks/spurious/fix_table.h"
+#include "eval/tasks/spurious/fix_entries.h"
 
 #include <fmt/format.h>
 
