@@ -8,37 +8,45 @@
 namespace assay::eval {
 namespace {
 
-/// Sum of squares of `sums` about their mean, each the sum of `count` values, per value.
-double squares_between(const std::map<int64_t, double>& sums, double mean, double count) {
-  double squares = 0;
-  for (const auto& [key, sum] : sums) squares += (sum / count - mean) * (sum / count - mean);
-  return squares * count;
+struct Sum {
+  double total = 0, count = 0;
+  void add(double value) {
+    total += value;
+    ++count;
+  }
+  double mean() const { return total / count; }
+};
+
+double variance_of_means(const std::map<int64_t, Sum>& sums) {
+  const auto count = static_cast<double>(sums.size());
+  double mean = 0, squares = 0;
+  for (const auto& [key, sum] : sums) mean += sum.mean() / count;
+  for (const auto& [key, sum] : sums) squares += (sum.mean() - mean) * (sum.mean() - mean);
+  return squares / (count - 1);
 }
 
 }  // namespace
 
 std::optional<Spread> spread_of(std::span<const Cell> cells, double choice) {
-  std::map<int64_t, double> units, runs;
-  double sum = 0;
+  std::map<int64_t, Sum> units, runs;
   for (const Cell& cell : cells) {
-    units[cell.unit] += cell.value;
-    runs[cell.run] += cell.value;
-    sum += cell.value;
+    units[cell.unit].add(cell.value);
+    runs[cell.run].add(cell.value);
   }
   const auto u = static_cast<double>(units.size()), r = static_cast<double>(runs.size());
-  if (u < 2 || std::ssize(cells) != std::ssize(units) * std::ssize(runs)) return std::nullopt;
-  const double mean = sum / (u * r);
-  const double by_unit = squares_between(units, mean, r) / (u - 1);
-  if (r < 2) return Spread{by_unit, 0, 0, u * choice};
-  const double by_run = squares_between(runs, mean, u) / (r - 1);
-  double squares = 0;
+  if (u < 2) return std::nullopt;
+  const double by_unit = variance_of_means(units);
+  if (r < 2 || std::ssize(cells) != std::ssize(units) * std::ssize(runs))
+    return Spread{by_unit, 0, 0, u * choice};
+  double mean = 0, squares = 0;
+  for (const auto& [unit, sum] : units) mean += sum.mean() / u;
   for (const Cell& cell : cells) {
-    const double rest = cell.value - units[cell.unit] / r - runs[cell.run] / u + mean;
+    const double rest = cell.value - units[cell.unit].mean() - runs[cell.run].mean() + mean;
     squares += rest * rest;
   }
   const double by_cell = squares / ((u - 1) * (r - 1));
-  return Spread{std::max(0.0, by_unit - by_cell) / r, std::max(0.0, by_run - by_cell) / u, by_cell,
-                u * choice};
+  return Spread{std::max(0.0, by_unit - by_cell / r),
+                std::max(0.0, variance_of_means(runs) - by_cell / u), by_cell, u * choice};
 }
 
 std::optional<double> detectable(const Spread& spread, int64_t units, int64_t runs, double alpha) {

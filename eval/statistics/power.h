@@ -11,15 +11,15 @@
 namespace assay::eval {
 
 /// Variances of a difference between two arms, none negative: of what a unit's cells share, of what
-/// a run's share, and of single cells. Of one run alone, `units` holds all of it.
+/// a run's share, and of single cells. Of one run, or if cells are missing, `units` holds all of
+/// it.
 struct Spread {
   double units = 0, runs = 0, cells = 0;
   double choice = 0;  ///< of choosing the arms: on one unit, what it adds to the variance of means
 };
 
-/// By the analysis of variance of crossed units and runs; a component below 0 is 0. Nothing where
-/// there are fewer than 2 units, or cells are missing. `choice` is what choosing the arms adds to
-/// the variance of the cells' mean.
+/// By the analysis of variance of crossed units and runs; a component below 0 is 0. Nothing for
+/// fewer than 2 units. `choice` is what choosing the arms adds to the variance of the cells' mean.
 std::optional<Spread> spread_of(std::span<const Cell> cells, double choice = 0);
 
 /// The difference that would be told from 0 at `alpha` in four of five evaluations with so many

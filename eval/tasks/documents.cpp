@@ -51,7 +51,8 @@ PlannedTexts plan_auto(const Session& session, const Task& task, const TrainingS
   if (!splits.unknown.empty()) return fall_back(who_does_not_say(splits));
   try {
     PlannedTexts unseen = plan_with(session, task, splits.rules);
-    const std::string lacks = shortage(task.tested(all.plan), task.tested(unseen.plan));
+    const std::string lacks =
+        shortage(task.tested(session, all.plan).units, task.tested(session, unseen.plan).units);
     if (!lacks.empty()) return fall_back(lacks);
     unseen.documents = kUnseen;
     return unseen;
@@ -81,7 +82,7 @@ PlannedTexts plan_texts(const Session& session, const Task& task) {
   const TrainingSplits splits = training_splits(session);
   if (wanted == "unseen") {
     PlannedTexts unseen = plan_with(session, task, splits.rules);
-    if (task.tested(unseen.plan).empty()) return unseen;
+    if (task.tested(session, unseen.plan).units.empty()) return unseen;
     if (!splits.unknown.empty())
       throw Error(fmt::format("eval.documents is 'unseen', but {}: use auto or all",
                               who_does_not_say(splits)));
@@ -89,7 +90,7 @@ PlannedTexts plan_texts(const Session& session, const Task& task) {
     return unseen;
   }
   PlannedTexts all = plan_with(session, task, {});
-  if (task.tested(all.plan).empty()) return all;
+  if (task.tested(session, all.plan).units.empty()) return all;
   if (wanted == "auto") return plan_auto(session, task, splits, std::move(all));
   all.documents = "all: eval.documents asks for them";
   return all;

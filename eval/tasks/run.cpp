@@ -55,6 +55,52 @@ std::optional<EncodeCache> encode(const Session& session, const EncodeRequest& r
   }
 }
 
+/// What planning leaves behind, one entry a task.
+struct Planned {
+  std::vector<TaskResult> results;
+  std::vector<TaskPlan> plans;
+  EncodeRequest request;
+  std::vector<PlannedTable> tables;
+};
+
+Planned plan_all(const Session& session, const std::vector<ChosenTask>& tasks) {
+  Planned all{std::vector<TaskResult>(tasks.size()), std::vector<TaskPlan>(tasks.size()), {}, {}};
+  EvalConfig config = session.config;
+  const std::string settings =
+      config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    TaskResult& result = all.results[i];
+    result.name = tasks[i].entry->name;
+    result.title = tasks[i].entry->title;
+    result.question = tasks[i].entry->question;
+    result.status = "ok";
+    result.details["settings"] = settings;
+    try {
+      PlannedTexts own = plan_texts(session, *tasks[i].task);
+      for (PlannedTable& table : tasks[i].task->tested(session, own.plan).tables) {
+        table.task = result.name;
+        all.tables.push_back(std::move(table));
+      }
+      all.plans[i] = std::move(own.plan);
+      if (own.request.statistics) all.request.statistics = own.request.statistics;
+      all.request.other_poolings |= own.request.other_poolings;
+      all.request.add_texts(own.request.texts);
+      if (own.documents.empty()) continue;
+      result.details["documents"] = own.documents;
+      session.log(fmt::format("task {}: documents: {}", result.name, own.documents));
+    } catch (const std::exception& error) {
+      fail(result, error);
+    }
+  }
+  return all;
+}
+
+/// What the tables are going to tell, before the work.
+void log_power(const Session& session, const std::vector<PlannedTable>& tables) {
+  for (const Power& power : power_of(tables, session.spreads, session.trained()))
+    session.log(fmt::format("task {}: {}", power.table.task, power_text(power)));
+}
+
 }  // namespace
 
 std::string lacks_halves(const Session& session, sae::HalfOutput output) {
@@ -103,32 +149,15 @@ std::vector<ChosenTask> choose_tasks(const std::vector<std::string>& names,
   return chosen;
 }
 
+EvalPlan plan_tasks(const Session& session, const std::vector<ChosenTask>& tasks) {
+  Planned all = plan_all(session, tasks);
+  std::erase_if(all.results, [](const TaskResult& result) { return result.status == "ok"; });
+  return {std::move(all.tables), std::move(all.results)};
+}
+
 std::vector<TaskResult> run_tasks(const Session& session, const std::vector<ChosenTask>& tasks) {
-  std::vector<TaskResult> results(tasks.size());
-  std::vector<TaskPlan> plans(tasks.size());
-  EncodeRequest request;
-  EvalConfig config = session.config;
-  const std::string settings =
-      config::write_yaml([&](config::Fields& fields) { describe(fields, config); });
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    results[i].name = tasks[i].entry->name;
-    results[i].title = tasks[i].entry->title;
-    results[i].question = tasks[i].entry->question;
-    results[i].status = "ok";
-    results[i].details["settings"] = settings;
-    try {
-      PlannedTexts own = plan_texts(session, *tasks[i].task);
-      plans[i] = std::move(own.plan);
-      if (own.request.statistics) request.statistics = own.request.statistics;
-      request.other_poolings |= own.request.other_poolings;
-      request.add_texts(own.request.texts);
-      if (own.documents.empty()) continue;
-      results[i].details["documents"] = own.documents;
-      session.log(fmt::format("task {}: documents: {}", results[i].name, own.documents));
-    } catch (const std::exception& error) {
-      fail(results[i], error);
-    }
-  }
+  auto [results, plans, request, tables] = plan_all(session, tasks);
+  log_power(session, tables);
   auto start = std::chrono::steady_clock::now();
   session.log(fmt::format("encoding for {} dictionaries", session.dictionaries.size()));
   const std::optional<EncodeCache> cache = encode(session, request, results);

@@ -3,6 +3,7 @@
 // then each task turns the cache into numbers.
 #pragma once
 
+#include <algorithm>
 #include <any>
 #include <filesystem>
 #include <functional>
@@ -14,6 +15,7 @@
 #include "data/dataset.h"
 #include "eval/encoding/dictionaries.h"
 #include "eval/encoding/encode_cache.h"
+#include "eval/results/plan.h"
 #include "eval/results/results.h"
 #include "eval/tasks/settings.h"
 #include "sae/dictionary.h"
@@ -34,6 +36,14 @@ struct Session {
   std::function<void(const std::string&)> log;  ///< one line a step, and whatever is left out
   /// Test texts come from documents in no training split of these (eval/tasks/documents.h).
   std::vector<data::SplitRule> unseen_by = {};
+  /// How much tables like these varied, by which the lines say what they will tell.
+  std::vector<TableSpread> spreads = published_spreads();
+
+  /// Dictionaries that are no control.
+  int64_t trained() const {
+    return std::count_if(dictionaries.begin(), dictionaries.end(),
+                         [](const EvalDictionary& d) { return d.entry.null_kind.empty(); });
+  }
 };
 
 /// The session's texts; those that tests may not use are marked. Tasks ask for this one.
@@ -41,6 +51,13 @@ TextTable text_table(const Session& session);
 
 /// What a task is going to do; each task has its own.
 using TaskPlan = std::any;
+
+/// What a plan tests.
+struct Tested {
+  /// by name: classes, goals, data sets; each needs test texts enough
+  std::vector<std::string> units;
+  std::vector<PlannedTable> tables;  ///< the scores that it leads to; the task's name is left out
+};
 
 /// Holds no state: plan() says what is going to be done, run() does it.
 class Task {
@@ -50,9 +67,8 @@ class Task {
   virtual std::string missing(const Session&) const { return {}; }
   /// Adds to the encoding pass. An exception fails this task alone.
   virtual TaskPlan plan(const Session& session, EncodeRequest& request) const = 0;
-  /// The units that a plan tests, by name: classes, goals, data sets. Empty for a task that samples
-  /// no test texts by label.
-  virtual std::vector<std::string> tested(const TaskPlan&) const { return {}; }
+  /// Empty for a task that samples no test texts by label and is scored by nothing.
+  virtual Tested tested(const Session&, const TaskPlan&) const { return {}; }
   /// Fills numbers, checks and details, by what plan() returned. An exception fails this task
   /// alone.
   virtual void run(const Session& session, const EncodeCache& cache, const TaskPlan& plan,
@@ -70,15 +86,15 @@ class PlannedTask : public Task {
            TaskResult& result) const final {
     run_plan(session, cache, std::any_cast<const Plan&>(plan), result);
   }
-  std::vector<std::string> tested(const TaskPlan& plan) const final {
-    return tested_units(std::any_cast<const Plan&>(plan));
+  Tested tested(const Session& session, const TaskPlan& plan) const final {
+    return tested_by(session, std::any_cast<const Plan&>(plan));
   }
 
  private:
   virtual Plan make_plan(const Session& session, EncodeRequest& request) const = 0;
   virtual void run_plan(const Session& session, const EncodeCache& cache, const Plan& plan,
                         TaskResult& result) const = 0;
-  virtual std::vector<std::string> tested_units(const Plan&) const { return {}; }
+  virtual Tested tested_by(const Session&, const Plan&) const { return {}; }
 };
 
 /// A task as the table of tasks knows it.
@@ -111,6 +127,13 @@ struct ChosenTask {
 /// logged). Throws UsageError on an unknown name (the nearest is named) and on a named task that
 /// cannot run.
 std::vector<ChosenTask> choose_tasks(const std::vector<std::string>& names, const Session& session);
+
+/// The tasks' plans, before anything is encoded.
+struct EvalPlan {
+  std::vector<PlannedTable> tables;
+  std::vector<TaskResult> failed;  ///< tasks that cannot be planned, with the reason
+};
+EvalPlan plan_tasks(const Session& session, const std::vector<ChosenTask>& tasks);
 
 /// Runs them: plans, one encoding pass, then each. One failing task never stops the others. A task
 /// with a failed check is "withheld". details["settings"] is the resolved evaluation configuration,

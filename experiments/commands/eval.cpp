@@ -29,10 +29,10 @@ namespace {
 
 struct Options {
   std::vector<std::filesystem::path> dictionaries;
-  std::filesystem::path data, model, out;
+  std::filesystem::path data, model, out, like;
   std::string config;
   std::vector<std::string> tasks, nulls, trained_nulls, overrides;
-  bool list = false, quick = false, json = false, trust_model_code = false;
+  bool list = false, plan = false, quick = false, json = false, trust_model_code = false;
   uint64_t seed = 0;
   int threads = 0;
 };
@@ -77,7 +77,8 @@ void check_required(const Options& options) {
     throw UsageError(
         "eval: --data (or data.path in the configuration) is required: the folder of shards to "
         "evaluate on");
-  if (options.out.empty())
+  if (!options.like.empty() && !options.plan) throw UsageError("eval: --like needs --plan");
+  if (options.out.empty() && !options.plan)
     throw UsageError("eval: --out is required: the folder that results.json goes to");
 }
 
@@ -172,13 +173,35 @@ void fail_on_what_is_missing(const eval::Results& results) {
   if (!missing.empty()) throw Error(fmt::format("{}", fmt::join(missing, "; ")));
 }
 
+/// What the evaluation would tell; nothing is encoded or written.
+void print_plan(const Options& options, const eval::Session& session,
+                const std::vector<eval::ChosenTask>& tasks) {
+  const std::vector<eval::TableSpread> spreads =
+      options.like.empty() ? eval::published_spreads()
+                           : eval::spreads_of(eval::compare(eval::read_results(options.like)));
+  const eval::EvalPlan plan = eval::plan_tasks(session, tasks);
+  const std::vector<eval::Power> powers = eval::power_of(plan.tables, spreads, session.trained());
+  if (options.json)
+    print_json(eval::to_json(powers));
+  else
+    fmt::print("{}", eval::power_table(powers, session.trained()));
+  std::vector<std::string> failed;
+  for (const eval::TaskResult& task : plan.failed)
+    failed.push_back(fmt::format("{} ({})", task.name, task.reason));
+  if (!failed.empty())
+    throw Error(fmt::format("{} of {} tasks cannot run: {}", failed.size(), tasks.size(),
+                            fmt::join(failed, "; ")));
+}
+
 void evaluate(Options options) {
   if (options.list) return list_tasks();
   const Config config = read_config(options);
   check_required(options);
   using data::FolderKind;
-  data::guard_folder(options.out, {options.data, options.config, options.model},
-                     {FolderKind::run, FolderKind::finetune, FolderKind::sweep}, {"results.json"});
+  if (!options.plan)
+    data::guard_folder(options.out, {options.data, options.config, options.model},
+                       {FolderKind::run, FolderKind::finetune, FolderKind::sweep},
+                       {"results.json"});
   Context context({Device::cpu, options.threads});
   const data::Dataset dataset = data::Dataset::open(options.data, config.data.sinks());
   std::vector<eval::TrainedNull> trained_nulls;
@@ -202,6 +225,7 @@ void evaluate(Options options) {
       .trust_model_code = options.trust_model_code,
       .log = log_line};
   const auto tasks = eval::choose_tasks(options.tasks, session);
+  if (options.plan) return print_plan(options, session, tasks);
   const std::filesystem::path file = options.out / "results.json";
   const std::optional<eval::Results> earlier =
       earlier_results(file, planned(make_results(dataset, session), config, tasks));
@@ -260,6 +284,13 @@ void register_eval(CLI::App& app) {
       ->capture_default_str();
   add_threads(*command, options->threads);
   command->add_flag("--list", options->list, "List the tasks and stop");
+  command->add_flag("--plan", options->plan,
+                    "Print which differences each task would tell apart, and stop");
+  command
+      ->add_option("--like", options->like,
+                   "With --plan: a results.json whose tables varied as these will; default: as "
+                   "published for the quickstart")
+      ->allow_extra_args(false);
   command->add_flag("--quick", options->quick,
                     "Fewer texts, classes and seeds: a look, not for publication");
   command->add_flag("--trust-model-code", options->trust_model_code,

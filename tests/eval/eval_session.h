@@ -1,8 +1,14 @@
 // A session over planted data, as `assay eval` makes one.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <array>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "eval/encoding/dictionaries.h"
@@ -11,6 +17,37 @@
 #include "tests/eval/planted_data.h"
 
 namespace assay::eval::test {
+
+/// Of one table of scores: units, runs.
+using TableSize = std::pair<int64_t, int64_t>;
+using TableSizes = std::map<std::array<std::string, 3>, TableSize>;
+
+inline TableSizes scored_sizes(const std::vector<TaskResult>& results) {
+  TableSizes sizes;
+  for (const TaskResult& task : results)
+    for (const Score& score : task.scores) {
+      std::set<int64_t> units, runs;
+      for (const Cell& cell : score.cells) {
+        units.insert(cell.unit);
+        runs.insert(cell.run);
+      }
+      sizes[{task.name, score.metric, score.part}] = {std::ssize(units), std::ssize(runs)};
+    }
+  return sizes;
+}
+
+/// Runs them, and holds the tables of scores to what was planned. A task that failed has none.
+inline std::vector<TaskResult> run_as_planned(const Session& session,
+                                              const std::vector<ChosenTask>& tasks) {
+  std::vector<TaskResult> results = run_tasks(session, tasks);
+  TableSizes planned;
+  for (const PlannedTable& table : plan_tasks(session, tasks).tables)
+    for (const TaskResult& result : results)
+      if (result.name == table.task && result.status != "failed")
+        planned[{table.task, table.metric, table.part}] = {table.units, table.runs};
+  EXPECT_EQ(scored_sizes(results), planned);
+  return results;
+}
 
 struct SessionFixture {
   SessionFixture(const std::string& name, const PlantedOptions& options, int threads = 2)
@@ -50,7 +87,7 @@ struct SessionFixture {
   std::vector<TaskResult> run(const std::vector<std::string>& names) {
     const Session s = session();
     auto tasks = choose_tasks(names, s);
-    return run_tasks(s, tasks);
+    return run_as_planned(s, tasks);
   }
 
   support::TemporaryFolder folder;

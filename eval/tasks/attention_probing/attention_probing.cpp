@@ -153,8 +153,9 @@ class AttentionProbingTask : public PlannedTask<Plan> {
     return plan;
   }
 
-  std::vector<std::string> tested_units(const Plan& plan) const override {
-    return plan.probing.classes;
+  Tested tested_by(const Session&, const Plan& plan) const override {
+    return {plan.probing.classes,
+            {{"auroc", "ood", "classes", std::ssize(plan.probing.classes), plan.probing.runs}}};
   }
 
   void run_plan(const Session& session, const EncodeCache&, const Plan& plan,

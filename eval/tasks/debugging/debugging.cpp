@@ -117,6 +117,8 @@ struct DebuggingTexts {
   DebuggingPlan plan;
 };
 
+constexpr int64_t kStrength = 100;
+
 class DebuggingTask : public PlannedTask<DebuggingTexts> {
  public:
   std::string missing(const Session& session) const override {
@@ -137,15 +139,18 @@ class DebuggingTask : public PlannedTask<DebuggingTexts> {
   }
 
   /// Artefacts and the data sets that have them.
-  std::vector<std::string> tested_units(const DebuggingTexts& planned) const override {
-    std::vector<std::string> units;
+  Tested tested_by(const Session&, const DebuggingTexts& planned) const override {
+    const std::vector<std::string>& artefacts = planned.plan.artefacts;
+    Tested tested;
+    std::vector<Organism> sets;
     for (const DebuggingRun& run : planned.plan.runs)
-      for (const Organism& set : run.cases)
-        units.push_back(fmt::format(
-            "{} in data set {}",
-            set.goal < 0 ? "no artefact" : planned.plan.artefacts[static_cast<size_t>(set.goal)],
-            set.replicate));
-    return units;
+      sets.insert(sets.end(), run.cases.begin(), run.cases.end());
+    for (const Organism& set : sets)
+      tested.units.push_back(fmt::format(
+          "{} in data set {}",
+          set.goal < 0 ? "no artefact" : artefacts[static_cast<size_t>(set.goal)], set.replicate));
+    tested.tables.push_back(hidden_goals::planned_goals(sets, kStrength, "artefacts"));
+    return tested;
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const DebuggingTexts& planned,
@@ -163,8 +168,8 @@ class DebuggingTask : public PlannedTask<DebuggingTexts> {
       cases.organisms.insert(cases.organisms.end(), run.cases.begin(), run.cases.end());
     }
     const hidden_goals::GoalSetup setup{.names = plan.artefacts,
-                                        .strengths = {100},
-                                        .headline = 100,
+                                        .strengths = {kStrength},
+                                        .headline = kStrength,
                                         .ceiling = "rates",
                                         .latents = {"latents"},
                                         .unit = "data sets",

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "eval/results/compare.h"
 #include "eval/results/families.h"
@@ -292,6 +293,18 @@ void describe_organisms(const GoalCases& cases, const std::string& fit,
                     {"least_" + fit, *std::min_element(values.begin(), values.end())}});
   }
   result.details["organisms"] = std::move(rows);
+}
+
+PlannedTable planned_goals(const std::vector<Organism>& organisms, int64_t headline,
+                           const std::string& noun) {
+  std::set<int32_t> goals;
+  std::set<int64_t> replicates;
+  for (const Organism& organism : organisms) {
+    if (!is_planted(organism, headline)) continue;
+    goals.insert(organism.goal);
+    replicates.insert(organism.replicate);
+  }
+  return {"mrr", strength_part(headline), noun, std::ssize(goals), std::ssize(replicates)};
 }
 
 }  // namespace assay::eval::hidden_goals

@@ -35,4 +35,9 @@ void report_goals(const Session& session, const GoalSetup& setup, const GoalCase
 void describe_organisms(const GoalCases& cases, const std::string& fit,
                         const std::vector<double>& fits, TaskResult& result);
 
+/// The table that report_goals will fill with the organisms planted at the headline strength;
+/// `noun` is what they hide, in the plural.
+PlannedTable planned_goals(const std::vector<Organism>& organisms, int64_t headline,
+                           const std::string& noun);
+
 }  // namespace assay::eval::hidden_goals

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/tasks/hidden_goals/declare.h"
 #include "eval/tasks/hidden_goals/scores.h"
 #include "eval/tasks/task.h"
 
@@ -30,8 +31,10 @@ class GoalTask : public PlannedTask<GoalTaskPlan> {
  protected:
   const std::string& name() const { return name_; }
   GoalTaskPlan make_plan(const Session& session, EncodeRequest& request) const override;
-  std::vector<std::string> tested_units(const GoalTaskPlan& plan) const override {
-    return plan.goals.classes;
+  Tested tested_by(const Session& session, const GoalTaskPlan& plan) const override {
+    return {plan.goals.classes,
+            {{"mrr", strength_part(settings(session).headline_strength), "goals",
+              std::ssize(plan.goals.classes), std::ssize(plan.goals.runs)}}};
   }
   virtual const HiddenGoalsConfig& settings(const Session& session) const = 0;
   /// Every organism of one run by every arm, one entry an organism, the arms in the same order; and

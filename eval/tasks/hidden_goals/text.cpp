@@ -107,6 +107,10 @@ class HiddenGoalsTextTask : public PlannedTask<TextAudit> {
     return audit;
   }
 
+  Tested tested_by(const Session&, const TextAudit& audit) const override {
+    return {{}, {planned_goals(audit.plan.organisms, kStrength, "words")}};
+  }
+
   void run_plan(const Session& session, const EncodeCache&, const TextAudit& audit,
                 TaskResult& result) const override {
     const AuditPlan& plan = audit.plan;
@@ -122,8 +126,8 @@ class HiddenGoalsTextTask : public PlannedTask<TextAudit> {
       cases.fold.push_back(static_cast<int8_t>(c % 2));
     const std::vector<GoalArm> arms = Audit(session, audit.table, plan, words.get()).arms();
     GoalSetup setup{.names = plan.candidates,
-                    .strengths = {100},
-                    .headline = 100,
+                    .strengths = {kStrength},
+                    .headline = kStrength,
                     .ceiling = "direct_query",
                     .latents = {"latents_exemplar"},
                     .sampled = "words"};
@@ -135,6 +139,7 @@ class HiddenGoalsTextTask : public PlannedTask<TextAudit> {
     result.details["organisms"] = counts;
   }
 
+  static constexpr int64_t kStrength = 100;
   static constexpr const char* kNames[] = {"planted", "benign", "decoy", "calibration"};
 
   static std::vector<int64_t> concept_documents(const TextAudit& audit) {

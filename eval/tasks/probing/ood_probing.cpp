@@ -223,8 +223,9 @@ class OodProbingTask : public PlannedTask<OodPlan> {
     return plan;
   }
 
-  std::vector<std::string> tested_units(const OodPlan& plan) const override {
-    return plan.probing.classes;
+  Tested tested_by(const Session&, const OodPlan& plan) const override {
+    return {plan.probing.classes,
+            {{"auroc", "ood", "classes", std::ssize(plan.probing.classes), plan.probing.runs}}};
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const OodPlan& own,

@@ -130,8 +130,13 @@ class ProbeRegimesTask : public PlannedTask<RegimesPlan> {
     return plan;
   }
 
-  std::vector<std::string> tested_units(const RegimesPlan& plan) const override {
-    return plan.probing.classes;
+  Tested tested_by(const Session&, const RegimesPlan& plan) const override {
+    Tested tested{plan.probing.classes, {}};
+    for (const Regime& regime : plan.regimes)
+      if (tested.tables.empty() || tested.tables.back().part != regime.family)
+        tested.tables.push_back({"auroc", regime.family, "classes",
+                                 std::ssize(plan.probing.classes), plan.probing.runs});
+    return tested;
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const RegimesPlan& plan,

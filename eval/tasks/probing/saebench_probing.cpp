@@ -114,8 +114,8 @@ class SaebenchProbingTask : public PlannedTask<SaebenchPlan> {
     return plan;
   }
 
-  std::vector<std::string> tested_units(const SaebenchPlan& plan) const override {
-    return plan.probing.classes;
+  Tested tested_by(const Session&, const SaebenchPlan& plan) const override {
+    return {plan.probing.classes, {}};
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const SaebenchPlan& plan,

@@ -48,6 +48,10 @@ void declare_spurious(const TriedStrengths& tried, const std::string& headline_p
        .metrics = metrics}};
 }
 
+std::string share_part(int64_t share) {
+  return fmt::format("share {:.2f}", static_cast<double>(share) / 100);
+}
+
 std::string removal_part_name(int64_t n) { return fmt::format("n {}", n); }
 
 void declare_removal(const SpuriousConfig& config, TaskResult& result) {

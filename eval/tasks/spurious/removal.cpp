@@ -79,8 +79,12 @@ class RemovalTask : public PlannedTask<RemovalPlan> {
     return plan;
   }
 
-  std::vector<std::string> tested_units(const RemovalPlan& plan) const override {
-    return plan.classes;
+  Tested tested_by(const Session& session, const RemovalPlan& plan) const override {
+    const std::string part = removal_part_name(session.config.of<SpuriousConfig>().headline_ablate);
+    const auto classes = std::ssize(plan.classes), runs = std::ssize(plan.runs);
+    return {plan.classes,
+            {{"tpp", part, "classes", classes, runs},
+             {"scr", part, "pairs of classes", classes / 2, runs}}};
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const RemovalPlan& plan,

@@ -47,9 +47,7 @@ class Reporter {
       : session_(session), plan_(plan), seen_(seen), result_(result) {}
 
   std::string part(size_t share) const {
-    return fmt::format(
-        "share {:.2f}",
-        static_cast<double>(session_.config.of<SpuriousConfig>().shares[share]) / 100);
+    return share_part(session_.config.of<SpuriousConfig>().shares[share]);
   }
   std::string name(std::optional<size_t> dictionary) const {
     return dictionary_name(session_, dictionary);

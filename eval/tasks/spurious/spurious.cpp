@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "eval/tasks/spurious/declare.h"
 #include "eval/tasks/spurious/format_pool.h"
 #include "eval/tasks/spurious/grids.h"
 #include "eval/tasks/spurious/scores.h"
@@ -48,8 +49,10 @@ class SpuriousTask : public PlannedTask<SpuriousTexts> {
     return planned;
   }
 
-  std::vector<std::string> tested_units(const SpuriousTexts& planned) const override {
-    return planned.plan.classes;
+  Tested tested_by(const Session& session, const SpuriousTexts& planned) const override {
+    const SpuriousPlan& plan = planned.plan;
+    const std::string part = share_part(session.config.of<SpuriousConfig>().shares.front());
+    return {plan.classes, {{"both_auroc", part, "classes", std::ssize(plan.classes), plan.runs}}};
   }
 
   void run_plan(const Session& session, const EncodeCache& cache, const SpuriousTexts& planned,

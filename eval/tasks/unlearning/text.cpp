@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 
 #include "eval/results/families.h"
 #include "eval/results/words.h"
@@ -322,8 +323,11 @@ class UnlearningTextTask : public PlannedTask<CorpusTexts> {
     return texts;
   }
 
-  std::vector<std::string> tested_units(const CorpusTexts& texts) const override {
-    return texts.plan.corpora;
+  Tested tested_by(const Session&, const CorpusTexts& texts) const override {
+    std::set<int64_t> documents;
+    for (const int64_t t : texts.plan.texts[0][kTextTest])
+      documents.insert(texts.table.document[t]);
+    return {texts.plan.corpora, {{"forget_drop", "test", "documents", std::ssize(documents), 1}}};
   }
 
   void run_plan(const Session& session, const EncodeCache&, const CorpusTexts& texts,

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
+#include "eval/tasks/unlearning/declare.h"
 #include "eval/tasks/unlearning/scores.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
@@ -78,12 +80,18 @@ class UnlearningTask : public PlannedTask<UnlearningTexts> {
   }
 
   /// Each class as often as there are runs that test it.
-  std::vector<std::string> tested_units(const UnlearningTexts& texts) const override {
-    std::vector<std::string> units;
+  Tested tested_by(const Session& session, const UnlearningTexts& texts) const override {
+    Tested tested;
+    std::set<std::string> classes;
     for (size_t r = 0; r < texts.plans.size(); ++r)
-      for (const std::string& name : texts.plans[r].classes)
-        units.push_back(r == 0 ? name : fmt::format("{} in run {}", name, r + 1));
-    return units;
+      for (const std::string& name : texts.plans[r].classes) {
+        tested.units.push_back(r == 0 ? name : fmt::format("{} in run {}", name, r + 1));
+        classes.insert(name);
+      }
+    tested.tables.push_back({"forget_drop",
+                             few_shot_part(session.config.of<UnlearningConfig>().headline_labels),
+                             "classes", std::ssize(classes), std::ssize(texts.plans)});
+    return tested;
   }
 
   void run_plan(const Session& session, const EncodeCache&, const UnlearningTexts& texts,

@@ -43,10 +43,15 @@ TEST(Spread, OneRunHoldsAllInUnits) {
   EXPECT_EQ(spread.cells, 0);
 }
 
-TEST(Spread, NeedsTwoUnitsAndEveryCell) {
+TEST(Spread, WhereCellsAreMissingUnitsHoldAll) {
+  const Spread spread = *spread_of(std::vector<Cell>{{0, 0, 1}, {0, 1, 3}, {1, 0, 6}});
+  EXPECT_DOUBLE_EQ(spread.units, 8) << "of the means 2 and 6";
+  EXPECT_EQ(spread.runs + spread.cells, 0);
+}
+
+TEST(Spread, OneUnitHasNone) {
   EXPECT_FALSE(spread_of({}));
   EXPECT_FALSE(spread_of(std::vector<Cell>{{0, 0, 1}, {0, 1, 2}}));
-  EXPECT_FALSE(spread_of(std::vector<Cell>{{0, 0, 1}, {0, 1, 2}, {1, 0, 2}}));
 }
 
 TEST(Power, FourOfFiveSamplesTellWhatIsSaid) {

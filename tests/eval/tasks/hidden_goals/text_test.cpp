@@ -2,6 +2,7 @@
 // method can see.
 #include "eval/tasks/hidden_goals/text.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -170,7 +171,7 @@ struct AuditFixture {
                           .model = {},
                           .log = [this](const std::string& line) { log.push_back(line); }};
     auto tasks = choose_tasks({"hidden_goals_text"}, session);
-    return run_tasks(session, tasks)[0];
+    return test::run_as_planned(session, tasks)[0];
   }
   std::string error() {
     try {
@@ -213,10 +214,7 @@ TEST(HiddenGoalsText, ASecretInTheActivationsIsNamedFromThemAndNotFromWords) {
             value(result, "mrr", "latents_exemplar", "oracle"));
   EXPECT_GT(value(result, "detection_auroc_plain", "latents_exemplar", "oracle"), 0.9);
   EXPECT_EQ(test::find(result, "top1", "logit_lens", "", "strength 1.00"), nullptr);
-  EXPECT_NE(fixture.log[1].find("no --model") == std::string::npos
-                ? fixture.log[2].find("no --model")
-                : fixture.log[1].find("no --model"),
-            std::string::npos);
+  EXPECT_THAT(fixture.log, testing::Contains(testing::HasSubstr("no --model")));
   EXPECT_EQ(result.details["left_out"].get<std::string>().substr(0, 10), "no --model");
   EXPECT_EQ(result.details["organisms"]["decoy"], 4);
 }

@@ -38,7 +38,7 @@ struct Fixture : test::SessionFixture {
     const Session s = session();
     std::vector<ChosenTask> tasks;
     tasks.push_back({&kHiddenGoalsUpper, make_hidden_goals_upper_task(linear_half)});
-    return run_tasks(s, tasks)[0];
+    return test::run_as_planned(s, tasks)[0];
   }
 };
 

@@ -99,6 +99,12 @@ def number(task, metric, method, part, dictionary=""):
     return found
 
 
+def test_the_plan_has_the_documents_that_are_scored(made, result):
+    (row,) = json.loads(evaluate(made, "--plan", "--json", "--tasks", "unlearning_text").stdout)
+    documents = {cell[0] for cell in result["scores"][0]["cells"]}
+    assert (row["units"], row["unit"], row["runs"]) == (len(documents), "documents", 1)
+
+
 def test_untouched_losses_are_transformers_own(made, result):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

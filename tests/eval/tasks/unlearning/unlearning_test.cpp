@@ -10,6 +10,7 @@
 #include <set>
 
 #include "kernels/base/error.h"
+#include "tests/eval/eval_session.h"
 #include "tests/eval/linear_half.h"
 #include "tests/eval/tasks/unlearning/unlearning_session.h"
 
@@ -205,7 +206,7 @@ TEST_F(UnlearningTest, AMissingModelFailsThisTaskAlone) {
   Session session = fixture_.session();
   session.model = fixture_.folder.path() / "no-such-model";
   auto tasks = choose_tasks({"core", "unlearning"}, session);
-  const auto results = run_tasks(session, tasks);
+  const auto results = test::run_as_planned(session, tasks);
   EXPECT_EQ(results[0].status, "ok") << results[0].reason;
   EXPECT_EQ(results[1].status, "failed");
   EXPECT_NE(results[1].reason.find("no-such-model"), std::string::npos) << results[1].reason;
@@ -234,7 +235,7 @@ TEST_F(UnlearningTest, AnotherModelsHalvesFailThisTaskAlone) {
   session.model = folder;
   session.trust_model_code = true;
   auto tasks = choose_tasks({"unlearning", "core"}, session);
-  const auto results = run_tasks(session, tasks);
+  const auto results = test::run_as_planned(session, tasks);
   const auto of = [&](const std::string& name) {
     return *std::find_if(results.begin(), results.end(),
                          [&](const TaskResult& r) { return r.name == name; });
