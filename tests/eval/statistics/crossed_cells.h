@@ -24,8 +24,8 @@ inline constexpr Design kDesigns[] = {
     {"targeted_removal", 8, 4, .038, 0, .016}, {"probe_regimes, noise", 15, 4, .051, .035, .029},
     {"unlearning", 13, 1, .147, 0, 0},         {"hidden_goals", 24, 2, .217, 0, .323},
     {"cells alone", 24, 2, 0, 0, 1},           {"units dominate", 8, 4, 1, 0, .1},
-    {"units dominate", 6, 16, 1, 0, .1},          {"units dominate", 15, 4, 1, 0, .1},
-    {"runs vary like units", 8, 8, 1, 1, 1},          {"runs vary somewhat", 15, 4, 1, .3, .3},
+    {"units dominate", 6, 16, 1, 0, .1},       {"units dominate", 15, 4, 1, 0, .1},
+    {"runs vary like units", 8, 8, 1, 1, 1},   {"runs vary somewhat", 15, 4, 1, .3, .3},
     {"many units", 40, 5, 1, .2, 1},
 };
 
