@@ -5,7 +5,8 @@
 // The winners are those of the canonical fp32 dot (kernels/primitives.h), whatever the tile, the
 // thread or the instruction set: a bf16 product screens (kernels/screening.h), keeping every latent
 // whose screened value plus its error bound reaches the k-th best lower bound, and the survivors
-// are rescored. A row with too many survivors (near-ties) is scored exactly over all n.
+// are rescored. How many survive depends on d and on the norms, so lists grow. A row of which a
+// good part of all latents survives (near-ties) is scored exactly over all n.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,9 @@ void check_encoder(const char* operation, ConstMatrix x, const Encoder& encoder)
 /// raises `flag` with the row, whose pairs are then indices 0…k−1, values 0; so does every row
 /// where a weight, a bias or a scale is not finite. Large weights are ordinary: rows for which bf16
 /// proves nothing are scored exactly. Deterministic: the same bits on any number of threads and any
-/// instruction set. Workspace: O(B·k) for the result and, a worker, a tile of rows in bf16 and (2k
-/// + 256) candidates a row of the tile. Throws UsageError where shapes or k do not fit.
+/// instruction set. Workspace: O(B·k) for the result and, a worker, a tile of rows in bf16 and 2k +
+/// 256 candidates a row of the tile; twice as many as long as more than half survive, up to n/2.
+/// Throws UsageError where shapes or k do not fit.
 void encode_topk(Context& context, ConstMatrix x, const Encoder& encoder, int64_t k,
                  SparseCodes& out, NumericFlag& flag);
 

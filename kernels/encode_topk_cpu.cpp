@@ -44,6 +44,8 @@ class Search {
     }
     screening_.stream(tile, [&](int64_t r) {
       compact(tile, r);
+      if (tile.count[r] <= tile.capacity / 2) return;
+      if (2 * tile.capacity <= encoder_.w.rows / 2) return Screening::widen(tile);
       if (tile.count[r] <= tile.capacity - kScreenGroup) return;
       tile.threshold[r] = Screening::kClosed;  // near-ties: to the exact path
       tile.count[r] = 0;
@@ -60,7 +62,8 @@ class Search {
     // A few finalists of every row before the next few of any: where k is a good part of n, rows
     // share their weights.
     constexpr int64_t kFew = 32;
-    for (int64_t done = 0; done < tile.capacity; done += kFew) {
+    const int64_t most = *std::max_element(tile.count.begin(), tile.count.end());
+    for (int64_t done = 0; done < most; done += kFew) {
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = r * tile.capacity + done, count = std::min(kFew, tile.count[r] - done);
         if (count > 0)

@@ -64,6 +64,20 @@ void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows)
   }
 }
 
+void Screening::widen(Tile& tile) {
+  const auto rows = static_cast<int64_t>(tile.count.size());
+  std::vector<int32_t> indices(2 * tile.indices.size());
+  std::vector<float> kept(2 * tile.kept.size());
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t from = r * tile.capacity, to = 2 * from;
+    std::copy_n(tile.indices.begin() + from, tile.count[r], indices.begin() + to);
+    std::copy_n(tile.kept.begin() + from, tile.count[r], kept.begin() + to);
+  }
+  tile.indices.swap(indices);
+  tile.kept.swap(kept);
+  tile.capacity *= 2;
+}
+
 void Screening::rescore(int64_t row, const int32_t* indices, int64_t count, float* pre) const {
   const float* x = x_.row(row);
   const int64_t d = x_.cols;

@@ -64,8 +64,11 @@ class Screening {
   /// rows.
   void start(Tile& tile, int64_t capacity, int64_t first, int64_t rows) const;
 
+  /// Doubles the room of every row's list, whose candidates stay.
+  static void widen(Tile& tile);
+
   /// Lists, group by group of 32 latents, what reaches each row's threshold. `full(r)` is called
-  /// when row r's list has no room for another group: it must make room, or close the row's
+  /// when row r's list has no room for another group: it must make room, widen, or close the row's
   /// threshold and set its count to 0.
   template <class Full>
   void stream(Tile& tile, const Full& full) const;

@@ -94,7 +94,9 @@ struct EncodeCase {
     infinite_bias,
     huge_weights,  ///< every fifth latent's weights are finite and their squares are not
     overflowing,   ///< the same, and row 1 so large that its sums are not finite
-    unscreenable   ///< norms are finite, products as large as a sum may hold
+    unscreenable,  ///< norms are finite, products as large as a sum may hold
+    one_large,     ///< one latent's weights are 30 times the others': every bound grows
+    offset         ///< x has a large part that all rows and dimensions share
   } kind = random;
   bool ranked = false;  ///< selection ranks rank_scale()·pre
 
@@ -102,6 +104,7 @@ struct EncodeCase {
     std::vector<float> x = reference::normal(rows * d, 1);
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     for (float& v : x) v *= scale();
+    for (float& v : x) v += kind == offset ? 10.0f : 0.0f;
     if (kind == nan_rows) x[d + d / 2] = std::numeric_limits<float>::quiet_NaN();
     if (kind == nan_rows) x[2 * d] = -kInfinity;
     if (kind == infinite_rows) x[3] = x[d] = kInfinity;
@@ -121,6 +124,7 @@ struct EncodeCase {
       if ((kind == tiny || kind == huge) && j % 3 == 0) w[i] *= 1e-4f;
       if ((kind == huge_weights || kind == overflowing) && j % 5 == 0) w[i] *= 1e20f;
       if (kind == unscreenable) w[i] *= 1e18f;
+      if (kind == one_large && j == n / 3) w[i] *= 30;
     }
     if (kind == nan_weight) w[n / 2 * d] = std::numeric_limits<float>::quiet_NaN();
     return w;
@@ -178,6 +182,7 @@ inline const EncodeCase kEncodeCases[] = {
     {"past_a_tile", 200, 31, 700, 16}, {"all", 64, 48, 97, 97},
     {"the_largest", 17, 64, 3000, 1},  {"many", 9, 65, 2049, 300},
     {"no_rows", 0, 8, 16, 2},          {"few_latents", 33, 128, 31, 8},
+    {"wide", 3, 4096, 3000, 64},
 };
 
 /// k on both sides of what a device screens, scores that tie, nearly tie, fill every list, or are
@@ -203,6 +208,8 @@ inline const EncodeCase kHardEncodeCases[] = {
     {"huge_weights", 3, 20, 300, 8, EncodeCase::huge_weights},
     {"overflowing", 3, 20, 300, 8, EncodeCase::overflowing},
     {"unscreenable", 3, 20, 300, 8, EncodeCase::unscreenable},
+    {"one_large_latent", 9, 64, 6000, 32, EncodeCase::one_large},
+    {"common_offset", 9, 64, 6000, 32, EncodeCase::offset},
 };
 
 /// Selection by scale·pre: screened, beyond what is screened, tied, and without end.
@@ -223,9 +230,14 @@ inline const EncodeCase kRankedEncodeCases[] = {
 };
 
 /// Those that the benchmark times, of encode_threshold as well.
-inline const EncodeCase kEncodeTimed[] = {{"2048x384x6144_k32", 2048, 384, 6144, 32},
-                                          {"2048x768x24576_k32", 2048, 768, 24576, 32},
-                                          {"2048x384x6144_k256", 2048, 384, 6144, 256}};
+inline const EncodeCase kEncodeTimed[] = {
+    {"2048x384x6144_k32", 2048, 384, 6144, 32},
+    {"2048x768x24576_k32", 2048, 768, 24576, 32},
+    {"2048x384x6144_k256", 2048, 384, 6144, 256},
+    {"192x4096x16384_k64", 192, 4096, 16384, 64},
+    {"192x4096x16384_k128", 192, 4096, 16384, 128},
+    {"1024x384x6144_k32_one_large", 1024, 384, 6144, 32, EncodeCase::one_large},
+    {"1024x384x6144_k32_offset", 1024, 384, 6144, 32, EncodeCase::offset}};
 
 /// Thresholds for an encoder, any density; `edges`: each is the exact score of one row, which is
 /// not above it.
