@@ -29,6 +29,25 @@ std::vector<std::string> drawn_metrics(const Figure& figure) {
   return {figure.metrics.begin(), figure.metrics.begin() + count};
 }
 
+/// Each level once. Of several levels each says whose it is.
+std::vector<ReferenceLine> chance_lines(const TaskResult& task,
+                                        const std::vector<std::string>& metrics) {
+  std::vector<ReferenceLine> lines;
+  for (const std::string& metric : metrics) {
+    const std::optional<double> chance = chance_of(task, metric);
+    if (!chance) continue;
+    const auto same = std::find_if(lines.begin(), lines.end(), [&](const ReferenceLine& line) {
+      return line.value == *chance;
+    });
+    if (same == lines.end())
+      lines.push_back({*chance, "chance of " + metric_label(task, metric)});
+    else
+      same->label += ", " + metric_label(task, metric);
+  }
+  if (lines.size() == 1) lines[0].label = "chance";
+  return lines;
+}
+
 /// "Dashed: chance 0.500; hides all 1.000." Of a matrix chance is the white.
 std::string dashed_sentence(const FigureInput& in) {
   const std::string& kind = in.figure.kind;
@@ -101,13 +120,7 @@ std::vector<const Number*> numbers_of(const TaskResult& task, const Figure& figu
 
 std::vector<ReferenceLine> reference_lines(const FigureInput& in,
                                            const std::vector<std::string>& metrics) {
-  std::vector<ReferenceLine> lines;
-  for (const std::string& metric : metrics) {
-    const std::optional<double> chance = chance_of(in.task, metric);
-    const bool known = std::any_of(lines.begin(), lines.end(),
-                                   [&](const ReferenceLine& line) { return line.value == chance; });
-    if (chance && !known) lines.push_back({*chance, "chance"});
-  }
+  std::vector<ReferenceLine> lines = chance_lines(in.task, metrics);
   for (const ReferenceLine& own : in.figure.references) {
     const auto same = std::find_if(lines.begin(), lines.end(), [&](const ReferenceLine& line) {
       return line.value == own.value;

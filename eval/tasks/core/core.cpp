@@ -10,7 +10,6 @@
 #include "eval/tasks/core/declare.h"
 #include "eval/tasks/core/measured.h"
 #include "kernels/base/error.h"
-#include "kernels/base/random.h"
 
 namespace assay::eval::core {
 namespace {

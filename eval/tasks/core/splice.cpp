@@ -3,7 +3,7 @@
 #include <map>
 
 #include "eval/results/families.h"
-#include "eval/statistics/stats.h"
+#include "eval/statistics/inference.h"
 #include "eval/tasks/core/declare.h"
 #include "eval/tasks/core/measured.h"
 #include "eval/tasks/core/settings.h"

@@ -4,11 +4,9 @@
 
 #include <algorithm>
 
-#include "eval/results/compare.h"
 #include "eval/results/families.h"
 #include "eval/results/text.h"
 #include "eval/results/words.h"
-#include "eval/statistics/stats.h"
 #include "eval/tasks/match_row.h"
 #include "eval/tasks/spurious/declare.h"
 #include "eval/tasks/spurious/removal_run.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/statistics/stats.h"
+#include "eval/statistics/inference.h"
 #include "eval/tasks/spurious/fixes.h"
 #include "eval/tasks/task.h"
 

@@ -8,7 +8,7 @@
 
 #include "eval/results/families.h"
 #include "eval/results/words.h"
-#include "eval/statistics/stats.h"
+#include "eval/statistics/inference.h"
 #include "eval/tasks/match_row.h"
 #include "eval/tasks/unlearning/declare.h"
 #include "eval/tasks/unlearning/scores.h"
