@@ -51,7 +51,7 @@ class Sweep {
     screening_.start(tile, kCapacity, first, rows);
     s.rows.assign(rows, {});
     for (int64_t r = 0; r < rows; ++r) {
-      if (tile.usable[r]) tile.threshold[r] = -screening_.widest_error(tile.bound[r]);
+      if (tile.usable[r]) tile.bar[r] = 0;
     }
     screening_.stream(tile, [&](int64_t r) { settle(s, r, first + r); });
     for (int64_t r = 0; r < rows; ++r) {
@@ -80,7 +80,7 @@ class Sweep {
     s.finalists.clear();
     for (int64_t c = r * kCapacity; c < r * kCapacity + tile.count[r]; ++c) {
       const int32_t j = tile.indices[c];
-      if (tile.kept[c] + screening_.error(tile.bound[r], j) >= 0) s.finalists.push_back(j);
+      if (tile.kept[c] + screening_.error(tile, r, j) >= 0) s.finalists.push_back(j);
     }
     tile.count[r] = 0;
     decide(s, r, row);

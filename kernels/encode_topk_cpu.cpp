@@ -12,12 +12,10 @@ namespace assay {
 
 namespace {
 
-constexpr float kLowest = std::numeric_limits<float>::lowest();  // above the padding's −∞
-
 /// One worker's scratch.
 struct Scratch {
   Screening::Tile tile;
-  std::vector<float> order, errors;  // of the certificate, or of the ranks
+  std::vector<float> order, errors;  // of the candidates, or of the ranks
   std::vector<float> ranks;          // of the finalists
   std::vector<int32_t> all;          // of the exact path: every latent, and its score
   std::vector<float> pre;
@@ -40,20 +38,19 @@ class Search {
     Screening::Tile& tile = s.tile;
     screening_.start(tile, 2 * k_ + 256, first, rows);
     for (int64_t r = 0; r < rows; ++r) {
-      if (tile.usable[r]) tile.threshold[r] = kLowest;
+      if (tile.usable[r]) tile.bar[r] = Screening::kLowest;
     }
     screening_.stream(tile, [&](int64_t r) {
-      compact(tile, r);
+      compact(s, r);
       if (tile.count[r] <= tile.capacity / 2) return;
       if (2 * tile.capacity <= encoder_.w.rows / 2) return Screening::widen(tile);
       if (tile.count[r] <= tile.capacity - kScreenGroup) return;
-      tile.threshold[r] = Screening::kClosed;  // near-ties: to the exact path
+      tile.bar[r] = Screening::kClosed;  // near-ties: to the exact path
       tile.count[r] = 0;
     });
     for (int64_t r = 0; r < rows; ++r) {
       if (tile.count[r] >= k_) {
-        compact(tile, r);
-        certify(s, r);
+        compact(s, r);
       } else {  // overflow (near-ties), or a row that is not finite
         tile.count[r] = 0;
         search_all(s, first + r);
@@ -100,13 +97,28 @@ class Search {
     return low;
   }
 
-  /// Raise the row's threshold to what the k-th best so far proves, and drop what falls below it.
-  void compact(Screening::Tile& tile, int64_t r) const {
+  /// Raise the row's bar to the k-th best lower bound, and drop the candidates whose upper bound
+  /// does not reach it.
+  void compact(Scratch& s, int64_t r) const {
+    Screening::Tile& tile = s.tile;
     float* kept = tile.kept.data() + r * tile.capacity;
     int32_t* indices = tile.indices.data() + r * tile.capacity;
-    const float bar = kth_bound(kept, tile.count[r]) - 2 * screening_.widest_error(tile.bound[r]);
-    tile.threshold[r] = std::max(kLowest, bar);
-    tile.count[r] = p_.filter(indices, kept, tile.count[r], tile.threshold[r]);
+    const int64_t count = tile.count[r];
+    s.order.resize(count);
+    s.errors.resize(count);
+    for (int64_t c = 0; c < count; ++c) {
+      s.errors[c] = screening_.error(tile, r, indices[c]);
+      s.order[c] = kept[c] - s.errors[c];
+    }
+    tile.bar[r] = std::max(Screening::kLowest, kth_bound(s.order.data(), count));
+    const float bar = tile.bar[r];
+    int64_t left = 0;
+    for (int64_t c = 0; c < count; ++c) {  // without a branch: about every other one stays
+      indices[left] = indices[c];
+      kept[left] = kept[c];
+      left += kept[c] + s.errors[c] >= bar;
+    }
+    tile.count[r] = left;
   }
 
   /// The exact path: every latent is a finalist.
@@ -117,26 +129,6 @@ class Search {
     const auto count = static_cast<int64_t>(s.all.size());
     screening_.rescore(row, s.all.data(), count, s.pre.data());
     write_row(s, row, s.all.data(), s.pre.data(), count);
-  }
-
-  /// Keep the candidates whose upper bound reaches the k-th best lower bound.
-  void certify(Scratch& s, int64_t r) const {
-    Screening::Tile& tile = s.tile;
-    const float* kept = tile.kept.data() + r * tile.capacity;
-    int32_t* indices = tile.indices.data() + r * tile.capacity;
-    const int64_t count = tile.count[r];
-    s.order.resize(count);
-    s.errors.resize(count);
-    for (int64_t c = 0; c < count; ++c) {
-      s.errors[c] = screening_.error(tile.bound[r], indices[c]);
-      s.order[c] = kept[c] - s.errors[c];
-    }
-    const float bar = kth_bound(s.order.data(), count);
-    int64_t left = 0;
-    for (int64_t c = 0; c < count; ++c) {
-      if (kept[c] + s.errors[c] >= bar) indices[left++] = indices[c];
-    }
-    tile.count[r] = left;
   }
 
   /// The k best of the finalists, which stand in index order: ties go to the smaller index.

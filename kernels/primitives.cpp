@@ -103,21 +103,11 @@ void range(const float* values, int64_t count, float* least, float* most) {
   }
 }
 
-int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
-  int64_t left = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    if (!(kept[i] >= threshold)) continue;
-    indices[left] = indices[i];
-    kept[left++] = kept[i];
-  }
-  return left;
-}
-
 }  // namespace
 
-const Primitives kScalarPrimitives{
-    dot,    dot4,           axpy,  axpys, scale, subtract, adam, {kRows, panel_size, pack, product},
-    append, count_at_least, range, filter};
+const Primitives kScalarPrimitives{dot,    dot4,           axpy, axpys,
+                                   scale,  subtract,       adam, {kRows, panel_size, pack, product},
+                                   append, count_at_least, range};
 
 const Primitives& primitives(Isa isa) {
   switch (isa) {

@@ -68,8 +68,6 @@ struct Primitives {
   int64_t (*count_at_least)(const float* values, int64_t count, float threshold);
   /// The least and the largest of values[0, count), count >= 1, none NaN.
   void (*range)(const float* values, int64_t count, float* least, float* most);
-  /// Keep the pairs (indices, kept) with kept >= threshold, in order; returns how many are left.
-  int64_t (*filter)(int32_t* indices, float* kept, int64_t count, float threshold);
 };
 
 const Primitives& primitives(Isa isa);

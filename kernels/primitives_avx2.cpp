@@ -228,14 +228,10 @@ void range(const float* values, int64_t count, float* least, float* most) {
   }
 }
 
-int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
-  return kScalarPrimitives.filter(indices, kept, count, threshold);
-}
-
 }  // namespace
 
-const Primitives kAvx2Primitives{dot,    dot4,           axpy,  axpys,
-                                 scale,  subtract,       adam,  {kRows, panel_size, pack, product},
-                                 append, count_at_least, range, filter};
+const Primitives kAvx2Primitives{dot,    dot4,           axpy, axpys,
+                                 scale,  subtract,       adam, {kRows, panel_size, pack, product},
+                                 append, count_at_least, range};
 
 }  // namespace assay

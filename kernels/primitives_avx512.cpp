@@ -218,27 +218,10 @@ void range(const float* values, int64_t count, float* least, float* most) {
   *most = _mm512_reduce_max_ps(high);
 }
 
-int64_t filter(int32_t* indices, float* kept, int64_t count, float threshold) {
-  const __m512 bar = _mm512_set1_ps(threshold);
-  int64_t left = 0;
-  for (int64_t i = 0; i < count; i += 16) {
-    const __mmask16 k = i + 16 <= count ? static_cast<__mmask16>(0xffff) : head(count - i);
-    const __m512 score = _mm512_maskz_loadu_ps(k, kept + i);
-    const __m512i index = _mm512_maskz_loadu_epi32(k, indices + i);
-    const __mmask16 mask = _mm512_mask_cmp_ps_mask(k, score, bar, _CMP_GE_OQ);
-    const auto found = static_cast<unsigned>(__builtin_popcount(mask));
-    // Never past what was read: left + found <= i + 16.
-    _mm512_mask_storeu_ps(kept + left, head(found), _mm512_maskz_compress_ps(mask, score));
-    _mm512_mask_storeu_epi32(indices + left, head(found), _mm512_maskz_compress_epi32(mask, index));
-    left += found;
-  }
-  return left;
-}
-
 }  // namespace
 
-const Primitives kAvx512Primitives{
-    dot,    dot4,           axpy,  axpys, scale, subtract, adam, {kRows, panel_size, pack, product},
-    append, count_at_least, range, filter};
+const Primitives kAvx512Primitives{dot,    dot4,           axpy, axpys,
+                                   scale,  subtract,       adam, {kRows, panel_size, pack, product},
+                                   append, count_at_least, range};
 
 }  // namespace assay

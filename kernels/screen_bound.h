@@ -39,9 +39,15 @@ constexpr RowBound row_bound(const RoundedRow& row, float gamma) {
   return {row.error + gamma * length, length * (1 + gamma)};
 }
 
-/// The largest over all latents, of shifts the magnitude.
+/// The largest over latents, of shifts the magnitude.
 struct Widest {
   float norm = 0, error = 0, shift = 0, scale = 0;
+  constexpr void include(const Widest& other) {
+    norm = other.norm > norm ? other.norm : norm;
+    error = other.error > error ? other.error : error;
+    shift = other.shift > shift ? other.shift : shift;
+    scale = other.scale > scale ? other.scale : scale;
+  }
 };
 
 constexpr float widest_error(const Widest& most, const RowBound& row, int64_t d) {

@@ -25,16 +25,21 @@ Screening::Screening(Context& context, ConstMatrix x, const Encoder& encoder,
   const int64_t n = encoder.w.rows;
   scale_.assign(encoder.screen->blocks() * kScreenBlock, 1.0f);
   if (encoder.rank_scale != nullptr) std::copy_n(encoder.rank_scale, n, scale_.begin());
+  constexpr float kRounded = 1 + 0x1p-21f;  // of the terms themselves
+  terms_.reserve(n);
+  groups_.resize(encoder.screen->blocks() / 2);
   for (int64_t j = 0; j < n; ++j) {
     const float norm = encoder.screen->norm()[j];
-    widest_.norm = std::max(widest_.norm, norm);
-    widest_.error = std::max(widest_.error, encoder.screen->error()[j]);
-    widest_.shift = std::max(widest_.shift, magnitude(shift_[j]));
-    widest_.scale = std::max(widest_.scale, scale_[j]);
+    groups_[j / kScreenGroup].include(
+        {norm, encoder.screen->error()[j], magnitude(shift_[j]), scale_[j]});
+    terms_.push_back(
+        {kRounded * scale_[j] * norm, kRounded * scale_[j] * encoder.screen->error()[j],
+         kRounded * (scale_[j] * flushed_products(x.cols) + shift_rounding(shift_[j]))});
     finite_ = finite_ && std::isfinite(encoder.bias[j]) && std::isfinite(scale_[j]) &&
               (std::isfinite(norm) ||
                all_finite(encoder.w.row(j), encoder.w.cols));  // a norm may overflow
   }
+  for (const Widest& group : groups_) widest_.include(group);
   shift_.resize(scale_.size(), -kInfinity);
 }
 
@@ -49,9 +54,10 @@ void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows)
   tile.indices.resize(rows * capacity);
   tile.kept.resize(rows * capacity);
   tile.count.assign(rows, 0);
-  tile.threshold.assign(panels * screen.rows, kClosed);
+  tile.bar.assign(panels * screen.rows, kClosed);
+  for (auto* column : {&tile.by_norm, &tile.by_error, &tile.threshold})
+    column->assign(tile.bar.size(), 0);
   tile.usable.resize(rows);
-  tile.bound.resize(rows);
   // γ: d + 16 roundings of each of two sums, doubled for safety.
   const float gamma = static_cast<float>(x_.cols + 16) * 0x1p-22f;
   for (int64_t r = 0; r < rows; ++r) {
@@ -59,8 +65,18 @@ void Screening::start(Tile& tile, int64_t capacity, int64_t first, int64_t rows)
         round_row(p_, x_.row(first + r), x_.cols, tile.pairs.data(), tile.scratch.data());
     screen.pack(tile.pairs.data(), pairs, r % screen.rows,
                 tile.panels.data() + r / screen.rows * screen.panel_size(pairs));
-    tile.bound[r] = row_bound(rounded, gamma);
-    tile.usable[r] = screenable(widest_, rounded, tile.bound[r], x_.cols);
+    const RowBound bound = row_bound(rounded, gamma);
+    tile.by_norm[r] = bound.by_norm;
+    tile.by_error[r] = bound.by_error;
+    tile.usable[r] = screenable(widest_, rounded, bound, x_.cols);
+  }
+}
+
+void Screening::aim(Tile& tile, const Widest& group) const {
+  for (size_t r = 0; r < tile.bar.size(); ++r) {
+    const float threshold =
+        tile.bar[r] - widest_error(group, {tile.by_norm[r], tile.by_error[r]}, x_.cols);
+    tile.threshold[r] = std::max(threshold, kLowest);  // of a closed row it stays NaN
   }
 }
 

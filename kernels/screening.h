@@ -1,6 +1,5 @@
 // The screening pass that the encoders share: a reduced-precision product over tiles of rows, which
-// lists for every row the latents whose score reaches the row's threshold, and the bound by which a
-// score can be wrong.
+// lists for every row the latents whose score, as far as it can be wrong, reaches the row's bar.
 //
 //   score[i, j] = scale[j]·(x̃[i]·w̃_j) + shift[j]      x̃ = x + δx, w̃ = w + δw, both bf16
 //   |score − exact| ≤ scale[j]·(‖δx‖‖w‖ + (‖x‖ + ‖δx‖)‖δw‖ + γ(‖x‖ + ‖δx‖)(‖w‖ + ‖δw‖) + φ)
@@ -27,6 +26,8 @@ class Screening {
  public:
   static constexpr float kClosed =
       std::numeric_limits<float>::quiet_NaN();  // a threshold that no score reaches, not +∞
+  /// A bar that every latent reaches, above the padding's −∞.
+  static constexpr float kLowest = std::numeric_limits<float>::lowest();
   static constexpr int64_t kTileRows =
       192;  // of whole panels at every level; x stays in L2 while W streams past
 
@@ -38,11 +39,15 @@ class Screening {
     std::vector<int32_t> indices;  ///< [rows, capacity]
     std::vector<float> kept;       ///< [rows, capacity]
     std::vector<int64_t> count;    ///< [rows] candidates listed
-    std::vector<float> threshold;  ///< [rows, whole panels]; kClosed stops listing
-    /// [rows] 0: not finite, or too large to screen; its threshold must stay closed
+    /// [rows, whole panels] what the upper bound of a score must reach to be listed; kClosed stops
+    /// listing
+    std::vector<float> bar;
+    /// [rows] 0: not finite, or too large to screen; its bar must stay closed
     std::vector<char> usable;
-    std::vector<RowBound> bound;  ///< [rows]
-    std::vector<uint32_t> pairs;  // scratch of rounding
+    /// [rows, whole panels] RowBound, each part by itself
+    std::vector<float> by_norm, by_error;
+    std::vector<float> threshold;  // [rows, whole panels] of one group, scratch
+    std::vector<uint32_t> pairs;   // scratch of rounding
     std::vector<float> scratch;
   };
 
@@ -52,24 +57,22 @@ class Screening {
   /// Are all weights, biases and scales finite?
   bool finite() const { return finite_; }
 
-  /// How far the score of latent j can be from the exact one, and the most over all latents.
-  float error(const RowBound& b, int32_t j) const {
-    return scale_[j] * (b.by_norm * encoder_.screen->norm()[j] +
-                        b.by_error * encoder_.screen->error()[j] + flushed_products(x_.cols)) +
-           shift_rounding(shift_[j]);
+  /// How far the score of latent j can be from the exact one, for a row of the tile.
+  float error(const Tile& tile, int64_t r, int32_t j) const {
+    const ErrorTerms& own = terms_[j];
+    return tile.by_norm[r] * own.by_norm + tile.by_error[r] * own.by_error + own.rest;
   }
-  float widest_error(const RowBound& b) const { return assay::widest_error(widest_, b, x_.cols); }
 
-  /// Rounds rows [first, first + rows) into the tile. The caller then sets the thresholds of usable
-  /// rows.
+  /// Rounds rows [first, first + rows) into the tile. The caller then sets the bars of usable rows.
   void start(Tile& tile, int64_t capacity, int64_t first, int64_t rows) const;
 
   /// Doubles the room of every row's list, whose candidates stay.
   static void widen(Tile& tile);
 
-  /// Lists, group by group of 32 latents, what reaches each row's threshold. `full(r)` is called
+  /// Lists, group by group of 32 latents, what can reach each row's bar: a score plus the group's
+  /// widest error. One latent of a large norm so widens its own group alone. `full(r)` is called
   /// when row r's list has no room for another group: it must make room, widen, or close the row's
-  /// threshold and set its count to 0.
+  /// bar and set its count to 0.
   template <class Full>
   void stream(Tile& tile, const Full& full) const;
 
@@ -85,8 +88,17 @@ class Screening {
   const Primitives& p_;
   ConstMatrix x_;
   const Encoder& encoder_;
+  /// Thresholds of a group for all rows of the tile: their bars less its widest error.
+  void aim(Tile& tile, const Widest& group) const;
+
   std::vector<float> shift_, scale_;  ///< padded to whole groups: −∞, 1
-  Widest widest_;
+  /// A latent's part in its error bound, side by side: candidates come in no order.
+  struct ErrorTerms {
+    float by_norm, by_error, rest, unused = 0;
+  };
+  std::vector<ErrorTerms> terms_;
+  std::vector<Widest> groups_;
+  Widest widest_;  ///< of all groups
   bool finite_ = true;
 };
 
@@ -98,6 +110,7 @@ void Screening::stream(Tile& tile, const Full& full) const {
   const int64_t panel_size = screen.panel_size(w.pairs());
   uint32_t hits[kMostPanelRows];
   for (int64_t g = 0; g < w.blocks() / 2; ++g) {
+    aim(tile, groups_[g]);
     for (int64_t first = 0; first < rows; first += screen.rows) {
       uint32_t hit_rows = screen.product(
           tile.panels.data() + first / screen.rows * panel_size, w.block(2 * g), w.block(2 * g + 1),

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -193,27 +194,13 @@ TEST_P(PrimitivesTest, ManyAxpysHaveTheBitsOfOneAfterAnother) {
   }
 }
 
-TEST_P(PrimitivesTest, CountAndFilterMatchThePredicate) {
+TEST_P(PrimitivesTest, CountMatchesThePredicate) {
   for (const int64_t n : kLengths) {
     auto values = normal(n, 14);
     if (n > 9) values[9] = std::numeric_limits<float>::quiet_NaN();
-    for (const float bar : {-10.0f, -0.5f, 0.0f, 0.7f, 10.0f}) {
-      std::vector<int32_t> indices(n), expected_indices;
-      std::vector<float> kept = values, expected;
-      for (int64_t i = 0; i < n; ++i) {
-        indices[i] = static_cast<int32_t>(3 * i);
-        if (!(values[i] >= bar)) continue;
-        expected.push_back(values[i]);
-        expected_indices.push_back(static_cast<int32_t>(3 * i));
-      }
-      EXPECT_EQ(p_.count_at_least(values.data(), n, bar), static_cast<int64_t>(expected.size()));
-      const int64_t left = p_.filter(indices.data(), kept.data(), n, bar);
-      ASSERT_EQ(left, static_cast<int64_t>(expected.size()));
-      kept.resize(left);
-      indices.resize(left);
-      EXPECT_EQ(kept, expected);
-      EXPECT_EQ(indices, expected_indices);
-    }
+    for (const float bar : {-10.0f, -0.5f, 0.0f, 0.7f, 10.0f})
+      EXPECT_EQ(p_.count_at_least(values.data(), n, bar),
+                std::count_if(values.begin(), values.end(), [&](float v) { return v >= bar; }));
   }
 }
 
