@@ -1,11 +1,11 @@
 """Do the tests notice? Changes one place of the evaluation at a time, builds and tests, and lists what survives.
 
-    .venv/bin/python tests/mutate.py --out mutations.json [--count 150] [--seed 0] [FILE …]
+    .venv/bin/python tests/mutate.py --out mutations.json [--count 150] [--seed 0] [--workers 2] [FILE …]
 
 FILEs are sources below eval/; without any, those that compute statistics, learn probes and make scores. A mutation
 swaps an operator, a bound, a constant, a function or a condition. It is killed if a test fails; one that does not
-compile does not count. The work is done in a copy of the repository beside --out, at the commit that is checked out. A
-later run at that commit goes on with what was killed, and tries survivors again.
+compile does not count. The work is done in copies of the repository beside --out, one a worker, at the commit that is
+checked out. A later run at that commit goes on with what was killed, and tries survivors again.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import random
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -103,8 +105,8 @@ def shuffled(files, root, seed):
 class Workshop:
     """A copy of the repository with a build of the tests."""
 
-    def __init__(self, folder, jobs):
-        self.root, self.jobs = folder / "source", jobs
+    def __init__(self, folder):
+        self.root = folder
         if not self.root.exists():
             subprocess.run(["git", "clone", "-q", REPO, self.root], check=True)
         self.commit = subprocess.run(
@@ -124,7 +126,7 @@ class Workshop:
         )
 
     def build(self):
-        return self.run("cmake", "--build", "build", "--target", "test_eval", f"-j{self.jobs}")
+        return self.run("cmake", "--build", "build", "--target", "test_eval", "-j1")
 
     def first_failure(self, tests, limit):
         """The name of a test that fails, "" if none does."""
@@ -153,7 +155,7 @@ class Workshop:
                 return UNBUILT
             # Those of its own folder first: they are few, and mostly enough.
             for tests in (self.nearest(mutation.file), "*"):
-                if failure := self.first_failure(tests, 600):
+                if failure := self.first_failure(tests, 300):
                     return f"killed by {failure}"
             return "survived"
         finally:
@@ -202,25 +204,39 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="outcomes, a JSON list")
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="compilers at a time")
+    parser.add_argument("--workers", type=int, default=2, help="mutations at a time")
     options = parser.parse_args()
     out = options.out.resolve()
-    shop = Workshop(out.with_suffix(""), options.jobs)
-    known = known_outcomes(out, shop.commit)
-    failure = "the build" if shop.build().returncode else shop.first_failure("*", 1200)
+    shops = [Workshop(out.with_suffix("") / f"worker{i}") for i in range(options.workers)]
+    known = known_outcomes(out, shops[0].commit)
+    with ThreadPoolExecutor(options.workers) as pool:
+        failed = [
+            shop for shop, built in zip(shops, pool.map(Workshop.build, shops)) if built.returncode
+        ]
+    failure = "the build" if failed else shops[0].first_failure("*", 1200)
     if failure:
         sys.exit(f"mutate.py: it fails before anything is changed: {failure}")
-    done = []
-    for mutation in shuffled(sources(options.files), shop.root, options.seed):
-        if sum(m.outcome != UNBUILT for m in done) == options.count:
-            break
-        key = (mutation.file, mutation.line, mutation.after)
-        before = known.get(key, {}).get("outcome", "survived")
-        mutation.outcome = shop.outcome(mutation) if before == "survived" else before
-        done.append(mutation)
-        print(f"{len(done)} {mutation.file}:{mutation.line} {mutation.outcome}", flush=True)
-        known[key] = asdict(mutation)
-        write(out, shop.commit, known)
+    waiting = iter(shuffled(sources(options.files), shops[0].root, options.seed))
+    done, lock = [], threading.Lock()
+
+    def work(shop):
+        while True:
+            with lock:
+                counted = sum(m.outcome != UNBUILT for m in done)
+                mutation = next(waiting, None) if counted < options.count else None
+                if mutation is None:
+                    return
+                done.append(mutation)
+            key = (mutation.file, mutation.line, mutation.after)
+            before = known.get(key, {}).get("outcome", "survived")
+            mutation.outcome = shop.outcome(mutation) if before == "survived" else before
+            with lock:
+                print(f"{len(done)} {mutation.file}:{mutation.line} {mutation.outcome}", flush=True)
+                known[key] = asdict(mutation)
+                write(out, shop.commit, known)
+
+    with ThreadPoolExecutor(options.workers) as pool:
+        list(pool.map(work, shops))
     report(done)
 
 
