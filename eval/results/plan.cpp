@@ -26,7 +26,18 @@ nlohmann::json or_null(const std::optional<T>& value) {
 const std::vector<TableSpread>& published_spreads() {
   // variance_of_… in the reliability rows of the results that docs/measurements/2026-verdicts.md
   // is about.
-  static const std::vector<TableSpread> kMeasured = {};
+  static const std::vector<TableSpread> kMeasured = {
+      {"ood_probing", "auroc", "ood", {0.000112, 5.29e-06, 0.000194, 0.000215}},
+      {"spurious", "both_auroc", "share 1.00", {0.000852, 9.45e-05, 0.00219, 0.000692}},
+      {"targeted_removal", "tpp", "n 20", {0.00171, 0, 0.000508, 0}},
+      {"targeted_removal", "scr", "n 20", {0.00259, 0.00773, 0.0299, 0}},
+      {"hidden_goals", "mrr", "strength 0.40", {0.0159, 0.00894, 0.0973, 0.00631}},
+      {"hidden_goals_diff", "mrr", "strength 0.10", {0, 0.000277, 0.131, 0.0686}},
+      {"probe_themes", "auroc", "ood", {5.15e-05, 1.6e-05, 9.96e-05, 0.000674}},
+      {"probe_regimes", "auroc", "scarcity", {5.42e-05, 3.47e-05, 0.000123, 0.000191}},
+      {"probe_regimes", "auroc", "imbalance", {1.3e-05, 0, 0.000108, 0.000219}},
+      {"probe_regimes", "auroc", "noise", {0.000123, 9.16e-07, 0.000342, 0.000234}},
+  };
   return kMeasured;
 }
 
