@@ -5,16 +5,16 @@
 namespace assay::eval::unlearning {
 namespace {
 
-/// Points of damage. Only a budget of 0 lets a setting pass it by less, and no slope is taken over
-/// that.
-constexpr double kLeastSpan = 1;
+/// Points of damage. Neighbours may lie so close that the line through them says nothing of the
+/// frontier; no slope is taken over less.
+constexpr double kLeastSpan = .5;
 
-/// Mean over classes of the stronger setting less no edit.
+/// Mean over classes of the stronger setting less the weaker.
 double rise(const RunOutcome& run, const Mixture& from, const Reading& reading) {
   double sum = 0;
   for (size_t c = 0; c < run.classes.size(); ++c)
     sum += reading(from.stronger[c], run.clean[c], run, c) -
-           reading((*from.untouched)[c], run.clean[c], run, c);
+           reading(from.weaker[c], run.clean[c], run, c);
   return sum / static_cast<double>(run.classes.size());
 }
 

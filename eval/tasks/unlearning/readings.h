@@ -22,8 +22,6 @@ struct Mixture {
   const std::vector<ClassOutcome>&weaker, &stronger;
   double share = 0;
   std::optional<double> budget = {};  ///< the mean damage that the share was chosen for
-  /// Where there is a budget: no edit.
-  const std::vector<ClassOutcome>* untouched = nullptr;
 };
 
 /// [classes]: the mixture's reading, each class at its own damage.
@@ -31,10 +29,9 @@ std::vector<double> read_mixture(const RunOutcome& run, const Mixture& from,
                                  const Reading& reading);
 
 /// [classes]: the reading of each class at a damage of the budget. The classes share a setting, so
-/// their damages differ. Each is moved along the line from no edit to the stronger setting, of
-/// their means over classes: that setting costs more than the budget, while two neighbours may
-/// hardly differ in damage. The mean over classes stays, and the damage's error enters the spread
-/// over them. Without a budget the mixture's reading.
+/// their damages differ. Each is moved along the line through the two settings' means, whose slope
+/// is taken over half a point of damage at least. The mean over classes stays, and the damage's
+/// error enters the spread over them. Without a budget the mixture's reading.
 std::vector<double> read_at_budget(const RunOutcome& run, const Mixture& from,
                                    const Reading& reading);
 

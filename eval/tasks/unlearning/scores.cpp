@@ -88,7 +88,6 @@ Source Report::point_of(size_t method, size_t budget) const {
     const MethodOutcome& own = run.methods[method];
     const OperatingPoint& point = own.points[budget];
     Mixture mixture{own.outcome.at(point.weaker), own.outcome.at(point.stronger), point.share};
-    mixture.untouched = &own.outcome.at(std::nullopt);
     if (point.reached) mixture.budget = static_cast<double>(config_.budgets[budget]);
     return mixture;
   };
