@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import h5py
@@ -222,8 +223,8 @@ def test_one_constant_feature_is_no_matter(dictionary, tmp_path):
 @pytest.mark.parametrize(
     "category, says",
     [
-        (lambda c: 0 * c["category"], "1 of 4 classes"),
-        (lambda c: np.where(c["document"] < 3, 1, 0), "1 of 4 classes"),
+        (lambda c: 0 * c["category"], "[01] of 4 classes"),
+        (lambda c: np.where(c["document"] < 3, 1, 0), "[01] of 4 classes"),
         (lambda c: 0 * c["category"] - 1, "0 of 4 classes"),
     ],
 )
@@ -231,7 +232,8 @@ def test_one_class_too_few_or_unlabelled(dictionary, tmp_path, category, says):
     failed, tasks = evaluate_spoilt(tmp_path, dictionary, category=category(columns()))
     assert set(failed) == set(TASKS) - {"core"} and tasks["core"]["status"] == "ok"
     for reason in failed.values():
-        assert says in reason and "category" in reason
+        # A probe needs texts of other classes, too: of a lone class it then has none.
+        assert re.search(says, reason) and "category" in reason
 
 
 def test_a_label_beyond_its_classes_is_no_index(dictionary, tmp_path):
