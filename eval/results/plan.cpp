@@ -28,6 +28,7 @@ const std::vector<TableSpread>& published_spreads() {
   // is about.
   static const std::vector<TableSpread> kMeasured = {
       {"ood_probing", "auroc", "ood", {0.000112, 5.29e-06, 0.000194, 0.000215}},
+      {"debugging", "mrr", "strength 1.00", {0.113, 0, 0, 0.0027}},
       {"spurious", "both_auroc", "share 1.00", {0.000852, 9.45e-05, 0.00219, 0.000692}},
       {"targeted_removal", "tpp", "n 20", {0.00171, 0, 0.000508, 0}},
       {"targeted_removal", "scr", "n 20", {0.00259, 0.00773, 0.0299, 0}},
@@ -37,6 +38,7 @@ const std::vector<TableSpread>& published_spreads() {
       {"probe_regimes", "auroc", "scarcity", {5.42e-05, 3.47e-05, 0.000123, 0.000191}},
       {"probe_regimes", "auroc", "imbalance", {1.3e-05, 0, 0.000108, 0.000219}},
       {"probe_regimes", "auroc", "noise", {0.000123, 9.16e-07, 0.000342, 0.000234}},
+      {"unlearning", "forget_drop", "few_shot_8", {0.00676, 0, 0, 0.00418}},
   };
   return kMeasured;
 }
