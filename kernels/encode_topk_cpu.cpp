@@ -110,7 +110,7 @@ class Search {
       s.errors[c] = screening_.error(tile, r, indices[c]);
       s.order[c] = kept[c] - s.errors[c];
     }
-    tile.bar[r] = std::max(Screening::kLowest, kth_bound(s.order.data(), count));
+    tile.bar[r] = std::max(tile.bar[r], kth_bound(s.order.data(), count));
     const float bar = tile.bar[r];
     int64_t left = 0;
     for (int64_t c = 0; c < count; ++c) {  // without a branch: about every other one stays

@@ -1,4 +1,5 @@
-// encode_topk on a device: the CPU's certificate (kernels/encode_topk.h), step for step.
+// encode_topk on a device: the CPU's certificate (kernels/encode_topk.h), with lists that do not
+// grow and thresholds by the row's widest error instead of a group's.
 //   1. The largest norm, error, bias and scale of the encoder bound every latent's; rows are
 //      rounded to bf16 with their norms and rounding errors, 16 lanes a row.
 //   2. A tile of the product (cuBLASLt, bf16 with fp32 accumulation) is a third of the L2 cache.
