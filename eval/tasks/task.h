@@ -36,8 +36,8 @@ struct Session {
   std::function<void(const std::string&)> log;  ///< one line a step, and whatever is left out
   /// Test texts come from documents in no training split of these (eval/tasks/documents.h).
   std::vector<data::SplitRule> unseen_by = {};
-  /// How much tables like these varied, by which the lines say what they will tell.
-  std::vector<TableSpread> spreads = published_spreads();
+  /// How much tables like these varied, by which a plan says what they will tell.
+  std::vector<TableSpread> spreads = {};
 
   /// Dictionaries that are no control.
   int64_t trained() const {

@@ -77,7 +77,6 @@ void check_required(const Options& options) {
     throw UsageError(
         "eval: --data (or data.path in the configuration) is required: the folder of shards to "
         "evaluate on");
-  if (!options.like.empty() && !options.plan) throw UsageError("eval: --like needs --plan");
   if (options.out.empty() && !options.plan)
     throw UsageError("eval: --out is required: the folder that results.json goes to");
 }
@@ -174,14 +173,12 @@ void fail_on_what_is_missing(const eval::Results& results) {
 }
 
 /// What the evaluation would tell; nothing is encoded or written.
-void print_plan(const Options& options, const eval::Session& session,
-                const std::vector<eval::ChosenTask>& tasks) {
-  const std::vector<eval::TableSpread> spreads =
-      options.like.empty() ? eval::published_spreads()
-                           : eval::spreads_of(eval::compare(eval::read_results(options.like)));
+void print_plan(const eval::Session& session, const std::vector<eval::ChosenTask>& tasks,
+                bool json) {
   const eval::EvalPlan plan = eval::plan_tasks(session, tasks);
-  const std::vector<eval::Power> powers = eval::power_of(plan.tables, spreads, session.trained());
-  if (options.json)
+  const std::vector<eval::Power> powers =
+      eval::power_of(plan.tables, session.spreads, session.trained());
+  if (json)
     print_json(eval::to_json(powers));
   else
     fmt::print("{}", eval::power_table(powers, session.trained()));
@@ -223,9 +220,12 @@ void evaluate(Options options) {
       .seed = options.seed,
       .model = options.model,
       .trust_model_code = options.trust_model_code,
-      .log = log_line};
+      .log = log_line,
+      .spreads = options.like.empty()
+                     ? eval::published_spreads()
+                     : eval::spreads_of(eval::compare(eval::read_results(options.like)))};
   const auto tasks = eval::choose_tasks(options.tasks, session);
-  if (options.plan) return print_plan(options, session, tasks);
+  if (options.plan) return print_plan(session, tasks, options.json);
   const std::filesystem::path file = options.out / "results.json";
   const std::optional<eval::Results> earlier =
       earlier_results(file, planned(make_results(dataset, session), config, tasks));
@@ -287,9 +287,10 @@ void register_eval(CLI::App& app) {
   command->add_flag("--plan", options->plan,
                     "Print which differences each task would tell apart, and stop");
   command
-      ->add_option("--like", options->like,
-                   "With --plan: a results.json whose tables varied as these will; default: as "
-                   "published for the quickstart")
+      ->add_option(
+          "--like", options->like,
+          "A results.json whose tables varied as these will, for what --plan and the first "
+          "lines say; default: as published for the quickstart")
       ->allow_extra_args(false);
   command->add_flag("--quick", options->quick,
                     "Fewer texts, classes and seeds: a look, not for publication");

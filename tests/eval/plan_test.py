@@ -83,14 +83,13 @@ def test_a_task_that_cannot_run_is_named(planted, tmp_path):
     assert "tasks cannot run: ood_probing (" in run.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments, status, says",
-    [
-        (["--out", "x", "--like", "results.json"], 2, "--like needs --plan"),
-        (["--plan", "--like", "nothing.json"], 1, "nothing.json"),
-    ],
-)
-def test_usage_errors(planted, arguments, status, says):
-    run = evaluate(planted, *arguments)
-    assert run.returncode == status and says in run.stderr
-    assert len(run.stderr.strip().splitlines()) == 1 or status == 1
+def test_the_first_lines_go_by_the_same_results(planted, done, tmp_path):
+    (row,) = [r for r in plan(planted, "--like", done[0]) if r["task"] == "ood_probing"]
+    run = evaluate(planted, "--like", done[0], "--out", tmp_path / "out")
+    assert run.returncode == 0, run.stderr
+    assert f"0.05 takes {row['units_for_05'] or 'more runs'}" in run.stderr
+
+
+def test_results_that_are_not_there_are_named(planted):
+    run = evaluate(planted, "--plan", "--like", "nothing.json")
+    assert run.returncode == 1 and "nothing.json" in run.stderr
