@@ -175,8 +175,15 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, config):
     )
 
 
+def pages(folder):
+    """Bytes that a file system in memory takes for the files under `folder`: whole pages."""
+    return sum(
+        -(-file.stat().st_size // 4096) * 4096 for file in folder.rglob("*") if file.is_file()
+    )
+
+
 def test_a_full_file_system_leaves_the_old_checkpoint(tmp_path, config):
-    """A tiny file system of its own: the fourth checkpoint does not fit."""
+    """A tiny file system of its own: the logs and three checkpoints fit, and half of a fourth."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if (
@@ -186,10 +193,13 @@ def test_a_full_file_system_leaves_the_old_checkpoint(tmp_path, config):
         != 0
     ):
         pytest.skip("this machine does not let a user mount a file system")
-    out = tmp_path / "out"
+    file, whole, out = config(steps=200, keep_checkpoints=9), tmp_path / "whole", tmp_path / "out"
+    assert run("train", file, "--out", whole).returncode == 0
+    checkpoint = pages(whole / "checkpoints" / checkpoints(whole)[0])
+    logs = pages(whole) - pages(whole / "checkpoints") - pages(whole / "dictionary")
     script = (
-        f"mount -t tmpfs -o size=1100k none {disk} && "
-        f"{ASSAY} train {config(steps=200, keep_checkpoints=9)} --out {disk}/run; echo $? > {tmp_path}/status; "
+        f"mount -t tmpfs -o size={logs + checkpoint * 7 // 2} none {disk} && "
+        f"{ASSAY} train {file} --out {disk}/run; echo $? > {tmp_path}/status; "
         f"cp -r {disk}/run {out}"
     )
     result = subprocess.run(
@@ -198,12 +208,10 @@ def test_a_full_file_system_leaves_the_old_checkpoint(tmp_path, config):
     assert (tmp_path / "status").read_text().strip() == "1", result.stderr
     line = result.stderr.strip().splitlines()[-1]
     assert "checkpoints/step-" in line and "No space left on device" in line
-    left = checkpoints(out)
-    assert left == [f"step-{25 * (i + 1):010}" for i in range(len(left))] and len(left) > 1
-    result = run("train", config(steps=200), "--out", out, "--resume", "auto")
-    assert result.returncode == 0 and f"at step {25 * len(left)}" in result.stderr
-    assert run("train", config(steps=200), "--out", tmp_path / "whole").returncode == 0
-    assert weights(out) == weights(tmp_path / "whole")
+    assert checkpoints(out) == [f"step-{25 * i:010}" for i in (1, 2, 3)]
+    result = run("train", file, "--out", out, "--resume", "auto")
+    assert result.returncode == 0 and "at step 75" in result.stderr
+    assert weights(out) == weights(whole)
 
 
 # --- numbers that go wrong
