@@ -8,7 +8,7 @@ say() { printf 'setup: %s\n' "$*"; }
 
 # What the build, the quickstart and the tests use.
 packages=(g++ cmake ninja-build ccache python3 python3-venv libhdf5-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
-  libfmt-dev libeigen3-dev libssl-dev libgtest-dev libgmock-dev libbenchmark-dev wordnet-base)
+  libfmt-dev libeigen3-dev libssl-dev libzip-dev libgtest-dev libgmock-dev libbenchmark-dev wordnet-base)
 # The tests also look at pages in a real browser, and at the code with the formatter and the linters.
 if [[ "${1:-}" == --tests ]]; then packages+=(chromium clang-format clang-tidy shellcheck); fi
 

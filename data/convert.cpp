@@ -3,11 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
 #include <fstream>
 #include <map>
 #include <memory>
-#include <set>
 
 #include "data/arrow.h"
 #include "data/arrow_cache.h"
@@ -32,9 +30,8 @@ constexpr const char* kReshape =
     "{}: {} has the shape [{}, {}, {}]; --reshape reads it as {} rows, sequence by sequence";
 
 bool holds_activations(const Tensor& tensor) {
-  static const std::set<std::string> types{"F64", "F32", "F16", "BF16"};
   return (tensor.shape.size() == 2 || tensor.shape.size() == 3) && tensor.elements() > 0 &&
-         types.count(tensor.dtype) > 0;
+         tensor.is_float();
 }
 
 /// The names of a file's tensors, not more than fit a line.
@@ -151,13 +148,7 @@ class TensorSource : public Source {
   void read(int64_t rows, float* out) override {
     const int64_t first = next_ * d(), count = rows * d();
     next_ += rows;
-    if (tensor_.dtype != "F64")
-      return to_float(dtype(), tensor_.bytes.data() + first * size_of(dtype()), out, count);
-    for (int64_t i = 0; i < count; ++i) {
-      double value = 0;
-      std::memcpy(&value, tensor_.bytes.data() + 8 * (first + i), 8);
-      out[i] = static_cast<float>(value);
-    }
+    tensor_.read_floats(first, count, out);
   }
 
  private:

@@ -23,10 +23,10 @@ std::string value_of(const std::string& header, const std::string& key) {
   return start == std::string::npos ? "" : header.substr(start);
 }
 
-/// The integers of "(3, 4)"; empty where it is no such thing.
-std::vector<int64_t> parse_shape(const std::string& text) {
+/// The integers of "(3, 4)"; none where it is no such thing.
+std::optional<std::vector<int64_t>> parse_shape(const std::string& text) {
   std::vector<int64_t> shape;
-  if (text.empty() || text[0] != '(') return {};
+  if (text.empty() || text[0] != '(') return std::nullopt;
   const char* at = text.data() + 1;
   const char* end = text.data() + text.size();
   while (at < end && *at != ')') {
@@ -36,7 +36,7 @@ std::vector<int64_t> parse_shape(const std::string& text) {
     }
     int64_t value = 0;
     const auto [next, failed] = std::from_chars(at, end, value);
-    if (failed != std::errc() || value < 0) return {};
+    if (failed != std::errc() || value < 0) return std::nullopt;
     shape.push_back(value);
     at = next;
   }
@@ -45,26 +45,34 @@ std::vector<int64_t> parse_shape(const std::string& text) {
 
 }  // namespace
 
+NpyHeader read_npy_header(const std::string& where,
+                          const std::function<bool(char* into, size_t bytes)>& next) {
+  char start[12] = {};
+  if (!next(start, 8) || std::memcmp(start, "\x93NUMPY", 6) != 0 || start[6] < 1 || start[6] > 3)
+    throw Error(where + ": not a .npy file; save the array with numpy.save");
+  const size_t length_bytes = start[6] == 1 ? 2 : 4;
+  const bool has_length = next(start + 8, length_bytes);
+  uint32_t length = 0;
+  std::memcpy(&length, start + 8, length_bytes);
+  if (!has_length || length > 65536)
+    throw Error(where + ": damaged .npy header; write it anew with numpy.save");
+  std::string header(length, '\0');
+  if (!next(header.data(), length)) throw Error(where + ": truncated .npy header");
+  return {value_of(header, "descr"), value_of(header, "fortran_order"),
+          parse_shape(value_of(header, "shape")), static_cast<int64_t>(8 + length_bytes + length)};
+}
+
 NpyFile::NpyFile(const std::filesystem::path& path) : where_(path.string()) {
   std::error_code failed;
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, failed));
   if (failed) throw Error(where_ + ": no such file");
   file_.open(path, std::ios::binary);
-  char start[12] = {};
-  file_.read(start, 8);
-  if (!file_ || std::memcmp(start, "\x93NUMPY", 6) != 0 || start[6] < 1 || start[6] > 3)
-    throw Error(where_ + ": not a .npy file; save the array with numpy.save");
-  const int length_bytes = start[6] == 1 ? 2 : 4;
-  file_.read(start + 8, length_bytes);
-  uint32_t length = 0;
-  std::memcpy(&length, start + 8, static_cast<size_t>(length_bytes));
-  if (!file_ || length > 65536)
-    throw Error(where_ + ": damaged .npy header; write it anew with numpy.save");
-  std::string header(length, '\0');
-  file_.read(header.data(), length);
-  if (!file_) throw Error(where_ + ": truncated .npy header");
-  parse(header);
-  const int64_t held = size - 8 - length_bytes - length;
+  const NpyHeader header = read_npy_header(where_, [&](char* into, size_t bytes) {
+    file_.read(into, static_cast<std::streamsize>(bytes));
+    return static_cast<bool>(file_);
+  });
+  judge(header);
+  const int64_t held = size - header.bytes;
   if (d_ < 1 || d_ > (1 << 20) || rows_ > held / (d_ * element_bytes_) ||
       held != rows_ * d_ * element_bytes_) {
     throw Error(fmt::format("{}: {} bytes do not hold [{}] elements of {} bytes; write it anew",
@@ -72,17 +80,17 @@ NpyFile::NpyFile(const std::filesystem::path& path) : where_(path.string()) {
   }
 }
 
-void NpyFile::parse(const std::string& header) {
-  const std::string type = value_of(header, "descr").substr(0, 5);
+void NpyFile::judge(const NpyHeader& header) {
+  const std::string type = header.descr.substr(0, 5);
   for (const int bytes : {2, 4, 8}) {
     if (type == fmt::format("'<f{}'", bytes)) element_bytes_ = bytes;
   }
   if (element_bytes_ == 0)
     throw Error(fmt::format("{}: element type {}; expected '<f2', '<f4' or '<f8'", where_, type));
-  if (value_of(header, "fortran_order").substr(0, 5) != "False") {
+  if (header.fortran_order.substr(0, 5) != "False") {
     throw Error(where_ + ": stored in Fortran order; save numpy.ascontiguousarray(x)");
   }
-  const std::vector<int64_t> shape = parse_shape(value_of(header, "shape"));
+  const std::vector<int64_t> shape = header.shape.value_or(std::vector<int64_t>{});
   if (shape.size() != 2 && shape.size() != 3)
     throw Error(fmt::format("{}: {} dimensions; expected [rows, d]", where_, shape.size()));
   shape_ = shape;

@@ -4,10 +4,25 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace assay::data {
+
+/// What the header of an array says, not judged yet. Texts are as they stand there, up to the
+/// header's end; "" where the key is missing.
+struct NpyHeader {
+  std::string descr;                          ///< "'<f4', 'fortran_order': …"
+  std::string fortran_order;                  ///< "False, …" or "True, …"
+  std::optional<std::vector<int64_t>> shape;  ///< none where it is no tuple of sizes
+  int64_t bytes = 0;                          ///< of the header; the elements follow
+};
+/// Reads it through `next`, which fills the next bytes and says whether there were so many. Throws
+/// Error "WHERE: ..." where it is no .npy header of at most 64 KiB.
+NpyHeader read_npy_header(const std::string& where,
+                          const std::function<bool(char* into, size_t bytes)>& next);
 
 /// An array of little-endian floats, [rows, d] or [N, M, d], open for reading in row order.
 class NpyFile {
@@ -24,7 +39,7 @@ class NpyFile {
   void read(int64_t rows, float* out);
 
  private:
-  void parse(const std::string& header);
+  void judge(const NpyHeader& header);
 
   std::string where_;
   std::ifstream file_;

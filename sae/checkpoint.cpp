@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "data/base/atomic_file.h"
@@ -116,7 +115,7 @@ void load_narrow(const data::TensorFile& tensors, const std::string& name, const
     throw Error(fmt::format("{}: tensor '{}' is {}, expected {}", tensors.path.string(), name,
                             codes.dtype, dtype_of(p.narrow)));
   }
-  std::memcpy(moment.codes.data(), codes.bytes.data(), moment.codes.size());
+  codes.source->read(codes.offset, moment.codes.data(), moment.codes.size());
   if (!moment.scales.empty()) {
     moment.scales = tensors.floats(name + ".scale", {p.shape[0], p.narrow.blocks()});
   }
@@ -166,7 +165,7 @@ Restored load_one(const fs::path& folder, const CreateState& create) {
     throw Error(
         fmt::format("{}: does not have the checksum that trainer.json records", file.string()));
   }
-  data::TensorFile tensors = data::read_safetensors(file);
+  const data::TensorFile tensors = data::read_safetensors(file);
   Restored result = restored(json, folder, create);
   State& state = result.state;
   for (auto& [name, p] : state.parameters) {
@@ -174,8 +173,6 @@ Restored load_one(const fs::path& folder, const CreateState& create) {
     load_moments(tensors, name, p);
     const std::string average = name + ".ema";
     if (tensors.tensors.count(average) > 0) state.averaged[name] = tensors.floats(average, p.shape);
-    // What is taken over is not held twice.
-    for (const char* part : {"", ".m", ".v", ".ema"}) tensors.tensors.erase(name + part);
   }
   state.silent = tensors.integers("silent", {state.n});
   return result;

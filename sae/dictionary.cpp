@@ -2,13 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
-#include <type_traits>
 
 #include "data/base/atomic_file.h"
-#include "data/base/json_file.h"
 #include "data/base/memory_room.h"
 #include "data/base/sha256.h"
 #include "data/safetensors.h"
@@ -16,118 +15,28 @@
 #include "kernels/primitives.h"
 #include "kernels/sparse_decode.h"
 #include "sae/blocks.h"
+#include "sae/dictionary_info.h"
 #include "sae/encodings.h"
+#include "sae/input_norm.h"
 
 namespace assay::sae {
 
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
-constexpr const char* kFormat = "assay-dictionary";
-constexpr int kVersion = 1;
-
-Json to_json(const DictionaryInfo& info) {
-  Json hooks = Json::array();
-  for (const DictionaryHook& hook : info.hooks) {
-    hooks.push_back({{"name", hook.name}, {"d", hook.d}, {"scale", hook.scale}});
-  }
-  return {{"format", kFormat},
-          {"version", kVersion},
-          {"variant", info.variant},
-          {"d", info.d},
-          {"n", info.n},
-          {"k", info.k},
-          {"model", info.model},
-          {"revision", info.revision},
-          {"hook", info.hook},
-          {"scale", info.scale},
-          {"data_hash", info.data_hash},
-          {"split_rule", info.split_rule},
-          {"tokens", info.tokens},
-          {"seed", info.seed},
-          {"setting", info.setting},
-          {"null_kind", info.null_kind},
-          {"encoding", info.encoding},
-          {"d_out", info.width()},
-          {"centred", info.centred},
-          {"prefixes", info.prefixes},
-          {"target", info.target},
-          {"hooks", hooks},
-          {"warnings", info.warnings}};
-}
-
-/// A member that must be there, of exactly the type of `into`.
-template <class T>
-void take(const Json& cfg, const char* key, T& into) {
-  const auto found = cfg.find(key);
-  if (found == cfg.end()) throw Error(fmt::format("'{}' is missing", key));
-  const bool fits = std::is_same_v<T, std::string> ? found->is_string()
-                    : std::is_floating_point_v<T>  ? found->is_number()
-                    : std::is_unsigned_v<T>        ? found->is_number_unsigned()
-                                                   : found->is_number_integer();
-  const char* expected = std::is_same_v<T, std::string> ? "a text"
-                         : std::is_floating_point_v<T>  ? "a number"
-                         : std::is_unsigned_v<T>        ? "an integer from 0"
-                                                        : "an integer";
-  if (!fits)
-    throw Error(fmt::format("'{}': expected {}, found {}", key, expected,
-                            found->is_structured() ? found->type_name() : found->dump()));
-  found->get_to(into);
-}
-
-DictionaryInfo from_json(const Json& cfg) {
-  DictionaryInfo info;
-  take(cfg, "variant", info.variant);
-  take(cfg, "d", info.d);
-  take(cfg, "n", info.n);
-  take(cfg, "k", info.k);
-  take(cfg, "model", info.model);
-  take(cfg, "revision", info.revision);
-  take(cfg, "hook", info.hook);
-  take(cfg, "scale", info.scale);
-  take(cfg, "data_hash", info.data_hash);
-  take(cfg, "split_rule", info.split_rule);
-  take(cfg, "tokens", info.tokens);
-  take(cfg, "seed", info.seed);
-  take(cfg, "null_kind", info.null_kind);
-  if (cfg.contains("setting")) take(cfg, "setting", info.setting);
-  // Absent from dictionaries written before there was more than one encoding: the variant's name
-  // says it.
-  info.encoding = cfg.value("encoding", info.variant);
-  info.d_out = cfg.value("d_out", info.d);
-  info.centred = cfg.value("centred", info.centred);
-  info.prefixes = cfg.value("prefixes", info.prefixes);
-  info.target = cfg.value("target", info.target);
-  info.warnings = cfg.value("warnings", info.warnings);
-  for (const Json& hook : cfg.value("hooks", Json::array())) {
-    info.hooks.push_back({hook.at("name"), hook.at("d"), hook.at("scale")});
-  }
-  return info;
-}
-
-DictionaryInfo read_cfg(const fs::path& file) {
-  const Json cfg = data::read_json_object(file, 1 << 20);
-  if (cfg.value("format", Json()) != kFormat) {
-    throw Error(fmt::format("{}: not an Assay dictionary; expected \"format\": \"{}\"",
-                            file.string(), kFormat));
-  }
-  if (cfg.value("version", Json()) != kVersion) {
-    throw Error(fmt::format("{}: dictionary format version {}, this build reads {}", file.string(),
-                            cfg.value("version", Json()).dump(), kVersion));
-  }
+/// What `work` returns; its Error with the file in front.
+template <class Work>
+auto in_file(const fs::path& file, const Work& work) {
   try {
-    return from_json(cfg);
+    return work();
   } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", file.string(), error.what()));
-  } catch (const Json::exception& error) {
-    throw Error(
-        fmt::format("{}: {}; write the dictionary anew", file.string(), data::plain_text(error)));
   }
 }
 
-void check(const DictionaryInfo& info, const fs::path& file) {
+/// Before anything of that size is read.
+void check_info(const DictionaryInfo& info, const fs::path& file) {
   if (!std::isfinite(info.scale) || info.scale <= 0)
     throw Error(
         fmt::format("{}: scale = {}: expected a positive number", file.string(), info.scale));
@@ -136,12 +45,26 @@ void check(const DictionaryInfo& info, const fs::path& file) {
     throw Error(fmt::format("{}: encoding '{}' is unknown; this build reads: {}", file.string(),
                             info.encoding, encoding_names()));
   }
-  if (info.d < 1 || info.n < 1 || info.d >= kMost || info.n >= kMost || info.k < 1 ||
+  const int64_t least_k = find_encoding(info.encoding)->takes_k ? 1 : 0;
+  if (info.d < 1 || info.n < 1 || info.d >= kMost || info.n >= kMost || info.k < least_k ||
       info.k > info.n) {
     throw Error(
-        fmt::format("{}: d = {}, n = {}, k = {} do not fit: expected 1 ≤ d, 1 ≤ k ≤ n < 2^31",
-                    file.string(), info.d, info.n, info.k));
+        fmt::format("{}: d = {}, n = {}, k = {} do not fit: expected 1 ≤ d, {} ≤ k ≤ n < 2^31",
+                    file.string(), info.d, info.n, info.k, least_k));
   }
+  if (info.encoding == "group_max" && info.n % info.k != 0) {
+    throw Error(fmt::format("{}: n = {} latents cannot be cut into k = {} equal groups",
+                            file.string(), info.n, info.k));
+  }
+  const InputNorm norm = in_file(file, [&] { return parse_input_norm(info.input_norm); });
+  if (info.restores_norm && (norm == InputNorm::none || info.d_out != info.d)) {
+    throw Error(fmt::format(
+        "{}: restores_norm with input_norm '{}' and d_out = {}: it needs a normalisation and "
+        "d_out = d = {}",
+        file.string(), info.input_norm, info.d_out, info.d));
+  }
+  if (norm == InputNorm::layer_norm && info.d < 2)
+    throw Error(fmt::format("{}: layer_norm of d = 1 column", file.string()));
   if (info.d_out < 1 || info.d_out >= kMost || (info.centred && info.d_out != info.d)) {
     throw Error(fmt::format(
         "{}: d_out = {} does not fit d = {} (equal where b_dec is subtracted: \"centred\")",
@@ -177,18 +100,30 @@ std::vector<int64_t> shape_of(const char* spelt, const DictionaryInfo& info) {
   return shape;
 }
 
-std::vector<float> weights(const data::TensorFile& tensors, const char* name,
-                           const std::vector<int64_t>& shape) {
-  std::vector<float> values = tensors.floats(name, shape);
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!std::isfinite(values[i])) {
-      throw Error(
-          fmt::format("{}: tensor '{}' has a value that is not finite at element {}; take the "
-                      "dictionary of a run that did not diverge",
-                      tensors.path.string(), name, i));
+/// The first value that is not finite, or -1.
+int64_t first_not_finite(const std::vector<float>& values) {
+  constexpr size_t kBlock = 4096;  // without a branch inside, so that the compiler takes vectors
+  for (size_t begin = 0; begin < values.size(); begin += kBlock) {
+    const size_t end = std::min(values.size(), begin + kBlock);
+    uint32_t found = 0;
+    for (size_t i = begin; i < end; ++i) {
+      constexpr uint32_t kExponent = 0x7f800000;
+      found |= (std::bit_cast<uint32_t>(values[i]) & kExponent) == kExponent;
     }
+    if (found == 0) continue;
+    for (size_t i = begin; i < end; ++i)
+      if (!std::isfinite(values[i])) return static_cast<int64_t>(i);
   }
-  return values;
+  return -1;
+}
+
+void check_finite(const char* name, const std::vector<float>& values, const fs::path& file) {
+  const int64_t bad = first_not_finite(values);
+  if (bad < 0) return;
+  throw Error(
+      fmt::format("{}: tensor '{}' has a value that is not finite at element {}; take the "
+                  "dictionary of a run that did not diverge",
+                  file.string(), name, bad));
 }
 
 void check_extra(const Dictionary& dictionary, const fs::path& file) {
@@ -200,6 +135,12 @@ void check_extra(const Dictionary& dictionary, const fs::path& file) {
             fmt::format("{}: tensor 'threshold' is negative at element {}; thresholds are ≥ 0",
                         file.string(), j));
       }
+    }
+  }
+  if (const auto found = extra.find("rank_scale"); found != extra.end()) {
+    const auto& values = found->second.values;
+    if (std::any_of(values.begin(), values.end(), [](float v) { return !(v > 0); })) {
+      throw Error(fmt::format("{}: tensor 'rank_scale' is not positive everywhere", file.string()));
     }
   }
   if (const auto found = extra.find("router"); found != extra.end()) {
@@ -229,29 +170,37 @@ fs::path dictionary_folder(const fs::path& path) {
 Dictionary Dictionary::load(const fs::path& path) {
   const fs::path folder = dictionary_folder(path);
   Dictionary dictionary;
-  dictionary.info = read_cfg(folder / "cfg.json");
-  check(dictionary.info, folder / "cfg.json");
+  dictionary.info = read_info(folder / "cfg.json");
+  check_info(dictionary.info, folder / "cfg.json");
   const DictionaryInfo& info = dictionary.info;
   const fs::path file = folder / "dictionary.safetensors";
-  // As stored, and as loaded.
   if (std::error_code missing; fs::file_size(file, missing) > 0 && !missing) {
-    data::require_room(2 * static_cast<int64_t>(fs::file_size(file)), "loading " + file.string(),
+    data::require_room(static_cast<int64_t>(fs::file_size(file)), "loading " + file.string(),
                        "free memory, or use a larger machine");
   }
   const data::TensorFile tensors = data::read_safetensors(file);
-  dictionary.w_enc = weights(tensors, "W_enc", {info.n, info.d});
-  dictionary.w_dec = weights(tensors, "W_dec", {info.n, info.width()});
-  dictionary.b_enc = weights(tensors, "b_enc", {info.n});
-  dictionary.b_dec = weights(tensors, "b_dec", {info.width()});
-  std::vector<NeededTensor> needs = find_encoding(info.encoding)->needs;
-  if (tensors.tensors.count("W_skip")) needs.push_back({"W_skip", "od"});
-  for (const NeededTensor& needed : needs) {
+  dictionary.w_enc = tensors.floats("W_enc", {info.n, info.d});
+  dictionary.w_dec = tensors.floats("W_dec", {info.n, info.width()});
+  dictionary.b_enc = tensors.floats("b_enc", {info.n});
+  dictionary.b_dec = tensors.floats("b_dec", {info.width()});
+  for (const NeededTensor& needed : find_encoding(info.encoding)->needs) {
     const std::vector<int64_t> shape = shape_of(needed.shape, info);
+    if (needed.optional && !tensors.has(needed.name)) continue;
     dictionary.extra[needed.name] = {tensors.at(needed.name, shape).shape,
-                                     weights(tensors, needed.name, shape)};
+                                     tensors.floats(needed.name, shape)};
   }
-  check_extra(dictionary, tensors.path);
+  dictionary.check(tensors.path);
   return dictionary;
+}
+
+void Dictionary::check(const fs::path& where) const {
+  check_info(info, where);
+  check_finite("W_enc", w_enc, where);
+  check_finite("W_dec", w_dec, where);
+  check_finite("b_enc", b_enc, where);
+  check_finite("b_dec", b_dec, where);
+  for (const auto& [name, tensor] : extra) check_finite(name.c_str(), tensor.values, where);
+  check_extra(*this, where);
 }
 
 void Dictionary::save(const fs::path& folder) const {
@@ -266,7 +215,7 @@ void Dictionary::save(const fs::path& folder) const {
   for (const auto& [name, tensor] : extra)
     tensors[name] = data::view_of(tensor.values, tensor.shape);
   data::write_safetensors(tensors, part / "dictionary.safetensors");
-  data::write_file_atomically(part / "cfg.json", to_json(info).dump(2) + "\n");
+  write_info(info, part / "cfg.json");
   fs::remove_all(folder);
   data::publish(part, folder);
 }
@@ -276,6 +225,8 @@ std::string Dictionary::hash() const {
   if (info.encoding != "topk" || !info.centred || info.width() != info.d) {
     text += fmt::format("{} {} {}\n", info.encoding, info.width(), info.centred ? "centred" : "");
   }
+  if (info.input_norm != "none")
+    text += fmt::format("{} {}\n", info.input_norm, info.restores_norm ? "restored" : "");
   data::Sha256 sum;
   sum.add(text.data(), text.size());
   const auto add = [&](const std::vector<float>& values) {
@@ -289,25 +240,39 @@ std::string Dictionary::hash() const {
   return sum.hex();
 }
 
+/// The rows as the encoder sees them: normalised, and centred where the dictionary says so.
+ConstMatrix Dictionary::prepared(Context& context, ConstMatrix x,
+                                 std::vector<float>& buffer) const {
+  const InputNorm norm = parse_input_norm(info.input_norm);
+  if (!info.centred && norm == InputNorm::none) return x;
+  const Primitives& p = primitives(context.isa());
+  buffer.resize(static_cast<size_t>(x.rows * info.d));
+  for (int64_t i = 0; i < x.rows; ++i) {
+    float* row = buffer.data() + i * info.d;
+    const float* from = x.row(i);
+    if (norm != InputNorm::none) {
+      normalise(norm, from, row, info.d);
+      from = row;
+    }
+    if (info.centred) p.subtract(from, b_dec.data(), row, info.d);
+  }
+  return {buffer.data(), x.rows, info.d};
+}
+
 SparseCodes Dictionary::encode(Context& context, ConstMatrix x) const {
   if (x.cols != info.d) {
     throw UsageError(fmt::format("activations have d = {}, the dictionary was trained on d = {}",
                                  x.cols, info.d));
   }
-  std::vector<float> centred;
-  if (info.centred) {
-    const Primitives& p = primitives(context.isa());
-    centred.resize(x.rows * info.d);
-    for (int64_t i = 0; i < x.rows; ++i)
-      p.subtract(x.row(i), b_dec.data(), centred.data() + i * info.d, info.d);
-    x = {centred.data(), x.rows, info.d};
-  }
+  std::vector<float> buffer;
   SparseCodes codes;
   NumericFlag flag;
-  find_encoding(info.encoding)->encode(context, *this, x, codes, flag);
-  if (flag.raised())
-    throw Error(
-        fmt::format("row {} of the activations is not finite: cannot encode it", flag.row()));
+  find_encoding(info.encoding)->encode(context, *this, prepared(context, x, buffer), codes, flag);
+  if (flag.raised()) {
+    throw Error(fmt::format(
+        "row {} of the activations is not finite{}: cannot encode it", flag.row(),
+        info.input_norm == "none" ? "" : ", or has no length or spread to be normalised by"));
+  }
   return codes;
 }
 
@@ -316,13 +281,16 @@ void Dictionary::decode(Context& context, const SparseCodes& codes, Matrix out,
   if (needs_input() && (x.rows != out.rows || x.cols != info.d)) {
     throw UsageError(
         fmt::format("the variant {} reconstructs from the activations as well as from their codes "
-                    "(W_skip): codes "
-                    "alone cannot be decoded",
-                    info.variant));
+                    "({}): codes alone cannot be decoded",
+                    info.variant, info.restores_norm ? info.input_norm : "W_skip"));
   }
   sparse_decode(context, codes, {w_dec.data(), info.n, info.width()}, b_dec.data(), out);
-  if (needs_input())
-    add_product(context, x, {extra.at("W_skip").values.data(), info.width(), info.d}, out);
+  if (info.restores_norm) {
+    const InputNorm norm = parse_input_norm(info.input_norm);
+    for (int64_t i = 0; i < out.rows; ++i) undo_normalise(norm, x.row(i), info.d, out.row(i));
+  }
+  if (const auto skip = extra.find("W_skip"); skip != extra.end())
+    add_product(context, x, {skip->second.values.data(), info.width(), info.d}, out);
 }
 
 void Dictionary::fold(const Units& units_in, const Units& units_out) {
@@ -337,8 +305,8 @@ void Dictionary::fold(const Units& units_in, const Units& units_out) {
     for (size_t i = 0; i < router->second.values.size(); ++i)
       router->second.values[i] *= in[i % info.d];
   }
-  if (needs_input()) {
-    std::vector<float>& skip = extra.at("W_skip").values;
+  if (const auto found = extra.find("W_skip"); found != extra.end()) {
+    std::vector<float>& skip = found->second.values;
     for (int64_t o = 0; o < info.width(); ++o) {
       for (int64_t c = 0; c < info.d; ++c) skip[o * info.d + c] *= in[c] / out[o];
     }
@@ -361,7 +329,8 @@ void Dictionary::move(const std::vector<float>& in, const std::vector<float>& ou
     info.centred = same;
   }
   for (int64_t o = 0; o < info.width(); ++o) {
-    const double skipped = needs_input() ? product(&extra.at("W_skip").values[o * info.d], in) : 0;
+    const double skipped =
+        extra.count("W_skip") > 0 ? product(&extra.at("W_skip").values[o * info.d], in) : 0;
     b_dec[o] += static_cast<float>(out[o] - skipped);
   }
 }

@@ -11,6 +11,12 @@
 //   switch      as topk among the n/E latents of the expert that p = softmax(router·(x − b_dec) +
 //               router_bias) favours, times its p
 //   matching_pursuit  k greedy steps on the residual (sae/pursuit.h); at most k pairs a row
+//   group_max   the largest of each of k groups of n/k neighbouring latents
+//   batch_topk  the k·B largest positive of the B rows that are encoded together: what a row gets
+//               depends on the others
+// topk and batch_topk rank rank_scale_j·pre where the file holds rank_scale [n]. Rows are first
+// normalised where `input_norm` says so (sae/input_norm.h), and reconstructions taken back where
+// `restores_norm`: these dictionaries exist only as imports (sae/formats).
 // What is reconstructed may be another array than what is encoded (`target`: a transcoder), and
 // gets W_skip [d_out, d] times the encoded x on top where the file holds one (a skip transcoder).
 // What is encoded may be several arrays of the same rows side by side (`hooks`: a crosscoder).
@@ -38,7 +44,8 @@ struct DictionaryHook {
 
 struct DictionaryInfo {
   std::string variant = "topk";
-  /// k: latents a token, of penalised variants the mean over training
+  /// k: latents a token, of penalised variants the mean over training; 0: unknown, where the
+  /// encoding needs none
   int64_t d = 0, n = 0, k = 0;
   std::string model, revision, hook;  ///< what the activations came from
   double scale = 1;                   ///< the training scale that was folded in
@@ -56,6 +63,8 @@ struct DictionaryInfo {
   std::string target;                 ///< the array that is reconstructed; empty: what is encoded
   std::vector<DictionaryHook> hooks;  ///< arrays encoded side by side, in order; empty: one
   std::vector<std::string> warnings;  ///< what training said against its own result
+  std::string input_norm = "none";
+  bool restores_norm = false;
 
   int64_t width() const { return d_out > 0 ? d_out : d; }
 };
@@ -90,8 +99,11 @@ struct Dictionary {
   /// out [B, d_out] = Σ z_j W_dec[j] + b_dec (+ W_skip x). x [B, d], raw, is what was encoded; only
   /// needs_input() asks for it, and throws UsageError without.
   void decode(Context& context, const SparseCodes& codes, Matrix out, ConstMatrix x = {}) const;
+  /// Throws Error naming `where` and the fault where sizes, settings or values do not fit one
+  /// another, or a value is not finite.
+  void check(const std::filesystem::path& where) const;
   /// Does a reconstruction take the encoded activations besides their codes?
-  bool needs_input() const { return extra.count("W_skip") > 0; }
+  bool needs_input() const { return extra.count("W_skip") > 0 || info.restores_norm; }
   /// Make weights that were trained on x in the units `in` and y in the units `out` work on raw
   /// rows. With s, t their scales and μ, ν their shifts:
   ///   pre = (s·W_enc)(x − μ − b_dec/s) + b_enc, x̂ = Σ z·(W_dec/t) + b_dec/t + ν + (s·W_skip/t)(x −
@@ -104,6 +116,7 @@ struct Dictionary {
   Matrix decoder() { return {w_dec.data(), info.n, info.width()}; }
 
  private:
+  ConstMatrix prepared(Context& context, ConstMatrix x, std::vector<float>& buffer) const;
   void move(const std::vector<float>& in, const std::vector<float>& out);
 };
 

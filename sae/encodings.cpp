@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/encode_batch_topk.h"
 #include "kernels/encode_threshold.h"
 #include "kernels/encode_topk.h"
 #include "kernels/screen_copy.h"
@@ -28,11 +29,53 @@ struct Screened {
   Encoder encoder() const { return {w, bias, &screen}; }
 };
 
+const float* rank_scale(const Dictionary& d) {
+  const auto found = d.extra.find("rank_scale");
+  return found == d.extra.end() ? nullptr : found->second.values.data();
+}
+
+void rectify(SparseCodes& codes) {
+  for (float& value : codes.values) value = std::max(value, 0.0f);
+}
+
 void encode_by_topk(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out,
                     NumericFlag& flag) {
   const Screened screened(context, d);
-  encode_topk(context, x, screened.encoder(), d.info.k, out, flag);
-  for (float& value : out.values) value = std::max(value, 0.0f);
+  Encoder encoder = screened.encoder();
+  encoder.rank_scale = rank_scale(d);
+  encode_topk(context, x, encoder, d.info.k, out, flag);
+  rectify(out);
+}
+
+void encode_by_batch(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out,
+                     NumericFlag& flag) {
+  if (x.rows == 0) return encode_by_topk(context, d, x, out, flag);
+  const Screened screened(context, d);
+  Encoder encoder = screened.encoder();
+  encoder.rank_scale = rank_scale(d);
+  encode_batch_topk(context, x, encoder, d.info.k * x.rows, out, flag);
+}
+
+/// The best of each group by itself, then row by row one behind another.
+void encode_by_group(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out,
+                     NumericFlag& flag) {
+  const int64_t k = d.info.k, size = d.info.n / k;
+  out.row_offsets.resize(static_cast<size_t>(x.rows) + 1);
+  for (int64_t i = 0; i <= x.rows; ++i) out.row_offsets[i] = i * k;
+  out.indices.resize(static_cast<size_t>(x.rows * k));
+  out.values.resize(static_cast<size_t>(x.rows * k));
+  for (int64_t g = 0; g < k; ++g) {
+    const ConstMatrix w(d.w_enc.data() + g * size * d.info.d, size, d.info.d);
+    ScreenCopy screen(size, d.info.d);
+    screen.refresh(context, w);
+    SparseCodes best;
+    encode_topk(context, x, {w, d.b_enc.data() + g * size, &screen}, 1, best, flag);
+    for (int64_t i = 0; i < x.rows; ++i) {
+      out.indices[i * k + g] = static_cast<int32_t>(g * size) + best.indices[i];
+      out.values[i * k + g] = best.values[i];
+    }
+  }
+  rectify(out);
 }
 
 void encode_by_threshold(Context& context, const Dictionary& d, ConstMatrix x, SparseCodes& out,
@@ -70,12 +113,15 @@ void encode_by_pursuit(Context& context, const Dictionary& d, ConstMatrix x, Spa
 }
 
 const std::vector<Encoding>& encodings() {
+  static const NeededTensor skip{"W_skip", "od", true}, ranks{"rank_scale", "n", true};
   static const std::vector<Encoding> all{
-      {"topk", {}, encode_by_topk},
-      {"threshold", {{"threshold", "n"}}, encode_by_threshold},
-      {"gated", {{"r_mag", "n"}, {"b_mag", "n"}}, encode_by_gate},
-      {"switch", {{"router", "*d"}, {"router_bias", "*"}}, encode_by_route},
-      {"matching_pursuit", {}, encode_by_pursuit}};
+      {"topk", true, {skip, ranks}, encode_by_topk},
+      {"threshold", false, {{"threshold", "n"}, skip}, encode_by_threshold},
+      {"gated", false, {{"r_mag", "n"}, {"b_mag", "n"}, skip}, encode_by_gate},
+      {"switch", true, {{"router", "*d"}, {"router_bias", "*"}, skip}, encode_by_route},
+      {"matching_pursuit", true, {skip}, encode_by_pursuit},
+      {"group_max", true, {skip}, encode_by_group},
+      {"batch_topk", true, {skip, ranks}, encode_by_batch}};
   return all;
 }
 

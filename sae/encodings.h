@@ -17,10 +17,12 @@ namespace assay::sae {
 struct NeededTensor {
   const char* name;
   const char* shape;
+  bool optional = false;  ///< read where the file holds it
 };
 
 struct Encoding {
   const char* name;
+  bool takes_k;
   std::vector<NeededTensor> needs;
   /// x [B, d], centred where the dictionary says so → codes, values ReLU'd.
   void (*encode)(Context& context, const Dictionary& dictionary, ConstMatrix x, SparseCodes& out,

@@ -5,7 +5,9 @@
 FILEs are sources below eval/; without any, those that compute statistics, learn probes and make scores. A mutation
 swaps an operator, a bound, a constant, a function or a condition. It is killed if a test fails; one that does not
 compile does not count. The work is done in copies of the repository beside --out, one a worker, at the commit that is
-checked out. A later run at that commit goes on with what was killed, and tries survivors again.
+checked out. A later run goes on with what was killed, in files that have not changed since, and tries survivors again.
+A change after which the tests do not end is killed too, once they have taken four times as long as without it; so
+nothing else that is heavy may run beside it.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +65,7 @@ SILENT = re.compile(
 )
 
 UNBUILT = "does not compile"
+ENDLESS = "the time limit"
 
 
 @dataclass
@@ -135,13 +139,13 @@ class Workshop:
                 "build/test_eval", "--gtest_brief=1", "--gtest_fail_fast", f"--gtest_filter={tests}", limit=limit
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return "the time limit"
+            return ENDLESS
         if done.returncode == 0:
             return ""
         failed = re.search(r"\[  FAILED  \] ([\w./]+)", done.stdout)
         return failed[1] if failed else f"exit status {done.returncode}"
 
-    def outcome(self, mutation):
+    def outcome(self, mutation, limit):
         path = self.root / mutation.file
         text = path.read_text()
         lines = text.splitlines(keepends=True)
@@ -155,7 +159,7 @@ class Workshop:
                 return UNBUILT
             # Those of its own folder first: they are few, and mostly enough.
             for tests in (self.nearest(mutation.file), "*"):
-                if failure := self.first_failure(tests, 300):
+                if failure := self.first_failure(tests, limit):
                     return f"killed by {failure}"
             return "survived"
         finally:
@@ -171,13 +175,19 @@ class Workshop:
 
 
 def known_outcomes(out, commit):
-    """What an earlier run at this commit found, by place and change."""
+    """What an earlier run found in files that are still the same, by place and change."""
     if not out.exists():
         return {}
     earlier = json.loads(out.read_text())
-    if earlier["commit"] != commit:
-        return {}
-    return {(m["file"], m["line"], m["after"]): m for m in earlier["mutations"]}
+    changed = subprocess.run(
+        ["git", "diff", "--name-only", earlier["commit"], commit, "--", "eval"],
+        cwd=REPO, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    return {
+        (m["file"], m["line"], m["after"]): m
+        for m in earlier["mutations"]
+        if m["file"] not in changed
+    }
 
 
 def write(out, commit, known):
@@ -213,7 +223,9 @@ def main():
         failed = [
             shop for shop, built in zip(shops, pool.map(Workshop.build, shops)) if built.returncode
         ]
+    began = time.monotonic()
     failure = "the build" if failed else shops[0].first_failure("*", 1200)
+    limit = 4 * (time.monotonic() - began)
     if failure:
         sys.exit(f"mutate.py: it fails before anything is changed: {failure}")
     waiting = iter(shuffled(sources(options.files), shops[0].root, options.seed))
@@ -229,7 +241,8 @@ def main():
                 done.append(mutation)
             key = (mutation.file, mutation.line, mutation.after)
             before = known.get(key, {}).get("outcome", "survived")
-            mutation.outcome = shop.outcome(mutation) if before == "survived" else before
+            again = before == "survived" or before.endswith(ENDLESS)
+            mutation.outcome = shop.outcome(mutation, limit) if again else before
             with lock:
                 print(f"{len(done)} {mutation.file}:{mutation.line} {mutation.outcome}", flush=True)
                 known[key] = asdict(mutation)

@@ -25,6 +25,10 @@ phase() {
   mark=$SECONDS
 }
 
+install() {
+  bash cmake/setup.sh --tests
+  bash tests/sae/formats/setup.sh
+}
 formatting() {
   git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
   git ls-files '*.sh' .ci/run | xargs shellcheck
@@ -54,7 +58,7 @@ sanitized_kernels() {
   build-asan/test_sae --gtest_brief=1 --gtest_filter='*Cuda*'
 }
 
-phase "install" bash cmake/setup.sh --tests
+phase "install" install
 phase "formatters and linters" formatting
 phase "build" build default
 if ((long)); then

@@ -10,6 +10,7 @@
 #include "eval/encoding/nulls.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
+#include "sae/formats/format.h"
 
 namespace assay::eval {
 namespace {
@@ -62,6 +63,17 @@ void check_autoencoder(const sae::DictionaryInfo& info, const std::string& path)
 
 }  // namespace
 
+namespace {
+
+/// What tells one dictionary on disk from another: its cfg.json, or what is imported.
+std::filesystem::path identity_of(const std::filesystem::path& path) {
+  const bool foreign = !std::filesystem::exists(path / "dictionary" / "cfg.json") &&
+                       !std::filesystem::exists(path / "cfg.json") && std::filesystem::exists(path);
+  return foreign ? path : sae::dictionary_folder(path) / "cfg.json";
+}
+
+}  // namespace
+
 TrainedNull parse_trained_null(const std::string& text) {
   const size_t equals = text.find('=');
   const std::string kind = text.substr(0, equals);
@@ -80,15 +92,14 @@ std::vector<EvalDictionary> load_dictionaries(const std::vector<std::filesystem:
   std::vector<EvalDictionary> result;
   std::set<std::string> taken;
   std::vector<std::filesystem::path> files;
-  for (const auto& path : paths) files.push_back(sae::dictionary_folder(path) / "cfg.json");
-  for (const TrainedNull& null : nulls)
-    files.push_back(sae::dictionary_folder(null.path) / "cfg.json");
+  for (const auto& path : paths) files.push_back(identity_of(path));
+  for (const TrainedNull& null : nulls) files.push_back(identity_of(null.path));
   data::require_different(files);
   const auto add = [&](const std::filesystem::path& path, const std::string& kind) {
     const std::string own = folder_name(path) + (kind.empty() ? "" : ":" + kind);
     std::string name = own;
     for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}-{}", own, i);
-    sae::Dictionary dictionary = sae::Dictionary::load(path);
+    sae::Dictionary dictionary = sae::formats::open_dictionary(path);
     check_autoencoder(dictionary.info, path.string());
     if (!kind.empty()) dictionary.info.null_kind = kind;
     result.push_back(describe_dictionary(std::move(dictionary), name, path, dataset));

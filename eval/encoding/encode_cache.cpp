@@ -193,6 +193,27 @@ void add_row(DocumentSums& sums, const float* x, const float* y, const std::vect
   sums.tokens += 1;
 }
 
+/// The mean of rows, text after text.
+class RowMean {
+ public:
+  void add(const float* row, int64_t d) {
+    sum_.resize(static_cast<size_t>(d));
+    for (int64_t c = 0; c < d; ++c) sum_[c] += row[c];
+    ++rows_;
+  }
+  void finish(std::vector<float>& out) {
+    for (double& value : sum_) {
+      out.push_back(static_cast<float>(value / static_cast<double>(rows_)));
+      value = 0;
+    }
+    rows_ = 0;
+  }
+
+ private:
+  std::vector<double> sum_;
+  int64_t rows_ = 0;
+};
+
 /// One dictionary's share of the pass.
 class Encoder {
  public:
@@ -217,7 +238,8 @@ class Encoder {
     const SparseCodes codes = dictionary_.encode(context, x);
     decoded_.resize(static_cast<size_t>(x.rows * x.cols));
     const Matrix y(decoded_.data(), x.rows, x.cols);
-    if (!plan_.part.empty()) dictionary_.decode(context, codes, y);
+    const bool by_row = dictionary_.needs_input();
+    if (!plan_.part.empty() || by_row) dictionary_.decode(context, codes, y, x);
     for (int64_t i = 0; i < x.rows; ++i) {
       const size_t first = codes.row_offsets[i],
                    count = codes.row_offsets[i + 1] - codes.row_offsets[i];
@@ -228,19 +250,23 @@ class Encoder {
       if (const SamplePart all = plan_.part_with_sinks(rows[i]); all != kNoPart)
         add_with_sinks(all, part == kNoPart, rows[i], x.row(i), y.row(i));
       if (const int32_t slot = plan_.slot_of(rows[i]); slot >= 0) {
-        if (slot != slot_ && slot_ >= 0) pool_.finish(out_);
+        if (slot != slot_) finish_text();
         slot_ = slot;
         pool_.add(indices, values);
+        if (by_row) reconstructed_.add(y.row(i), y.cols);
       }
     }
   }
 
   EncodedDictionary finish(Context& context, int64_t texts) {
-    if (slot_ >= 0) pool_.finish(out_);
-    out_.reconstruction.resize(static_cast<size_t>(texts * dictionary_.info.d));
-    if (texts > 0)
+    finish_text();
+    // The mean of reconstructions is the reconstruction of the mean codes, unless rows are taken
+    // back one by one.
+    if (texts > 0 && !dictionary_.needs_input()) {
+      out_.reconstruction.resize(static_cast<size_t>(texts * dictionary_.info.d));
       dictionary_.decode(context, out_.pooled,
                          Matrix(out_.reconstruction.data(), texts, dictionary_.info.d));
+    }
     for (PartStatistics* part : {&out_.validation, &out_.train})
       std::erase_if(part->documents, [](const DocumentSums& s) { return s.tokens == 0; });
     return std::move(out_);
@@ -282,6 +308,12 @@ class Encoder {
     out.rows += sink;
   }
 
+  void finish_text() {
+    if (slot_ < 0) return;
+    pool_.finish(out_);
+    reconstructed_.finish(out_.reconstruction);
+  }
+
   /// Of the row's document.
   size_t place_of(int64_t row) const {
     return static_cast<size_t>(
@@ -293,6 +325,7 @@ class Encoder {
   const Plan& plan_;
   const std::vector<int64_t>& document_;
   TextPool pool_;
+  RowMean reconstructed_;  // of dictionaries that need the row for it
   int32_t slot_ = -1;
   std::vector<float> decoded_;
   EncodedDictionary out_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <span>
 
 #include "eval/encoding/row_gather.h"
@@ -14,19 +15,17 @@
 namespace assay::eval {
 namespace {
 
-/// Encodes by TopK at the k of the dictionary it stands beside: a threshold means nothing to random
-/// latents.
-void make_random(sae::Dictionary& dictionary, const std::vector<float>& mean, uint64_t seed) {
+/// Encodes by TopK at k latents a row: a threshold means nothing to random latents.
+void make_random(sae::Dictionary& dictionary, int64_t k, const std::vector<float>& mean,
+                 uint64_t seed) {
   const int64_t n = dictionary.info.n, d = dictionary.info.d;
-  if (dictionary.info.width() != d || dictionary.info.k < 1)
-    throw UsageError(fmt::format(
-        "a random control needs a dictionary of one hook with k >= 1, not d_out = {} and k = {}",
-        dictionary.info.width(), dictionary.info.k));
+  if (dictionary.info.width() != d)
+    throw UsageError(
+        fmt::format("a random control needs a dictionary of one hook, not d = {} and d_out = {}", d,
+                    dictionary.info.width()));
+  dictionary.info.k = k;
   // Whatever the parent encodes by: k random latents a row have its L0.
-  dictionary.info.encoding = "topk";
-  dictionary.info.centred = true;
   dictionary.info.prefixes.clear();
-  dictionary.extra.clear();
   Rng rng(seed);
   std::vector<double> row(static_cast<size_t>(d));
   for (int64_t i = 0; i < n; ++i) {
@@ -43,7 +42,8 @@ void make_random(sae::Dictionary& dictionary, const std::vector<float>& mean, ui
   dictionary.extra.clear();
   dictionary.w_enc = dictionary.w_dec;
   std::fill(dictionary.b_enc.begin(), dictionary.b_enc.end(), 0.0f);
-  dictionary.b_dec = mean;
+  // Rows that are normalised have another mean, which the file does not say.
+  dictionary.b_dec = dictionary.info.input_norm == "none" ? mean : std::vector<float>(mean.size());
 }
 
 constexpr int64_t kRateRows = 4096;
@@ -72,6 +72,17 @@ std::vector<double> firing(Context& context, const sae::Dictionary& dictionary, 
   const SparseCodes codes = dictionary.encode(context, x);
   for (size_t i = 0; i < codes.indices.size(); ++i) counts[codes.indices[i]] += codes.values[i] > 0;
   return counts;
+}
+
+/// k of the dictionary, or its mean L0 where the file that it came from does not say it.
+int64_t latents_a_row(const sae::Dictionary& like, const data::Dataset& dataset, uint64_t seed) {
+  if (like.info.k > 0) return like.info.k;
+  Context context;
+  const std::vector<float> rows = sample_rows(dataset, derive_seed(seed, {1}));
+  const int64_t d = like.info.d, count = std::ssize(rows) / d;
+  const std::vector<double> fired = firing(context, like, ConstMatrix(rows.data(), count, d));
+  const double l0 = std::accumulate(fired.begin(), fired.end(), 0.0) / static_cast<double>(count);
+  return std::clamp<int64_t>(std::llround(l0), 1, like.info.n);
 }
 
 /// Moves the biases of random latents until latent j fires as often as the parent's latent j.
@@ -111,10 +122,11 @@ sae::Dictionary make_null(const std::string& kind, const sae::Dictionary& like,
   result.info.null_kind = kind;
   result.info.seed = seed;
   result.info.tokens = 0;
+  const auto k = [&] { return latents_a_row(like, dataset, seed); };
   if (kind == "random") {
-    make_random(result, dataset.hook("activations").mean, seed);
+    make_random(result, k(), dataset.hook("activations").mean, seed);
   } else if (kind == "rate_matched") {
-    make_random(result, dataset.hook("activations").mean, seed);
+    make_random(result, k(), dataset.hook("activations").mean, seed);
     match_rates(result, like, dataset, seed);
   } else if (kind == "permuted_encoder") {
     Rng rng(seed);

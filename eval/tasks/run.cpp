@@ -117,6 +117,17 @@ std::string lacks_halves(const Session& session, sae::HalfOutput output) {
                      embedding ? "a causal language model" : "a sentence encoder");
 }
 
+std::string lacks_plain_rows(const Session& session) {
+  for (const EvalDictionary& d : session.dictionaries) {
+    if (d.dictionary.info.input_norm == "none") continue;
+    return fmt::format(
+        "edits activations along decoder rows, which dictionary '{}' scales row by row ({}): "
+        "evaluate the others without it",
+        d.entry.name, d.dictionary.info.input_norm);
+  }
+  return {};
+}
+
 std::vector<ChosenTask> choose_tasks(const std::vector<std::string>& names,
                                      const Session& session) {
   std::vector<ChosenTask> chosen;

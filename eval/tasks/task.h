@@ -114,6 +114,9 @@ std::unique_ptr<Task> make_task() {
 /// For Task::missing: empty where the session's model has halves of this kind, else what is needed.
 /// Of a folder that cannot be opened nothing is said here: the task then fails with the reason.
 std::string lacks_halves(const Session& session, sae::HalfOutput output);
+/// The same where a dictionary normalises every row: latents are then moved along decoder rows by
+/// another factor in each, which tasks that edit activations do not do.
+std::string lacks_plain_rows(const Session& session);
 
 /// All tasks, in the order they run and are reported (eval/tasks/all.cpp).
 const std::vector<const TaskEntry*>& task_entries();

@@ -19,6 +19,8 @@ class App;
   COMMAND(eval)                 \
   COMMAND(encode)               \
   COMMAND(decode)               \
+  COMMAND(import)               \
+  COMMAND(export)               \
   COMMAND(inspect)              \
   COMMAND(report)               \
   COMMAND(bench)                \

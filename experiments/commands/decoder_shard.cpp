@@ -16,6 +16,7 @@
 #include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
+#include "sae/formats/format.h"
 
 namespace assay::commands {
 namespace {
@@ -46,7 +47,7 @@ std::vector<float> directions(const sae::Dictionary& dictionary, const std::stri
 
 void run(const Options& options) {
   data::guard_folder(options.out, {}, {data::FolderKind::dataset});
-  const sae::Dictionary dictionary = sae::Dictionary::load(options.dictionary);
+  const sae::Dictionary dictionary = sae::formats::open_dictionary(options.dictionary);
   const sae::DictionaryInfo& about = dictionary.info;
   const std::vector<float> rows = directions(dictionary, options.dictionary.string());
   data::ShardWriterOptions shards;

@@ -23,6 +23,7 @@
 #include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
+#include "sae/formats/format.h"
 
 namespace assay::commands {
 namespace {
@@ -241,7 +242,7 @@ void run(const Options& options) {
   data::guard_file(options.out, {options.dictionary, options.source}, "codes", data::is_codes);
   const auto lease = data::lease_of_file(options.out);
   Context context({Device::cpu, options.threads});
-  const sae::Dictionary dictionary = sae::Dictionary::load(options.dictionary);
+  const sae::Dictionary dictionary = sae::formats::open_dictionary(options.dictionary);
   const data::Dataset dataset = data::Dataset::open(options.source);
   const std::vector<Columns> inputs = inputs_of(options, dictionary.info);
   check_fit(options, dataset, dictionary, inputs);
@@ -249,10 +250,15 @@ void run(const Options& options) {
   const sae::DictionaryInfo& about = dictionary.info;
   std::string hooks;
   for (const Columns& c : inputs) hooks += (hooks.empty() ? "" : "+") + c.array;
-  const data::CodesInfo info{
-      rows,    rows * about.k, about.n,           about.d,
-      about.k, about.variant,  dictionary.hash(), dataset.info().content_hash,
-      hooks};
+  const data::CodesInfo info{rows,
+                             rows * std::max<int64_t>(1, about.k),
+                             about.n,
+                             about.d,
+                             about.k,
+                             about.variant,
+                             dictionary.hash(),
+                             dataset.info().content_hash,
+                             hooks};
   data::CodesWriter writer(options.out, info);
   const Totals totals = encode_all(context, options, dataset, dictionary, inputs, writer);
   writer.finish();

@@ -17,6 +17,8 @@
 #include "experiments/commands/print_json.h"
 #include "kernels/base/error.h"
 #include "sae/dictionary.h"
+#include "sae/formats/format.h"
+#include "sae/formats/source.h"
 
 namespace assay::commands {
 namespace {
@@ -27,7 +29,8 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kLookedFor =
     "a dictionary (cfg.json and dictionary.safetensors), a run (config.yaml with checkpoints/ or "
     "dictionary/), shards "
-    "(index.yaml), a checkpoint (trainer.json and state.safetensors), or an HDF5 file with "
+    "(index.yaml), a checkpoint (trainer.json and state.safetensors), a dictionary or tensors of "
+    "another library (.safetensors, .pt, .pth, .npz), or an HDF5 file with "
     "/activations or "
     "/row_offsets, /indices and /values";
 
@@ -38,8 +41,7 @@ Json tensors_of(const data::TensorFile& file) {
   return tensors;
 }
 
-Json inspect_dictionary(const fs::path& folder) {
-  const sae::Dictionary dictionary = sae::Dictionary::load(folder);
+Json facts_of(const sae::Dictionary& dictionary, const fs::path& folder) {
   const sae::DictionaryInfo& info = dictionary.info;
   Json facts{{"kind", "dictionary"},
              {"path", folder.string()},
@@ -63,7 +65,27 @@ Json inspect_dictionary(const fs::path& folder) {
   for (const sae::DictionaryHook& hook : info.hooks) {
     facts["hooks"].push_back({{"name", hook.name}, {"d", hook.d}, {"scale", hook.scale}});
   }
+  if (info.input_norm != "none") facts["input_norm"] = info.input_norm;
+  return facts;
+}
+
+Json inspect_dictionary(const fs::path& folder) {
+  Json facts = facts_of(sae::Dictionary::load(folder), folder);
   facts["tensors"] = tensors_of(data::read_safetensors(folder / "dictionary.safetensors"));
+  return facts;
+}
+
+/// As assay import would read it.
+Json inspect_import(const fs::path& path) {
+  const sae::formats::Source source = sae::formats::open_source(path);
+  Json facts;
+  try {
+    facts = facts_of(sae::formats::import_dictionary(path), path);
+    facts["format"] = sae::formats::recognise(source).name;
+  } catch (const Error& error) {
+    facts = {{"kind", "tensors"}, {"path", path.string()}, {"not_importable", error.what()}};
+  }
+  facts["tensors"] = tensors_of(source.tensors);
   return facts;
 }
 
@@ -222,10 +244,13 @@ Json inspect_file(const fs::path& file) {
 
 Json inspect(const fs::path& path) {
   if (!fs::exists(path)) throw Error(path.string() + ": no such file or folder");
-  if (!fs::is_directory(path)) return inspect_file(path);
+  if (!fs::is_directory(path))
+    return sae::formats::is_source(path) ? inspect_import(path) : inspect_file(path);
   const auto holds = [&](const char* name) { return fs::exists(path / name); };
-  if (holds("cfg.json")) return inspect_dictionary(path);
+  if (holds("dictionary.safetensors")) return inspect_dictionary(path);
   if (holds("trainer.json")) return inspect_checkpoint(path);
+  if (sae::formats::is_source(path)) return inspect_import(path);
+  if (holds("cfg.json")) return inspect_dictionary(path);
   if (holds("index.yaml")) return dataset_facts("shards", data::read_index(path));
   if (holds("config.yaml") || holds("checkpoints") || holds("dictionary/cfg.json"))
     return inspect_run(path);

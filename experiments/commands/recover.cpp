@@ -9,6 +9,7 @@
 #include "experiments/commands/common_options.h"
 #include "experiments/commands/print_json.h"
 #include "kernels/base/context.h"
+#include "sae/formats/format.h"
 #include "sae/planted.h"
 #include "sae/recovery.h"
 
@@ -57,7 +58,7 @@ void run(const Options& options) {
   std::vector<sae::Recovery> all;
   auto json = nlohmann::ordered_json::array();
   for (const std::string& name : options.dictionaries) {
-    const sae::Dictionary dictionary = sae::Dictionary::load(name);
+    const sae::Dictionary dictionary = sae::formats::open_dictionary(name);
     all.push_back(sae::measure_recovery(context, model, dictionary, options.rows));
     json.push_back(to_json(name, dictionary, all.back()));
   }

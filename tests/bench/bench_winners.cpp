@@ -11,6 +11,7 @@
 #include "kernels/base/error.h"
 #include "kernels/encode_topk.h"
 #include "sae/dictionary.h"
+#include "sae/formats/format.h"
 #include "tests/support/reference.h"
 
 namespace {
@@ -51,7 +52,7 @@ int64_t compare(const sae::Dictionary& dictionary, const data::Dataset& dataset,
 
 int main(int argc, char** argv) try {
   if (argc < 3) throw UsageError("usage: bench_winners DICTIONARY SHARDS [ROWS] [K]");
-  const sae::Dictionary dictionary = sae::Dictionary::load(argv[1]);
+  const sae::Dictionary dictionary = sae::formats::open_dictionary(argv[1]);
   const data::Dataset dataset = data::Dataset::open(argv[2]);
   const int64_t rows =
       std::min<int64_t>(dataset.info().rows, argc > 3 ? std::atoll(argv[3]) : 4096);

@@ -26,6 +26,8 @@ GOOD = {
     ],
     "encode": ["{dict}", "{x}", "--out", "OUT"],
     "decode": ["{dict}", "{codes}", "--out", "OUT"],
+    "import": ["{foreign}", "--out", "OUT"],
+    "export": ["{dict}", "--format", "saelens", "--out", "OUT"],
     "inspect": ["{x}"],
     "report": ["{run}", "--out", "OUT"],
     "bench": ["topk"],

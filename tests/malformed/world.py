@@ -25,6 +25,7 @@ def make(folder):
     (folder / "planted.yaml").write_text("{n: 16, d: 8, l0: 2, rows: 500}\n")
     (folder / "finetune.yaml").write_text("steps: 4\n")
     write_dictionary(folder / "dict", n=32, k=4)
+    assay("export", folder / "dict", "--format", "saelens", "--out", folder / "foreign")
     assay("train", folder / "c.yaml", "--out", folder / "run")
     x = write_activations(folder / "x.h5", rows(50))
     assay("encode", folder / "dict", x, "--out", folder / "codes.h5")
@@ -33,7 +34,7 @@ def make(folder):
     with h5py.File(folder / "corpus.h5", "w") as file:
         file.attrs["format"] = "assay-corpus"
     write_manifest(folder / "model")
-    names = "shards run dict planted model x.h5 codes.h5 corpus.h5".split()
+    names = "shards run dict foreign planted model x.h5 codes.h5 corpus.h5".split()
     files = "c.yaml sweep.yaml outside.yaml planted.yaml finetune.yaml".split()
     return {name.removesuffix(".h5"): folder / name for name in names} | {
         f: folder / f for f in files

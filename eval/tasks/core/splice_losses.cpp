@@ -34,7 +34,7 @@ std::vector<std::vector<float>> make_variants(Context& context, const TextRows& 
   std::vector<float> decoded(rows.x.size());
   for (const sae::Dictionary* dictionary : dictionaries) {
     const SparseCodes codes = dictionary->encode(context, rows.all());
-    dictionary->decode(context, codes, Matrix(decoded.data(), rows.all_rows(), d));
+    dictionary->decode(context, codes, Matrix(decoded.data(), rows.all_rows(), d), rows.all());
     variants.push_back(replace_ordinary(
         rows, [&](int64_t i, float* out) { std::copy_n(decoded.begin() + i * d, d, out); }));
   }

@@ -46,7 +46,8 @@ struct RemovalPlan {
 class RemovalTask : public PlannedTask<RemovalPlan> {
  public:
   std::string missing(const Session& session) const override {
-    return lacks_formats(session.dataset, session.config.of<SpuriousConfig>());
+    std::string lacks = lacks_formats(session.dataset, session.config.of<SpuriousConfig>());
+    return lacks.empty() ? lacks_plain_rows(session) : lacks;
   }
 
  private:

@@ -28,6 +28,7 @@ class SpuriousTask : public PlannedTask<SpuriousTexts> {
   std::string missing(const Session& session) const override {
     const SpuriousConfig& config = session.config.of<SpuriousConfig>();
     std::string lacks = lacks_formats(session.dataset, config);
+    if (lacks.empty()) lacks = lacks_plain_rows(session);
     if (!lacks.empty()) return lacks;
     check_shares(config.shares);
     check_grids(session);

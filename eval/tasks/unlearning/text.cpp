@@ -302,7 +302,8 @@ class UnlearningTextTask : public PlannedTask<CorpusTexts> {
     const std::string& label = session.config.of<UnlearningTextConfig>().corpus_label;
     if (!has_label(session.dataset, label))
       return fmt::format("needs label '{}', which says each text's corpus", label);
-    return lacks_halves(session, sae::HalfOutput::token_loss);
+    std::string lacks = lacks_halves(session, sae::HalfOutput::token_loss);
+    return lacks.empty() ? lacks_plain_rows(session) : lacks;
   }
 
  private:

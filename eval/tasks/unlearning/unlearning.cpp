@@ -65,7 +65,8 @@ struct UnlearningTexts {
 class UnlearningTask : public PlannedTask<UnlearningTexts> {
  public:
   std::string missing(const Session& session) const override {
-    return lacks_halves(session, sae::HalfOutput::embedding);
+    std::string lacks = lacks_halves(session, sae::HalfOutput::embedding);
+    return lacks.empty() ? lacks_plain_rows(session) : lacks;
   }
 
  private:

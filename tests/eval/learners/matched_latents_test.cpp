@@ -48,6 +48,7 @@ TEST(MatchedLatents, WhatNeverFiresIsNobodysPartnerAndHasNone) {
   const auto weights = weights_of({0, 1, 0, 2, 1, 0, 0, 1, 0, 4, 1, 0}, 3, {3, 4, 1, 0, 1, 1});
   using Latents = std::vector<int64_t>;
   EXPECT_EQ(matched_latents(weights, Latents{0}, 1), Latents{1}) << "the only one there is";
+  EXPECT_EQ(matched_latents(weights, Latents{1}, 1), Latents{0}) << "the other way about";
   EXPECT_EQ(matched_latents(weights, Latents{2, 0}, 1), (Latents{kUnmatched, 1}));
   EXPECT_EQ(matched_latents(weights, Latents{0, 1}, 1), (Latents{kUnmatched, kUnmatched}));
   MatchQuality quality;

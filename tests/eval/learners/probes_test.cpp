@@ -1,9 +1,11 @@
 // What the comparison with scikit-learn (probes_test.py) does not reach: bits, threads, the shared
-// interface, bad options.
+// interface, bad options; and definitions on small numbers.
 #include "eval/learners/probes.h"
 
 #include <gtest/gtest.h>
 
+#include <Eigen/Cholesky>
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -112,6 +114,55 @@ TEST(ProbesTest, KernelFormEqualsThePrimal) {
   for (std::size_t j = 30; j < 230; ++j) EXPECT_EQ(kernel.weights[j], 0);
 }
 
+/// A class's covariance by Ledoit and Wolf (2004), term by term: standardised rows, the mean of
+/// their outer products S, its distance δ from μI and the error β of S as the mean squared distance
+/// of single outer products from it, of which there are n; S goes the share β/δ of the way to μI.
+Eigen::MatrixXd naive_covariance(Eigen::MatrixXd rows) {
+  const double n = static_cast<double>(rows.rows()), p = static_cast<double>(rows.cols());
+  rows.rowwise() -= rows.colwise().mean().eval();
+  Eigen::VectorXd sd = (rows.colwise().squaredNorm().transpose() / n).cwiseSqrt();
+  rows = (rows * sd.cwiseInverse().asDiagonal()).eval();
+  const Eigen::MatrixXd identity = Eigen::MatrixXd::Identity(rows.cols(), rows.cols());
+  const Eigen::MatrixXd s = rows.transpose() * rows / n;
+  const double mu = s.trace() / p, delta = (s - mu * identity).squaredNorm() / p;
+  double beta = 0;
+  for (int64_t i = 0; i < rows.rows(); ++i)
+    beta += (rows.row(i).transpose() * rows.row(i) - s).squaredNorm() / p / n / n;
+  const double share = std::min(beta, delta) / delta;
+  return sd.asDiagonal() * ((1 - share) * s + share * mu * identity) * sd.asDiagonal();
+}
+
+TEST(ProbesTest, LdaIsTheLogOddsUnderTheShrunkCovariance) {
+  // Correlated features of unlike scales; few rows are shrunk much, many little.
+  for (const int64_t n : {12, 300}) {
+    Rng rng(14);
+    constexpr int64_t kFeatures = 4;
+    std::vector<float> x;
+    std::vector<uint8_t> y;
+    Eigen::MatrixXd rows[2];
+    for (const uint8_t label : {uint8_t{1}, uint8_t{0}}) {
+      rows[label].resize(label ? n : 2 * n, kFeatures);
+      for (int64_t i = 0; i < rows[label].rows(); ++i) {
+        const double common = rng.normal();
+        for (int64_t j = 0; j < kFeatures; ++j) {
+          x.push_back(static_cast<float>(std::pow(10., j - 2) *
+                                         (common + rng.normal() + (label && j == 1 ? .8 : 0))));
+          rows[label](i, j) = x.back();
+        }
+        y.push_back(label);
+      }
+    }
+    const Eigen::MatrixXd covariance =
+        2. / 3 * naive_covariance(rows[0]) + 1. / 3 * naive_covariance(rows[1]);
+    const Eigen::VectorXd zero = rows[0].colwise().mean(), one = rows[1].colwise().mean(),
+                          w = covariance.ldlt().solve(one - zero);
+    const LinearProbe probe = fit_lda({x.data(), 3 * n, kFeatures}, y);
+    for (int64_t j = 0; j < kFeatures; ++j)
+      EXPECT_NEAR(probe.weights[static_cast<size_t>(j)] / w[j], 1, 1e-9) << n << " rows, " << j;
+    EXPECT_NEAR(probe.bias, -w.dot(one + zero) / 2 - std::log(2.), 1e-9) << n << " rows";
+  }
+}
+
 TEST(ProbesTest, ColumnsScoreTheWholeMatrix) {
   const Rows rows(200, 25, 10);
   const std::vector<int64_t> ranked = rank_features(rows.x(), rows.y);
@@ -123,6 +174,26 @@ TEST(ProbesTest, ColumnsScoreTheWholeMatrix) {
                             probe.weights[1] * rows.values[i * 25 + 3];
     EXPECT_NEAR(scores[i], expected, 1e-12);
   }
+}
+
+TEST(ProbesTest, NeighboursAreTheNearestByCosineAndOfEquallyNearTheEarlierRows) {
+  // Rows along the first axis, of any length, are as near to it as can be: rows 2, 3, 5, 8 of 10.
+  const std::vector<float> x = {0, 1, 1, 3, 2, 0, 1, 0, -1, 0, 5, 0, 0, 0, 0, -1, 3, 0, 1, 1};
+  const std::vector<uint8_t> y = {0, 1, 1, 0, 0, 1, 0, 1, 1, 0};
+  const std::vector<float> queries = {7, 0, 0, 0};
+  const auto shares = [&](int64_t k) {
+    return fit_knn({x.data(), 10, 2}, y, k)->score({queries.data(), 2, 2});
+  };
+  EXPECT_EQ(shares(1)[0], 1);         // row 2
+  EXPECT_EQ(shares(2)[0], 1. / 2);    // and 3
+  EXPECT_EQ(shares(3)[0], 2. / 3);    // and 5
+  EXPECT_EQ(shares(4)[0], 3. / 4);    // and 8
+  EXPECT_EQ(shares(5)[0], 3. / 5);    // and 9, at 45 degrees
+  EXPECT_EQ(shares(6)[0], 4. / 6);    // and 1, further off
+  EXPECT_EQ(shares(10)[0], 5. / 10);  // all
+  // A row of zeros is as near to all: they come in order.
+  EXPECT_EQ(shares(3)[1], 2. / 3);
+  EXPECT_EQ(shares(5)[1], 2. / 5);
 }
 
 TEST(ProbesTest, WhatRoundingLeftOfAFeatureIsNoFeature) {
@@ -197,6 +268,44 @@ TEST(ProbesTextTest, WordsAreLowerCasedRunsOfTwoOrMore) {
   EXPECT_TRUE(words_of("").empty());
 }
 
+TEST(ProbesTextTest, RowsAreCountTimesIdfOfUnitLength) {
+  const TfIdf tfidf({"red red apple", "green apple", "apple pear"});
+  ASSERT_EQ(tfidf.columns(), 4);
+  // In byte order: apple in 3 of 3 texts, green, pear and red in one each.
+  const double common = std::log(4. / 4) + 1, rare = std::log(4. / 2) + 1;
+  const double length = std::sqrt(common * common + 4 * rare * rare);
+  const TfIdf::Row row = tfidf.transform("Apple, red plum: red");
+  ASSERT_EQ(row.size(), 2u) << "an unknown word is left out";
+  EXPECT_EQ(row[0].first, 0);
+  EXPECT_NEAR(row[0].second, common / length, 1e-12);
+  EXPECT_EQ(row[1].first, 3);
+  EXPECT_NEAR(row[1].second, 2 * rare / length, 1e-12);
+  EXPECT_TRUE(tfidf.transform("plum").empty());
+}
+
+TEST(ProbesTextTest, TheFitIsAMinimumOverTfIdfRows) {
+  // At the minimum of ½‖w‖² + C·Σ log-loss, w = C·Σ (y − p)·row, and Σ (y − p) = 0.
+  const std::vector<std::string_view> texts{"red apple pie",   "green apple", "red red pear",
+                                            "green pear tart", "red fig",     "fig tart tart"};
+  const std::vector<uint8_t> y{1, 0, 1, 0, 1, 0};
+  LogisticOptions options;
+  options.c_grid = {3};
+  const TextProbe probe = fit_tfidf_logistic(texts, y, options, 1);
+  const std::vector<double> scores = probe.score(texts);
+  const TfIdf tfidf(texts);
+  std::vector<double> w(static_cast<std::size_t>(tfidf.columns()));
+  double intercept = 0;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const double residual = y[i] - 1 / (1 + std::exp(-scores[i]));
+    intercept += residual;
+    for (const auto& [column, value] : tfidf.transform(texts[i]))
+      w[static_cast<std::size_t>(column)] += 3 * residual * value;
+  }
+  EXPECT_NEAR(intercept, 0, 1e-7);
+  ASSERT_EQ(probe.linear().weights.size(), w.size());
+  for (std::size_t j = 0; j < w.size(); ++j) EXPECT_NEAR(probe.linear().weights[j], w[j], 1e-6);
+}
+
 TEST(ProbesTextTest, SeparatesByWordsAndRefusesWordlessTexts) {
   const std::vector<std::string_view> texts{"red apple",  "green apple", "red pear",
                                             "green pear", "red fig",     "green fig"};
@@ -208,6 +317,45 @@ TEST(ProbesTextTest, SeparatesByWordsAndRefusesWordlessTexts) {
   EXPECT_LT(scores[1], scores[2]);
   EXPECT_THROW(fit_tfidf_logistic({"a", "b"}, std::vector<uint8_t>{0, 1}, {}, 1), Error);
   EXPECT_THROW(fit_tfidf_logistic(texts, std::vector<uint8_t>(6), {}, 1), Error);
+}
+
+TEST(ErasureTest, APairedProjectionTakesOutTheLeadingDifferences) {
+  // Pairs differ most along (1, 1, 0), less along (1, −1, 0) and never in the third feature.
+  const std::vector<float> differences = {2, 2, 0, .5f, -.5f, 0, -2, -2, 0, -.5f, .5f, 0};
+  const std::vector<float> x = {4, 2, 7};
+  const auto erased = [&](int64_t rank) {
+    std::vector<float> out(3);
+    const Eraser eraser = fit_paired_projection({differences.data(), 4, 3}, rank);
+    eraser.apply({x.data(), 1, 3}, {out.data(), 1, 3});
+    return out;
+  };
+  const auto expect_near = [](const std::vector<float>& found, const std::vector<float>& expected) {
+    for (size_t j = 0; j < 3; ++j) EXPECT_NEAR(found[j], expected[j], 1e-6) << j;
+  };
+  expect_near(erased(1), {1, -1, 7});
+  expect_near(erased(2), {0, 0, 7});
+  expect_near(erased(3), {0, 0, 7});  // there is no third
+  EXPECT_THROW(erased(0), Error);
+  std::vector<float> none(6), broken = {1, NAN, 0};
+  EXPECT_THROW(fit_paired_projection({none.data(), 2, 3}, 1), Error);
+  EXPECT_THROW(fit_paired_projection({broken.data(), 1, 3}, 1), Error);
+}
+
+TEST(ErasureTest, InlpProjectsOutOrthogonalDirectionsWhateverTheFeaturesScales) {
+  // A feature that is 1e4 times smaller than the others has a weight as much larger: what is left
+  // of it after the first round draws every later probe along the direction that is gone.
+  Rows rows(200, 5, 15);
+  for (std::size_t i = 0; i < 200; ++i) rows.values[i * 5] *= 1e-4f;
+  const Eraser eraser = fit_inlp(rows.x(), rows.y, 3, by_document(rows.documents), 1);
+  ASSERT_EQ(eraser.rank(), 3);
+  EXPECT_EQ(eraser.left, eraser.right);
+  for (std::size_t a = 0; a < 3; ++a)
+    for (std::size_t b = 0; b <= a; ++b) {
+      double product = 0;
+      for (std::size_t j = 0; j < 5; ++j)
+        product += eraser.right[a * 5 + j] * eraser.right[b * 5 + j];
+      EXPECT_NEAR(product, a == b, 1e-14) << a << ", " << b;
+    }
 }
 
 TEST(ErasureTest, InPlaceEqualsOutOfPlace) {

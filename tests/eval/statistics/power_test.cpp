@@ -66,6 +66,13 @@ TEST(Power, FourOfFiveSamplesTellWhatIsSaid) {
   }
 }
 
+TEST(Power, DegreesOfFreedomAreSatterthwaites) {
+  // Over 8 units and 4 runs the mean squares are to be 3/64 of units and of runs and 1/64 of cells:
+  // 3 + 3 − 1 = 5, with 5² / (3²/7 + 3²/3 + 1²/21) = 75/13 degrees of freedom.
+  EXPECT_NEAR(*detectable({.units = .25, .runs = .125, .cells = .5}, 8, 4),
+              detectable(std::sqrt(5. / 64), 75. / 13), 1e-12);
+}
+
 TEST(Power, TheUnitsNeededAreTheFewest) {
   const int64_t units = *units_needed(kSpread, 4, .1);
   EXPECT_LE(*detectable(kSpread, units, 4), .1);

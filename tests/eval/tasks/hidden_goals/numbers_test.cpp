@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <numeric>
 
 #include "tests/eval/eval_session.h"
 #include "tests/eval/tasks/hidden_goals/goal_cases.h"
@@ -151,6 +153,56 @@ TEST(GoalNumbers, DifferencesAreThoseFixedBeforehand) {
   }
   EXPECT_EQ(scored, (Names{"dense_exemplar ", "latents_exemplar trained",
                            "latents_exemplar trained:random"}));
+}
+
+TEST(GoalNumbers, AGoalsRankIsTheMeanOverItsOrganisms) {
+  Report report("goal_numbers_goals");
+  const TaskResult result = report.run();
+  std::map<std::string, std::vector<double>> ranks;  // by arm and dictionary
+  for (const auto& row : result.details["goals"]) {
+    const std::string arm = row["method"].get<std::string>() + " of ";
+    ranks[arm + row["dictionary"].get<std::string>()].push_back(row["mrr"]);
+  }
+  EXPECT_EQ(ranks["direct_query of "], std::vector<double>(8, 1)) << "it names every goal";
+  // Every goal has as many organisms.
+  for (const GoalArm& arm : report.arms) {
+    if (!arm.calibrated) continue;
+    const std::string dictionary =
+        arm.dictionary ? report.fixture.dictionaries[*arm.dictionary].entry.name : "";
+    const std::vector<double>& own = ranks[arm.method + " of " + dictionary];
+    ASSERT_EQ(own.size(), 8u) << arm.method;
+    EXPECT_NEAR(std::accumulate(own.begin(), own.end(), 0.0) / 8,
+                find(result, "mrr", arm.method, dictionary, "strength 0.40")->value, 1e-12)
+        << arm.method << " of " << dictionary;
+  }
+}
+
+TEST(GoalNumbers, OrganismsAreDescribedByKindAndStrength) {
+  GoalCases cases;
+  std::vector<double> fits;
+  const auto add = [&](GoalKind kind, int64_t strength, double fit) {
+    Organism organism;
+    organism.kind = kind;
+    organism.strength = strength;
+    cases.organisms.push_back(organism);
+    fits.push_back(fit);
+  };
+  add(GoalKind::planted, 40, 0.75);
+  add(GoalKind::benign, 0, 0.5);
+  add(GoalKind::planted, 100, 0.125);
+  add(GoalKind::planted, 40, 0.25);
+  TaskResult result;
+  describe_organisms(cases, "r_squared", fits, result);
+  const auto row = [](const char* kind, double strength, int organisms, double mean, double least) {
+    return nlohmann::json{{"kind", kind},
+                          {"strength", strength},
+                          {"organisms", organisms},
+                          {"mean_r_squared", mean},
+                          {"least_r_squared", least}};
+  };
+  EXPECT_EQ(result.details["organisms"],
+            nlohmann::json({row("planted", 0.4, 2, 0.5, 0.25), row("planted", 1, 1, 0.125, 0.125),
+                            row("benign", 0, 1, 0.5, 0.5)}));
 }
 
 }  // namespace

@@ -83,6 +83,32 @@ TEST(OodProbing, EveryArmOfADictionaryMayWinAndSaysWhatItReads) {
   EXPECT_EQ(result.details["searched"].size(), 2 * cells) << "activations and latents";
 }
 
+TEST(OodProbing, TheHeadlineIsComparedWithEveryBaselineAndWithAsManyNeurons) {
+  test::SessionFixture fixture("ood_differences", {});
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  const TaskResult result = fixture.run({"ood_probing"})[0];
+  ASSERT_EQ(result.status, "ok") << result.reason;
+  std::set<std::string> expected, found;
+  for (const Score& score : result.scores)
+    if (score.dictionary.empty() && score.method.find("neurons") != 0)
+      expected.insert(score.method);
+  EXPECT_GT(expected.size(), 5u);
+  expected.insert("neurons_top4");
+  const std::string headline = "latents_top4", less = headline + " - ";
+  for (const Number& n : result.numbers) {
+    if (n.metric != "auroc_difference" || n.method.find(less) != 0) continue;
+    const std::string other = n.method.substr(less.size());
+    found.insert(other);
+    EXPECT_EQ(n.control, other);
+    EXPECT_NEAR(n.value,
+                find(result, "auroc", headline, "a", "ood")->value -
+                    find(result, "auroc", other, "", "ood")->value,
+                1e-12)
+        << other;
+  }
+  EXPECT_EQ(found, expected);
+}
+
 TEST(OodProbing, WhatIsReadDependsOnThisTaskAlone) {
   std::map<std::string, std::string> reads[2];
   nlohmann::json numbers[2];
@@ -280,6 +306,19 @@ TEST_F(ProbingPlanTest, TheTrainingPartItselfHasTwoDocuments) {
   EXPECT_EQ(plan_probing(*fixture_.dataset, table_, config, 1, 5).classes.size(),
             before.classes.size())
       << "with eight more texts there are others";
+}
+
+TEST_F(ProbingPlanTest, OneClassAloneIsRefused) {
+  OodConfig config = fixture_.config.of<OodConfig>();
+  bool one = false;
+  for (config.min_target = 5; config.min_target < 200; ++config.min_target) {
+    try {
+      EXPECT_GE(plan(config).classes.size(), 2u) << config.min_target;
+    } catch (const Error& error) {
+      one |= std::string(error.what()).find("1 of 4 classes") != std::string::npos;
+    }
+  }
+  EXPECT_TRUE(one) << "or no class stood alone";
 }
 
 TEST_F(ProbingPlanTest, MissingLabelsAndClassesAreNamed) {

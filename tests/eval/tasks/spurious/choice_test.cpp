@@ -103,6 +103,32 @@ TEST(SpuriousChoice, ACaveatNamesNoControl) {
       << dense->interval_kind;
 }
 
+TEST(SpuriousChoice, AFixThatClosesLessThanHalfOfTheGapIsNoRepair) {
+  test::SessionFixture fixture("spurious_repair", {.documents = 40});
+  SpuriousPlan plan;
+  plan.classes = {"p", "q", "r", "s"};
+  plan.fold = kFold;
+  const auto caveat = [&](double fixed) {
+    // (anti + within)/2 is .6 without a fix and .75 without the correlation.
+    FixTable table = table_of({{"dense", 0, .3, .9}, {"leace", 1, fixed, .9}});
+    for (int64_t c = 0; c < 4; ++c) {
+      SpuriousCell cell;
+      cell.category = c;
+      table.add(cell, {}, 1, false, {"dense", 0, .6, .9});
+    }
+    TaskResult result;
+    report_spurious(fixture.session(), plan, table, {}, result);
+    return result.caveat;
+  };
+  EXPECT_NE(caveat(.36).find("no fix closes half of the gap between no fix (0.600) and training "
+                             "without the correlation (0.750); the best, "),
+            std::string::npos)
+      << caveat(.36);
+  EXPECT_NE(caveat(.36).find("closes 20 %"), std::string::npos) << caveat(.36);
+  EXPECT_NE(caveat(.44).find("closes 47 %"), std::string::npos) << caveat(.44);
+  EXPECT_EQ(caveat(.46), "") << "53 %";
+}
+
 TEST(SpuriousChoice, AGridGoesOnByDoublingUpToWhatThereIs) {
   const GridEntry &latents = grid_entries()[0], &covariate = grid_entries()[3];
   EXPECT_EQ(wider(latents, 16, 48), 32);

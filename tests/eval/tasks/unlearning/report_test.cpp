@@ -1,6 +1,10 @@
 // What the unlearning task publishes of its runs.
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string>
+#include <utility>
+
 #include "eval/tasks/unlearning/run.h"
 #include "kernels/base/error.h"
 #include "tests/eval/tasks/unlearning/unlearning_session.h"
@@ -55,6 +59,51 @@ TEST_F(UnlearningTest, EveryCheckFailsWhereItMust) {
     for (size_t c = 0; c < by_class.size(); ++c) by_class[c].scores.few_shot[1] = 0.5;
   for (ClassOutcome& own : better.oracle) own.scores.few_shot[1] = 0.6;
   EXPECT_FALSE(check(report(better), "the oracle is on top").passed);
+}
+
+TEST_F(UnlearningTest, UntouchedReadingsAreOfEveryClass) {
+  const RunOutcome run = run_unlearning(inputs(), plan(), 5);
+  const TaskResult result = report(run);
+  const auto mean_of = [](const std::vector<PanelScores>& classes, size_t labels) {
+    double sum = 0;
+    for (const PanelScores& own : classes) sum += labels < 2 ? own.few_shot[labels] : own.retrained;
+    return sum / static_cast<double>(classes.size());
+  };
+  const char* const parts[] = {"few_shot_4", "few_shot_8", "all_labels"};
+  for (size_t part = 0; part < 3; ++part) {
+    EXPECT_NEAR(test::find(result, "probe_auroc", "untouched", "", parts[part])->value,
+                mean_of(run.clean, part), 1e-12);
+    EXPECT_NEAR(test::find(result, "auroc_permuted_labels", "untouched", "", parts[part])->value,
+                mean_of(run.permuted, part), 1e-12);
+  }
+}
+
+TEST_F(UnlearningTest, DifferencesAreBetweenArmsOfOneDictionary) {
+  const TaskResult result = report(run_unlearning(inputs(), plan(), 5));
+  const auto drop = [&](const std::string& arm, const std::string& dictionary) {
+    return test::find(result, "forget_drop", arm, dictionary, "few_shot_8")->value;
+  };
+  const std::pair<const char*, const char*> pairs[] = {{"latents", "random_latents"},
+                                                       {"latents_gated", "latents"},
+                                                       {"latents_lda_gated", "latents"},
+                                                       {"latents_gated", "gated_steering"},
+                                                       {"latents_lda_gated", "gated_steering"}};
+  std::map<std::string, double> expected;
+  for (const std::string dictionary : {"oracle", "oracle:random"})
+    for (const auto& [a, b] : pairs) {
+      const std::string other = b;
+      if (other == "random_latents" && dictionary == "oracle:random") continue;
+      expected[dictionary + ": " + a + " - " + b] =
+          drop(a, dictionary) - drop(b, other == "gated_steering" ? "" : dictionary);
+    }
+  const auto& rows = result.details.at("differences");
+  EXPECT_EQ(rows.size(), expected.size()) << "random latents stand in for trained ones alone";
+  for (const auto& row : rows) {
+    const std::string name =
+        row.at("dictionary").get<std::string>() + ": " + row.at("difference").get<std::string>();
+    ASSERT_EQ(expected.count(name), 1u) << name;
+    EXPECT_NEAR(row.at("value").get<double>(), expected.at(name), 1e-12) << name;
+  }
 }
 
 TEST_F(UnlearningTest, AnEdgeOfTheGridIsNamed) {

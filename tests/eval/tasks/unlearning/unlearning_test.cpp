@@ -202,6 +202,17 @@ TEST_F(UnlearningTest, PartsShareNoDocumentAndClassesWithTooFewTextsAreNamed) {
   }
 }
 
+TEST_F(UnlearningTest, EveryTextThatFitsIsDrawnUnderSomeSeed) {
+  std::set<int64_t> drawn, fit;
+  for (uint64_t seed = 0; seed < 60; ++seed)
+    for (const auto& parts : plan(seed).texts)
+      for (const auto& part : parts) drawn.insert(part.begin(), part.end());
+  const auto format = text_labels(*fixture_.dataset, table_, "format");
+  for (int64_t t = 0; t < table_.size(); ++t)
+    if (format[t] == 0) fit.insert(t);
+  EXPECT_EQ(drawn, fit) << "114 of a class's 230 texts each time";
+}
+
 TEST_F(UnlearningTest, AMissingModelFailsThisTaskAlone) {
   Session session = fixture_.session();
   session.model = fixture_.folder.path() / "no-such-model";
