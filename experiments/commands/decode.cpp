@@ -54,10 +54,10 @@ void check_fit(const Options& options, const data::CodesInfo& codes,
                     file, codes.dictionary_hash, folder, hash));
   }
   if (dictionary.needs_input() && options.activations.empty()) {
-    throw UsageError(
-        fmt::format("{}: the variant {} reconstructs from the activations as well as from their "
-                    "codes: name what was encoded with --activations",
-                    folder, dictionary.info.variant));
+    throw UsageError(fmt::format(
+        "{}: the variant {} reconstructs from the activations as well as from their "
+        "codes: codes alone cannot be decoded; name what was encoded with --activations",
+        folder, dictionary.info.variant));
   }
 }
 

@@ -136,6 +136,33 @@ TEST(OodProbing, WhatIsReadDependsOnThisTaskAlone) {
   EXPECT_EQ(reads[0]["latents_searched"], "4 to " + active(1));
 }
 
+TEST(OodProbing, PerClassIsTheMeanOverTheClassesOwnRuns) {
+  test::SessionFixture fixture("ood_per_class", {});
+  auto& config = fixture.config.of<OodConfig>();
+  config.test_positives = config.test_negatives = 8;
+  fixture.config.seeds = 2;
+  fixture.add(test::random_dictionary(24, 60, 8, 5), "a");
+  const TaskResult result = fixture.run({"ood_probing"})[0];
+  ASSERT_EQ(result.status, "ok") << result.reason;
+  int compared = 0;
+  for (const Score& score : result.scores) {
+    if (score.part != "ood") continue;
+    int64_t unit = 0;  // classes stand in the order of their numbers
+    for (const nlohmann::json& row : result.details["per_class"]) {
+      if (row["method"] != score.method || row["dictionary"] != score.dictionary) continue;
+      double sum = 0, count = 0;
+      for (const Cell& cell : score.cells) {
+        if (cell.unit != unit) continue;
+        sum += cell.value;
+        count += 1;
+      }
+      EXPECT_NEAR(row["ood"].get<double>(), sum / count, 1e-12) << score.method << " " << unit;
+      ++unit, ++compared;
+    }
+  }
+  EXPECT_GT(compared, 0);
+}
+
 /// An arm that looked at the test to choose would be at least as good there as all that it may
 /// take, for every class.
 TEST(OodProbing, WhatIsChosenIsChosenWithoutTheTest) {
