@@ -29,8 +29,9 @@ Run read_run(const fs::path& folder) {
   if (const fs::path file = folder / "metrics.jsonl"; fs::exists(file))
     run.log = report::read_training_log(file);
   if (!run.results && !run.log) {
-    throw UsageError(fmt::format(
-        "{}: neither metrics.jsonl nor results.json; train or evaluate first", folder.string()));
+    throw UsageError(
+        fmt::format("{}: expected metrics.jsonl or results.json here: train or evaluate first",
+                    folder.string()));
   }
   return run;
 }

@@ -119,17 +119,20 @@ def test_an_empty_checksum_does_not_switch_checking_off(folder):
     refused("inspect", folder, parts=["index.yaml", "checksums"])
 
 
-def test_reading_names_the_file_where_memory_ends(tmp_path):
-    """Honest files, more than the process may have."""
-    path = tmp_path / "big.safetensors"
-    size = 3 * GIB
-    header = json.dumps(
-        {"x": {"dtype": "F32", "shape": [size // 96, 24], "data_offsets": [0, size]}}
-    )
+def test_loading_names_the_file_where_memory_ends(tmp_path):
+    """An honest dictionary, larger than the process may have."""
+    path, n, d = tmp_path / "big.safetensors", GIB // 64, 24
+    shapes = {"encoder_linear.weight": [n, d], "decoder_linear.weight": [d, n]}
+    shapes |= {"encoder_linear.bias": [n], "decoder_linear.bias": [d]}
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * int(np.prod(shape))
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header)
     with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header.encode())
-        file.truncate(8 + len(header) + size)  # sparse
-    refused("index", path, "--out", tmp_path / "set", parts=["big.safetensors", "memory"])
+        file.write(struct.pack("<Q", len(text)) + text.encode())
+        file.truncate(8 + len(text) + end)  # sparse
+    refused("import", path, "--out", tmp_path / "set", parts=["big.safetensors", "memory"])
 
 
 def test_official_files_with_odd_tensors_are_read(tmp_path):

@@ -286,7 +286,7 @@ def test_withheld_tasks_give_no_summary(tmp_path):
         (
             lambda f: [(f / n).unlink() for n in ("results.json", "metrics.jsonl")],
             2,
-            "neither metrics.jsonl nor results",
+            "expected metrics.jsonl or results",
         ),
         (
             lambda f: (f / "results.json").write_text('{"schema": 1'),
