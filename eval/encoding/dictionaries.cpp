@@ -67,9 +67,7 @@ namespace {
 
 /// What tells one dictionary on disk from another: its cfg.json, or what is imported.
 std::filesystem::path identity_of(const std::filesystem::path& path) {
-  const bool foreign = !std::filesystem::exists(path / "dictionary" / "cfg.json") &&
-                       !std::filesystem::exists(path / "cfg.json") && std::filesystem::exists(path);
-  return foreign ? path : sae::dictionary_folder(path) / "cfg.json";
+  return sae::formats::is_foreign(path) ? path : sae::dictionary_folder(path) / "cfg.json";
 }
 
 }  // namespace

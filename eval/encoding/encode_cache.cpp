@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "eval/encoding/row_gather.h"
+#include "eval/encoding/row_mean.h"
 #include "kernels/base/error.h"
 
 namespace assay::eval {
@@ -192,27 +193,6 @@ void add_row(DocumentSums& sums, const float* x, const float* y, const std::vect
   if (xx > 0) sums.ratio += std::sqrt(yy / xx);
   sums.tokens += 1;
 }
-
-/// The mean of rows, text after text.
-class RowMean {
- public:
-  void add(const float* row, int64_t d) {
-    sum_.resize(static_cast<size_t>(d));
-    for (int64_t c = 0; c < d; ++c) sum_[c] += row[c];
-    ++rows_;
-  }
-  void finish(std::vector<float>& out) {
-    for (double& value : sum_) {
-      out.push_back(static_cast<float>(value / static_cast<double>(rows_)));
-      value = 0;
-    }
-    rows_ = 0;
-  }
-
- private:
-  std::vector<double> sum_;
-  int64_t rows_ = 0;
-};
 
 /// One dictionary's share of the pass.
 class Encoder {

@@ -13,11 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_ours(const fs::path& path) {
-  return fs::exists(path / "dictionary.safetensors") ||
-         fs::exists(path / "dictionary" / "cfg.json");
-}
-
 }  // namespace
 
 const std::vector<const Format*>& all() {
@@ -65,9 +60,14 @@ Dictionary import_dictionary(const fs::path& path, const ImportOptions& options)
   return result;
 }
 
+bool is_foreign(const fs::path& path) {
+  const bool ours =
+      fs::exists(path / "dictionary.safetensors") || fs::exists(path / "dictionary" / "cfg.json");
+  return !ours && fs::exists(path) && is_source(path);
+}
+
 Dictionary open_dictionary(const fs::path& path) {
-  if (is_ours(path) || !fs::exists(path) || !is_source(path)) return Dictionary::load(path);
-  return import_dictionary(path);
+  return is_foreign(path) ? import_dictionary(path) : Dictionary::load(path);
 }
 
 void export_dictionary(const Dictionary& dictionary, const std::string& name,

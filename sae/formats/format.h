@@ -44,7 +44,9 @@ const Format& recognise(const Source& source);
 /// PATH is a folder or file of a known format. Throws Error or UsageError naming the file, what is
 /// expected, what was found and what to do; refuses by name what it knows and cannot represent.
 Dictionary import_dictionary(const std::filesystem::path& path, const ImportOptions& options = {});
-/// What `dictionary_folder` finds, else an import.
+/// There is something at `path` that is no dictionary of ours, and may be imported.
+bool is_foreign(const std::filesystem::path& path);
+/// What `dictionary_folder` finds; an import where it is_foreign.
 Dictionary open_dictionary(const std::filesystem::path& path);
 /// Written beside, fsynced, renamed.
 void export_dictionary(const Dictionary& dictionary, const std::string& format,

@@ -60,14 +60,12 @@ std::vector<float> read_vector(const Source& source, const std::string& name, in
 
 double read_number(const Source& source, const std::string& name) {
   const auto found = source.tensors.tensors.find(name);
-  if (found != source.tensors.tensors.end() && found->second.elements() == 1) {
-    const std::vector<int64_t>& shape = found->second.shape;
-    if (!found->second.is_float())
-      return static_cast<double>(source.tensors.integers(name, shape)[0]);
-    return source.tensors.floats(name, shape)[0];
-  }
-  source.tensors.at(name, {1});
-  return 0;  // `at` has thrown
+  if (found == source.tensors.tensors.end() || found->second.elements() != 1)
+    throw Error(
+        fmt::format("{}: expected tensor '{}' of one element", source.tensors.path.string(), name));
+  const std::vector<int64_t>& shape = found->second.shape;
+  return found->second.is_float() ? static_cast<double>(source.tensors.floats(name, shape)[0])
+                                  : static_cast<double>(source.tensors.integers(name, shape)[0]);
 }
 
 void activate_by_relu(Dictionary& dictionary) {

@@ -92,7 +92,8 @@ struct TextAudit {
 class HiddenGoalsTextTask : public PlannedTask<TextAudit> {
  public:
   std::string missing(const Session& session) const override {
-    return lacks_audit(session.dataset);
+    std::string lacks = lacks_audit(session.dataset);
+    return lacks.empty() ? lacks_plain_rows(session) : lacks;
   }
 
  private:
