@@ -249,7 +249,14 @@ def load_llamascopium(folder, k: int = 0) -> Model:
     )
     norm, hooks = config["norm_activation"], (config["hook_point_in"], config["hook_point_out"])
     lengths = [float(t.get(f"dataset_average_activation_norm.{hook}", 1.0)) for hook in hooks]
-    return lambda x: scaled(inner, *(scale_of(norm, x, length) for length in lengths))(x)
+
+    def model(x):
+        s, s_out = (scale_of(norm, x, length) for length in lengths)
+        codes, found = scaled(inner, s, s_out)(x)
+        # The authors' loader folds a scale of the data set so that latents are in the units of raw rows.
+        return codes / s if norm == "dataset-wise" else codes, found
+
+    return model
 
 
 LOADERS = {
@@ -260,20 +267,17 @@ LOADERS = {
 
 
 def pium(act: str, *arguments, refused: str = "", **changed) -> Kind:
-    dataset_wise = "dataset-wise" in arguments
     make = make_llamascopium(act, *arguments, **changed)
-    return Kind("llamascopium", make, refused=refused, scaled=dataset_wise)
+    return Kind("llamascopium", make, refused=refused)
 
 
 UNRANKED = {"sparsity_include_decoder_norm": False}
 
 KINDS = {
     "llama_scope": Kind("llama_scope", make_llama_scope(), second="saelens"),
-    "llama_scope_bf16": Kind("llama_scope", make_llama_scope(dtype="bfloat16"), scaled=True),
-    "llama_scope_free_norms": Kind("llama_scope", make_llama_scope(free=True), scaled=True),
-    "llama_scope_transcoder": Kind(
-        "llama_scope", make_llama_scope(free=True, across=True), scaled=True
-    ),
+    "llama_scope_bf16": Kind("llama_scope", make_llama_scope(dtype="bfloat16")),
+    "llama_scope_free_norms": Kind("llama_scope", make_llama_scope(free=True)),
+    "llama_scope_transcoder": Kind("llama_scope", make_llama_scope(free=True, across=True)),
     "llama_scope_r1": Kind("llama_scope_r1", make_llama_scope_r1(), second="saelens"),
     "llama_scope_r1_by_norm": Kind("llama_scope_r1", make_llama_scope_r1(by_norm=True)),
     "llamascopium_relu": pium("relu"),

@@ -22,7 +22,6 @@ class Kind:
     source: str = ""  # what is imported, in the folder; "": the folder
     k: int = 0  # given by --k
     refused: str = ""  # a word of the one line that refuses it; no peer runs it then
-    scaled: bool = False  # each latent's unit is a convention: active sets and outputs are compared
     second: str = ""  # another peer that reads the same file
 
     @property
