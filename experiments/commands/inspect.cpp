@@ -80,7 +80,7 @@ Json inspect_import(const fs::path& path) {
   const sae::formats::Source source = sae::formats::open_source(path);
   Json facts;
   try {
-    facts = facts_of(sae::formats::import_dictionary(path), path);
+    facts = facts_of(sae::formats::import_source(source, {}), path);
     facts["format"] = sae::formats::recognise(source).name;
   } catch (const Error& error) {
     facts = {{"kind", "tensors"}, {"path", path.string()}, {"not_importable", error.what()}};

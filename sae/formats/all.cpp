@@ -47,8 +47,7 @@ const Format& recognise(const Source& source) {
       source.tensors.path.string(), names, shown > 8 ? ", …" : ""));
 }
 
-Dictionary import_dictionary(const fs::path& path, const ImportOptions& options) {
-  const Source source = open_source(path);
+Dictionary import_source(const Source& source, const ImportOptions& options) {
   refuse_known(source);
   int64_t bytes = 0;
   for (const auto& [name, tensor] : source.tensors.tensors) bytes += 4 * tensor.elements();
@@ -58,6 +57,10 @@ Dictionary import_dictionary(const fs::path& path, const ImportOptions& options)
   Dictionary result = format.read(source, options);
   result.check(source.tensors.path);
   return result;
+}
+
+Dictionary import_dictionary(const fs::path& path, const ImportOptions& options) {
+  return import_source(open_source(path), options);
 }
 
 bool is_foreign(const fs::path& path) {

@@ -118,67 +118,72 @@ Dictionary read(const Source& source, const ImportOptions& options) {
                           name, known));
 }
 
-void write_threshold(const Dictionary& dictionary, Tensors& tensors, std::string& name) {
+/// Tensors, and the class whose they are.
+struct Written {
+  const char* dict_class;
+  Tensors tensors;
+};
+
+/// These subtract b_dec, and know k.
+Written as_batch_topk(const Dictionary& dictionary, float threshold) {
   const DictionaryInfo& info = dictionary.info;
-  const std::optional<float> threshold = uniform_threshold(dictionary);
-  if (threshold == 0.0f) {
-    tensors = write_weights(dictionary, kReLUNew, false);
-    name = "AutoEncoderNew";
-    return;
-  }
-  // Both of these subtract b_dec, and know k.
   const bool nested = !info.prefixes.empty();
-  if (threshold && info.k > 0) {
-    tensors = write_weights(dictionary, nested ? kMatrices : kLinear, true);
-    tensors.own("threshold", std::vector<float>{*threshold}, {});
-    tensors.own("k", std::vector<int32_t>{static_cast<int32_t>(info.k)}, {});
-    name = nested ? "MatryoshkaBatchTopKSAE" : "BatchTopKSAE";
-    if (!nested) return;
-    std::vector<int64_t> sizes = info.prefixes;
-    std::adjacent_difference(sizes.begin(), sizes.end(), sizes.begin());
-    const auto groups = static_cast<int64_t>(sizes.size());
-    tensors.own("group_sizes", std::move(sizes), {groups});
-    return;
-  }
-  tensors = write_weights(dictionary, kMatrices, false);
-  tensors.view("threshold", dictionary.extra.at("threshold").values, {info.n});
-  name = "JumpReluAutoEncoder";
+  Written result{nested ? "MatryoshkaBatchTopKSAE" : "BatchTopKSAE",
+                 write_weights(dictionary, nested ? kMatrices : kLinear, true)};
+  result.tensors.own("threshold", std::vector<float>{threshold}, {});
+  result.tensors.own("k", std::vector<int32_t>{static_cast<int32_t>(info.k)}, {});
+  if (!nested) return result;
+  std::vector<int64_t> sizes = info.prefixes;
+  std::adjacent_difference(sizes.begin(), sizes.end(), sizes.begin());
+  const auto groups = static_cast<int64_t>(sizes.size());
+  result.tensors.own("group_sizes", std::move(sizes), {groups});
+  return result;
 }
 
-/// The tensors, and the class whose they are.
-std::string choose(const Dictionary& dictionary, Tensors& tensors) {
-  const DictionaryInfo& info = dictionary.info;
-  std::string name;
-  if (info.encoding == "topk") {
-    tensors = write_weights(dictionary, kLinear, true);
-    tensors.own("k", std::vector<int32_t>{static_cast<int32_t>(info.k)}, {});
-    tensors.own("threshold", std::vector<float>{-1}, {});
-    return "AutoEncoderTopK";
-  }
-  if (info.encoding == "threshold") {
-    write_threshold(dictionary, tensors, name);
-    return name;
-  }
-  if (info.encoding != "gated") cannot_hold("dictionary_learning", "the encoding " + info.encoding);
-  if (!info.centred)
+Written as_threshold(const Dictionary& dictionary) {
+  const std::optional<float> threshold = uniform_threshold(dictionary);
+  if (threshold == 0.0f) return {"AutoEncoderNew", write_weights(dictionary, kReLUNew, false)};
+  if (threshold && dictionary.info.k > 0) return as_batch_topk(dictionary, *threshold);
+  Written result{"JumpReluAutoEncoder", write_weights(dictionary, kMatrices, false)};
+  result.tensors.view("threshold", dictionary.extra.at("threshold").values, {dictionary.info.n});
+  return result;
+}
+
+Written as_topk(const Dictionary& dictionary) {
+  Written result{"AutoEncoderTopK", write_weights(dictionary, kLinear, true)};
+  result.tensors.own("k", std::vector<int32_t>{static_cast<int32_t>(dictionary.info.k)}, {});
+  result.tensors.own("threshold", std::vector<float>{-1}, {});
+  return result;
+}
+
+Written as_gated(const Dictionary& dictionary) {
+  const int64_t n = dictionary.info.n;
+  if (!dictionary.info.centred)
     cannot_hold("dictionary_learning", "a gated autoencoder that does not subtract b_dec");
-  tensors = write_weights(dictionary, kGated, true);
-  tensors.view("gate_bias", dictionary.b_enc, {info.n});
-  tensors.view("r_mag", dictionary.extra.at("r_mag").values, {info.n});
-  tensors.view("mag_bias", dictionary.extra.at("b_mag").values, {info.n});
-  return "GatedAutoEncoder";
+  Written result{"GatedAutoEncoder", write_weights(dictionary, kGated, true)};
+  result.tensors.view("gate_bias", dictionary.b_enc, {n});
+  result.tensors.view("r_mag", dictionary.extra.at("r_mag").values, {n});
+  result.tensors.view("mag_bias", dictionary.extra.at("b_mag").values, {n});
+  return result;
+}
+
+Written written(const Dictionary& dictionary) {
+  const std::string& encoding = dictionary.info.encoding;
+  if (encoding == "topk") return as_topk(dictionary);
+  if (encoding == "threshold") return as_threshold(dictionary);
+  if (encoding == "gated") return as_gated(dictionary);
+  cannot_hold("dictionary_learning", "the encoding " + encoding);
 }
 
 void write(const Dictionary& dictionary, const std::filesystem::path& folder) {
   const DictionaryInfo& info = dictionary.info;
   require_plain("dictionary_learning", dictionary);
   if (is_transcoder(dictionary)) cannot_hold("dictionary_learning", "a transcoder");
-  Tensors tensors;
-  const std::string name = choose(dictionary, tensors);
-  data::write_torch(tensors.views(), {}, folder / "ae.pt");
-  nlohmann::json trainer{{"dict_class", name},          {"activation_dim", info.d},
-                         {"dict_size", info.n},         {"lm_name", info.model},
-                         {"submodule_name", info.hook}, {"seed", info.seed}};
+  const Written result = written(dictionary);
+  data::write_torch(result.tensors.views(), {}, folder / "ae.pt");
+  nlohmann::json trainer{
+      {"dict_class", result.dict_class}, {"activation_dim", info.d},    {"dict_size", info.n},
+      {"lm_name", info.model},           {"submodule_name", info.hook}, {"seed", info.seed}};
   if (info.k > 0) trainer["k"] = info.k;
   data::write_file_atomically(
       folder / "config.json",

@@ -41,6 +41,8 @@ const Format& find(const std::string& name);
 /// and cannot be represented.
 const Format& recognise(const Source& source);
 
+/// What was opened, by the format that `options` name or the content tells.
+Dictionary import_source(const Source& source, const ImportOptions& options);
 /// PATH is a folder or file of a known format. Throws Error or UsageError naming the file, what is
 /// expected, what was found and what to do; refuses by name what it knows and cannot represent.
 Dictionary import_dictionary(const std::filesystem::path& path, const ImportOptions& options = {});

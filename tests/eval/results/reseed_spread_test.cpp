@@ -26,7 +26,7 @@ struct Builder {
   /// A dictionary that is `mean` in every unit, but for a ripple of its own that makes every
   /// difference vary a little.
   void add(const std::string& name, const std::string& setting, double mean,
-           const std::string& parent = "") {
+           const std::string& parent = "", int64_t runs = 3) {
     DictionaryEntry entry;
     entry.name = entry.hash = name;
     entry.setting = setting;
@@ -42,7 +42,7 @@ struct Builder {
     std::vector<Cell> cells;
     const auto place = static_cast<int64_t>(results.dictionaries.size());
     for (int64_t unit = 0; unit < 12; ++unit)
-      for (int64_t run = 0; run < 3; ++run)
+      for (int64_t run = 0; run < runs; ++run)
         cells.push_back({unit, run, mean + (unit % (place + 2) == 0 ? 1e-4 : 0)});
     results.tasks[1].scores.push_back({"auroc", "ood", "m", name, true, true, cells});
     results.dictionaries.push_back(entry);
@@ -73,6 +73,19 @@ TEST(ReseedSpread, TwoDictionariesMustDifferByMoreThanTwoSeedsDo) {
   EXPECT_THAT(reason(0.45), HasSubstr("within the reseed spread, 0.60"));
   EXPECT_THAT(reason(0.60), HasSubstr("within the reseed spread, 0.60"));
   EXPECT_EQ(reason(0.62), "");
+}
+
+TEST(ReseedSpread, HowFarEvaluationsVaryIsWrittenFromThreeRunsOn) {
+  for (const int64_t runs : {1, 3}) {
+    Builder builder;
+    builder.add("a", "alone", 0.1, "", runs);
+    builder.add("a:random", "", -5, "a", runs);
+    const TaskResult written = comparison_task(compare(builder.results));
+    const auto& row = written.details.at("reliability").at(0);
+    EXPECT_EQ(row.at("runs"), runs);
+    for (const char* key : {"between_runs_sd", "detectable_between_evaluations"})
+      EXPECT_EQ(row.contains(key), runs == 3) << key << " of " << runs;
+  }
 }
 
 }  // namespace

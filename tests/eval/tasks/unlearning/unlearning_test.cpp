@@ -107,6 +107,22 @@ TEST_F(UnlearningTest, DamageIsReadFromBothPartsEachByProbesOfItsOwn) {
                on_test = test.score(turned, same).retain_accuracy;
   EXPECT_LT(on_train, on_test - 0.2) << "or the parts could not be told apart";
   EXPECT_NEAR(both.score(turned, same).retain_accuracy, (on_train + on_test) / 2, 1e-12);
+  EXPECT_NEAR(train.score(same, turned).retain_cosine, -1, 1e-12);
+  EXPECT_NEAR(test.score(turned, rows_of(panel.test, 3)).retain_cosine, 1, 1e-12);
+  EXPECT_NEAR(both.score(turned, same).retain_cosine, 0, 1e-12);
+}
+
+TEST_F(UnlearningTest, TooFewTextsNameTheFirstClassThatLacksThem) {
+  auto& config = fixture_.config.of<UnlearningConfig>();
+  config.estimate = 100'000;
+  const std::string& first = fixture_.dataset->label(config.class_label).classes.at(0);
+  try {
+    plan();
+    ADD_FAILURE() << "planned";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("(e.g. class '" + first + "' has "), std::string::npos)
+        << error.what();
+  }
 }
 
 /// Documents that are tested when their class is to be forgotten, and never for damage.
